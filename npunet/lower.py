@@ -1,0 +1,89 @@
+"""From the network as trained to the network as deployed: batch norm folded, separable convolutions split.
+
+The folded weights are defined to the last bit (ARITHMETIC: batch norm at inference), so that a port can repeat them:
+
+    inv = fl(gamma * fl(1 / fl(sqrt(fl(var + eps)))))     w' = fl(w * inv)
+    shift = fl(beta - fl(mean * inv))                     b' = shift, or fl(shift + fl(b * inv)) with a bias
+
+Source: Jacob et al. 2018, arXiv:1712.05877, section 3.2, with the rounding of each step stated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from npunet.graph import Graph, Node, WeightSpec
+from npunet.ops.norm import batch_norm_scale_shift
+
+Weights = dict[str, np.ndarray]
+
+
+def deploy(graph: Graph, weights: Mapping[str, np.ndarray]) -> tuple[Graph, Weights]:
+    """The deployed network and its weights; every node keeps its layer's name.
+
+    A separable convolution becomes "<layer>/depthwise" and "<layer>"; a batch norm disappears into the convolution
+    before it; dropout disappears.
+    """
+    lowered = dict(weights)
+    nodes: list[Node] = []
+    for node in graph:
+        nodes += split_separable(node, graph) if node.op == "separable_conv2d" else [node]
+    nodes = drop_identities(nodes)
+    nodes, output = fold_batch_norms(nodes, lowered, graph.output)
+    named = [name for node in nodes for name in node.weights]
+    specs = {name: WeightSpec(name, lowered[name].shape, "zeros", trainable=False) for name in named}
+    return replace(graph, nodes=tuple(nodes), weights=specs, output=output), {name: lowered[name] for name in named}
+
+
+def split_separable(node: Node, graph: Graph) -> list[Node]:
+    """A separable convolution as its depthwise half and its 1x1 half, which keeps the name and the bias."""
+    (x,), (depthwise_kernel, *rest) = node.inputs, node.weights
+    between = f"{node.name}/depthwise"
+    channels = graph.shape(x)[2]
+    unit = {"stride": (1, 1), "pads": ((0, 0), (0, 0)), "dilation": (1, 1)}
+    return [
+        Node(between, "depthwise_conv2d", (x,), (depthwise_kernel,), node.attrs, (*node.shape[:2], channels)),
+        Node(node.name, "conv2d", (between,), tuple(rest), unit, node.shape),
+    ]
+
+
+def drop_identities(nodes: list[Node]) -> list[Node]:
+    """Leave out dropout, which does nothing at inference, and let its readers read its input."""
+    source: dict[str, str] = {}
+    kept = []
+    for node in nodes:
+        node = replace(node, inputs=tuple(source.get(name, name) for name in node.inputs))
+        if node.op == "dropout_inference":
+            source[node.name] = node.inputs[0]
+        else:
+            kept.append(node)
+    return kept
+
+
+def fold_batch_norms(nodes: list[Node], weights: Weights, output: str) -> tuple[list[Node], str]:
+    """Fold every batch norm into the convolution that it alone reads, changing `weights` to the folded ones."""
+    by_name = {node.name: node for node in nodes}
+    source: dict[str, str] = {}
+    folded: dict[str, Node] = {}
+    for node in nodes:
+        node = replace(node, inputs=tuple(source.get(name, name) for name in node.inputs))
+        if node.op == "batch_norm_inference" and by_name[node.inputs[0]].op == "conv2d":
+            convolution = folded[node.inputs[0]]
+            folded[convolution.name] = fold(convolution, node, weights)
+            source[node.name] = convolution.name
+        else:
+            folded[node.name] = node
+    return list(folded.values()), source.get(output, output)
+
+
+def fold(convolution: Node, norm: Node, weights: Weights) -> Node:
+    """The convolution with the batch norm's scale in its kernel and its shift in its bias."""
+    kernel, *bias = convolution.weights
+    scale, shift = batch_norm_scale_shift(*(weights[name] for name in norm.weights), eps=norm.attrs["eps"])
+    weights[kernel] = weights[kernel] * scale
+    name = f"{convolution.name}/bias"
+    weights[name] = shift + weights[bias[0]] * scale if bias else shift
+    return replace(convolution, weights=(kernel, name))

