@@ -15,7 +15,7 @@ import numpy as np
 
 ARITHMETICS = ("any", "seq", "seq_fma")
 
-_BLOCK = 1 << 14  # outputs worked on together, so that the buffers stay in cache
+_BLOCK = 1 << 16  # outputs worked on together, so that the buffers stay in cache
 _LOW = np.int64((1 << 29) - 1)  # the bits of a float64 that a float32 has no room for
 _HALF = np.int64(1 << 28)  # and their value on a tie between two normal float32
 _SAFE = 2.0**-120  # products at least this large leave no inexact sum among the subnormals
@@ -34,7 +34,7 @@ def accumulate(y: np.ndarray, x_tap: np.ndarray, w_tap: np.ndarray, arithmetic: 
 
     y[..., f] = y[..., f] + x_tap[..., 0] * w_tap[0, f] + x_tap[..., 1] * w_tap[1, f] + ...   from left to right
 
-    y : (..., F)       running total; updated in place and returned
+    y : (..., F)       running total, contiguous; updated in place and returned
     x_tap : (..., C)   dtype of y
     w_tap : (C, F)     dtype of y
     arithmetic : one of ARITHMETICS
@@ -61,7 +61,7 @@ def accumulate_depthwise(y: np.ndarray, x_tap: np.ndarray, w_tap: np.ndarray, ar
 
     y[..., c, m] = y[..., c, m] + x_tap[..., c] * w_tap[c, m]
 
-    y : (..., C, M)    running total; updated in place and returned
+    y : (..., C, M)    running total, contiguous; updated in place and returned
     x_tap : (..., C)   dtype of y
     w_tap : (C, M)     dtype of y
 
@@ -73,7 +73,7 @@ def accumulate_depthwise(y: np.ndarray, x_tap: np.ndarray, w_tap: np.ndarray, ar
         weights = np.broadcast_to(w_tap, y.shape[-3:]).copy()  # a whole row of outputs, so that NumPy's loops are long
         y += x_tap[..., None] * weights
         return y
-    total, terms = y.reshape((-1,) + w_tap.shape), _positions(x_tap)  # (P, C, M), (P, C)
+    total, terms = y.reshape(-1, *w_tap.shape), _positions(x_tap)  # (P, C, M), (P, C)
     for block in _blocks(total):
         rows = np.ascontiguousarray(terms[block].T)[None, :, None]  # (1, C, 1, P)
         acc = np.ascontiguousarray(total[block].transpose(1, 2, 0))  # (C, M, P)

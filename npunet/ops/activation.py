@@ -10,7 +10,7 @@ import numpy as np
 from npunet.ops.accumulate import check_arithmetic
 from npunet.ops.exponential import expm1_32
 
-LEAKY_SLOPE = 0.2
+LEAKY_SLOPE = float(np.float32(0.2))  # in every dtype: TensorFlow's kernel takes its slope as a float32
 SELU_SCALE = 1.0507009873554805
 SELU_ALPHA = 1.6732632423543772
 
@@ -54,7 +54,7 @@ def relu_backward(dy: np.ndarray, x: np.ndarray) -> tuple[np.ndarray]:
 def leaky_relu_forward(x: np.ndarray) -> np.ndarray:
     """Shrink negative values: y = x for x > 0, fl(0.2 * x) otherwise.
 
-    x : any shape, any float dtype; 0.2 is rounded to it
+    x : any shape, any float dtype; 0.2 is the float32 nearest to it in all of them, as in the reference
     Source: Maas, Hannun & Ng 2013, Rectifier nonlinearities improve neural network acoustic models.
     """
     return np.where(x.real > 0, x, LEAKY_SLOPE * x)

@@ -60,10 +60,9 @@ def conv2d_backward(
     dw and db are summed over all positions in float64 and rounded once.
     """
     _check_channels(x, w)
-    wide = np.promote_types(x.dtype, np.float64)
-    taps = windows(x.astype(wide), w.shape[:2], stride, pads, dilation)
+    taps = windows(x, w.shape[:2], stride, pads, dilation)
     dtaps = windows(np.zeros_like(x), w.shape[:2], stride, pads, dilation)
-    dy_wide = dy.astype(wide).reshape(-1, dy.shape[3])  # (P, F)
+    dy_wide = dy.astype(np.promote_types(x.dtype, np.float64)).reshape(-1, dy.shape[3])  # (P, F)
     dw = np.empty_like(w)
     for ky, kx in taps:
         dw[ky, kx] = taps[ky, kx].reshape(-1, x.shape[3]).T @ dy_wide

@@ -173,7 +173,10 @@ def mean_squared_error_backward(x: np.ndarray, labels: np.ndarray) -> np.ndarray
     return (2 * (_wide(x) - labels) / max(1, x.size)).astype(x.dtype)
 
 
-def _dice_sums(x: np.ndarray, labels: np.ndarray, from_logits: bool, ignore_label: int | None):
+def _dice_sums(
+    x: np.ndarray, labels: np.ndarray, from_logits: bool, ignore_label: int | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """sum(t * y), the denominator, which positions count, and t."""
     counted, labels = _check_labels(x, labels, ignore_label)
     y = softmax_forward(_wide(x)) if from_logits else _wide(x)
     y = np.where(counted[..., None], y, 0)

@@ -8,9 +8,7 @@ from npunet.geometry import Pads, Pair
 from npunet.ops.windows import Windows, windows
 
 
-def max_pool2d_forward(
-    x: np.ndarray, *, window: Pair, stride: Pair, pads: Pads = ((0, 0), (0, 0))
-) -> np.ndarray:
+def max_pool2d_forward(x: np.ndarray, *, window: Pair, stride: Pair, pads: Pads = ((0, 0), (0, 0))) -> np.ndarray:
     """Largest value in each window; padding never wins.
 
     y[n, i, j, c] = max over ky, kx of x[n, i*sy + ky - top, j*sx + kx - left, c]
@@ -19,7 +17,8 @@ def max_pool2d_forward(
     window, stride : (vertical, horizontal)
     pads : ((top, bottom), (left, right)), smaller than the window
 
-    Returns y : (N, OH, OW, C). Nothing is rounded. A NaN in a window makes its maximum NaN.
+    Returns y : (N, OH, OW, C). Nothing is rounded. The first of equal values is taken, so of -0 and +0 the one that
+    comes first; a NaN in a window makes its maximum NaN.
     Raises ValueError when a window could lie wholly in the padding, or does not fit in the padded image.
     Source: TensorFlow API, tf.nn.max_pool2d.
     """
@@ -27,10 +26,7 @@ def max_pool2d_forward(
     y = taps[0, 0].copy()
     for ky, kx in taps:
         tap = taps[ky, kx]
-        if np.iscomplexobj(x):
-            y = np.where((tap.real > y.real) | np.isnan(tap), tap, y)
-        else:
-            np.maximum(y, tap, out=y)
+        np.copyto(y, tap, where=(tap.real > y.real) | np.isnan(tap))
     return y
 
 
@@ -52,9 +48,7 @@ def max_pool2d_backward(
     return (dtaps.image,)
 
 
-def avg_pool2d_forward(
-    x: np.ndarray, *, window: Pair, stride: Pair, pads: Pads = ((0, 0), (0, 0))
-) -> np.ndarray:
+def avg_pool2d_forward(x: np.ndarray, *, window: Pair, stride: Pair, pads: Pads = ((0, 0), (0, 0))) -> np.ndarray:
     """Mean of each window; padding is not counted.
 
     y[n, i, j, c] = (sum over ky, kx of x[n, i*sy + ky - top, j*sx + kx - left, c]) / number of taps inside the image

@@ -35,7 +35,12 @@ class Windows:
 
 
 def windows(
-    x: np.ndarray, kernel: Pair, stride: Pair = (1, 1), pads: Pads = ((0, 0), (0, 0)), dilation: Pair = (1, 1), fill=0
+    x: np.ndarray,
+    kernel: Pair,
+    stride: Pair = (1, 1),
+    pads: Pads = ((0, 0), (0, 0)),
+    dilation: Pair = (1, 1),
+    fill: float = 0,
 ) -> Windows:
     """The windows of an image, its padding filled with a constant.
 
