@@ -1,0 +1,187 @@
+"""Keras weight files: `.keras`, `.weights.h5`, and the old `.h5`.
+
+`.weights.h5` holds layers/<class>[_N]/vars/<i>, the classes counted in construction order, the variables in the order
+of VARIABLES. Since Keras 3.6 the `vars` group carries the layer's name; before, a name has to come from the order or
+from the config.json beside it. `.keras` is a zip around such a file. The old `.h5` names everything.
+Optimiser state and seed generators stand in groups of their own and are not read.
+Source: keras/src/saving/saving_lib.py and keras/src/legacy/saving/legacy_h5_format.py of Keras 3.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npunet.extras import extra
+from npunet.files import atomic_write
+from npunet.graph import Graph
+
+Weights = dict[str, np.ndarray]
+
+# Keras' class -> its variables in stored order; a bias stands last and may be missing.
+VARIABLES = {
+    "conv2d": ("kernel", "bias"),
+    "separable_conv2d": ("depthwise_kernel", "pointwise_kernel", "bias"),
+    "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
+    "layer_normalization": ("gamma", "beta"),
+}
+
+
+def read_keras(path: str | os.PathLike[str], graph: Graph | None = None) -> Weights:
+    """Read the weights of a `.keras`, `.weights.h5` or old `.h5` file.
+
+    graph : the network they are for; only used when neither the file nor a config.json names the layers
+
+    Returns "<layer>/<variable>" -> array, the layers as the file names them, the dtypes as stored.
+    Raises ValueError when the file is damaged, of another network, or nameless without `graph`; MissingExtra.
+    """
+    h5py = extra("h5py", "keras")
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    source: Any = path
+    names: dict[str, str] = {}
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                source = io.BytesIO(archive.read("model.weights.h5"))
+                names = _configured_names(json.loads(archive.read("config.json")))
+        with h5py.File(source, "r") as file:
+            root = file.get("model_weights", file)
+            if "layer_names" in root.attrs:
+                return _read_named(h5py, root)
+            if "layers" in root:
+                return _read_counted(h5py, root["layers"], names or _expected_names(graph.weights if graph else ()))
+    except (OSError, KeyError, RuntimeError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is not a complete Keras weight file: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    raise ValueError(f"{path} is an HDF5 file, but not one of Keras' weights (no group 'layers' or 'model_weights')")
+
+
+def write_keras_weights(path: str | os.PathLike[str], weights: Mapping[str, np.ndarray]) -> None:
+    """Write a `.weights.h5` file that `keras.Model.load_weights` accepts for the same network.
+
+    weights : "<layer>/<variable>" -> array, every layer complete, in creation order
+
+    Raises ValueError for a variable that no layer of the network has, MissingExtra.
+    """
+    h5py = extra("h5py", "keras")
+    with atomic_write(path) as target, h5py.File(target, "w") as file:
+        for counted, layer in _expected_names(weights).items():
+            group = file.create_group(f"layers/{counted}/vars")
+            group.attrs["name"] = layer
+            variables = [name for name in VARIABLES[_class_of(counted)] if f"{layer}/{name}" in weights]
+            for index, variable in enumerate(variables):
+                group.create_dataset(str(index), data=weights[f"{layer}/{variable}"])
+
+
+def _read_counted(h5py: Any, layers: Any, names: Mapping[str, str]) -> Weights:
+    """Layers counted by class; their names from the file, else from `names` (class and number -> name)."""
+    weights: Weights = {}
+    for counted in sorted(layers, key=_class_and_number):
+        group = _inside(h5py, layers, counted)
+        if "vars" not in group or not len(_inside(h5py, group, "vars")):
+            continue  # a layer without weights
+        variables = _inside(h5py, group, "vars")
+        known = VARIABLES.get(_class_of(counted))
+        if known is None or len(variables) > len(known):
+            raise ValueError(f"layer {counted} with {len(variables)} variables is not one that this network has")
+        layer = _text(variables.attrs["name"]) if "name" in variables.attrs else names.get(counted)
+        if layer is None:
+            raise ValueError(
+                f"layer {counted} has no name (Keras before 3.6 stores none) and no counterpart in the network; "
+                "load the file through a model of the same parameters: UNet(...).load_weights(path)"
+            )
+        for index, variable in enumerate(known[: len(variables)]):
+            weights[f"{layer}/{variable}"] = _array(h5py, variables, str(index))
+    return weights
+
+
+def _read_named(h5py: Any, root: Any) -> Weights:
+    """The old layout: <layer>/<path of the weight>, listed in attributes; a path may end in ":0"."""
+    weights: Weights = {}
+    for layer in map(_text, root.attrs["layer_names"]):
+        group = _inside(h5py, root, layer)
+        for stored in map(_text, group.attrs["weight_names"]):
+            variable = stored.rsplit("/", 1)[-1].removesuffix(":0")
+            if variable != "seed_generator_state":
+                weights[f"{layer}/{variable}"] = _array(h5py, group, stored)
+    return weights
+
+
+def _configured_names(config: Mapping[str, Any]) -> dict[str, str]:
+    """Class and number -> layer name from the config.json of a `.keras` file, whose layers stand in stored order."""
+    layers = config.get("config", {}).get("layers", [])
+    return _counted((_snake_case(layer["class_name"]), layer["config"]["name"]) for layer in layers)
+
+
+def _expected_names(names: Iterable[str]) -> dict[str, str]:
+    """Class and number -> layer name from weight names in creation order."""
+    variables: dict[str, set[str]] = {}
+    for name in names:
+        layer, _, variable = name.rpartition("/")
+        variables.setdefault(layer, set()).add(variable)
+    return _counted((_class_by_variables(layer, given), layer) for layer, given in variables.items())
+
+
+def _counted(layers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Number (class, name) pairs as Keras does: conv2d, conv2d_1, conv2d_2, ..."""
+    counts: dict[str, int] = {}
+    names = {}
+    for kind, layer in layers:
+        number = counts.get(kind, 0)
+        counts[kind] = number + 1
+        names[f"{kind}_{number}" if number else kind] = layer
+    return names
+
+
+def _class_by_variables(layer: str, variables: set[str]) -> str:
+    for kind, known in VARIABLES.items():
+        if variables <= set(known) and set(known) - variables <= {"bias"}:
+            return kind
+    raise ValueError(f"layer {layer} with {', '.join(sorted(variables))} is complete for no layer that Keras stores")
+
+
+def _snake_case(name: str) -> str:
+    """Keras' spelling of a class: SeparableConv2D -> separable_conv2d."""
+    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _class_of(counted: str) -> str:
+    return re.sub(r"_\d+$", "", counted)
+
+
+def _class_and_number(counted: str) -> tuple[str, int]:
+    kind = _class_of(counted)
+    return kind, int(counted[len(kind) + 1 :] or 0)
+
+
+def _inside(h5py: Any, group: Any, name: str) -> Any:
+    """A member of a group, possibly some levels down. Raises ValueError where a link leads, maybe to another file."""
+    for step in name.split("/"):
+        if not isinstance(group.get(step, getlink=True), h5py.HardLink | None):
+            raise ValueError(f"{group.name} has a link {step!r}; links are not followed")
+        group = group[step]
+    return group
+
+
+def _array(h5py: Any, group: Any, name: str) -> np.ndarray:
+    dataset = _inside(h5py, group, name)
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+        raise ValueError(f"{group.name}/{name} is not a plain array in this file")
+    return np.asarray(dataset[()])
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
