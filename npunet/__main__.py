@@ -1,0 +1,5 @@
+"""python -m npunet: the command line."""
+
+from npunet.cli import main
+
+raise SystemExit(main())

