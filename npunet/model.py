@@ -11,6 +11,7 @@ import numpy as np
 
 from npunet import gradients, lower, run, shapes, storage, summary
 from npunet import weights as named
+from npunet.engine.sessions import Engines, engine_installed
 from npunet.graph import Graph
 from npunet.layers import BATCH_NORM_MOMENTUM
 from npunet.ops.accumulate import ARITHMETICS
@@ -42,7 +43,8 @@ class UNet:
         self.dtype = np.dtype(dtype).name
         self.sizes = shapes.Sizes(self.params, input_shape, num_classes)
         self.num_classes = num_classes
-        self.weights: dict[str, np.ndarray] = named.initialise(self.graph, seed, np.dtype(dtype))
+        self.weights = named.WeightStore(named.initialise(self.graph, seed, np.dtype(dtype)), np.dtype(dtype))
+        self._engines = Engines(self.weights)
         self._new_statistics: dict[str, np.ndarray] = {}
         if waste := shapes.wasted_rows(self.graph):
             warnings.warn(waste, stacklevel=2)
@@ -72,7 +74,7 @@ class UNet:
             from npunet.formats import read_weights
 
             source = read_weights(source, self.graph)
-        self.weights = named.fit(self.graph, source, np.dtype(self.dtype))
+        self.weights.update(named.fit(self.graph, source, np.dtype(self.dtype)))
         return self
 
     def predict(self, x: np.ndarray, backend: str = "auto", arithmetic: str | None = None,
@@ -80,10 +82,12 @@ class UNet:
         """Run the network at inference.
 
         x          : (B, L, C) or (B, H, W, C), any real dtype, converted to the model's; NaN and Inf pass through
-        backend    : "numpy", "engine" (Numba) or "auto", which takes the engine where Numba is installed
+        backend    : "numpy", "engine" (Numba) or "auto", which takes the engine where it can: Numba is installed, the
+                     model is float32 and the arithmetic is not "any"
         arithmetic : "any" runs the network as trained; "seq" and "seq_fma" run the deployed network (batch norm
-                     folded) in the declared order, with the same bits from every backend; None takes the backend's own
-        threads    : of the engine; None for one per core
+                     folded) in the declared order, with the same bits from every backend; None takes the backend's
+                     own, "seq_fma" for the engine and "any" for NumPy
+        threads    : at most so many, where the work is worth sharing; None for one per core; NumPy's are its BLAS's own
         fit        : "pad" pads a size that the strides do not divide with zeros at its end, and crops the result
 
         Returns (B, L, K) or (B, H, W, K) in the model's dtype. Raises ValueError for an x that does not fit.
@@ -93,7 +97,9 @@ class UNet:
         graph = self.sizes.graph(images.shape[1:3])
         if len(images) == 0:
             return self.sizes.release(np.empty((0, *graph.shape(graph.output)), self.dtype), crop)
-        if arithmetic == "any":
+        if backend == "engine":
+            y = self._engines.get(graph, arithmetic, threads)(images)
+        elif arithmetic == "any":
             y = run.infer(graph, self.weights, images)
         else:
             y = run.infer(*lower.deploy(graph, self.weights), images, arithmetic=arithmetic)
@@ -106,7 +112,14 @@ class UNet:
             raise ValueError(f"arithmetic={arithmetic!r} must be None or one of {', '.join(ARITHMETICS)}")
         if arithmetic == "seq_fma" and self.dtype != "float32":
             raise ValueError(f"arithmetic='seq_fma' is for float32, the model is {self.dtype}; use 'seq' or 'any'")
-        return "numpy", arithmetic or "any"
+        if backend == "engine" and arithmetic == "any":
+            raise ValueError("backend='engine' runs 'seq' and 'seq_fma'; arithmetic='any' is NumPy's")
+        if backend == "engine" and self.dtype != "float32":
+            raise ValueError(f"backend='engine' runs float32, the model is {self.dtype}; use backend='numpy'")
+        if backend == "auto":
+            able = self.dtype == "float32" and arithmetic != "any" and engine_installed()
+            backend = "engine" if able else "numpy"
+        return backend, arithmetic or ("seq_fma" if backend == "engine" else "any")
 
     def trace(self, x: np.ndarray, training: bool = False, level: str = "trained", arithmetic: str = "any",
               seed: int = 0) -> dict[str, np.ndarray]:
@@ -171,7 +184,7 @@ class UNet:
 
     def commit_statistics(self) -> None:
         """Make the moving statistics of the last gradients(training=True) the model's."""
-        self.weights |= self._new_statistics
+        self.weights.update(self._new_statistics)
 
     def _moved(self, statistics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {name: moving_statistics(self.weights[name], batch, BATCH_NORM_MOMENTUM)
@@ -185,16 +198,24 @@ class UNet:
     def load(cls, path: str | PathLike[str]) -> UNet:
         """Read what save wrote. Raises ValueError when the file is not such a model."""
         description, weights = storage.load(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # said when the model was made
-            model = cls(**description)
-        return model.load_weights(weights)
+        return _restore(**description, weights=weights)
 
     def summary(self) -> str:
         """Layer table: name, operator, output shape, parameters, MACs; then the totals."""
         return summary.table(self.graph, self.input_shape, self.params.name)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self.params, self.input_shape, self.num_classes, self.dtype, dict(self.weights))
+
     def __repr__(self) -> str:
         parameters = sum(spec.size for spec in self.graph.weights.values())
         return (f"UNet({self.params.name!r}, input_shape={self.input_shape}, num_classes={self.num_classes}, "
                 f"dtype={self.dtype!r}, {parameters:,} parameters)")
+
+
+def _restore(params: UNetParams, input_shape: tuple[int | None, ...], num_classes: int | None, dtype: str,
+             weights: dict[str, np.ndarray]) -> UNet:
+    """A copied or unpickled model."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said when the model was made
+        return UNet(params, input_shape, num_classes, dtype=dtype).load_weights(weights)

@@ -28,7 +28,10 @@ def save(path: str | PathLike[str], params: UNetParams, input_shape: tuple[int |
 def load(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The arguments of UNet and the weights. Raises ValueError when the file is not a model."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("it is a single array")
+        with archive:
             if DESCRIPTION not in archive.files:
                 raise ValueError("it has weights but no description; build the model, then use load_weights")
             description = json.loads(str(archive[DESCRIPTION]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 
 import numpy as np
 
@@ -11,6 +11,42 @@ from npunet.graph import Graph, WeightSpec
 
 TRUNCATION = 2.0  # standard deviations
 TRUNCATED_DEVIATION = 0.87962566103423978  # of a standard normal cut at +-2
+
+
+class WeightStore(MutableMapping[str, np.ndarray]):
+    """Weights by name, all views of one block of memory, in the graph's order.
+
+    An array can be changed in place; assigning to a name copies into its place, and needs the same shape. That all
+    stand in one block lets a reader see whether any has changed by one comparison.
+    """
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], dtype: np.dtype) -> None:
+        self.block = np.empty(sum(array.size for array in arrays.values()), dtype)
+        self._views: dict[str, np.ndarray] = {}
+        start = 0
+        for name, array in arrays.items():
+            self._views[name] = self.block[start : start + array.size].reshape(array.shape)
+            self._views[name][...] = array
+            start += array.size
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._views[name]
+
+    def __setitem__(self, name: str, value: np.ndarray) -> None:
+        if name not in self._views:
+            raise KeyError(f"the network has no weight {name!r}")
+        if np.shape(value) != self._views[name].shape:
+            raise ValueError(f"{name} is {self._views[name].shape}, not {np.shape(value)}")
+        self._views[name][...] = value
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError(f"{name} is part of the network and cannot be removed")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
 
 
 def initialise(graph: Graph, seed: int, dtype: np.dtype) -> dict[str, np.ndarray]:

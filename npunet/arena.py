@@ -1,0 +1,61 @@
+"""Where tensors stand in one block of memory: two whose lifetimes overlap never share a byte.
+
+Greedy by size: the largest tensor first, each at the lowest offset that is free for its whole life.
+Source: Pisarchyk & Lee 2020, arXiv:2001.03288, "Greedy by Size" for offset calculation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Lifetime:
+    """One tensor's claim on memory.
+
+    size  : elements
+    first : step that writes it
+    last  : step that reads it last, at least first
+    """
+
+    size: int
+    first: int
+    last: int
+
+    def overlaps(self, other: Lifetime) -> bool:
+        """Whether some step needs both."""
+        return self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True)
+class Arena:
+    """Offsets (in elements) by tensor name, and how large the block has to be."""
+
+    offsets: Mapping[str, int]
+    size: int
+
+
+def place(lifetimes: Mapping[str, Lifetime], alignment: int = 1) -> Arena:
+    """Give every tensor an offset that is a multiple of `alignment` elements."""
+    placed: dict[str, int] = {}
+    for name in sorted(lifetimes, key=lambda name: (-lifetimes[name].size, lifetimes[name].first, name)):
+        life = lifetimes[name]
+        neighbours = sorted(
+            (placed[other], placed[other] + lifetimes[other].size)
+            for other in placed
+            if lifetimes[other].overlaps(life)
+        )
+        placed[name] = lowest_gap(neighbours, life.size, alignment)
+    end = max((placed[name] + life.size for name, life in lifetimes.items()), default=0)
+    return Arena({name: placed[name] for name in lifetimes}, end)
+
+
+def lowest_gap(taken: Sequence[tuple[int, int]], size: int, alignment: int) -> int:
+    """The lowest aligned offset at which `size` elements fit between the taken intervals, given in order."""
+    offset = 0
+    for start, stop in taken:
+        if offset + size <= start:
+            break
+        offset = max(offset, -(-stop // alignment) * alignment)
+    return offset

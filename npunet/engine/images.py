@@ -1,0 +1,149 @@
+"""Kernels that move and compare values and round nothing: copies, halo, pooling, upsampling, concat; and add."""
+
+from __future__ import annotations
+
+from npunet.engine.jit import jit
+from npunet.engine.opcodes import Field
+from npunet.engine.simd import LANES, VECTOR_BYTES, add_tile, larger, load, stand_alone, store, zeros
+
+POOL_ROWS = 4
+
+
+@jit
+def fill_zero(at, vectors):
+    """Zero `vectors` neighbouring vectors."""
+    for v in range(vectors):
+        store(zeros(1, 1), at + VECTOR_BYTES * v, 0)
+
+
+@jit
+def clear_halo(p, arena):
+    """Zero what lies around the output image."""
+    stand_alone()
+    top, bottom, left, right = p[Field.TOP], p[Field.BOTTOM], p[Field.LEFT], p[Field.RIGHT]
+    if top + bottom + left + right == 0:
+        return
+    height, width, vectors = p[Field.HEIGHT], p[Field.WIDTH], p[Field.Y_COL] // LANES
+    for i in range(-top, height + bottom):
+        row = arena + 4 * (p[Field.Y] + i * p[Field.Y_ROW])
+        if i < 0 or i >= height:
+            fill_zero(row - 4 * left * p[Field.Y_COL], (left + width + right) * vectors)
+        else:
+            fill_zero(row - 4 * left * p[Field.Y_COL], left * vectors)
+            fill_zero(row + 4 * width * p[Field.Y_COL], right * vectors)
+
+
+@jit
+def copy_in(p, memory, sample, first, last, left, right):
+    """The sample (H, W, C), densely packed, into the arena; padding channels are 0."""
+    stand_alone()
+    channels, width = p[Field.CHANNELS], p[Field.WIDTH]
+    for i in range(first, last):
+        for j in range(left, right):
+            to = p[Field.Y] + i * p[Field.Y_ROW] + j * p[Field.Y_COL]
+            of = (i * width + j) * channels
+            for c in range(channels):
+                memory[to + c] = sample[of + c]
+            for c in range(channels, p[Field.Y_COL]):
+                memory[to + c] = 0
+
+
+@jit
+def copy_out(p, memory, result, first, last, left, right):
+    """The image from the arena to the result (H, W, C), densely packed."""
+    stand_alone()
+    channels, width = p[Field.CHANNELS], p[Field.WIDTH]
+    for i in range(first, last):
+        for j in range(left, right):
+            of = p[Field.X] + i * p[Field.X_ROW] + j * p[Field.X_COL]
+            to = (i * width + j) * channels
+            for c in range(channels):
+                result[to + c] = memory[of + c]
+
+
+@jit
+def max_pool(p, arena, first, last, left, right):
+    """Largest value in each window, the first on a tie; taps outside the image do not take part."""
+    stand_alone()
+    kh, kw, stride_x, vectors = p[Field.KH], p[Field.KW], p[Field.STRIDE_X], p[Field.VECTORS]
+    x_row, x_col, y_col = 4 * p[Field.X_ROW], 4 * p[Field.X_COL], 4 * p[Field.Y_COL]
+    inner_left = (p[Field.PAD_LEFT] + stride_x - 1) // stride_x  # positions whose windows lie inside the row
+    inner_right = (p[Field.X_WIDTH] + p[Field.PAD_LEFT] - kw) // stride_x + 1
+    for i in range(first, last):
+        top = i * p[Field.STRIDE_Y] - p[Field.PAD_TOP]
+        above, below = max(top, 0), min(top + kh, p[Field.X_HEIGHT])
+        rows = arena + 4 * p[Field.X] + above * x_row
+        y = arena + 4 * (p[Field.Y] + i * p[Field.Y_ROW])
+        j = left
+        while j < right:
+            start = j * stride_x - p[Field.PAD_LEFT]
+            if inner_left <= j and j + POOL_ROWS <= min(right, inner_right):
+                for v in range(vectors):
+                    at = rows + start * x_col + VECTOR_BYTES * v
+                    best = load(zeros(POOL_ROWS, 1), at, stride_x * x_col)
+                    for ky in range(below - above):
+                        for kx in range(kw):
+                            tap = load(best, at + ky * x_row + kx * x_col, stride_x * x_col)
+                            best = larger(best, tap)
+                    store(best, y + j * y_col + VECTOR_BYTES * v, y_col)
+                j += POOL_ROWS
+            else:
+                before, after = max(start, 0), min(start + kw, p[Field.X_WIDTH])
+                for v in range(vectors):
+                    at = rows + before * x_col + VECTOR_BYTES * v
+                    one = load(zeros(1, 1), at, 0)
+                    for ky in range(below - above):
+                        for kx in range(after - before):
+                            one = larger(one, load(one, at + ky * x_row + kx * x_col, 0))
+                    store(one, y + j * y_col + VECTOR_BYTES * v, 0)
+                j += 1
+
+
+@jit
+def upsample(p, arena, first, last, left, right):
+    """Every input position written KH x KW times; the ranges are of the input."""
+    stand_alone()
+    kh, kw, vectors = p[Field.KH], p[Field.KW], p[Field.VECTORS]
+    y_col = 4 * p[Field.Y_COL]
+    for i in range(first, last):
+        for j in range(left, right):
+            x = arena + 4 * (p[Field.X] + i * p[Field.X_ROW] + j * p[Field.X_COL])
+            y = arena + 4 * (p[Field.Y] + i * kh * p[Field.Y_ROW] + j * kw * p[Field.Y_COL])
+            for v in range(vectors):
+                value = load(zeros(1, 1), x + VECTOR_BYTES * v, 0)
+                for ky in range(kh):
+                    for kx in range(kw):
+                        store(value, y + ky * 4 * p[Field.Y_ROW] + kx * y_col + VECTOR_BYTES * v, 0)
+
+
+@jit
+def add(p, arena, first, last, left, right):
+    """The sum of two images."""
+    stand_alone()
+    for i in range(first, last):
+        for j in range(left, right):
+            x = arena + 4 * (p[Field.X] + i * p[Field.X_ROW] + j * p[Field.X_COL])
+            other = arena + 4 * (p[Field.ADDEND] + i * p[Field.ADDEND_ROW] + j * p[Field.ADDEND_COL])
+            y = arena + 4 * (p[Field.Y] + i * p[Field.Y_ROW] + j * p[Field.Y_COL])
+            for v in range(p[Field.VECTORS]):
+                shift = VECTOR_BYTES * v
+                value = add_tile(load(zeros(1, 1), x + shift, 0), load(zeros(1, 1), other + shift, 0))
+                store(value, y + shift, 0)
+
+
+@jit
+def concat(p, memory, first, last, left, right):
+    """The channels of X, then those of ADDEND."""
+    stand_alone()
+    channels, more = p[Field.CHANNELS], p[Field.ADDEND_CHANNELS]
+    for i in range(first, last):
+        for j in range(left, right):
+            x = p[Field.X] + i * p[Field.X_ROW] + j * p[Field.X_COL]
+            other = p[Field.ADDEND] + i * p[Field.ADDEND_ROW] + j * p[Field.ADDEND_COL]
+            y = p[Field.Y] + i * p[Field.Y_ROW] + j * p[Field.Y_COL]
+            for c in range(channels):
+                memory[y + c] = memory[x + c]
+            for c in range(more):
+                memory[y + channels + c] = memory[other + c]
+            for c in range(channels + more, p[Field.Y_COL]):
+                memory[y + c] = 0

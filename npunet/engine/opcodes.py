@@ -1,0 +1,84 @@
+"""The instruction set: what the columns of a program's table mean.
+
+A program is an int64 table, one instruction a row. Offsets, pitches and steps count float32 elements from the start of
+the arena; weights and biases count from the start of the constants. A pitch is the distance between two neighbours:
+rows of an image (`*_ROW`) or positions of a row (`*_COL`). An image's offset is that of its first inner pixel: its halo
+of zeros lies before and after it.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Op(IntEnum):
+    """What an instruction does."""
+
+    COPY_IN = 0  # the user's sample into the arena
+    COPY_OUT = 1  # the arena's image to the user
+    CONV = 2  # dense convolution, fused with what its flags say
+    SEPARABLE = 3  # depthwise into a row of scratch, then 1x1 from it
+    DEPTHWISE = 4  # depthwise convolution alone
+    MAX_POOL = 5
+    UPSAMPLE = 6
+    ADD = 7
+    CONCAT = 8
+    ACTIVATE = 9  # an activation that no convolution could take in
+    LAYER_NORM = 10
+    SOFTMAX = 11
+
+
+class Flag(IntEnum):
+    """What a convolution does besides summing, as bits of FLAGS."""
+
+    CONTINUE = 1  # start from what the output holds instead of 0
+    BIAS = 2
+    RELU = 4  # clamp below at 0
+    RELU6 = 8  # and above at 6
+    ADD = 16  # add the image at ADDEND last
+
+
+class Field(IntEnum):
+    """Columns of an instruction. What an operator does not use is 0."""
+
+    OP = 0
+    FLAGS = 1
+    X = 2  # input image: offset of its first inner pixel, pitches, size
+    X_ROW = 3
+    X_COL = 4
+    X_HEIGHT = 5
+    X_WIDTH = 6
+    CHANNELS = 7  # channels of the input, without padding
+    Y = 8  # output image
+    Y_ROW = 9
+    Y_COL = 10
+    HEIGHT = 11
+    WIDTH = 12
+    VECTORS = 13  # vectors of output channels
+    TOP = 14  # halo of the output image, to be filled with zeros
+    BOTTOM = 15
+    LEFT = 16
+    RIGHT = 17
+    KH = 18  # taps, or window, or upsampling factor
+    KW = 19
+    START = 20  # from an output's own position to its first tap, in elements
+    TAP_ROW = 21  # between taps
+    TAP_COL = 22
+    STRIDE_Y = 23
+    STRIDE_X = 24
+    PAD_TOP = 25
+    PAD_LEFT = 26
+    WEIGHTS = 27
+    BIAS = 28
+    ADDEND = 29  # second image: of an add, a concat, or the ADD flag
+    ADDEND_ROW = 30
+    ADDEND_COL = 31
+    DEPTHWISE_WEIGHTS = 32
+    SCRATCH = 33  # one row of positions for every thread
+    SCRATCH_SIZE = 34  # elements a thread
+    KIND = 35  # which activation
+    ADDEND_CHANNELS = 36
+
+
+FIELDS = len(Field)
+ACTIVATION_KINDS = {"relu6": 0, "relu": 1, "leaky_relu": 2, "elu": 3, "selu": 4}

@@ -1,0 +1,179 @@
+"""A program: the instruction table of a lowered network, its constants, and where its tensors stand in the arena."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from npunet.arena import Arena, Lifetime, place
+from npunet.engine.lowering import Lowered, Lowering, Step
+from npunet.engine.opcodes import FIELDS, Field, Flag, Op
+from npunet.engine.pack import Constants
+from npunet.graph import Graph, Shape
+from npunet.lower import deploy
+
+LANES = 8  # as simd.LANES, which cannot be read without loading Numba
+ALIGNMENT = 16  # float32 elements: one cache line
+SCRATCH_ELEMENTS = 4096  # of a separable convolution's row between its halves: a share of the first-level cache
+TILE_POSITIONS = 12  # scratch rows hold whole tiles of every shape: a multiple of 6 and 4
+CONVOLUTIONS = (Op.CONV, Op.SEPARABLE, Op.DEPTHWISE)
+
+
+@dataclass(frozen=True)
+class Image:
+    """How a tensor lies in memory: channels padded to whole vectors, zeros around it where a reader pads."""
+
+    height: int
+    width: int
+    channels: int
+    halo: tuple[int, int, int, int]  # top, bottom, left, right
+
+    @property
+    def col(self) -> int:
+        """Elements from one position to the next."""
+        return vectors(self.channels) * LANES
+
+    @property
+    def row(self) -> int:
+        """Elements from one row to the next."""
+        return (self.halo[2] + self.width + self.halo[3]) * self.col
+
+    @property
+    def size(self) -> int:
+        """Elements in all."""
+        return (self.halo[0] + self.height + self.halo[1]) * self.row
+
+    @property
+    def inner(self) -> int:
+        """Elements before the first inner position."""
+        return self.halo[0] * self.row + self.halo[2] * self.col
+
+
+@dataclass(frozen=True)
+class Program:
+    """What the interpreter runs.
+
+    table       : int64 (instructions, FIELDS), see opcodes
+    constants   : float32, packed weights
+    arena       : where each tensor starts, and the elements that all need together
+    images      : how each tensor lies in memory
+    steps       : the same instructions by name
+    input_shape, output_shape : (H, W, C) of one sample and its result
+    threads     : how many threads may share one sample
+    """
+
+    table: np.ndarray
+    constants: np.ndarray
+    arena: Arena
+    images: Mapping[str, Image]
+    steps: tuple[Step, ...]
+    input_shape: Shape
+    output_shape: Shape
+    threads: int
+
+
+def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads: int = 1, fuse: bool = True,
+                    in_place: bool = True) -> Program:
+    """The program of a network as trained, for one input size.
+
+    weights : float32, by the graph's names
+    fuse, in_place : leave out these savings, for what they save to be seen
+
+    The result depends on nothing but the arguments.
+    """
+    deployed, folded = deploy(graph, weights)
+    lowered = Lowering(deployed, folded, fuse, in_place).run()
+    images = lay_out(lowered)
+    arena = place(lifetimes(lowered, images, threads), ALIGNMENT)
+    constants = Constants()
+    table = np.zeros((len(lowered.steps), FIELDS), np.int64)
+    written: set[str] = set()
+    for number, step in enumerate(lowered.steps):
+        for field, value in encode(number, step, images, arena, constants, threads, first=step.y not in written).items():
+            table[number, field] = value
+        written.add(step.y)
+    return Program(table, constants.array(), arena, images, tuple(lowered.steps), graph.input_shape,
+                   graph.shape(graph.output), threads)
+
+
+def vectors(channels: int) -> int:
+    """Vectors that hold so many channels."""
+    return -(-channels // LANES)
+
+
+def lay_out(lowered: Lowered) -> dict[str, Image]:
+    """Every tensor with the halo that its greediest reader asks for."""
+    halos = dict.fromkeys(lowered.shapes, (0, 0, 0, 0))
+    for step in lowered.steps:
+        if step.op in CONVOLUTIONS:
+            (top, bottom), (left, right) = step.pads
+            halos[step.x] = tuple(map(max, halos[step.x], (top, bottom, left, right)))
+    return {name: Image(*lowered.shapes[name], halo) for name, halo in halos.items()}
+
+
+def lifetimes(lowered: Lowered, images: Mapping[str, Image], threads: int) -> dict[str, Lifetime]:
+    """From the step that first writes a tensor to the last that names it; and the scratch of single steps."""
+    lives: dict[str, Lifetime] = {}
+    for number, step in enumerate(lowered.steps):
+        for name in {step.x, step.y, step.addend} - {""}:
+            first = lives[name].first if name in lives else number
+            lives[name] = Lifetime(images[name].size, first, number)
+        if step.op == Op.SEPARABLE:
+            lives[scratch_name(number)] = Lifetime(threads * scratch_size(images[step.x]), number, number)
+    return lives
+
+
+def scratch_name(number: int) -> str:
+    return f"scratch of instruction {number}"
+
+
+def scratch_size(image: Image) -> int:
+    """Elements of one thread's scratch: a whole row if it is short, else a number of whole tiles."""
+    if image.width * image.col <= SCRATCH_ELEMENTS:
+        return image.width * image.col
+    return max(TILE_POSITIONS, SCRATCH_ELEMENTS // image.col // TILE_POSITIONS * TILE_POSITIONS) * image.col
+
+
+def encode(number: int, step: Step, images: Mapping[str, Image], arena: Arena, constants: Constants, threads: int,
+           first: bool) -> dict[Field, int]:
+    """The fields of one instruction; `first` when it is the first to write its output."""
+    fields: dict[Field, int] = {Field.OP: step.op, Field.FLAGS: step.flags, Field.KIND: step.kind}
+
+    def describe(name: str, start: Field, row: Field, col: Field) -> None:
+        fields[start] = arena.offsets[name] + images[name].inner
+        fields[row], fields[col] = images[name].row, images[name].col
+
+    shown = images[step.y or step.x]
+    fields[Field.HEIGHT], fields[Field.WIDTH] = shown.height, shown.width
+    fields[Field.VECTORS], fields[Field.CHANNELS] = vectors(shown.channels), shown.channels
+    if step.x:
+        x = images[step.x]
+        describe(step.x, Field.X, Field.X_ROW, Field.X_COL)
+        fields[Field.X_HEIGHT], fields[Field.X_WIDTH], fields[Field.CHANNELS] = x.height, x.width, x.channels
+    if step.y:
+        describe(step.y, Field.Y, Field.Y_ROW, Field.Y_COL)
+        if first:
+            fields.update(zip((Field.TOP, Field.BOTTOM, Field.LEFT, Field.RIGHT), images[step.y].halo, strict=True))
+    if step.addend:
+        describe(step.addend, Field.ADDEND, Field.ADDEND_ROW, Field.ADDEND_COL)
+        fields[Field.ADDEND_CHANNELS] = images[step.addend].channels
+    fields[Field.KH], fields[Field.KW] = step.kernel
+    fields[Field.STRIDE_Y], fields[Field.STRIDE_X] = step.stride
+    (top, _), (left, _) = step.pads
+    fields[Field.PAD_TOP], fields[Field.PAD_LEFT] = top, left
+    if step.op in CONVOLUTIONS:
+        fields[Field.START] = -top * x.row - left * x.col
+        fields[Field.TAP_ROW], fields[Field.TAP_COL] = step.dilation[0] * x.row, step.dilation[1] * x.col
+        if step.weights is not None:
+            fields[Field.WEIGHTS] = constants.kernel(step.weights)
+        if step.bias is not None:
+            fields[Field.BIAS] = constants.bias(step.bias, clamped=bool(step.flags & (Flag.RELU | Flag.RELU6)))
+        if step.depthwise is not None:
+            fields[Field.DEPTHWISE_WEIGHTS] = constants.depthwise(step.depthwise)
+    elif step.op == Op.LAYER_NORM:
+        fields[Field.WEIGHTS], fields[Field.BIAS] = constants.flat(step.weights), constants.flat(step.bias)
+    if step.op == Op.SEPARABLE:
+        fields[Field.SCRATCH], fields[Field.SCRATCH_SIZE] = arena.offsets[scratch_name(number)], scratch_size(x)
+    return fields

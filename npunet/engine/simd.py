@@ -1,0 +1,244 @@
+"""Explicit float32 vectors inside Numba: a tile of accumulators in registers, and what can be done to it.
+
+A tile holds `rows` positions x `vectors` vectors of LANES output channels. Every function here works on all of its
+elements at once and never mixes lanes, so each output sees its own sum in the order in which the kernel forms it. LLVM
+maps the vectors to what the machine has (and splits them where it has less); the bits do not depend on it.
+
+Addresses are byte addresses held in intp, so that a kernel does its own arithmetic on them.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic, models, register_model
+
+LANES = 8
+FLOAT = ir.FloatType()
+VECTOR = ir.VectorType(FLOAT, LANES)
+INT64 = ir.IntType(64)
+VECTOR_BYTES = 4 * LANES
+
+
+class Tile(types.Type):
+    """rows x vectors accumulators, row by row."""
+
+    def __init__(self, rows: int, vectors: int) -> None:
+        self.rows, self.vectors = rows, vectors
+        super().__init__(name=f"Tile({rows}, {vectors}, {LANES})")
+
+    @property
+    def size(self) -> int:
+        return self.rows * self.vectors
+
+
+@register_model(Tile)
+class TileModel(models.PrimitiveModel):
+    def __init__(self, manager, tile: Tile) -> None:
+        super().__init__(manager, tile, ir.ArrayType(VECTOR, tile.size))
+
+
+@intrinsic(prefer_literal=True)
+def zeros(typing, rows, vectors):
+    """A tile of +0."""
+    tile = Tile(rows.literal_value, vectors.literal_value)
+
+    def generate(context, builder, signature, arguments):
+        return ir.Constant(ir.ArrayType(VECTOR, tile.size), [ir.Constant(VECTOR, [0.0] * LANES)] * tile.size)
+
+    return tile(rows, vectors), generate
+
+
+@intrinsic
+def load(typing, tile, source, step):
+    """The tile at `source`, one position every `step` bytes; the argument gives the shape."""
+
+    def generate(context, builder, signature, arguments):
+        _, source, step = arguments
+        return pack(builder, [load_vector(builder, at) for at in addresses(builder, tile, source, step)])
+
+    return tile(tile, types.intp, types.intp), generate
+
+
+@intrinsic
+def store(typing, tile, target, step):
+    """Write the tile at `target`, one position every `step` bytes."""
+
+    def generate(context, builder, signature, arguments):
+        values, target, step = arguments
+        for value, at in zip(unpack(builder, values), addresses(builder, tile, target, step), strict=True):
+            store_vector(builder, value, at)
+        return context.get_dummy_value()
+
+    return types.void(tile, types.intp, types.intp), generate
+
+
+def make_multiply_add(fused: bool):
+    """acc + x * w on vectors: one rounding when fused, two when not."""
+
+    def multiply_add(builder, x, w, acc):
+        if not fused:
+            return builder.fadd(acc, builder.fmul(x, w))
+        fma = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(VECTOR, [VECTOR] * 3), f"llvm.fma.v{LANES}f32"
+        )
+        return builder.call(fma, [x, w, acc])
+
+    return multiply_add
+
+
+def make_elementwise(fused: bool):
+    """One step of a depthwise convolution: every element times its channel's weight, added to the tile."""
+    multiply_add = make_multiply_add(fused)
+
+    @intrinsic
+    def elementwise(typing, tile, x, step, w):
+        """acc[m][v] = acc[m][v] + x[m][v] * w[v], x `vectors` vectors every `step` bytes."""
+
+        def generate(context, builder, signature, arguments):
+            acc, x, step, w = arguments
+            sums = unpack(builder, acc)
+            weights = [load_vector(builder, at) for at in along(builder, w, tile.vectors)]
+            for k, at in enumerate(addresses(builder, tile, x, step)):
+                value = load_vector(builder, at)
+                sums[k] = multiply_add(builder, value, weights[k % tile.vectors], sums[k])
+            return pack(builder, sums)
+
+        return tile(tile, types.intp, types.intp, types.intp), generate
+
+    return elementwise
+
+
+@intrinsic
+def add_tile(typing, tile, other):
+    """acc + other, element by element."""
+
+    def generate(context, builder, signature, arguments):
+        pairs = zip(*(unpack(builder, argument) for argument in arguments), strict=True)
+        return pack(builder, [builder.fadd(a, b) for a, b in pairs])
+
+    return tile(tile, tile), generate
+
+
+@intrinsic
+def larger(typing, tile, other):
+    """The larger of two tiles, the first on a tie; NaN wins."""
+
+    def generate(context, builder, signature, arguments):
+        values = []
+        for a, b in zip(*(unpack(builder, argument) for argument in arguments), strict=True):
+            takes = builder.or_(builder.fcmp_ordered(">", b, a), builder.fcmp_unordered("uno", b, b))
+            values.append(builder.select(takes, b, a))
+        return pack(builder, values)
+
+    return tile(tile, tile), generate
+
+
+@intrinsic
+def stand_alone(typing):
+    """Keep the calling function out of its callers' code: LLVM would copy it into each and optimise every copy."""
+
+    def generate(context, builder, signature, arguments):
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
+def address(typing, array):
+    """Byte address of an array's first element."""
+
+    def generate(context, builder, signature, arguments):
+        from numba.np.arrayobj import make_array
+
+        data = make_array(array)(context, builder, arguments[0]).data
+        return builder.ptrtoint(data, INT64)
+
+    return types.intp(array), generate
+
+
+def along(builder, start, count: int):
+    """Addresses of `count` consecutive vectors."""
+    return [builder.add(start, INT64(VECTOR_BYTES * v)) for v in range(count)]
+
+
+def addresses(builder, tile: Tile, start, step):
+    """Address of every vector of a tile, position after position."""
+    for _ in range(tile.rows):
+        yield from along(builder, start, tile.vectors)
+        start = builder.add(start, step)
+
+
+def repeat(builder, count, carried: list, body) -> list:
+    """Emit a loop: body(carried) gives the next carried values, `count` times; the values after it."""
+    before = builder.block
+    head, inside, after = (builder.append_basic_block(name) for name in ("head", "inside", "after"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    index = builder.phi(INT64)
+    values = [builder.phi(value.type) for value in carried]
+    builder.cbranch(builder.icmp_signed("<", index, count), inside, after)
+    builder.position_at_end(inside)
+    following = body(values)
+    index.add_incoming(INT64(0), before)
+    index.add_incoming(builder.add(index, INT64(1)), builder.block)
+    for phi, first, later in zip(values, carried, following, strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(later, builder.block)
+    builder.branch(head)
+    builder.position_at_end(after)
+    return values
+
+
+def choose(builder, condition, carried: list, body) -> list:
+    """Emit a branch: body(carried) where the condition holds, carried elsewhere."""
+    before = builder.block
+    inside, after = builder.append_basic_block("then"), builder.append_basic_block("after")
+    builder.cbranch(condition, inside, after)
+    builder.position_at_end(inside)
+    changed = body(carried)
+    end = builder.block
+    builder.branch(after)
+    builder.position_at_end(after)
+    values = [builder.phi(value.type) for value in carried]
+    for phi, first, later in zip(values, carried, changed, strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(later, end)
+    return values
+
+
+def load_scalar(builder, at):
+    return builder.load(builder.inttoptr(at, FLOAT.as_pointer()))
+
+
+def load_vector(builder, at):
+    value = builder.load(builder.inttoptr(at, VECTOR.as_pointer()))
+    value.align = 4
+    return value
+
+
+def store_vector(builder, value, at) -> None:
+    builder.store(value, builder.inttoptr(at, VECTOR.as_pointer())).align = 4
+
+
+def clamp_vector(builder, value, low: float, high: float):
+    """min(max(value, low), high); NaN stays NaN."""
+    low, high = (ir.Constant(VECTOR, [bound] * LANES) for bound in (low, high))
+    value = builder.select(builder.fcmp_ordered(">", low, value), low, value)
+    return builder.select(builder.fcmp_ordered("<", high, value), high, value)
+
+
+def splat(builder, scalar):
+    """A vector with the scalar in every lane."""
+    undefined = ir.Constant(VECTOR, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.IntType(32)(0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
+
+
+def pack(builder, values):
+    return cgutils.pack_array(builder, values)
+
+
+def unpack(builder, tile) -> list:
+    return [builder.extract_value(tile, k) for k in range(tile.type.count)]
