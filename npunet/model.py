@@ -17,6 +17,8 @@ from npunet.layers import BATCH_NORM_MOMENTUM
 from npunet.ops.accumulate import ARITHMETICS
 from npunet.ops.norm import moving_statistics
 from npunet.params import UNetParams
+from npunet.session import Session
+from npunet.stream import Stream
 
 BACKENDS = ("auto", "numpy", "engine")
 DTYPES = ("float32", "float64")
@@ -105,6 +107,30 @@ class UNet:
             y = run.infer(*lower.deploy(graph, self.weights), images, arithmetic=arithmetic)
         return self.sizes.release(y, crop)
 
+    def compile(self, input_shape: tuple[int | None, ...] | None = None, *, batch: int = 1,
+                arithmetic: str = "seq_fma", threads: int | None = None) -> Session:
+        """The network with its weights as they are now, ready for repeated calls at one size; see Session.
+
+        input_shape : of one sample, (L, C) or (H, W, C); None for the model's own
+        batch       : samples a call
+
+        The rest as for predict(backend="engine"). Raises ValueError for a size that is open or does not fit.
+        """
+        self._choose("engine", arithmetic)
+        return Session(self.sizes, self.weights, input_shape, batch, arithmetic, threads)
+
+    def stream(self, output: str = "logits", *, backend: str = "auto", arithmetic: str | None = None,
+               threads: int | None = 1) -> Stream:
+        """The network with its weights as they are now, for a signal that arrives piece by piece; see Stream.
+
+        output     : "logits", what predict gives, or "labels", the likeliest class of each sample
+        arithmetic : "seq" or "seq_fma"; None for "seq_fma", or for "seq" where the model is float64
+
+        Raises ValueError for a network of images or with layer norm.
+        """
+        backend, arithmetic = self._choose(backend, arithmetic or ("seq_fma" if self.dtype == "float32" else "seq"))
+        return Stream(self.sizes, self.weights, output=output, backend=backend, arithmetic=arithmetic, threads=threads)
+
     def _choose(self, backend: str, arithmetic: str | None) -> tuple[str, str]:
         if backend not in BACKENDS:
             raise ValueError(f"backend={backend!r} must be one of {', '.join(BACKENDS)}")
@@ -168,7 +194,7 @@ class UNet:
         graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights)
         if training:
             drawn = run.draw_masks(graph, len(images), np.random.default_rng(seed), images.dtype)
-            tensors |= drawn if masks is None else masks
+            tensors |= drawn if masks is None else {name: np.asarray(m, self.dtype) for name, m in masks.items()}
         result = gradients.differentiate(
             graph.for_training() if training else graph, tensors, images, self.sizes.admit_labels(labels, images),
             loss=loss, l2=l2, **loss_options,

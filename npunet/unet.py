@@ -12,7 +12,7 @@ from __future__ import annotations
 from npunet import layers
 from npunet.geometry import Pair
 from npunet.graph import Graph, GraphBuilder, Shape
-from npunet.params import UNetBlockParams, UNetParams, pair
+from npunet.params import UNetBlockParams, UNetParams, count, pair
 
 
 def build(params: UNetParams, input_shape: Shape, num_classes: int | None, *, rank: int = 2) -> Graph:
@@ -71,10 +71,9 @@ def decoder_block(net: GraphBuilder, name: str, x: str, skip: str | None, block:
 
 def top(net: GraphBuilder, x: str, params: UNetParams, num_classes: int | None) -> str:
     """One channel a class, and the softmax unless logits are wanted."""
-    if num_classes is None or num_classes < 1:
-        raise ValueError(f"num_classes={num_classes} must be at least 1 for the top; "
-                         "give the number of classes or include_top=False")
-    y = layers.conv(net, "NECK_conv", x, num_classes, pair(params.output_kernel_size), bias=True)
+    if num_classes is None:
+        raise ValueError("the top needs a number of classes: give num_classes, or include_top=False")
+    y = layers.conv(net, "NECK_conv", x, count("num_classes", num_classes), pair(params.output_kernel_size), bias=True)
     return y if params.use_logits else layers.softmax(net, "softmax", y)
 
 

@@ -10,6 +10,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from npunet.engine.depthwise import make_depthwise_row
 from npunet.engine.jit import inlined
 from npunet.engine.opcodes import Field, Flag, Op
 from npunet.engine.simd import (
@@ -24,18 +25,17 @@ from npunet.engine.simd import (
     clamp_vector,
     load_scalar,
     load_vector,
-    make_elementwise,
     make_multiply_add,
+    offset,
     repeat,
     splat,
-    store,
     store_vector,
-    zeros,
 )
 
 REGISTERS = 12  # accumulators of the largest tile: 16 vector registers less weights and one broadcast
-DEPTHWISE_ROWS = 8
+UNROLLED = 4  # input channels in one pass of the innermost loop
 CONV, SEPARABLE, DEPTHWISE = int(Op.CONV), int(Op.SEPARABLE), int(Op.DEPTHWISE)
+SPREAD = int(Flag.SPREAD)
 
 
 @inlined
@@ -47,7 +47,7 @@ def block_vectors(remaining):
 
 
 def make_convolve(fused: bool):
-    """The intrinsic that convolves one tile of literal shape; `arguments` are those of any_tile."""
+    """The intrinsic that convolves neighbouring tiles of literal shape; `arguments` are those of any_tile."""
     multiply_add = make_multiply_add(fused)
 
     @intrinsic(prefer_literal=True)
@@ -55,8 +55,8 @@ def make_convolve(fused: bool):
         tile = Tile(rows.literal_value, vectors.literal_value)
 
         def generate(context, builder, signature, values):
-            (x, x_step, w, channels, kh, kw, tap_row, tap_col,
-             y, y_step, flags, bias, addend, addend_step) = cgutils.unpack_tuple(builder, values[2])
+            (tiles, x, x_step, w, channels, kh, kw, tap_row, tap_col, y, y_step, flags, bias, addend, addend_step,
+             copies_y, copies_x, y_row, y_col) = cgutils.unpack_tuple(builder, values[2])
 
             def asked(flag):
                 return builder.icmp_signed("!=", builder.and_(flags, INT64(flag)), INT64(0))
@@ -74,9 +74,15 @@ def make_convolve(fused: bool):
                         acc[k] = multiply_add(builder, scalar, weight, acc[k])
                 return [builder.add(at, INT64(4)), builder.add(w, INT64(VECTOR_BYTES * tile.vectors)), *acc]
 
+            def over_four_channels(carried):
+                for _ in range(UNROLLED):
+                    carried = over_channels(carried)
+                return carried
+
             def over_kx(carried):
                 at, *w_and_acc = carried
-                _, *w_and_acc = repeat(builder, channels, [at, *w_and_acc], over_channels)
+                carried = repeat(builder, fours, [at, *w_and_acc], over_four_channels)
+                _, *w_and_acc = repeat(builder, rest, carried, over_channels)
                 return [builder.add(at, tap_col), *w_and_acc]
 
             def over_ky(carried):
@@ -94,18 +100,41 @@ def make_convolve(fused: bool):
             def clamp(low, high):
                 return lambda acc: [clamp_vector(builder, value, low, high) for value in acc]
 
-            def add_image(acc):
+            def add_image(acc, addend):
                 return [builder.fadd(a, b) for a, b in zip(acc, load_from(addend, addend_step), strict=True)]
 
-            acc = [ir.Constant(VECTOR, [0.0] * LANES)] * tile.size
-            acc = choose(builder, asked(Flag.CONTINUE), acc, lambda _: load_from(y, y_step))
-            _, _, *acc = repeat(builder, kh, [x, w, *acc], over_ky)
-            acc = choose(builder, asked(Flag.BIAS), acc, add_bias)
-            acc = choose(builder, asked(Flag.RELU), acc, clamp(0.0, float("inf")))
-            acc = choose(builder, asked(Flag.RELU6), acc, clamp(0.0, 6.0))
-            acc = choose(builder, asked(Flag.ADD), acc, add_image)
-            for value, place in zip(acc, addresses(builder, tile, y, y_step), strict=True):
-                store_vector(builder, value, place)
+            def one_tile(carried):
+                x, y, addend = carried
+                acc = [ir.Constant(VECTOR, [0.0] * LANES)] * tile.size
+                acc = choose(builder, asked(Flag.CONTINUE), acc, lambda _: load_from(y, y_step))
+                _, _, *acc = repeat(builder, kh, [x, w, *acc], over_ky)
+                acc = choose(builder, asked(Flag.BIAS), acc, add_bias)
+                acc = choose(builder, asked(Flag.RELU), acc, clamp(0.0, float("inf")))
+                acc = choose(builder, asked(Flag.RELU6), acc, clamp(0.0, 6.0))
+                acc = choose(builder, asked(Flag.ADD), acc, lambda acc: add_image(acc, addend))
+                store_at(y, acc)
+                choose(builder, asked(Flag.SPREAD), [], lambda _: spread(y, acc))
+                return [offset(builder, x, x_step, tile.rows), offset(builder, y, y_step, tile.rows),
+                        offset(builder, addend, addend_step, tile.rows)]
+
+            def store_at(start, acc):
+                for value, place in zip(acc, addresses(builder, tile, start, y_step), strict=True):
+                    store_vector(builder, value, place)
+
+            def spread(y, acc):
+                def over_copies_x(carried):
+                    store_at(carried[0], acc)
+                    return [builder.add(carried[0], y_col)]
+
+                def over_copies_y(carried):
+                    repeat(builder, copies_x, carried, over_copies_x)
+                    return [builder.add(carried[0], y_row)]
+
+                repeat(builder, copies_y, [y], over_copies_y)
+                return []
+
+            fours, rest = builder.sdiv(channels, INT64(UNROLLED)), builder.srem(channels, INT64(UNROLLED))
+            repeat(builder, tiles, [x, y, addend], one_tile)
             return context.get_dummy_value()
 
         return types.void(rows, vectors, arguments), generate
@@ -114,9 +143,10 @@ def make_convolve(fused: bool):
 
 
 def make_any_tile(fused: bool):
-    """One function that convolves a tile of any shape: rows x vectors is at most REGISTERS.
+    """One function that convolves neighbouring tiles of any shape: rows x vectors is at most REGISTERS.
 
-    arguments: x, x_step, w, channels, kh, kw, tap_row, tap_col, y, y_step, flags, bias, addend, addend_step
+    arguments: tiles, x, x_step, w, channels, kh, kw, tap_row, tap_col, y, y_step, flags, bias, addend, addend_step,
+               copies_y, copies_x, y_row, y_col
     """
     convolve = make_convolve(fused)
 
@@ -181,7 +211,7 @@ def make_row(fused: bool):
 
     @inlined
     def row(count, vectors, x, x_step, w, channels, kh, kw, tap_row, tap_col, y, y_step, flags, bias, addend,
-            addend_step):
+            addend_step, copies_y, copies_x, y_row, y_col):
         done = 0
         while done < vectors:
             block = block_vectors(vectors - done)
@@ -190,14 +220,15 @@ def make_row(fused: bool):
             least = count // tiles
             larger = count - least * tiles
             at = 0
-            for number in range(tiles):
-                rows = least + 1 if number < larger else least
-                any_tile(
-                    rows, block,
-                    (x + at * x_step, x_step, w, channels, kh, kw, tap_row, tap_col,
-                     y + at * y_step, y_step, flags, bias, addend + at * addend_step, addend_step),
-                )
-                at += rows
+            for rows, number in ((least + 1, larger), (least, tiles - larger)):
+                if number > 0:
+                    any_tile(
+                        rows, block,
+                        (number, x + at * x_step, x_step, w, channels, kh, kw, tap_row, tap_col,
+                         y + at * y_step, y_step, flags, bias, addend + at * addend_step, addend_step,
+                         copies_y, copies_x, y_row, y_col),
+                    )
+                    at += rows * number
             done += block
             w += kh * kw * channels * VECTOR_BYTES * block
             y += VECTOR_BYTES * block
@@ -207,78 +238,65 @@ def make_row(fused: bool):
     return row
 
 
-def make_depthwise_row(fused: bool):
-    """The depthwise convolution of `count` neighbouring positions of one row, all channels."""
-    elementwise = make_elementwise(fused)
-
-    def make_depthwise_tile(rows: int):
-        @inlined
-        def tile(x, x_step, w, w_step, kh, kw, tap_row, tap_col, y, y_step):
-            acc = zeros(rows, 1)
-            for ky in range(kh):
-                at = x + ky * tap_row
-                for _ in range(kw):
-                    acc = elementwise(acc, at, x_step, w)
-                    at += tap_col
-                    w += w_step
-            store(acc, y, y_step)
-
-        return tile
-
-    many, one = make_depthwise_tile(DEPTHWISE_ROWS), make_depthwise_tile(1)
-
-    @inlined
-    def depthwise_row(count, vectors, x, x_step, w, kh, kw, tap_row, tap_col, y, y_step):
-        w_step = VECTOR_BYTES * vectors
-        for _ in range(vectors):
-            at = 0
-            if count < DEPTHWISE_ROWS:
-                while at < count:
-                    one(x + at * x_step, x_step, w, w_step, kh, kw, tap_row, tap_col, y + at * y_step, y_step)
-                    at += 1
-            while at < count:
-                at = min(at, count - DEPTHWISE_ROWS)  # the last tile reaches back: it writes the same values again
-                many(x + at * x_step, x_step, w, w_step, kh, kw, tap_row, tap_col, y + at * y_step, y_step)
-                at += DEPTHWISE_ROWS
-            x += VECTOR_BYTES
-            w += VECTOR_BYTES
-            y += VECTOR_BYTES
-
-    return depthwise_row
-
-
-def make_convolution(fused: bool):
+def make_convolve_group(fused: bool):
     """The convolution instructions in one arithmetic."""
     row, depthwise_row = make_row(fused), make_depthwise_row(fused)
 
     @inlined
-    def convolve(p, arena, constants, scratch, first, last, left, right):
-        """Rows first ... last-1 and positions left ... right-1 of the output image of instruction p.
+    def convolve_piece(p, arena, constants, scratch, i, at, count):
+        """Positions at ... at+count-1 of row i of the output image of instruction p.
 
-        A separable one goes along each row in pieces that fit the scratch: the depthwise half into the scratch, then
-        the 1x1 half from it. Both kinds end in the same call, so that the tiles are compiled once.
+        A separable one puts its depthwise half into the scratch and takes the 1x1 half from there. Dense and separable
+        end in the same call, so that the tiles are compiled once.
         """
         op, channels = p[Field.OP], p[Field.CHANNELS]
-        x_step, y_step, addend_step = 4 * p[Field.X_COL], 4 * p[Field.Y_COL], 4 * p[Field.ADDEND_COL]
-        between = (channels + LANES - 1) // LANES
-        piece = 4 * p[Field.SCRATCH_SIZE] // (VECTOR_BYTES * between) if op == SEPARABLE else right - left
+        x_step, y_col, addend_step = 4 * p[Field.X_COL], 4 * p[Field.Y_COL], 4 * p[Field.ADDEND_COL]
+        copies_y, copies_x, y_row = p[Field.COPIES_Y], p[Field.COPIES_X], 4 * p[Field.Y_ROW]
+        y = arena + 4 * p[Field.Y] + i * y_row + at * y_col
+        addend = arena + 4 * (p[Field.ADDEND] + i * p[Field.ADDEND_ROW]) + at * addend_step
+        if p[Field.FLAGS] & SPREAD:
+            i, at, count = i // copies_y, at // copies_x, count // copies_x
+        x = arena + 4 * (p[Field.X] + i * p[Field.X_ROW] + p[Field.START]) + at * x_step
+        step, kh, kw, y_step = x_step, p[Field.KH], p[Field.KW], copies_x * y_col
+        if op != CONV:
+            between = (channels + LANES - 1) // LANES
+            to, to_step = (scratch, VECTOR_BYTES * between) if op == SEPARABLE else (y, y_step)
+            depthwise_row(count, between, x, x_step, constants + 4 * p[Field.DEPTHWISE_WEIGHTS], kh, kw,
+                          4 * p[Field.TAP_ROW], 4 * p[Field.TAP_COL], to, to_step)
+            x, step, kh, kw = to, to_step, 1, 1
+        if op != DEPTHWISE:
+            row(count, p[Field.VECTORS], x, step, constants + 4 * p[Field.WEIGHTS], channels, kh, kw,
+                4 * p[Field.TAP_ROW], 4 * p[Field.TAP_COL], y, y_step, p[Field.FLAGS],
+                constants + 4 * p[Field.BIAS], addend, addend_step, copies_y, copies_x, y_row, y_col)
+
+    @inlined
+    def convolve_group(program, start, arena, constants, thread, threads):
+        """A group of convolutions over one image: all of them on a piece of a row before the next piece is begun.
+
+        What one member writes and the next reads stays in the first-level cache.
+        """
+        head = program[start]
+        first, last = share(head[Field.HEIGHT], head[Field.ALIGN_Y], thread, threads)
+        left, right = 0, head[Field.WIDTH]
+        if head[Field.HEIGHT] < threads * head[Field.ALIGN_Y]:
+            first, last = 0, head[Field.HEIGHT]
+            left, right = share(head[Field.WIDTH], head[Field.ALIGN_X], thread, threads)
         for i in range(first, last):
             at = left
             while at < right:
-                count = min(piece, right - at)
-                x = arena + 4 * (p[Field.X] + i * p[Field.X_ROW] + p[Field.START]) + at * x_step
-                y = arena + 4 * (p[Field.Y] + i * p[Field.Y_ROW]) + at * y_step
-                addend = arena + 4 * (p[Field.ADDEND] + i * p[Field.ADDEND_ROW]) + at * addend_step
-                step, kh, kw = x_step, p[Field.KH], p[Field.KW]
-                if op != CONV:
-                    to, to_step = (scratch, VECTOR_BYTES * between) if op == SEPARABLE else (y, y_step)
-                    depthwise_row(count, between, x, x_step, constants + 4 * p[Field.DEPTHWISE_WEIGHTS], kh, kw,
-                                  4 * p[Field.TAP_ROW], 4 * p[Field.TAP_COL], to, to_step)
-                    x, step, kh, kw = to, to_step, 1, 1
-                if op != DEPTHWISE:
-                    row(count, p[Field.VECTORS], x, step, constants + 4 * p[Field.WEIGHTS], channels, kh, kw,
-                        4 * p[Field.TAP_ROW], 4 * p[Field.TAP_COL], y, y_step, p[Field.FLAGS],
-                        constants + 4 * p[Field.BIAS], addend, addend_step)
+                count = min(head[Field.PIECE], right - at)
+                for member in range(start, start + head[Field.GROUP]):
+                    p = program[member]
+                    if p[Field.FLAGS] & SPREAD == 0 or i % p[Field.COPIES_Y] == 0:
+                        scratch = arena + 4 * (p[Field.SCRATCH] + thread * p[Field.SCRATCH_SIZE])
+                        convolve_piece(p, arena, constants, scratch, i, at, count)
                 at += count
 
-    return convolve
+    return convolve_group
+
+
+@inlined
+def share(size, align, thread, threads):
+    """Thread `thread`'s part of `size` positions, cut at multiples of `align`."""
+    units = size // align
+    return units * thread // threads * align, units * (thread + 1) // threads * align

@@ -7,13 +7,13 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from npunet.engine import images, pointwise
-from npunet.engine.convolution import make_convolution
+from npunet.engine.convolution import make_convolve_group, share
 from npunet.engine.jit import inlined
 from npunet.engine.opcodes import Field, Op
 from npunet.engine.simd import INT64, address
 from npunet.layers import NORM_EPSILON
 
-COPY_IN, COPY_OUT, CONV, SEPARABLE, DEPTHWISE, MAX_POOL, UPSAMPLE, ADD, CONCAT, ACTIVATE, LAYER_NORM, SOFTMAX = (
+COPY_IN, COPY_OUT, _, _, _, MAX_POOL, UPSAMPLE, ADD, CONCAT, ACTIVATE, LAYER_NORM, SOFTMAX = (
     int(op) for op in Op
 )
 ARRIVED, GENERATION = 0, 1  # places in the barrier array
@@ -59,56 +59,65 @@ def wait_for_all(barrier, threads):
             yield_core()
 
 
+@inlined
+def step(p, arena, constants, memory, weights, sample, result, thread, threads):
+    """Thread `thread`'s share of one instruction that is no convolution: a band of rows, or of positions where rows
+    are few."""
+    op = p[Field.OP]
+    height, width = p[Field.HEIGHT], p[Field.WIDTH]
+    if op == UPSAMPLE:
+        height, width = p[Field.X_HEIGHT], p[Field.X_WIDTH]
+    first, last, left, right = 0, height, 0, width
+    if height >= threads:
+        first, last = share(height, 1, thread, threads)
+    else:
+        left, right = share(width, 1, thread, threads)
+    if op == MAX_POOL:
+        images.max_pool(p, arena, first, last, left, right)
+    elif op == UPSAMPLE:
+        images.upsample(p, arena, first, last, left, right)
+    elif op == COPY_IN:
+        images.copy_in(p, arena, sample, first, last, left, right)
+    elif op == COPY_OUT:
+        images.copy_out(p, arena, result, first, last, left, right)
+    elif op == ADD:
+        images.add(p, arena, first, last, left, right)
+    elif op == CONCAT:
+        images.concat(p, memory, first, last, left, right)
+    elif op == ACTIVATE:
+        pointwise.activate(p, memory, first, last, left, right)
+    elif op == SOFTMAX:
+        pointwise.softmax(p, memory, first, last, left, right)
+    elif op == LAYER_NORM:
+        first, last = share(p[Field.CHANNELS], 1, thread, threads)
+        pointwise.layer_norm(p, memory, weights, NORM_EPSILON, first, last)
+
+
 def make_walk(fused: bool):
     """The interpreter in one arithmetic: seq_fma when fused, seq when not."""
-    convolve = make_convolution(fused)
+    convolve_group = make_convolve_group(fused)
 
     @inlined
-    def step(p, constants, memory, sample, result, thread, threads):
-        """Thread `thread`'s share of one instruction: a band of rows, or of positions where rows are few."""
-        arena, weights = address(memory), address(constants)
-        op = p[Field.OP]
-        height, width = p[Field.HEIGHT], p[Field.WIDTH]
-        if op == UPSAMPLE:
-            height, width = p[Field.X_HEIGHT], p[Field.X_WIDTH]
-        first, last, left, right = 0, height, 0, width
-        if height >= threads:
-            first, last = height * thread // threads, height * (thread + 1) // threads
-        else:
-            left, right = width * thread // threads, width * (thread + 1) // threads
-        if thread == 0:
-            images.clear_halo(p, arena)
-        if op == CONV or op == SEPARABLE or op == DEPTHWISE:
-            scratch = arena + 4 * (p[Field.SCRATCH] + thread * p[Field.SCRATCH_SIZE])
-            convolve(p, arena, weights, scratch, first, last, left, right)
-        elif op == MAX_POOL:
-            images.max_pool(p, arena, first, last, left, right)
-        elif op == UPSAMPLE:
-            images.upsample(p, arena, first, last, left, right)
-        elif op == COPY_IN:
-            images.copy_in(p, memory, sample, first, last, left, right)
-        elif op == COPY_OUT:
-            images.copy_out(p, memory, result, first, last, left, right)
-        elif op == ADD:
-            images.add(p, arena, first, last, left, right)
-        elif op == CONCAT:
-            images.concat(p, memory, first, last, left, right)
-        elif op == ACTIVATE:
-            pointwise.activate(p, memory, first, last, left, right)
-        elif op == SOFTMAX:
-            pointwise.softmax(p, memory, first, last, left, right)
-        elif op == LAYER_NORM:
-            channels = p[Field.CHANNELS]
-            first, last = channels * thread // threads, channels * (thread + 1) // threads
-            pointwise.layer_norm(p, memory, constants, NORM_EPSILON, first, last)
-
-    @inlined
-    def walk(program, constants, memory, samples, results, thread, threads, barrier):
+    def walk(program, weights, memory, samples, results, thread, threads, barrier):
         """Run a program on every sample; see entry.seq_fma."""
-        for n in range(len(samples)):
-            for number in range(len(program)):
-                step(program[number], constants, memory, samples[n], results[n], thread, threads)
+        arena, constants, counters = address(memory), address(weights), address(barrier)
+        sample, result = address(samples), address(results)
+        for _ in range(len(samples)):
+            number = 0
+            while number < len(program):
+                p = program[number]
+                members = p[Field.GROUP]
+                if thread == 0:
+                    for member in range(number, number + members):
+                        images.clear_halo(program[member], arena)
+                if p[Field.PIECE] > 0:
+                    convolve_group(program, number, arena, constants, thread, threads)
+                else:
+                    step(p, arena, constants, memory, weights, sample, result, thread, threads)
                 if threads > 1:
-                    wait_for_all(address(barrier), threads)
+                    wait_for_all(counters, threads)
+                number += members
+            sample += 4 * samples.shape[1]
+            result += 4 * results.shape[1]
 
     return walk

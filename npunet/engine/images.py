@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from npunet.engine.jit import jit
 from npunet.engine.opcodes import Field
-from npunet.engine.simd import LANES, VECTOR_BYTES, add_tile, larger, load, stand_alone, store, zeros
+from npunet.engine.simd import LANES, VECTOR_BYTES, add_tile, copy_value, larger, load, stand_alone, store, zeros
 
 POOL_ROWS = 4
 
@@ -34,31 +34,47 @@ def clear_halo(p, arena):
 
 
 @jit
-def copy_in(p, memory, sample, first, last, left, right):
-    """The sample (H, W, C), densely packed, into the arena; padding channels are 0."""
+def copy_in(p, arena, sample, first, last, left, right):
+    """The sample (H, W, C), densely packed at an address, into the arena; padding channels are 0."""
     stand_alone()
-    channels, width = p[Field.CHANNELS], p[Field.WIDTH]
+    channels = p[Field.CHANNELS]
+    whole = channels // LANES
     for i in range(first, last):
-        for j in range(left, right):
-            to = p[Field.Y] + i * p[Field.Y_ROW] + j * p[Field.Y_COL]
-            of = (i * width + j) * channels
-            for c in range(channels):
-                memory[to + c] = sample[of + c]
-            for c in range(channels, p[Field.Y_COL]):
-                memory[to + c] = 0
+        y = arena + 4 * (p[Field.Y] + i * p[Field.Y_ROW] + left * p[Field.Y_COL])
+        x = sample + 4 * (i * p[Field.WIDTH] + left) * channels
+        for _ in range(left, right):
+            for v in range(whole):
+                store(load(zeros(1, 1), x + VECTOR_BYTES * v, 0), y + VECTOR_BYTES * v, 0)
+            if whole * LANES < channels:
+                store(zeros(1, 1), y + VECTOR_BYTES * whole, 0)
+                for c in range(whole * LANES, channels):
+                    copy_value(x + 4 * c, y + 4 * c)
+            x += 4 * channels
+            y += 4 * p[Field.Y_COL]
 
 
 @jit
-def copy_out(p, memory, result, first, last, left, right):
-    """The image from the arena to the result (H, W, C), densely packed."""
+def copy_out(p, arena, result, first, last, left, right):
+    """The image from the arena to the result (H, W, C), densely packed at an address.
+
+    Whole vectors are written, so a position spills into the next, which is written after it; the last few of a row,
+    behind which another thread may write, go value by value.
+    """
     stand_alone()
-    channels, width = p[Field.CHANNELS], p[Field.WIDTH]
+    channels, vectors = p[Field.CHANNELS], p[Field.VECTORS]
     for i in range(first, last):
-        for j in range(left, right):
-            of = p[Field.X] + i * p[Field.X_ROW] + j * p[Field.X_COL]
-            to = (i * width + j) * channels
-            for c in range(channels):
-                result[to + c] = memory[of + c]
+        x = arena + 4 * (p[Field.X] + i * p[Field.X_ROW] + left * p[Field.X_COL])
+        y = result + 4 * (i * p[Field.WIDTH] + left) * channels
+        end = y + 4 * (right - left) * channels
+        for _ in range(left, right):
+            if y + VECTOR_BYTES * vectors <= end:
+                for v in range(vectors):
+                    store(load(zeros(1, 1), x + VECTOR_BYTES * v, 0), y + VECTOR_BYTES * v, 0)
+            else:
+                for c in range(channels):
+                    copy_value(x + 4 * c, y + 4 * c)
+            x += 4 * p[Field.X_COL]
+            y += 4 * channels
 
 
 @jit

@@ -31,6 +31,7 @@ class Step:
 
     layer   : the layer whose value it finishes, the names that were fused into it behind
     kernel  : taps (or window, or upsampling factor); pads, stride, dilation as in the graph
+    copies  : how often a convolution writes each result, vertically and horizontally
     weights : kernel (KH, KW, C, F), or gamma of a layer norm;  bias : (F,), or beta
     depthwise : (KH, KW, C, 1) of a separable or depthwise convolution
     """
@@ -49,6 +50,7 @@ class Step:
     bias: np.ndarray | None = None
     depthwise: np.ndarray | None = None
     kind: int = 0
+    copies: Pair = (1, 1)
     fused: tuple[str, ...] = ()
 
 
@@ -188,13 +190,8 @@ class Lowering:
         factor = upsampling.attrs["factor"]
         first = Step(Op.CONV, node.name, x=self.place(low), y=y, weights=kernel[:, :, :channels])
         if factor != (1, 1):
-            height, width, _ = self.graph.shape(low)
-            partial = self.new(f"{node.name}/low", (height, width, node.shape[2]))
-            first = replace(first, y=partial)
-            self.emit(first)
-            self.emit(Step(Op.UPSAMPLE, upsampling.name, x=partial, y=y, kernel=factor))
-        else:
-            self.emit(first)
+            first = replace(first, flags=Flag.SPREAD, copies=factor, fused=(upsampling.name,))
+        self.emit(first)
         return Step(Op.CONV, node.name, x=self.place(concat.inputs[1]), y="", flags=Flag.CONTINUE,
                     weights=kernel[:, :, channels:], fused=(concat.name,))
 

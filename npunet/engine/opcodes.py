@@ -36,6 +36,7 @@ class Flag(IntEnum):
     RELU = 4  # clamp below at 0
     RELU6 = 8  # and above at 6
     ADD = 16  # add the image at ADDEND last
+    SPREAD = 32  # write every result COPIES_Y x COPIES_X times: nearest upsampling of the output
 
 
 class Field(IntEnum):
@@ -78,6 +79,12 @@ class Field(IntEnum):
     SCRATCH_SIZE = 34  # elements a thread
     KIND = 35  # which activation
     ADDEND_CHANNELS = 36
+    COPIES_Y = 37  # of a convolution's output; 1 without SPREAD
+    COPIES_X = 38
+    GROUP = 39  # instructions of the group that this one heads; 1 alone, 0 inside a group
+    PIECE = 40  # positions of a row that a group of convolutions does before it goes to the next row
+    ALIGN_Y = 41  # what a group's rows and positions can be cut at: the largest COPIES of its members
+    ALIGN_X = 42
 
 
 FIELDS = len(Field)

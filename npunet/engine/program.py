@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import lcm
 
 import numpy as np
 
@@ -16,8 +17,8 @@ from npunet.lower import deploy
 
 LANES = 8  # as simd.LANES, which cannot be read without loading Numba
 ALIGNMENT = 16  # float32 elements: one cache line
-SCRATCH_ELEMENTS = 4096  # of a separable convolution's row between its halves: a share of the first-level cache
-TILE_POSITIONS = 12  # scratch rows hold whole tiles of every shape: a multiple of 6 and 4
+CACHE_ELEMENTS = 1 << 20
+TILE_POSITIONS = 12  # a multiple of the positions of every tile's shape
 CONVOLUTIONS = (Op.CONV, Op.SEPARABLE, Op.DEPTHWISE)
 
 
@@ -86,7 +87,8 @@ def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads:
     deployed, folded = deploy(graph, weights)
     lowered = Lowering(deployed, folded, fuse, in_place).run()
     images = lay_out(lowered)
-    arena = place(lifetimes(lowered, images, threads), ALIGNMENT)
+    groups = form_groups(lowered)
+    arena = place(lifetimes(lowered, groups, images, threads), ALIGNMENT)
     constants = Constants()
     table = np.zeros((len(lowered.steps), FIELDS), np.int64)
     written: set[str] = set()
@@ -94,6 +96,13 @@ def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads:
         for field, value in encode(number, step, images, arena, constants, threads, first=step.y not in written).items():
             table[number, field] = value
         written.add(step.y)
+    for group in groups:
+        steps = [lowered.steps[number] for number in group]
+        for field, value in encode_group(steps, images).items():
+            table[group.start, field] = value
+        for number, step in zip(group, steps, strict=True):
+            if step.op == Op.SEPARABLE:
+                table[number, Field.SCRATCH_SIZE] = scratch_size(step, piece_of(steps, images), images)
     return Program(table, constants.array(), arena, images, tuple(lowered.steps), graph.input_shape,
                    graph.shape(graph.output), threads)
 
@@ -113,15 +122,41 @@ def lay_out(lowered: Lowered) -> dict[str, Image]:
     return {name: Image(*lowered.shapes[name], halo) for name, halo in halos.items()}
 
 
-def lifetimes(lowered: Lowered, images: Mapping[str, Image], threads: int) -> dict[str, Lifetime]:
-    """From the step that first writes a tensor to the last that names it; and the scratch of single steps."""
-    lives: dict[str, Lifetime] = {}
+def form_groups(lowered: Lowered) -> list[range]:
+    """Neighbouring convolutions over one image that can be done piece by piece together: what one of them writes the
+    others read at the same position only."""
+    groups: list[range] = []
     for number, step in enumerate(lowered.steps):
-        for name in {step.x, step.y, step.addend} - {""}:
-            first = lives[name].first if name in lives else number
-            lives[name] = Lifetime(images[name].size, first, number)
-        if step.op == Op.SEPARABLE:
-            lives[scratch_name(number)] = Lifetime(threads * scratch_size(images[step.x]), number, number)
+        if groups and joins(step, [lowered.steps[member] for member in groups[-1]], lowered):
+            groups[-1] = range(groups[-1].start, number + 1)
+        else:
+            groups.append(range(number, number + 1))
+    return groups
+
+
+def joins(step: Step, members: list[Step], lowered: Lowered) -> bool:
+    if step.op not in CONVOLUTIONS or members[-1].op not in CONVOLUTIONS:
+        return False
+    written, read_around = {member.y for member in members}, {member.x for member in members if member.kernel != (1, 1)}
+    same_size = all(lowered.shapes[step.y][:2] == lowered.shapes[member.y][:2] for member in members)
+    if step.copies != (1, 1) or not same_size or step.y in read_around:
+        return False
+    return step.x not in written or step.kernel == (1, 1)
+
+
+def lifetimes(lowered: Lowered, groups: list[range], images: Mapping[str, Image], threads: int) -> dict[str, Lifetime]:
+    """From the group that first writes a tensor to the last that names it; and the scratch of single groups."""
+    lives: dict[str, Lifetime] = {}
+    for moment, group in enumerate(groups):
+        for number in group:
+            step = lowered.steps[number]
+            for name in {step.x, step.y, step.addend} - {""}:
+                first = lives[name].first if name in lives else moment
+                lives[name] = Lifetime(images[name].size, first, moment)
+            if step.op == Op.SEPARABLE:
+                piece = piece_of([lowered.steps[member] for member in group], images)
+                size = threads * scratch_size(step, piece, images)
+                lives[scratch_name(number)] = Lifetime(size, moment, moment)
     return lives
 
 
@@ -129,11 +164,37 @@ def scratch_name(number: int) -> str:
     return f"scratch of instruction {number}"
 
 
-def scratch_size(image: Image) -> int:
-    """Elements of one thread's scratch: a whole row if it is short, else a number of whole tiles."""
-    if image.width * image.col <= SCRATCH_ELEMENTS:
-        return image.width * image.col
-    return max(TILE_POSITIONS, SCRATCH_ELEMENTS // image.col // TILE_POSITIONS * TILE_POSITIONS) * image.col
+def piece_of(group: list[Step], images: Mapping[str, Image]) -> int:
+    """Positions of a row that a group of convolutions does at a time.
+
+    Few enough for what the group reads and writes of them to stay in the first-level cache, whole tiles, and a row
+    cut evenly. A dense convolution alone takes whole rows: it reads few bytes for what it multiplies.
+    """
+    width = images[group[0].y].width
+    if len(group) == 1 and group[0].op == Op.CONV:
+        return width
+    elements = 0  # for each position
+    for step in group:
+        rows = step.kernel[0] + (step.op == Op.SEPARABLE)
+        elements += rows * images[step.x].col + images[step.y].col
+    unit = lcm(TILE_POSITIONS, *(step.copies[1] for step in group))
+    pieces = -(-width // (max(1, CACHE_ELEMENTS // (elements * unit)) * unit))
+    return -(-width // (pieces * unit)) * unit
+
+
+def scratch_size(step: Step, piece: int, images: Mapping[str, Image]) -> int:
+    """Elements of one thread's scratch for pieces of that size."""
+    return min(piece, images[step.y].width) * images[step.x].col
+
+
+def encode_group(group: list[Step], images: Mapping[str, Image]) -> dict[Field, int]:
+    """The fields of a group's first instruction that speak of the whole group."""
+    fields = {Field.GROUP: len(group)}
+    if group[0].op in CONVOLUTIONS:
+        fields[Field.PIECE] = piece_of(group, images)
+        fields[Field.ALIGN_Y] = max(step.copies[0] for step in group)
+        fields[Field.ALIGN_X] = max(step.copies[1] for step in group)
+    return fields
 
 
 def encode(number: int, step: Step, images: Mapping[str, Image], arena: Arena, constants: Constants, threads: int,
@@ -164,6 +225,7 @@ def encode(number: int, step: Step, images: Mapping[str, Image], arena: Arena, c
     (top, _), (left, _) = step.pads
     fields[Field.PAD_TOP], fields[Field.PAD_LEFT] = top, left
     if step.op in CONVOLUTIONS:
+        fields[Field.COPIES_Y], fields[Field.COPIES_X] = step.copies
         fields[Field.START] = -top * x.row - left * x.col
         fields[Field.TAP_ROW], fields[Field.TAP_COL] = step.dilation[0] * x.row, step.dilation[1] * x.col
         if step.weights is not None:
@@ -175,5 +237,5 @@ def encode(number: int, step: Step, images: Mapping[str, Image], arena: Arena, c
     elif step.op == Op.LAYER_NORM:
         fields[Field.WEIGHTS], fields[Field.BIAS] = constants.flat(step.weights), constants.flat(step.bias)
     if step.op == Op.SEPARABLE:
-        fields[Field.SCRATCH], fields[Field.SCRATCH_SIZE] = arena.offsets[scratch_name(number)], scratch_size(x)
+        fields[Field.SCRATCH] = arena.offsets[scratch_name(number)]
     return fields

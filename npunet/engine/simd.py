@@ -135,6 +135,18 @@ def larger(typing, tile, other):
 
 
 @intrinsic
+def copy_value(typing, source, target):
+    """Copy one float from address to address."""
+
+    def generate(context, builder, signature, arguments):
+        source, target = arguments
+        builder.store(load_scalar(builder, source), builder.inttoptr(target, FLOAT.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), generate
+
+
+@intrinsic
 def stand_alone(typing):
     """Keep the calling function out of its callers' code: LLVM would copy it into each and optimise every copy."""
 
@@ -206,6 +218,11 @@ def choose(builder, condition, carried: list, body) -> list:
         phi.add_incoming(first, before)
         phi.add_incoming(later, end)
     return values
+
+
+def offset(builder, start, step, count: int):
+    """The address `count` steps behind start."""
+    return builder.add(start, builder.mul(step, INT64(count)))
 
 
 def load_scalar(builder, at):

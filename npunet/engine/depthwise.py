@@ -1,0 +1,102 @@
+"""Depthwise convolution: one row of positions, all channels, each channel's taps in the order ky, kx.
+
+Neighbouring outputs of an undilated kernel read mostly the same positions: for the widths in SLIDING a tile loads each
+of them once and keeps a whole kernel row of weights in registers. Other kernels go by one tap after another.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from npunet.engine.jit import inlined
+from npunet.engine.simd import (
+    LANES,
+    VECTOR,
+    VECTOR_BYTES,
+    Tile,
+    load_vector,
+    make_elementwise,
+    make_multiply_add,
+    offset,
+    pack,
+    repeat,
+    store,
+    zeros,
+)
+
+ROWS = 8  # positions of a tile: with five weights and two inputs, fifteen registers
+
+
+def make_slide(fused: bool):
+    """The intrinsic that sums all taps of `rows` neighbouring positions, for a literal kernel width and dilation 1."""
+    multiply_add = make_multiply_add(fused)
+
+    @intrinsic(prefer_literal=True)
+    def slide(typing, rows, kw, x, x_step, w, w_step, kh, tap_row):
+        tile, width = Tile(rows.literal_value, 1), kw.literal_value
+
+        def generate(context, builder, signature, arguments):
+            _, _, x, x_step, w, w_step, kh, tap_row = arguments
+
+            def over_ky(carried):
+                """acc[m] = acc[m] + x[m + kx] * w[kx], kx ascending for every m."""
+                row, w, *acc = carried
+                weights = [load_vector(builder, offset(builder, w, w_step, kx)) for kx in range(width)]
+                for position in range(tile.rows + width - 1):
+                    value = load_vector(builder, offset(builder, row, x_step, position))
+                    for kx in range(max(0, position - tile.rows + 1), min(width, position + 1)):
+                        m = position - kx
+                        acc[m] = multiply_add(builder, value, weights[kx], acc[m])
+                return [builder.add(row, tap_row), offset(builder, w, w_step, width), *acc]
+
+            acc = [ir.Constant(VECTOR, [0.0] * LANES)] * tile.rows
+            _, _, *acc = repeat(builder, kh, [x, w, *acc], over_ky)
+            return pack(builder, acc)
+
+        return tile(rows, kw, *[types.intp] * 6), generate
+
+    return slide
+
+
+def make_depthwise_row(fused: bool):
+    """The depthwise convolution of `count` neighbouring positions of one row, all channels."""
+    slide, elementwise = make_slide(fused), make_elementwise(fused)
+
+    @inlined
+    def tap_by_tap(acc, x, x_step, w, w_step, kh, kw, tap_row, tap_col):
+        for ky in range(kh):
+            at = x + ky * tap_row
+            for _ in range(kw):
+                acc = elementwise(acc, at, x_step, w)
+                at += tap_col
+                w += w_step
+        return acc
+
+    @inlined
+    def depthwise_row(count, vectors, x, x_step, w, kh, kw, tap_row, tap_col, y, y_step):
+        w_step = VECTOR_BYTES * vectors
+        dense = tap_col == x_step
+        for _ in range(vectors):
+            at = 0
+            while at < count:
+                if count < ROWS:
+                    one = tap_by_tap(zeros(1, 1), x + at * x_step, x_step, w, w_step, kh, kw, tap_row, tap_col)
+                    store(one, y + at * y_step, y_step)
+                    at += 1
+                    continue
+                at = min(at, count - ROWS)  # the last tile reaches back: it writes the same values again
+                if dense and kw == 3:
+                    store(slide(ROWS, 3, x + at * x_step, x_step, w, w_step, kh, tap_row), y + at * y_step, y_step)
+                elif dense and kw == 5:
+                    store(slide(ROWS, 5, x + at * x_step, x_step, w, w_step, kh, tap_row), y + at * y_step, y_step)
+                else:
+                    many = tap_by_tap(zeros(ROWS, 1), x + at * x_step, x_step, w, w_step, kh, kw, tap_row, tap_col)
+                    store(many, y + at * y_step, y_step)
+                at += ROWS
+            x += VECTOR_BYTES
+            w += VECTOR_BYTES
+            y += VECTOR_BYTES
+
+    return depthwise_row

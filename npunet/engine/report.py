@@ -1,0 +1,148 @@
+"""What a program does and costs, instruction by instruction, for people and as JSON. Needs no Numba."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from npunet.engine.lowering import Step
+from npunet.engine.opcodes import Field, Flag, Op
+from npunet.engine.program import CONVOLUTIONS, Image, Program, compile_program
+from npunet.graph import Graph, Shape
+
+FLOAT = 4  # bytes
+FLAG_WORDS = {Flag.CONTINUE: "continues y", Flag.BIAS: "bias", Flag.RELU: "relu", Flag.RELU6: "relu6", Flag.ADD: "add"}
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A tensor in the arena: (H, W, C), bytes from the arena's start to its first value, zeros kept around it."""
+
+    tensor: str
+    shape: Shape
+    offset: int
+    halo: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One row of a program's table.
+
+    reads, writes : operands in the arena; the user's arrays, at the two ends, are not
+    fused  : what else it does: bias, clamp, and the layers that need no instruction of their own for it
+    head   : number of the instruction with which it runs piece by piece; its own when it runs alone
+    macs   : multiply-accumulates for one sample, without padding channels
+    moved  : bytes of operands and weights that it touches, padding channels included
+    """
+
+    number: int
+    op: str
+    layer: str
+    reads: tuple[Operand, ...]
+    writes: tuple[Operand, ...]
+    weights: tuple[tuple[int, ...], ...]
+    fused: tuple[str, ...]
+    head: int
+    macs: int
+    moved: int
+
+
+def instructions(program: Program) -> list[Instruction]:
+    """Every instruction of a program."""
+    rows, head = [], 0
+    for number, step in enumerate(program.steps):
+        if program.table[number, Field.GROUP]:
+            head = number
+        reads = [name for name in (step.x, step.addend) if name]
+        if step.flags & Flag.CONTINUE:
+            reads.append(step.y)
+        arrays = [array for array in (step.depthwise, step.weights, step.bias) if array is not None]
+        touched = sum(inner_bytes(program.images[name]) for name in (*reads, step.y) if name)
+        rows.append(Instruction(
+            number, step.op.name.lower(), step.layer, tuple(operand(program, name) for name in reads),
+            (operand(program, step.y),) if step.y else (), tuple(array.shape for array in arrays),
+            (*words(step.flags), *step.fused), head, macs(step, program),
+            touched + FLOAT * sum(array.size for array in arrays),
+        ))
+    return rows
+
+
+def operand(program: Program, name: str) -> Operand:
+    image = program.images[name]
+    offset = FLOAT * (program.arena.offsets[name] + image.inner)
+    return Operand(name, (image.height, image.width, image.channels), offset, image.halo)
+
+
+def inner_bytes(image: Image) -> int:
+    return FLOAT * image.height * image.width * image.col
+
+
+def words(flags: int) -> list[str]:
+    return [word for flag, word in FLAG_WORDS.items() if flags & flag]
+
+
+def macs(step: Step, program: Program) -> int:
+    """At every position of the input, which has the size of what is convolved, one product a weight."""
+    if step.op not in CONVOLUTIONS:
+        return 0
+    x = program.images[step.x]
+    return x.height * x.width * sum(array.size for array in (step.depthwise, step.weights) if array is not None)
+
+
+def peaks(graph: Graph, weights: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Bytes of the arena on one thread with each saving and without."""
+    kinds = {"fused, in place": (True, True), "fused": (True, False), "in place": (False, True), "neither": (False, False)}
+    return {kind: FLOAT * compile_program(graph, weights, fuse=fuse, in_place=in_place).arena.size
+            for kind, (fuse, in_place) in kinds.items()}
+
+
+def totals(program: Program) -> dict[str, int]:
+    """Sums over a program: instructions, MACs, bytes moved, and the bytes that it stands in."""
+    rows = instructions(program)
+    return {"instructions": len(rows), "macs": sum(row.macs for row in rows), "moved": sum(row.moved for row in rows),
+            "arena": FLOAT * program.arena.size, "constants": program.constants.nbytes, "table": program.table.nbytes,
+            "input": FLOAT * prod(program.input_shape), "output": FLOAT * prod(program.output_shape)}
+
+
+def as_dict(program: Program, arena_peaks: Mapping[str, int]) -> dict[str, Any]:
+    """A program ready for JSON."""
+    rows = [{key: value for key, value in asdict(row).items()} for row in instructions(program)]
+    return {"input_shape": program.input_shape, "output_shape": program.output_shape, "threads": program.threads,
+            "instructions": rows, "totals": totals(program), "arena_peaks": dict(arena_peaks)}
+
+
+def text(program: Program, arena_peaks: Mapping[str, int], title: str) -> str:
+    """A program as a table with totals."""
+    header = ("#", "instruction", "layer", "reads", "writes", "weights", "fused", "MACs", "bytes")
+    lines = [(("+" if row.head != row.number else "") + str(row.number), row.op, row.layer, shown(row.reads),
+              shown(row.writes), ", ".join("x".join(map(str, shape)) for shape in row.weights), ", ".join(row.fused),
+              f"{row.macs:,}", f"{row.moved:,}") for row in instructions(program)]
+    sums, sizes = totals(program), "x".join(map(str, program.input_shape))
+    kinds = "; ".join(f"{kind} {size:,}" for kind, size in arena_peaks.items())
+    return "\n".join([
+        f"{title}  input {sizes}  threads {program.threads}",
+        *columns([header, *lines], right=(0, 7, 8)),
+        "reads and writes: HxWxC@byte in the arena, [zeros above, below, left, right]; "
+        "+: done piece by piece with the instruction before",
+        f"{sums['instructions']} instructions, {sums['macs']:,} MACs, {sums['moved']:,} bytes moved a sample",
+        f"bytes: arena {sums['arena']:,}, constants {sums['constants']:,}, table {sums['table']:,}, "
+        f"input {sums['input']:,}, output {sums['output']:,}",
+        f"arena on one thread: {kinds}",
+    ])
+
+
+def shown(operands: Iterable[Operand]) -> str:
+    """Operands in short."""
+    return " ".join(f"{'x'.join(map(str, each.shape))}@{each.offset}"
+                    + (f"[{','.join(map(str, each.halo))}]" if any(each.halo) else "") for each in operands)
+
+
+def columns(lines: Sequence[Sequence[str]], right: Sequence[int]) -> list[str]:
+    """Lines of cells as aligned text; the columns in `right` flush right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return ["  ".join(cell.rjust(width) if number in right else cell.ljust(width)
+                      for number, (cell, width) in enumerate(zip(line, widths, strict=True))).rstrip() for line in lines]
