@@ -44,8 +44,8 @@ def output_size(size: int, kernel: int, stride: int, pads: Pair, dilation: int =
     padded, extent = size + sum(pads), effective_kernel(kernel, dilation)
     if padded < extent:
         raise ValueError(
-            f"a kernel of {kernel} with dilation {dilation} spans {extent} positions, but the padded input has {padded}; use "
-            "a smaller kernel or dilation, or pad the input"
+            f"a kernel of {kernel} with dilation {dilation} spans {extent} positions, but the padded input has "
+            f"{padded}; use a smaller kernel or dilation, or pad the input"
         )
     return (padded - extent) // stride + 1
 

@@ -108,7 +108,7 @@ class UNet:
         return self.sizes.release(y, crop)
 
     def compile(self, input_shape: tuple[int | None, ...] | None = None, *, batch: int = 1,
-                arithmetic: str = "seq_fma", threads: int | None = None) -> Session:
+                arithmetic: str | None = "seq_fma", threads: int | None = None) -> Session:
         """The network with its weights as they are now, ready for repeated calls at one size; see Session.
 
         input_shape : of one sample, (L, C) or (H, W, C); None for the model's own
@@ -116,7 +116,7 @@ class UNet:
 
         The rest as for predict(backend="engine"). Raises ValueError for a size that is open or does not fit.
         """
-        self._choose("engine", arithmetic)
+        _, arithmetic = self._choose("engine", arithmetic)
         return Session(self.sizes, self.weights, input_shape, batch, arithmetic, threads)
 
     def stream(self, output: str = "logits", *, backend: str = "auto", arithmetic: str | None = None,

@@ -6,7 +6,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from os import PathLike
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -28,10 +28,7 @@ def save(path: str | PathLike[str], params: UNetParams, input_shape: tuple[int |
 def load(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The arguments of UNet and the weights. Raises ValueError when the file is not a model."""
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("it is a single array")
-        with archive:
+        with open(path, "rb") as file, opened(file) as archive:
             if DESCRIPTION not in archive.files:
                 raise ValueError("it has weights but no description; build the model, then use load_weights")
             description = json.loads(str(archive[DESCRIPTION]))
@@ -43,3 +40,11 @@ def load(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarra
     if description.pop("format", None) != FORMAT:
         raise ValueError(f"{path} has another format than {FORMAT}; it was saved by another version of npunet")
     return {**description, "input_shape": tuple(description["input_shape"])}, weights
+
+
+def opened(file: IO[bytes]) -> np.lib.npyio.NpzFile:
+    """An .npz archive. Raises ValueError for a single array."""
+    archive = np.load(file, allow_pickle=False)
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise ValueError("it is a single array")
+    return archive

@@ -1,1 +1,1 @@
-"""The engine: a network as a table of instructions, run by one compiled interpreter. Imports Numba only when it runs."""
+"""The engine: a network as a table of instructions and the one compiled function that runs it."""

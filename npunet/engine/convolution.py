@@ -1,7 +1,7 @@
 """Convolution kernels: tiles of positions x output channels, summed in the declared order.
 
 A tile is `rows` positions of one image row times `vectors` vectors of output channels, all held in registers while the
-taps and input channels go by in the order of ARITHMETIC: ky, kx, channel. How an image is cut into tiles changes nothing.
+taps and input channels go by in the declared order: ky, kx, channel. How an image is cut into tiles changes no bit.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def expm1_32(x):
 @jit
 def activation(x, kind):
     """One value through the activation of that number."""
-    if kind == RELU6 or kind == RELU:
+    if kind in (RELU6, RELU):
         if x <= ZERO:
             return ZERO
         return SIX if kind == RELU6 and x > SIX else x

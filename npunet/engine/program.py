@@ -93,13 +93,13 @@ def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads:
     table = np.zeros((len(lowered.steps), FIELDS), np.int64)
     written: set[str] = set()
     for number, step in enumerate(lowered.steps):
-        for field, value in encode(number, step, images, arena, constants, threads, first=step.y not in written).items():
-            table[number, field] = value
+        fields = encode(number, step, images, arena, constants, first=step.y not in written)
+        table[number, list(fields)] = list(fields.values())
         written.add(step.y)
     for group in groups:
         steps = [lowered.steps[number] for number in group]
-        for field, value in encode_group(steps, images).items():
-            table[group.start, field] = value
+        fields = encode_group(steps, images)
+        table[group.start, list(fields)] = list(fields.values())
         for number, step in zip(group, steps, strict=True):
             if step.op == Op.SEPARABLE:
                 table[number, Field.SCRATCH_SIZE] = scratch_size(step, piece_of(steps, images), images)
@@ -197,7 +197,7 @@ def encode_group(group: list[Step], images: Mapping[str, Image]) -> dict[Field, 
     return fields
 
 
-def encode(number: int, step: Step, images: Mapping[str, Image], arena: Arena, constants: Constants, threads: int,
+def encode(number: int, step: Step, images: Mapping[str, Image], arena: Arena, constants: Constants,
            first: bool) -> dict[Field, int]:
     """The fields of one instruction; `first` when it is the first to write its output."""
     fields: dict[Field, int] = {Field.OP: step.op, Field.FLAGS: step.flags, Field.KIND: step.kind}

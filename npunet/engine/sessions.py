@@ -69,8 +69,7 @@ class Engine:
         if threads == 1:
             self.run(samples, results)
         elif len(x) >= threads:
-            cuts = [len(x) * t // threads for t in range(threads + 1)]
-            parts = [slice(start, stop) for start, stop in zip(cuts, cuts[1:], strict=False)]
+            parts = [slice(len(x) * t // threads, len(x) * (t + 1) // threads) for t in range(threads)]
             in_parallel([lambda part=part: self.run(samples[part], results[part]) for part in parts])
         else:
             self.run_together(samples, results, threads)
