@@ -12,6 +12,7 @@ from numba.extending import intrinsic
 
 from npunet.engine.depthwise import make_depthwise_row
 from npunet.engine.jit import inlined
+from npunet.engine.narrow import make_narrow
 from npunet.engine.opcodes import Field, Flag, Op
 from npunet.engine.simd import (
     INT64,
@@ -240,7 +241,7 @@ def make_row(fused: bool):
 
 def make_convolve_group(fused: bool):
     """The convolution instructions in one arithmetic."""
-    row, depthwise_row = make_row(fused), make_depthwise_row(fused)
+    row, depthwise_row, narrow = make_row(fused), make_depthwise_row(fused), make_narrow(fused)
 
     @inlined
     def convolve_piece(p, arena, constants, scratch, i, at, count):
@@ -289,7 +290,10 @@ def make_convolve_group(fused: bool):
                     p = program[member]
                     if p[Field.FLAGS] & SPREAD == 0 or i % p[Field.COPIES_Y] == 0:
                         scratch = arena + 4 * (p[Field.SCRATCH] + thread * p[Field.SCRATCH_SIZE])
-                        convolve_piece(p, arena, constants, scratch, i, at, count)
+                        if p[Field.NARROW] > 0:
+                            narrow(p, arena, constants, scratch, i, at, count)
+                        else:
+                            convolve_piece(p, arena, constants, scratch, i, at, count)
                 at += count
 
     return convolve_group

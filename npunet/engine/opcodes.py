@@ -85,6 +85,8 @@ class Field(IntEnum):
     PIECE = 40  # positions of a row that a group of convolutions does before it goes to the next row
     ALIGN_Y = 41  # what a group's rows and positions can be cut at: the largest COPIES of its members
     ALIGN_X = 42
+    NARROW = 43  # number of filters of a convolution whose vectors run along positions; 0 for all others
+    PITCH = 44  # elements of one of its transposed rows
 
 
 FIELDS = len(Field)

@@ -19,6 +19,9 @@ LANES = 8  # as simd.LANES, which cannot be read without loading Numba
 ALIGNMENT = 16  # float32 elements: one cache line
 CACHE_ELEMENTS = 1 << 20
 TILE_POSITIONS = 12  # a multiple of the positions of every tile's shape
+REGISTERS = 12  # accumulators of a tile
+NARROW_VECTORS = (8, 6, 4, 3, 2, 2)  # vectors of positions in a tile of 1 ... 6 filters
+NARROW_PIECE = 96  # positions of a row that a narrow convolution transposes at a time
 CONVOLUTIONS = (Op.CONV, Op.SEPARABLE, Op.DEPTHWISE)
 
 
@@ -63,6 +66,7 @@ class Program:
     steps       : the same instructions by name
     input_shape, output_shape : (H, W, C) of one sample and its result
     threads     : how many threads may share one sample
+    margin      : elements behind the arena that a kernel may read (and does not use)
     """
 
     table: np.ndarray
@@ -73,6 +77,10 @@ class Program:
     input_shape: Shape
     output_shape: Shape
     threads: int
+
+    @property
+    def margin(self) -> int:
+        return LANES * max(image.col for image in self.images.values())
 
 
 def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads: int = 1, fuse: bool = True,
@@ -101,8 +109,10 @@ def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads:
         fields = encode_group(steps, images)
         table[group.start, list(fields)] = list(fields.values())
         for number, step in zip(group, steps, strict=True):
-            if step.op == Op.SEPARABLE:
+            if step.op == Op.SEPARABLE or is_narrow(step):
                 table[number, Field.SCRATCH_SIZE] = scratch_size(step, piece_of(steps, images), images)
+            if is_narrow(step):
+                table[number, Field.PITCH] = narrow_pitch(step, piece_of(steps, images))
     return Program(table, constants.array(), arena, images, tuple(lowered.steps), graph.input_shape,
                    graph.shape(graph.output), threads)
 
@@ -137,6 +147,8 @@ def form_groups(lowered: Lowered) -> list[range]:
 def joins(step: Step, members: list[Step], lowered: Lowered) -> bool:
     if step.op not in CONVOLUTIONS or members[-1].op not in CONVOLUTIONS:
         return False
+    if is_narrow(step) or is_narrow(members[-1]):
+        return False
     written, read_around = {member.y for member in members}, {member.x for member in members if member.kernel != (1, 1)}
     same_size = all(lowered.shapes[step.y][:2] == lowered.shapes[member.y][:2] for member in members)
     if step.copies != (1, 1) or not same_size or step.y in read_around:
@@ -153,11 +165,22 @@ def lifetimes(lowered: Lowered, groups: list[range], images: Mapping[str, Image]
             for name in {step.x, step.y, step.addend} - {""}:
                 first = lives[name].first if name in lives else moment
                 lives[name] = Lifetime(images[name].size, first, moment)
-            if step.op == Op.SEPARABLE:
+            if step.op == Op.SEPARABLE or is_narrow(step):
                 piece = piece_of([lowered.steps[member] for member in group], images)
                 size = threads * scratch_size(step, piece, images)
                 lives[scratch_name(number)] = Lifetime(size, moment, moment)
     return lives
+
+
+def is_narrow(step: Step) -> bool:
+    """Whether a convolution has so few filters that its vectors run along positions."""
+    plain = step.flags & (Flag.CONTINUE | Flag.ADD | Flag.SPREAD) == 0
+    return step.op == Op.CONV and plain and step.weights.shape[3] <= len(NARROW_VECTORS) and step.weights.size > 0
+
+
+def narrow_pitch(step: Step, piece: int) -> int:
+    """Elements of a transposed row of a piece: with what the taps reach and what the last tile reads beyond it."""
+    return piece + (step.kernel[1] - 1) * step.dilation[1] + LANES * NARROW_VECTORS[0]
 
 
 def scratch_name(number: int) -> str:
@@ -171,6 +194,8 @@ def piece_of(group: list[Step], images: Mapping[str, Image]) -> int:
     cut evenly. A dense convolution alone takes whole rows: it reads few bytes for what it multiplies.
     """
     width = images[group[0].y].width
+    if is_narrow(group[0]):
+        return min(width, NARROW_PIECE)
     if len(group) == 1 and group[0].op == Op.CONV:
         return width
     elements = 0  # for each position
@@ -184,6 +209,8 @@ def piece_of(group: list[Step], images: Mapping[str, Image]) -> int:
 
 def scratch_size(step: Step, piece: int, images: Mapping[str, Image]) -> int:
     """Elements of one thread's scratch for pieces of that size."""
+    if is_narrow(step):
+        return narrow_pitch(step, piece) * step.kernel[0] * images[step.x].col + LANES * REGISTERS
     return min(piece, images[step.y].width) * images[step.x].col
 
 
@@ -228,7 +255,10 @@ def encode(number: int, step: Step, images: Mapping[str, Image], arena: Arena, c
         fields[Field.COPIES_Y], fields[Field.COPIES_X] = step.copies
         fields[Field.START] = -top * x.row - left * x.col
         fields[Field.TAP_ROW], fields[Field.TAP_COL] = step.dilation[0] * x.row, step.dilation[1] * x.col
-        if step.weights is not None:
+        if is_narrow(step):
+            fields[Field.NARROW] = step.weights.shape[3]
+            fields[Field.WEIGHTS] = constants.flat(step.weights)
+        elif step.weights is not None:
             fields[Field.WEIGHTS] = constants.kernel(step.weights)
         if step.bias is not None:
             fields[Field.BIAS] = constants.bias(step.bias, clamped=bool(step.flags & (Flag.RELU | Flag.RELU6)))
@@ -236,6 +266,6 @@ def encode(number: int, step: Step, images: Mapping[str, Image], arena: Arena, c
             fields[Field.DEPTHWISE_WEIGHTS] = constants.depthwise(step.depthwise)
     elif step.op == Op.LAYER_NORM:
         fields[Field.WEIGHTS], fields[Field.BIAS] = constants.flat(step.weights), constants.flat(step.bias)
-    if step.op == Op.SEPARABLE:
+    if step.op == Op.SEPARABLE or is_narrow(step):
         fields[Field.SCRATCH] = arena.offsets[scratch_name(number)]
     return fields

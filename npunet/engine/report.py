@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from npunet.engine.lowering import Step
-from npunet.engine.opcodes import Field, Flag, Op
+from npunet.engine.opcodes import Field, Flag
 from npunet.engine.program import CONVOLUTIONS, Image, Program, compile_program
 from npunet.graph import Graph, Shape
 
@@ -95,7 +95,8 @@ def macs(step: Step, program: Program) -> int:
 
 def peaks(graph: Graph, weights: Mapping[str, np.ndarray]) -> dict[str, int]:
     """Bytes of the arena on one thread with each saving and without."""
-    kinds = {"fused, in place": (True, True), "fused": (True, False), "in place": (False, True), "neither": (False, False)}
+    kinds = {"fused, in place": (True, True), "fused": (True, False), "in place": (False, True),
+             "neither": (False, False)}
     return {kind: FLOAT * compile_program(graph, weights, fuse=fuse, in_place=in_place).arena.size
             for kind, (fuse, in_place) in kinds.items()}
 
@@ -110,7 +111,7 @@ def totals(program: Program) -> dict[str, int]:
 
 def as_dict(program: Program, arena_peaks: Mapping[str, int]) -> dict[str, Any]:
     """A program ready for JSON."""
-    rows = [{key: value for key, value in asdict(row).items()} for row in instructions(program)]
+    rows = [asdict(row) for row in instructions(program)]
     return {"input_shape": program.input_shape, "output_shape": program.output_shape, "threads": program.threads,
             "instructions": rows, "totals": totals(program), "arena_peaks": dict(arena_peaks)}
 
@@ -144,5 +145,9 @@ def shown(operands: Iterable[Operand]) -> str:
 def columns(lines: Sequence[Sequence[str]], right: Sequence[int]) -> list[str]:
     """Lines of cells as aligned text; the columns in `right` flush right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return ["  ".join(cell.rjust(width) if number in right else cell.ljust(width)
-                      for number, (cell, width) in enumerate(zip(line, widths, strict=True))).rstrip() for line in lines]
+
+    def aligned(line: Sequence[str]) -> str:
+        cells = enumerate(zip(line, widths, strict=True))
+        return "  ".join(cell.rjust(width) if n in right else cell.ljust(width) for n, (cell, width) in cells).rstrip()
+
+    return [aligned(line) for line in lines]

@@ -92,7 +92,7 @@ class Engine:
         try:
             return self.idle.pop()
         except IndexError:
-            return aligned(self.program.arena.size)
+            return aligned(self.program.arena.size + self.program.margin)
 
 
 class Engines:

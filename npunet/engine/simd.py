@@ -246,6 +246,11 @@ def clamp_vector(builder, value, low: float, high: float):
     return builder.select(builder.fcmp_ordered("<", high, value), high, value)
 
 
+def shuffle(builder, a, b, lanes: list[int]):
+    """The vector of the given lanes of a (0 ...) and b (LANES ...)."""
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), LANES), lanes))
+
+
 def splat(builder, scalar):
     """A vector with the scalar in every lane."""
     undefined = ir.Constant(VECTOR, ir.Undefined)

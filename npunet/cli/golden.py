@@ -1,0 +1,107 @@
+"""npunet golden: the numbers that a port of a network has to reproduce, in one folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from npunet.cli import inputs, models
+from npunet.cli.trace import padded
+
+BAR = 28
+
+
+def add(verbs: Any) -> None:
+    """Arguments of `npunet golden`."""
+    parser = models.verb(verbs, "golden", golden, "write the golden bundle of a network for C, HLS or Verilog ports",
+                         "npunet golden ecg --input ludb/data/1 --leads ii -o golden")
+    parser.add_argument("model", help=models.HELP)
+    parser.add_argument("--input", metavar="FILE", help=f"real input, one more case; {inputs.HELP}")
+    parser.add_argument("-o", "--out", metavar="DIR", default="golden", help="folder to write (default golden)")
+    parser.add_argument("--level", choices=("trained", "deploy"), default="deploy",
+                        help="batch norm folded (deploy, the default), or every layer as trained")
+    parser.add_argument("--arithmetic", choices=("seq", "seq_fma"), default="seq_fma",
+                        help="declared order of summation, with or without a fused multiply-add (default seq_fma)")
+    parser.add_argument("--cases", metavar="NAME,...", type=names,
+                        help="random,zeros,impulse,saturate,layers (default: all)")
+    parser.add_argument("--formats", metavar="NAME,...", type=names, help="npz,bin,c,hex (default: all)")
+    parser.add_argument("--backward", action="store_true",
+                        help="also gradients, batch-norm statistics and one SGD step")
+    parser.add_argument("--bounds", action="store_true", help="also the error bound of every element")
+    parser.add_argument("--layers", metavar="NAME,...", type=names, help="store the tensors of these layers only")
+    parser.add_argument("--size", metavar="L|HxW|full", type=size, default="auto",
+                        help="size to run at (default: the model's, or a smaller one that fits into --max-size)")
+    parser.add_argument("--max-size", metavar="BYTES", type=byte_count,
+                        help="of stored tensors, such as 16M (the default)")
+    parser.add_argument("--seed", type=int, default=0, help="of the generated inputs (default 0)")
+    inputs.add_arguments(parser)
+
+
+def golden(arguments: Namespace) -> None:
+    """Read, make, tell what was made."""
+    from npunet.golden.bundle import golden as make
+
+    model = models.open_model(arguments.model)
+    given: dict[str, Any] = {key: getattr(arguments, key) for key in ("cases", "formats", "max_size")}
+    if arguments.input is not None:
+        batch = inputs.read(arguments.input, model, models.meaning(model), arguments)
+        given["inputs"] = padded(model, batch.x)
+        print(f"input   {arguments.input}: {batch.told}")
+    manifest = make(
+        model, arguments.out, level=arguments.level, arithmetic=arguments.arithmetic, backward=arguments.backward,
+        bounds=arguments.bounds, layers=arguments.layers, size=arguments.size, seed=arguments.seed,
+        progress=show if sys.stderr.isatty() else None,
+        **{key: value for key, value in given.items() if value is not None},
+    )
+    tell(manifest, Path(arguments.out), models.size_of(model))
+
+
+def tell(manifest: dict[str, Any], out: Path, model: str) -> None:
+    """What is in the bundle, in five lines."""
+    described, cases = manifest["model"], manifest["cases"]
+    sized = "x".join(map(str, described["input_shape"]))
+    network = [case["kind"] for case in cases if case["scope"] == "network"]
+    alone = sum(case["scope"] == "layer" for case in cases)
+    total = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    print(f"model   {described['name']}: {model}")
+    print(f"run at  {sized} (H x W x C), {len(manifest['layers'])} layers, level {manifest['profile']['level']}, "
+          f"{manifest['profile']['float_order']}")
+    print(f"cases   network: {', '.join(network) or 'none'}; single layers: {alone}"
+          + ("; backward" if manifest["backward"] else ""))
+    print(f"wrote   {out}: {total / 1e6:.1f} MB in {', '.join(manifest['formats'])}")
+    print(f"next    npunet verify {out} OUTPUTS, or read {out / 'README.txt'}")
+
+
+def show(done: int, total: int, what: str) -> None:
+    """A progress bar on a terminal."""
+    filled = BAR * done // max(1, total)
+    end = "\r\033[K" if what == "done" else ""
+    bar = f"[{'=' * filled}{' ' * (BAR - filled)}]"
+    print(f"\r\033[K{bar} {done}/{total} {what}{end}", end="", file=sys.stderr, flush=True)
+
+
+def names(text: str) -> list[str]:
+    """Read "a,b,c"."""
+    return [name for name in text.split(",") if name]
+
+
+def size(text: str) -> str | tuple[int, ...]:
+    """Read "full", "auto", "256" or "64x48"."""
+    if text in ("full", "auto"):
+        return text
+    try:
+        return tuple(int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 256, 64x48 or full") from None
+
+
+def byte_count(text: str) -> int:
+    """Read "300K", "3M", "1G" or a number of bytes."""
+    unit = {"K": 10, "M": 20, "G": 30}.get(text[-1:].upper(), 0)
+    try:
+        return int(float(text[:-1] if unit else text) * (1 << unit))
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes; write 8M, 500K or 4000000") from None

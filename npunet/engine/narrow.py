@@ -1,0 +1,169 @@
+"""Convolutions with few filters, such as the top: vectors run along positions instead of filters.
+
+With fewer filters than lanes, a vector of filters is mostly empty. So the rows that a piece of the output reads are
+first transposed into the scratch, channel by channel; then a tile is `filters` x `vectors` of neighbouring positions.
+Each output still sums its taps and channels in the declared order.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from npunet.engine.jit import inlined
+from npunet.engine.opcodes import Field, Flag
+from npunet.engine.program import NARROW_VECTORS
+from npunet.engine.simd import (
+    INT64,
+    LANES,
+    VECTOR,
+    VECTOR_BYTES,
+    along,
+    choose,
+    clamp_vector,
+    copy_value,
+    load_scalar,
+    load_vector,
+    make_multiply_add,
+    offset,
+    repeat,
+    shuffle,
+    splat,
+    store_vector,
+)
+
+
+@intrinsic
+def transpose(typing, x, x_step, t, t_step):
+    """LANES positions of LANES channels, positions every x_step bytes, to LANES rows of positions every t_step bytes."""
+
+    def generate(context, builder, signature, arguments):
+        x, x_step, t, t_step = arguments
+        rows = [load_vector(builder, offset(builder, x, x_step, m)) for m in range(LANES)]
+        # three rounds of pairwise exchanges: of elements, of pairs, of halves
+        for distance, low, high in (
+            (1, [0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15]),
+            (2, [0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]),
+            (4, [0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]),
+        ):
+            exchanged = list(rows)
+            for m in range(LANES):
+                if m & distance == 0:
+                    exchanged[m] = shuffle(builder, rows[m], rows[m + distance], low)
+                    exchanged[m + distance] = shuffle(builder, rows[m], rows[m + distance], high)
+            rows = exchanged
+        for channel, row in enumerate(PLACES):
+            store_vector(builder, rows[row], offset(builder, t, t_step, channel))
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 4), generate
+
+
+# where the three rounds leave each channel
+PLACES = (0, 2, 1, 3, 4, 6, 5, 7)
+
+
+def make_narrow_tile(fused: bool):
+    """The intrinsic that convolves `filters` x `vectors` of positions, of literal shape, into `out` [filter][position]."""
+    multiply_add = make_multiply_add(fused)
+
+    @intrinsic(prefer_literal=True)
+    def narrow_tile(typing, filters, vectors, t, t_step, w, channels, kh, kw, tap_row, tap_col, flags, bias, out):
+        F, V = filters.literal_value, vectors.literal_value
+
+        def generate(context, builder, signature, arguments):
+            _, _, t, t_step, w, channels, kh, kw, tap_row, tap_col, flags, bias, out = arguments
+
+            def over_channels(carried):
+                """acc[f][v] = acc[f][v] + x[v] * w[f]."""
+                at, w, *acc = carried
+                values = [load_vector(builder, place) for place in along(builder, at, V)]
+                for f in range(F):
+                    weight = splat(builder, load_scalar(builder, builder.add(w, INT64(4 * f))))
+                    for v, value in enumerate(values):
+                        acc[f * V + v] = multiply_add(builder, value, weight, acc[f * V + v])
+                return [builder.add(at, t_step), builder.add(w, INT64(4 * F)), *acc]
+
+            def over_kx(carried):
+                at, *w_and_acc = carried
+                _, *w_and_acc = repeat(builder, channels, [at, *w_and_acc], over_channels)
+                return [builder.add(at, tap_col), *w_and_acc]
+
+            def over_ky(carried):
+                row, *w_and_acc = carried
+                _, *w_and_acc = repeat(builder, kw, [row, *w_and_acc], over_kx)
+                return [builder.add(row, tap_row), *w_and_acc]
+
+            def asked(flag):
+                return builder.icmp_signed("!=", builder.and_(flags, INT64(flag)), INT64(0))
+
+            def add_bias(acc):
+                biases = [splat(builder, load_scalar(builder, builder.add(bias, INT64(4 * f)))) for f in range(F)]
+                return [builder.fadd(value, biases[k // V]) for k, value in enumerate(acc)]
+
+            def clamp(high):
+                return lambda acc: [clamp_vector(builder, value, 0.0, high) for value in acc]
+
+            acc = [ir.Constant(VECTOR, [0.0] * LANES)] * (F * V)
+            _, _, *acc = repeat(builder, kh, [t, w, *acc], over_ky)
+            acc = choose(builder, asked(Flag.BIAS), acc, add_bias)
+            acc = choose(builder, asked(Flag.RELU), acc, clamp(float("inf")))
+            acc = choose(builder, asked(Flag.RELU6), acc, clamp(6.0))
+            for k, value in enumerate(acc):
+                store_vector(builder, value, builder.add(out, INT64(VECTOR_BYTES * k)))
+            return context.get_dummy_value()
+
+        return types.void(filters, vectors, *[types.intp] * 11), generate
+
+    return narrow_tile
+
+
+def make_narrow(fused: bool):
+    """The narrow convolution of positions at ... at+count-1 of row i of the output of instruction p."""
+    tile = make_narrow_tile(fused)
+    V1, V2, V3, V4, V5, V6 = NARROW_VECTORS
+
+    @inlined
+    def narrow(p, arena, constants, scratch, i, at, count):
+        filters, kh, kw, x_step = p[Field.NARROW], p[Field.KH], p[Field.KW], 4 * p[Field.X_COL]
+        vectors = NARROW_VECTORS[filters - 1]
+        tap_col = 4 * (p[Field.TAP_COL] // p[Field.X_COL])  # neighbouring positions are neighbours now
+        needed = count + (kw - 1) * (tap_col // 4)
+        pitch = 4 * p[Field.PITCH]
+        x = arena + 4 * (p[Field.X] + i * p[Field.X_ROW] + p[Field.START]) + at * x_step
+        out = scratch + pitch * kh * p[Field.X_COL]
+        for ky in range(kh):
+            for channel in range(0, p[Field.X_COL], LANES):
+                done = 0
+                while done < needed:
+                    if needed >= LANES:
+                        done = min(done, needed - LANES)  # the last block reaches back: it writes the same again
+                    transpose(x + 4 * (ky * p[Field.TAP_ROW] + channel) + done * x_step, x_step,
+                              scratch + pitch * (ky * p[Field.X_COL] + channel) + 4 * done, pitch)
+                    done += LANES
+        y = arena + 4 * (p[Field.Y] + i * p[Field.Y_ROW] + at * p[Field.Y_COL])
+        w, bias = constants + 4 * p[Field.WEIGHTS], constants + 4 * p[Field.BIAS]
+        channels, flags, tap_row = p[Field.CHANNELS], p[Field.FLAGS], pitch * p[Field.X_COL]
+        done = 0
+        while done < count:
+            t = scratch + 4 * done
+            if filters == 1:
+                tile(1, V1, t, pitch, w, channels, kh, kw, tap_row, tap_col, flags, bias, out)
+            elif filters == 2:
+                tile(2, V2, t, pitch, w, channels, kh, kw, tap_row, tap_col, flags, bias, out)
+            elif filters == 3:
+                tile(3, V3, t, pitch, w, channels, kh, kw, tap_row, tap_col, flags, bias, out)
+            elif filters == 4:
+                tile(4, V4, t, pitch, w, channels, kh, kw, tap_row, tap_col, flags, bias, out)
+            elif filters == 5:
+                tile(5, V5, t, pitch, w, channels, kh, kw, tap_row, tap_col, flags, bias, out)
+            else:
+                tile(6, V6, t, pitch, w, channels, kh, kw, tap_row, tap_col, flags, bias, out)
+            for m in range(min(LANES * vectors, count - done)):
+                for f in range(filters):
+                    copy_value(out + 4 * (f * LANES * vectors + m), y + 4 * f)
+                y += 4 * p[Field.Y_COL]
+            done += LANES * vectors
+
+    return narrow

@@ -1,0 +1,278 @@
+"""golden(): make a bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from math import prod
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import npunet
+from npunet import UNet
+from npunet.files import write_npz
+from npunet.golden import cases, cport, graphs, hexbench, manifest, texts
+from npunet.golden.backward import backward_case
+from npunet.golden.bounds import output_bound, rounded_up
+from npunet.golden.collect import Collector
+from npunet.golden.corners import layer_inputs
+from npunet.golden.draws import RANDOM
+from npunet.golden.execute import run_layer, run_network
+from npunet.golden.subject import Subject, has_accumulator, payload, resolve
+from npunet.golden.writers import FORMATS, check_formats, write_sums, write_text
+from npunet.graph import Node
+
+ORDERS = ("seq", "seq_fma")
+LEVELS = ("trained", "deploy")
+MAX_SIZE = 16 << 20
+EXP = "npunet exp32/expm1_32, version 1 (npunet/ops/exponential.py)"
+LAYER_NORM = "two passes, sums in float64 row-major, mean and inverse rounded once"
+
+Progress = Callable[[int, int, str], None]
+
+
+def golden(model: UNet | str | PathLike[str], out: str | PathLike[str], *, inputs: np.ndarray | None = None,
+           level: str = "deploy", arithmetic: str = "seq_fma", cases: Sequence[str] | None = None,
+           formats: Sequence[str] = FORMATS, backward: bool = False, bounds: bool = False,
+           layers: Iterable[str] | None = None, size: str | tuple[int, ...] = "auto", max_size: int = MAX_SIZE,
+           seed: int = 0, progress: Progress | None = None) -> dict[str, Any]:
+    """Write a golden bundle: what a port of a network has to reproduce; its form is in npunet.golden's docstring.
+
+    model      : a float32 UNet, the path of a saved one, or a preset's name
+    out        : folder to write; an old bundle there is replaced, anything else is refused
+    inputs     : real inputs (B, L, C) or (B, H, W, C): one more network case, and the size of all others
+    level      : "deploy" (batch norm folded, separable convolutions split) or "trained"
+    arithmetic : "seq" or "seq_fma", the declared order of summation
+    cases      : kinds from cases.KINDS; all by default
+    formats    : of "npz", "bin", "c", "hex"
+    backward   : also gradients, batch-norm statistics and one SGD step of a training batch
+    bounds     : also the error bound of every element for ports with another order
+    layers     : names of the layers whose tensors are stored; all by default
+    size       : (L,) or (H, W) to run at, "full" for the model's own, "auto" for a smaller one where the network's
+                 tensors would not fit into a quarter of max_size
+    max_size   : bytes of tensors, each counted once. The first network case and the real input are stored in full if
+                 they fit, other network cases never; single layers as long as there is room, the small ones first
+    seed       : of the random values
+    progress   : called as progress(done, total, what)
+
+    Returns the manifest. Raises ValueError for arguments that do not fit, FileExistsError for a folder in use.
+    """
+    if level not in LEVELS:
+        raise ValueError(f"level={level!r} must be one of {', '.join(LEVELS)}")
+    if arithmetic not in ORDERS:
+        raise ValueError(f"arithmetic={arithmetic!r} must be one of {', '.join(ORDERS)}: a bundle's order is declared")
+    check_formats(tuple(formats))
+    subject = resolve(model, level, inputs, size, max_size)
+    target = Path(out)
+    refuse_other_folders(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
+        maker = _Maker(Path(scratch) / "bundle", subject, level, arithmetic, tuple(formats), bounds, layers, max_size,
+                       seed, progress or (lambda done, total, what: None))
+        described = maker.make(_kinds(cases), inputs, backward)
+        if target.exists():
+            shutil.rmtree(target)
+        maker.root.rename(target)
+    return described
+
+
+def _kinds(kinds: Sequence[str] | None) -> tuple[str, ...]:
+    chosen = cases.KINDS if kinds is None else tuple(kinds)
+    cases.check_kinds(chosen)
+    return chosen
+
+
+def refuse_other_folders(target: Path) -> None:
+    """Raise FileExistsError unless the folder is new, empty or an older bundle."""
+    if target.exists() and not (target / "manifest.json").is_file() and (not target.is_dir() or any(target.iterdir())):
+        raise FileExistsError(f"{target} exists and is no golden bundle; give a new folder")
+
+
+class _Maker:
+    """One bundle while it is made; see golden for the arguments."""
+
+    def __init__(self, root: Path, subject: Subject, level: str, arithmetic: str, formats: tuple[str, ...],
+                 bounds: bool, layers: Iterable[str] | None, max_size: int, seed: int, progress: Progress) -> None:
+        self.root, self.subject, self.level, self.arithmetic, self.formats = root, subject, level, arithmetic, formats
+        self.bounds, self.seed, self.progress, self.room = bounds, seed, progress, max_size
+        self.graph, self.weights = subject.graph, subject.weights
+        self.ids = manifest.layer_ids(self.graph)
+        self.chosen = self._chosen(layers)
+        self.covering = covering(self.graph)
+        self.layers = {record["id"]: record
+                       for record in manifest.layer_records(self.graph, subject.folded, self.covering)}
+        self.cases: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
+        self.network: dict[str, Collector] = {}
+        self.left_out: list[str] = []
+        root.mkdir()
+
+    def make(self, kinds: tuple[str, ...], inputs: np.ndarray | None, backward: bool) -> dict[str, Any]:
+        """Run every case and write every file; returns the manifest."""
+        images = self._images(kinds, inputs)
+        alone = [node for node in self.graph if "layers" in kinds and self.covering[node.name] == self.ids[node.name]]
+        self.total = len(images) + len(alone) + backward + 1
+        for number, (kind, x) in enumerate(images.items()):
+            size = payload(self.graph) * len(x)
+            full = (number == 0 or kind == "input") and size <= self.room
+            self.room -= size * full
+            self._network_case(f"case{number:02d}_{kind}", kind, x, full, hexed=number == 0)
+        for node in sorted(alone, key=self._size_alone):  # the small ones first: so that most of them fit
+            self._layer_case(node)
+        made = {case["id"] for case, _ in self.cases}
+        for record in self.layers.values():
+            record["case"] = record["case"] if record["case"] in made else None
+        described = self._backward() if backward else None
+        self._model()
+        if "c" in self.formats:
+            cport.write(self.root / "c", self.graph, self.weights, self.layers, self.arithmetic, self.network)
+        if "hex" in self.formats:
+            hexbench.write(self.root / "hex", self.layers, self.network)
+        return self._finish(described)
+
+    def _images(self, kinds: tuple[str, ...], inputs: np.ndarray | None) -> dict[str, np.ndarray]:
+        """Inputs of the network cases by kind, (N, H, W, C) float32."""
+        shape = self.graph.input_shape
+        images = {kind: cases.network_input(kind, shape, self.seed) for kind in kinds if kind in cases.NETWORK_CASES}
+        if inputs is not None:
+            images["input"], _ = self.subject.model.sizes.admit(inputs, "float32", None)
+        return images
+
+    def _size_alone(self, node: Node) -> int:
+        return sum(prod(self.graph.shape(name)) for name in (*node.inputs, node.name))
+
+    def _network_case(self, name: str, kind: str, x: np.ndarray, full: bool, hexed: bool) -> None:
+        samples = [f"sample {number}" for number in range(len(x))]
+        case = Collector(name, "network", kind, samples, f"f32/{name}", self.layers)
+        case.add("in", "in", x, None, True)
+        deltas = {self.graph.input: np.zeros(x.shape)}
+        for step in run_network(self.graph, self.weights, x, self.arithmetic):
+            layer = self.ids[step.node.name]
+            store = full and (self.chosen is None or step.node.name in self.chosen)
+            if step.acc is not None:
+                case.add(f"{layer}.acc", "acc", step.acc, layer, store)
+            case.add(f"{layer}.out", "out", step.out, layer, store or step.node.name == self.graph.output)
+            if self.bounds and full:
+                still = [np.zeros(value.shape) for value in step.inputs]
+                local = output_bound(step.node, step.inputs, still, self.weights)
+                case.add(f"{layer}.local", "local", rounded_up(local), layer, store)
+                onward = output_bound(step.node, step.inputs, [deltas[key] for key in step.node.inputs], self.weights)
+                deltas[step.node.name] = rounded_up(onward)
+                case.add(f"{layer}.bound", "bound", deltas[step.node.name], layer, store)
+        self.network[name] = case
+        self._keep(case, hexed)
+
+    def _layer_case(self, node: Node) -> None:
+        layer = self.ids[node.name]
+        if self.chosen is not None and node.name not in self.chosen:
+            return
+        samples, inputs = layer_inputs(node, self.graph, self.weights, self.seed)
+        outputs = len(inputs[0]) * prod(node.shape) * (1 + has_accumulator(node, self.graph))
+        size = 4 * (outputs + sum(value.size for value in inputs))
+        if size > self.room:
+            self.left_out.append(layer)
+            return
+        self.room -= size
+        step = run_layer(node, inputs, self.weights, self.arithmetic)
+        case = Collector(layer, "layer", node.op, samples, f"f32/{layer}", self.layers)
+        for number, value in enumerate(inputs):
+            case.add(f"{layer}.in{number}", "in", value, layer, True)
+        if step.acc is not None:
+            case.add(f"{layer}.acc", "acc", step.acc, layer, True)
+        case.add(f"{layer}.out", "out", step.out, layer, True)
+        if self.bounds:
+            local = output_bound(node, inputs, [np.zeros(value.shape) for value in inputs], self.weights)
+            case.add(f"{layer}.local", "local", rounded_up(local), layer, True)
+        self._keep(case, hexed=False)
+
+    def _backward(self) -> dict[str, Any]:
+        case, described = backward_case(self.subject, self.arithmetic, self.seed)
+        self._keep(case, hexed=False)
+        return described
+
+    def _keep(self, case: Collector, hexed: bool) -> None:
+        self.cases.append(case.finish(self.root, self.formats, hexed))
+        self.progress(len(self.cases), self.total, case.case)
+
+    def _chosen(self, layers: Iterable[str] | None) -> set[str] | None:
+        """Names of the layers to store, with those that they read; ids are understood too."""
+        if layers is None:
+            return None
+        by_id = {key: name for name, key in self.ids.items()}
+        names = {by_id.get(layer, layer) for layer in layers}
+        unknown = sorted(names - set(self.ids))
+        if unknown:
+            raise ValueError(f"there is no layer {', '.join(unknown)}; the layers are {', '.join(list(self.ids)[1:])}")
+        return names | {name for layer in names - {self.graph.input} for name in self.graph[layer].inputs}
+
+    def _model(self) -> None:
+        folder = self.root / "model"
+        folder.mkdir()
+        self.subject.model.save(folder / "model.npz")
+        write_npz(folder / "weights.npz", self.weights)
+        write_text(folder / "graph.json", json.dumps(graphs.to_json(self.graph), indent=1, sort_keys=True) + "\n")
+
+    def _finish(self, backward: dict[str, Any] | None) -> dict[str, Any]:
+        scopes = ("network", "layer", "backward")
+        ordered = sorted(self.cases, key=lambda made: (scopes.index(made[0]["scope"]), made[0]["id"]))
+        described = {
+            "schema": manifest.SCHEMA,
+            "generator": "npunet",
+            "version": npunet.__version__,
+            "seed": self.seed,
+            "random": RANDOM,
+            "licence": "CC0-1.0",
+            "endianness": "little",
+            "model": self._describe_model(),
+            "profile": {
+                "precision": "f32", "level": self.level, "float_order": self.arithmetic,
+                "fma": self.arithmetic == "seq_fma", "exp": EXP, "layer_norm": LAYER_NORM, "requant": None,
+                "accumulator_bits": None, "bias_bits": None, "table_precision": None,
+            },
+            "formats": list(self.formats),
+            "layers": list(self.layers.values()),
+            "weights": manifest.weight_records(self.weights, self.graph),
+            "cases": [case for case, _ in ordered],
+            "tensors": [tensor for _, tensors in ordered for tensor in tensors],
+            "backward": backward,
+            "mutation_score": None,
+        }
+        manifest.check(described)
+        write_text(self.root / "manifest.json", manifest.dumps(described))
+        write_text(self.root / "README.txt", texts.readme(described, self.left_out))
+        write_text(self.root / "LICENSE-DATA", texts.LICENCE)
+        write_sums(self.root)
+        self.progress(self.total, self.total, "done")
+        return described
+
+    def _describe_model(self) -> dict[str, Any]:
+        model, weights = self.subject.model, hashlib.sha256()
+        for value in model.weights.values():
+            weights.update(manifest.canonical(value).tobytes())
+        config = json.dumps(model.params.to_dict(), sort_keys=True)
+        return {
+            "name": model.params.name,
+            "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
+            "weights_sha256": weights.hexdigest(),
+            "file": "model/model.npz", "graph": "model/graph.json", "weights": "model/weights.npz",
+            "input_shape": list(self.graph.input_shape), "own_input_shape": list(model.input_shape),
+            "output_shape": list(self.graph.shape(self.graph.output)), "output": self.ids[self.graph.output],
+            "rank": model.sizes.rank, "class_names": self.subject.class_names,
+        }
+
+
+def covering(graph) -> dict[str, str]:
+    """For every layer the id of the layer case that covers it: its own, or that of the first equal weightless one."""
+    ids, first = manifest.layer_ids(graph), {}
+    return {
+        node.name: ids[node.name] if node.weights else first.setdefault(
+            (node.op, tuple(graph.shape(name) for name in node.inputs), repr(sorted(node.attrs.items()))),
+            ids[node.name],
+        )
+        for node in graph
+    }

@@ -1,0 +1,60 @@
+"""Running layers one by one, with what a convolution holds before its bias."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from npunet import run
+from npunet.graph import Graph, Node
+
+CONVOLUTIONS = ("conv2d", "depthwise_conv2d", "separable_conv2d")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One layer run: its inputs, its accumulator (None unless it is a convolution with a bias), its output."""
+
+    node: Node
+    inputs: tuple[np.ndarray, ...]
+    acc: np.ndarray | None
+    out: np.ndarray
+
+
+def run_layer(node: Node, inputs: Sequence[np.ndarray], weights: Mapping[str, np.ndarray], arithmetic: str) -> Step:
+    """One layer on given inputs, (N, H, W, C) each."""
+    kernels, bias = split_bias(node, weights)
+    with np.errstate(all="ignore"):  # infinities and NaN are meant
+        acc, _ = run.apply(node, iter((*inputs, *(weights[name] for name in kernels))), arithmetic)
+        if bias is None:
+            return Step(node, tuple(inputs), None, acc)
+        return Step(node, tuple(inputs), acc, acc + bias)
+
+
+def split_bias(node: Node, weights: Mapping[str, np.ndarray]) -> tuple[tuple[str, ...], np.ndarray | None]:
+    """Names of a layer's weights without a convolution's bias, and that bias."""
+    if node.op in CONVOLUTIONS and node.weights and weights[node.weights[-1]].ndim == 1:
+        return node.weights[:-1], weights[node.weights[-1]]
+    return node.weights, None
+
+
+def run_network(graph: Graph, weights: Mapping[str, np.ndarray], x: np.ndarray, arithmetic: str) -> Iterator[Step]:
+    """Every layer in order, fed with what came before; a tensor is let go after its last reader."""
+    readers = {name: len(nodes) for name, nodes in graph.consumers().items()}
+    alive = {graph.input: x}
+    for node in graph:
+        step = run_layer(node, [alive[name] for name in node.inputs], weights, arithmetic)
+        alive[node.name] = step.out
+        yield step
+        for name in node.inputs:
+            readers[name] -= 1
+            if readers[name] == 0:
+                del alive[name]
+
+
+def tensors_of(step: Step, layer: str) -> dict[str, np.ndarray]:
+    """What a bundle keeps of a step, by key."""
+    acc = {} if step.acc is None else {f"{layer}.acc": step.acc}
+    return acc | {f"{layer}.out": step.out}

@@ -1,0 +1,112 @@
+"""What a bundle is about: the model, the size to run it at, and its graph at the level asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from os import PathLike
+
+import numpy as np
+
+from npunet import UNet, lower, presets
+from npunet.golden.execute import CONVOLUTIONS
+from npunet.graph import Graph
+
+SMALLEST = 32  # positions along an axis below which "auto" does not shrink, nor start for an open size
+WORD = 4
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model and its network as it is run.
+
+    trained        : the network as trained, at the bundle's size
+    graph, weights : the network as run, at the bundle's level
+    folded         : batch norms folded into a layer, by its name
+    class_names    : of the output's channels, where a preset tells
+    """
+
+    model: UNet
+    trained: Graph
+    graph: Graph
+    weights: dict[str, np.ndarray]
+    folded: dict[str, list[str]]
+    class_names: list[str] | None
+
+
+def resolve(source: UNet | str | PathLike[str], level: str, inputs: np.ndarray | None,
+            size: str | tuple[int, ...], max_size: int) -> Subject:
+    """Find the model, its size and its graph. Raises ValueError with the way out."""
+    model = _model(source)
+    if model.dtype != "float32":
+        raise ValueError(f"a golden bundle is of float32, the model is {model.dtype}; build one with dtype='float32' "
+                         "and give it the weights: load_weights(model.weights)")
+    trained = _sized(model, inputs, size, max_size)
+    if not trained.nodes:
+        raise ValueError("the network has neither blocks nor a top, so there is nothing to check")
+    graph, weights = lower.deploy(trained, model.weights) if level == "deploy" else (trained, dict(model.weights))
+    kept = {node.name for node in graph}
+    folded: dict[str, list[str]] = {}
+    for node in trained:
+        if node.op == "batch_norm_inference" and node.name not in kept:
+            folded.setdefault(node.inputs[0], []).append(node.name)
+    return Subject(model, trained, graph, weights, folded, _class_names(model))
+
+
+def _model(source: UNet | str | PathLike[str]) -> UNet:
+    if isinstance(source, UNet):
+        return source
+    if source in presets.names():
+        preset = presets.load(str(source))
+        return UNet(preset, tuple(preset["input_shape"]), preset["num_classes"])
+    try:
+        return UNet.load(source)
+    except FileNotFoundError:
+        raise ValueError(f"{source} is neither a saved model nor a preset ({', '.join(presets.names())})") from None
+
+
+def _class_names(model: UNet) -> list[str] | None:
+    """Names of the classes, where the model was made from a preset."""
+    if model.params.name not in presets.names():
+        return None
+    names = presets.load(model.params.name)["class_names"]
+    return names if len(names) == model.num_classes else None
+
+
+def _sized(model: UNet, inputs: np.ndarray | None, size: str | tuple[int, ...], max_size: int) -> Graph:
+    """The network as trained, at the size of the inputs, at the given size, at its own, or at one that fits."""
+    if isinstance(size, str) and size not in ("auto", "full"):
+        raise ValueError(f'size={size!r} must be "auto", "full" or numbers such as (256,) or (64, 48)')
+    if inputs is not None:
+        images, _ = model.sizes.admit(inputs, "float32", None)
+        return model.sizes.graph(images.shape[1:3])
+    if not isinstance(size, str):
+        probe = np.zeros((1, *size, model.input_shape[-1]), np.float32)
+        images, _ = model.sizes.admit(probe, "float32", None)
+        return model.sizes.graph(images.shape[1:3])
+    rank, multiple = model.sizes.rank, model.sizes.multiple
+    open_axes = [None] * (2 - rank) + [extent is None for extent in model.input_shape[:-1]]
+    height, width = (
+        -(-SMALLEST // unit) * unit if is_open else extent
+        for extent, unit, is_open in zip(model.sizes.size, multiple, open_axes, strict=True)
+    )
+    while size == "auto" and not model.sizes.fixed and payload(model.sizes.graph((height, width))) > max_size // 4:
+        smaller = tuple(max(extent // 2 // unit * unit, min(extent, -(-SMALLEST // unit) * unit))
+                        for extent, unit in zip((height, width), multiple, strict=True))
+        if smaller == (height, width):
+            break
+        height, width = smaller
+    return model.sizes.graph((height, width))
+
+
+def payload(graph: Graph) -> int:
+    """Bytes of one sample's tensors: the input, every accumulator and every output."""
+    words = prod(graph.input_shape)
+    for node in graph:
+        words += prod(node.shape) * (1 + has_accumulator(node, graph))
+    return words * WORD
+
+
+def has_accumulator(node, graph: Graph) -> bool:
+    """Whether a layer adds a bias to a sum."""
+    return node.op in CONVOLUTIONS and len(graph.weights[node.weights[-1]].shape) == 1
