@@ -144,6 +144,7 @@ def make_narrow(fused: bool):
                     done += LANES
         y = arena + 4 * (p[Field.Y] + i * p[Field.Y_ROW] + at * p[Field.Y_COL])
         w, bias = constants + 4 * p[Field.WEIGHTS], constants + 4 * p[Field.BIAS]
+        y_step = 4 * p[Field.Y_COL]
         channels, flags, tap_row = p[Field.CHANNELS], p[Field.FLAGS], pitch * p[Field.X_COL]
         done = 0
         while done < count:
@@ -160,10 +161,13 @@ def make_narrow(fused: bool):
                 tile(5, V5, t, pitch, w, channels, kh, kw, tap_row, tap_col, flags, bias, out)
             else:
                 tile(6, V6, t, pitch, w, channels, kh, kw, tap_row, tap_col, flags, bias, out)
-            for m in range(min(LANES * vectors, count - done)):
+            ready = min(LANES * vectors, count - done)
+            for m in range(0, ready - LANES + 1, LANES):  # back to filters side by side; those there are not are padding
+                transpose(out + 4 * m, VECTOR_BYTES * vectors, y + m * y_step, y_step)
+            for m in range(ready // LANES * LANES, ready):
                 for f in range(filters):
-                    copy_value(out + 4 * (f * LANES * vectors + m), y + 4 * f)
-                y += 4 * p[Field.Y_COL]
+                    copy_value(out + 4 * (f * LANES * vectors + m), y + m * y_step + 4 * f)
+            y += ready * y_step
             done += LANES * vectors
 
     return narrow

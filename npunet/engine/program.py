@@ -19,7 +19,6 @@ LANES = 8  # as simd.LANES, which cannot be read without loading Numba
 ALIGNMENT = 16  # float32 elements: one cache line
 CACHE_ELEMENTS = 1 << 20
 TILE_POSITIONS = 12  # a multiple of the positions of every tile's shape
-REGISTERS = 12  # accumulators of a tile
 NARROW_VECTORS = (8, 6, 4, 3, 2, 2)  # vectors of positions in a tile of 1 ... 6 filters
 NARROW_PIECE = 96  # positions of a row that a narrow convolution transposes at a time
 CONVOLUTIONS = (Op.CONV, Op.SEPARABLE, Op.DEPTHWISE)
@@ -210,7 +209,7 @@ def piece_of(group: list[Step], images: Mapping[str, Image]) -> int:
 def scratch_size(step: Step, piece: int, images: Mapping[str, Image]) -> int:
     """Elements of one thread's scratch for pieces of that size."""
     if is_narrow(step):
-        return narrow_pitch(step, piece) * step.kernel[0] * images[step.x].col + LANES * REGISTERS
+        return narrow_pitch(step, piece) * step.kernel[0] * images[step.x].col + LANES * LANES * NARROW_VECTORS[0]
     return min(piece, images[step.y].width) * images[step.x].col
 
 

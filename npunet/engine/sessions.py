@@ -10,6 +10,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.util import find_spec
 
 import numpy as np
@@ -25,6 +26,7 @@ ENGINES_KEPT = 8  # sizes and arithmetics for which a model keeps its engine
 NO_BARRIER = np.zeros(2, np.int64)
 
 
+@cache
 def engine_installed() -> bool:
     """Whether Numba can be imported."""
     return find_spec("numba") is not None
