@@ -1,0 +1,140 @@
+"""A training run in its folder: begin one, go on with one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npunet import UNet
+from npunet.data.pictures import read_pictures
+from npunet.data.recordings import read_recordings
+from npunet.segmenter import Segmenter
+from npunet.train.checkpoint import Keeper, read_checkpoint
+from npunet.train.config import Config, make_config
+from npunet.train.curves import draw_curves
+from npunet.train.fit import fit
+from npunet.train.progress import Bar, Progress
+from npunet.train.step import NumpyStep, Step
+from npunet.train.task import Task, Thing, load_task
+
+STEPS = {"numpy": NumpyStep}
+
+
+def begin(config: Config, folder: str | os.PathLike[str], data: str | os.PathLike[str] | None = None,
+          backend: str = "auto", weights: Mapping[str, np.ndarray] | None = None) -> Progress:
+    """Train a network from its first weights.
+
+    folder  : of the run; it must not hold one already
+    data    : see task.load_task
+    backend : "numpy", or "auto" for the fastest that is there
+    weights : to begin with, instead of random ones from the seed
+
+    Writes last.npz, best.npz (checkpoints), model.npz (the best network, see segmenter.Segmenter), history.csv,
+    history.json, curves.png. Raises ValueError, FileExistsError, Diverged, Stopped.
+    """
+    if (Path(folder) / "last.npz").exists():
+        raise FileExistsError(f"{folder} already holds a run; go on with it by --resume, or choose another folder")
+    task = load_task(config, data)
+    print(task.told)
+    progress = Progress(np.random.default_rng([config.seed, 2**31]))
+    return _go(task, folder, data, backend, progress, None, weights)
+
+
+def resume(folder: str | os.PathLike[str], data: str | os.PathLike[str] | None = None, backend: str = "auto",
+           config: Config | None = None) -> Progress:
+    """Go on with a run where its last checkpoint stands: the result is bit for bit that of a run never stopped.
+
+    data   : where the data is now, if it has moved
+    config : the settings, if they are to be compared with those of the run
+
+    Raises ValueError when settings or data are not those of the run, FileNotFoundError, Diverged, Stopped.
+    """
+    arrays, told = read_checkpoint(Path(folder) / "last.npz")
+    if config is not None and dict(config.given) != told["settings"]:
+        given = dict(config.given)
+        other = [key for key in {**given, **told["settings"]} if given.get(key) != told["settings"].get(key)]
+        raise ValueError(f"the run in {folder} was begun with other settings: {', '.join(other)} differ; leave the "
+                         "settings out to go on as it was begun")
+    config, _ = make_config(told["settings"])
+    progress = Progress.from_dict(told["progress"])
+    data = data or told["data"]
+    task = load_task(config, data)
+    if task.parts != told["parts"]:
+        raise ValueError(f"the data{f' in {data}' if data else ''} is not that of the run in {folder}: other subjects; "
+                         "name its folder by --data")
+    print(f"{task.told}; going on after step {progress.step} of {config.steps}")
+    if progress.ended:
+        return _finish(folder, config, progress)
+    return _go(task, folder, data, backend, progress, arrays, None)
+
+
+def _go(task: Task, folder: str | os.PathLike[str], data: str | os.PathLike[str] | None, backend: str,
+        progress: Progress, arrays: Mapping[str, np.ndarray] | None,
+        weights: Mapping[str, np.ndarray] | None) -> Progress:
+    config = task.config
+    model = UNet(config.params, config.input_shape, config.num_classes, seed=config.seed)
+    if weights is not None:
+        model.load_weights(weights)
+    step = make_step(model, task, backend)
+    if arrays is not None:
+        step.restore(arrays)
+    keeper = Keeper(folder, {"settings": config.given, "data": os.fspath(Path(data).resolve()) if data else None,
+                             "parts": task.parts})
+    bar = Bar(config.steps, config.steps_per_epoch, progress.step)
+    fit(step, model, task, keeper, progress, bar, backend)
+    return _finish(folder, config, progress)
+
+
+def _finish(folder: str | os.PathLike[str], config: Config, progress: Progress) -> Progress:
+    """Write the best network and the picture of the curves, and say what came out."""
+    write_model(folder)
+    best = progress.best
+    told = f"; best {config.metric} {best[config.metric]:.4f} in epoch {best['epoch']}" if best else ""
+    print(f"done: {progress.ended}{told}")
+    print(draw_curves(Path(folder) / "curves.png", progress.history))
+    return progress
+
+
+def make_step(model: UNet, task: Task, backend: str = "auto") -> Step:
+    """The training step of a backend."""
+    config = task.config
+    kind = STEPS[next(reversed(STEPS)) if backend == "auto" else backend]
+    return kind(model, config.optimiser(), config.loss_name, config.l2, task.loss_options(),
+                config.batch_norm_momentum)
+
+
+def write_model(folder: str | os.PathLike[str]) -> Segmenter:
+    """Make model.npz of a run's best checkpoint (its last one, where no epoch has ended), and return it."""
+    best = Path(folder) / "best.npz"
+    model = open_run(best if best.exists() else Path(folder) / "last.npz")
+    model.save(Path(folder) / "model.npz")
+    return model
+
+
+def open_run(path: str | os.PathLike[str]) -> Segmenter:
+    """The network of a checkpoint, with its preparation and class names."""
+    arrays, told = read_checkpoint(path)
+    config, _ = make_config(told["settings"])
+    model = Segmenter(config.params, config.input_shape, config.num_classes)
+    model.load_weights({name.removeprefix("weights/"): array for name, array in arrays.items()
+                        if name.startswith("weights/")})
+    signals = len(config.input_shape) == 2
+    model.describe(config.class_names, config.preparation if signals else None)
+    return model
+
+
+def settings_of(folder: str | os.PathLike[str]) -> tuple[Config, dict[str, Any]]:
+    """The settings of a run and what else its checkpoint tells: data, parts, progress."""
+    _, told = read_checkpoint(Path(folder) / "last.npz")
+    return make_config(told["settings"])[0], told
+
+
+def read_things(model: Segmenter, data: str | os.PathLike[str] | None) -> Sequence[Thing]:
+    """All annotated recordings or images of a folder, as a trained network takes them."""
+    if model.preparation is not None:
+        return read_recordings(data, model.preparation)
+    return read_pictures(data, int(model.input_shape[-1] or 1), len(model.class_names))
