@@ -44,11 +44,13 @@ def make_slide(fused: bool):
                 """acc[m] = acc[m] + x[m + kx] * w[kx], kx ascending for every m."""
                 row, w, *acc = carried
                 weights = [load_vector(builder, offset(builder, w, w_step, kx)) for kx in range(width)]
-                for position in range(tile.rows + width - 1):
-                    value = load_vector(builder, offset(builder, row, x_step, position))
-                    for kx in range(max(0, position - tile.rows + 1), min(width, position + 1)):
-                        m = position - kx
-                        acc[m] = multiply_add(builder, value, weights[kx], acc[m])
+                half = tile.rows // 2
+                for step in range(half + width - 1):
+                    for first in (0, half):  # two fronts in turn: a sum's next term then finds its last one finished
+                        value = load_vector(builder, offset(builder, row, x_step, first + step))
+                        for kx in range(max(0, step - half + 1), min(width, step + 1)):
+                            m = first + step - kx
+                            acc[m] = multiply_add(builder, value, weights[kx], acc[m])
                 return [builder.add(row, tap_row), offset(builder, w, w_step, width), *acc]
 
             acc = [ir.Constant(VECTOR, [0.0] * LANES)] * tile.rows

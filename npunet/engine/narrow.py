@@ -36,7 +36,7 @@ from npunet.engine.simd import (
 
 @intrinsic
 def transpose(typing, x, x_step, t, t_step):
-    """LANES positions of LANES channels, positions every x_step bytes, to LANES rows of positions every t_step bytes."""
+    """LANES positions of LANES channels, every x_step bytes, to LANES rows of positions, every t_step bytes."""
 
     def generate(context, builder, signature, arguments):
         x, x_step, t, t_step = arguments
@@ -65,7 +65,7 @@ PLACES = (0, 2, 1, 3, 4, 6, 5, 7)
 
 
 def make_narrow_tile(fused: bool):
-    """The intrinsic that convolves `filters` x `vectors` of positions, of literal shape, into `out` [filter][position]."""
+    """The intrinsic that convolves `filters` x `vectors` of positions, both literal, into `out` [filter][position]."""
     multiply_add = make_multiply_add(fused)
 
     @intrinsic(prefer_literal=True)
@@ -162,7 +162,7 @@ def make_narrow(fused: bool):
             else:
                 tile(6, V6, t, pitch, w, channels, kh, kw, tap_row, tap_col, flags, bias, out)
             ready = min(LANES * vectors, count - done)
-            for m in range(0, ready - LANES + 1, LANES):  # back to filters side by side; those there are not are padding
+            for m in range(0, ready - LANES + 1, LANES):  # back to filters side by side
                 transpose(out + 4 * m, VECTOR_BYTES * vectors, y + m * y_step, y_step)
             for m in range(ready // LANES * LANES, ready):
                 for f in range(filters):

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+LANES = 8  # float32 values of a vector: an AVX register, half an AVX-512 one, two of SSE or Neon
+
 
 class Op(IntEnum):
     """What an instruction does."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-LANES = 8  # as simd.LANES, which cannot be read without loading Numba
+from npunet.engine.opcodes import LANES
+
 ALIGNMENT = 16  # float32 elements
 
 

@@ -10,14 +10,13 @@ import numpy as np
 
 from npunet.arena import Arena, Lifetime, place
 from npunet.engine.lowering import Lowered, Lowering, Step
-from npunet.engine.opcodes import FIELDS, Field, Flag, Op
+from npunet.engine.opcodes import FIELDS, LANES, Field, Flag, Op
 from npunet.engine.pack import Constants
 from npunet.graph import Graph, Shape
 from npunet.lower import deploy
 
-LANES = 8  # as simd.LANES, which cannot be read without loading Numba
 ALIGNMENT = 16  # float32 elements: one cache line
-CACHE_ELEMENTS = 1 << 20
+CACHE_ELEMENTS = 1 << 16  # half of a second-level cache of 512 KiB
 TILE_POSITIONS = 12  # a multiple of the positions of every tile's shape
 NARROW_VECTORS = (8, 6, 4, 3, 2, 2)  # vectors of positions in a tile of 1 ... 6 filters
 NARROW_PIECE = 96  # positions of a row that a narrow convolution transposes at a time
