@@ -11,6 +11,7 @@ PURPOSES = {
     "safetensors": "reading and writing safetensors files",
     "ecg": "reading WFDB records",
     "image": "reading images",
+    "onnx": "writing ONNX files",
 }
 PACKAGES = {"PIL": "pillow"}  # modules that are installed under another name
 

@@ -1,4 +1,4 @@
-"""npunet convert: weights from one file format to another."""
+"""npunet convert: weights from one file format to another, or a network to ONNX."""
 
 from __future__ import annotations
 
@@ -8,27 +8,35 @@ from typing import Any
 from npunet import UNet
 from npunet.cli import models
 from npunet.formats import WRITABLE, write_weights
+from npunet.formats.onnx import LEVELS, write_onnx
 
 
 def add(verbs: Any) -> None:
     """Arguments of `npunet convert`."""
-    parser = models.verb(verbs, "convert", convert, "convert between model.npz, Keras and safetensors files",
+    parser = models.verb(verbs, "convert", convert, "convert between model.npz, Keras and safetensors; write ONNX",
                          "npunet convert trained.keras model.npz --model ecg")
     parser.add_argument("source", help="model .npz, or weights: .keras, .weights.h5, .h5, .safetensors, .npz")
-    parser.add_argument("target", help="model .npz, or weights: .weights.h5, .safetensors, .weights.npz")
+    parser.add_argument("target", help="model .npz, or weights: .weights.h5, .safetensors, .weights.npz; or .onnx")
     parser.add_argument("--model", metavar="MODEL", help=f"the network that a weight file belongs to: {models.HELP}")
     parser.add_argument("--input-shape", type=models.shape_argument, metavar="L,C|H,W,C",
                         help="shape of one sample, where --model is a preset or JSON")
     parser.add_argument("--classes", type=int, metavar="K", help="number of classes, where --model is a preset or JSON")
+    group = parser.add_argument_group("writing .onnx")
+    group.add_argument("--level", choices=LEVELS, default="deploy",
+                       help="deploy: batch norm folded; trained: every layer as trained (default deploy)")
+    group.add_argument("--batch", type=int, metavar="N", help="samples a call (default: left open)")
 
 
 def convert(arguments: Namespace) -> None:
     """Read the source into its network, which checks it, and write the target."""
     target = arguments.target
-    if not target.endswith((".npz", ".safetensors", ".weights.h5")):
-        raise ValueError(f"cannot convert to {target}: the suffix must be one of {WRITABLE}")
+    if not target.endswith((".npz", ".safetensors", ".weights.h5", ".onnx")):
+        raise ValueError(f"cannot convert to {target}: the suffix must be one of {WRITABLE}, .onnx")
     model = _read(arguments)
-    if target.endswith(".npz") and not target.endswith(".weights.npz"):
+    if target.endswith(".onnx"):
+        write_onnx(target, model.graph, model.weights, model.input_shape, level=arguments.level, batch=arguments.batch,
+                   name=model.params.name)
+    elif target.endswith(".npz") and not target.endswith(".weights.npz"):
         model.save(target)
     else:
         write_weights(target, model.weights)

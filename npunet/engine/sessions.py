@@ -7,10 +7,9 @@ several Python threads do not wait for one another.
 from __future__ import annotations
 
 import os
+import sys
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import cache
 from importlib.util import find_spec
 
 import numpy as np
@@ -26,10 +25,9 @@ ENGINES_KEPT = 8  # sizes and arithmetics for which a model keeps its engine
 NO_BARRIER = np.zeros(2, np.int64)
 
 
-@cache
 def engine_installed() -> bool:
     """Whether Numba can be imported."""
-    return find_spec("numba") is not None
+    return sys.modules.get("numba") is not None or find_spec("numba") is not None
 
 
 class Engine:
@@ -98,24 +96,25 @@ class Engine:
 
 
 class Engines:
-    """The engines of one model, made when asked for and made anew when its weights have changed."""
+    """The engines of one model, made when asked for and made anew when its weights have changed.
+
+    There is no lock, so that a fork at any moment leaves none held in the child: threads that ask for the same new
+    engine at once may each make one, and the last stays.
+    """
 
     def __init__(self, weights: WeightStore) -> None:
         self.weights = weights
-        self.kept: OrderedDict[tuple, Engine] = OrderedDict()
-        self.lock = threading.Lock()
+        self.kept: dict[tuple, Engine] = {}  # the one made first is first, and goes first
 
     def get(self, graph: Graph, arithmetic: str, threads: int | None) -> Engine:
         """The engine of this graph with the weights as they are now."""
         key = (graph.input_shape, arithmetic, threads)
-        with self.lock:
-            engine = self.kept.get(key)
-            if engine is None or not engine.is_current(self.weights):
-                engine = self.kept[key] = Engine(graph, self.weights, arithmetic, threads)
-            self.kept.move_to_end(key)
-            while len(self.kept) > ENGINES_KEPT:
-                self.kept.popitem(last=False)
-            return engine
+        engine = self.kept.get(key)
+        if engine is None or not engine.is_current(self.weights):
+            engine = self.kept[key] = Engine(graph, self.weights, arithmetic, threads)
+        for oldest in list(self.kept)[:-ENGINES_KEPT]:
+            self.kept.pop(oldest, None)
+        return engine
 
 
 def check_threads(threads: int | None) -> int:

@@ -1,0 +1,118 @@
+"""The engine gives the bits of the NumPy definition: every stored configuration, any size, any number of threads."""
+
+import numpy as np
+import pytest
+from engine_cases import ARITHMETICS, any_size, assert_same_bits, batch_for, definition, engine_for, small, strided
+from test_reference import NAMES, model_of, stored
+
+from npunet import UNet
+from npunet.engine import sessions
+from npunet.engine.program import compile_program
+
+pytest.importorskip("numba")
+pytestmark = pytest.mark.filterwarnings("ignore:on a signal of height 1:UserWarning")
+
+
+@pytest.fixture
+def every_thread_works(monkeypatch):
+    """Threads share whatever there is, however small."""
+    monkeypatch.setattr(sessions, "WORTH_A_THREAD", 1)
+
+
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+@pytest.mark.parametrize("name", NAMES)
+def test_stored_configurations(name, arithmetic, every_thread_works):
+    case, arrays = stored(name)
+    model = model_of(case, arrays, "float32")
+    x = arrays["x"].astype(np.float32)
+    expected = definition(model, x, arithmetic)
+    for threads in (1, 2, 3):
+        engine, images = engine_for(model, x, arithmetic, threads)
+        for count in (1, 2, len(images)):                          # fewer samples than threads share an image
+            got = model.sizes.release(engine(images[:count]), None)
+            assert_same_bits(got, expected[:count], f"{name}, {threads} threads, batch {count}")
+
+
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+def test_every_width(arithmetic, rng, every_thread_works):
+    model = any_size()
+    for width in range(1, 41):
+        x = batch_for(model, rng, 1 + width % 2, (1 + width % 5, width))
+        engine, images = engine_for(model, x, arithmetic, 1 + width % 3)
+        assert_same_bits(engine(images), definition(model, x, arithmetic), f"width {width}")
+
+
+@pytest.mark.parametrize("size", [(2, 3), (6, 3), (14, 21), (34, 9), (4, 75)])
+def test_strided_sizes(size, rng, every_thread_works):
+    model = strided()
+    x = batch_for(model, rng, 2, size)
+    expected = definition(model, x, "seq_fma")
+    for threads in (1, 2, 3, 5):
+        engine, images = engine_for(model, x, "seq_fma", threads)
+        assert_same_bits(engine(images), expected, f"{size}, {threads} threads")
+        assert_same_bits(engine(images[:1]), expected[:1], f"{size}, {threads} threads, one image")
+
+
+@pytest.mark.parametrize("filters", [1, 8, 15, 16, 24, 33, 40])
+def test_channel_counts(filters, rng):
+    """Whole vectors, one less, one more; an odd number of vectors."""
+    blocks = [{"filters": filters, "kernel": 3, "pool": 2}, {"filters": filters + 1, "seperable": True, "pool": 2}]
+    model = UNet({"blocks": blocks}, (5, 13, filters), filters)
+    x = batch_for(model, rng, 1)
+    engine, images = engine_for(model, x)
+    assert_same_bits(engine(images), definition(model, x, "seq_fma"), f"{filters} filters")
+
+
+def test_large_batch_and_repeated_calls(rng, every_thread_works):
+    model = small()
+    x = batch_for(model, rng, 37)
+    expected = definition(model, x, "seq_fma")
+    engine, images = engine_for(model, x, threads=4)
+    for _ in range(3):
+        assert_same_bits(model.sizes.release(engine(images), None), expected)
+
+
+@pytest.mark.parametrize("make", [small, strided])
+def test_fusion_and_in_place_change_no_bit(make, rng):
+    model = make()
+    x = batch_for(model, rng, 2, (24,) if make is small else (8, 15))
+    engine, images = engine_for(model, x)
+    expected = engine(images)
+    for fuse, in_place in ((True, False), (False, True), (False, False)):
+        graph = model.sizes.graph(images.shape[1:3])
+        engine.program = compile_program(graph, model.weights, fuse=fuse, in_place=in_place)
+        engine.idle.clear()
+        assert_same_bits(engine(images), expected, f"fuse={fuse}, in_place={in_place}")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -0.0, 1e-40, 3e38])
+@pytest.mark.parametrize("make", [any_size, strided])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_special_values(make, value, rng):
+    """One of them in the middle of an image, and a whole image of them."""
+    model = make()
+    x = batch_for(model, rng, 2, (6, 9))
+    x[0, 3, 4, 1] = value
+    x[1] = value
+    engine, images = engine_for(model, x)
+    assert_same_bits(engine(images), definition(model, x, "seq_fma"), f"{make.__name__}, {value}")
+
+
+def test_predict_takes_the_engine_where_it_can(rng):
+    model = small()
+    x = batch_for(model, rng)
+    assert_same_bits(model.predict(x), model.predict(x, backend="numpy", arithmetic="seq_fma"))
+    assert_same_bits(model.predict(x, arithmetic="seq"), model.predict(x, backend="numpy", arithmetic="seq"))
+    assert not np.array_equal(model.predict(x, arithmetic="seq"), model.predict(x))
+    assert model.predict(x[:0]).shape == (0, 24, 3)
+
+
+def test_any_layout_and_dtype_of_the_input(rng):
+    model = small()
+    x = batch_for(model, rng, 4)
+    expected = model.predict(x)
+    assert_same_bits(model.predict(np.asfortranarray(x)), expected)
+    assert_same_bits(model.predict(np.repeat(x, 2, axis=0)[::2]), expected)
+    assert_same_bits(model.predict(x.astype(np.float64)), expected)
+    assert_same_bits(model.predict(x.astype(">f4")), expected)
+    assert_same_bits(model.predict(np.rint(x).astype(np.int8)), model.predict(np.rint(x)))
