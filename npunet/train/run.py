@@ -12,6 +12,8 @@ import numpy as np
 from npunet import UNet
 from npunet.data.pictures import read_pictures
 from npunet.data.recordings import read_recordings
+from npunet.engine.training.lowering import Unsupported
+from npunet.engine.training.step import EngineStep
 from npunet.segmenter import Segmenter
 from npunet.train.checkpoint import Keeper, read_checkpoint
 from npunet.train.config import Config, make_config
@@ -21,7 +23,7 @@ from npunet.train.progress import Bar, Progress
 from npunet.train.step import NumpyStep, Step
 from npunet.train.task import Task, Thing, load_task
 
-STEPS = {"numpy": NumpyStep}
+STEPS = {"numpy": NumpyStep, "engine": EngineStep}
 
 
 def begin(config: Config, folder: str | os.PathLike[str], data: str | os.PathLike[str] | None = None,
@@ -102,9 +104,17 @@ def _finish(folder: str | os.PathLike[str], config: Config, progress: Progress) 
 def make_step(model: UNet, task: Task, backend: str = "auto") -> Step:
     """The training step of a backend."""
     config = task.config
-    kind = STEPS[next(reversed(STEPS)) if backend == "auto" else backend]
-    return kind(model, config.optimiser(), config.loss_name, config.l2, task.loss_options(),
-                config.batch_norm_momentum)
+
+    def make(kind: type[NumpyStep] | type[EngineStep]) -> Step:
+        return kind(model, config.optimiser(), config.loss_name, config.l2, task.loss_options(),
+                    config.batch_norm_momentum)
+
+    if backend != "auto":
+        return make(STEPS[backend])
+    try:
+        return make(EngineStep)
+    except (ImportError, Unsupported):
+        return make(NumpyStep)
 
 
 def write_model(folder: str | os.PathLike[str]) -> Segmenter:

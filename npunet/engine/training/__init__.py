@@ -1,0 +1,1 @@
+"""Training in the engine: forward, loss, backward and update as one instruction table, run by one native call."""

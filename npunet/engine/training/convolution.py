@@ -1,0 +1,73 @@
+"""One row of a convolution by few tile shapes: the same sums as engine.convolution in the same order, less to compile.
+
+Batches have long rows, which two shapes fill but for a few positions; those go one by one.
+"""
+
+from __future__ import annotations
+
+from npunet.engine.convolution import block_vectors, make_convolve
+from npunet.engine.jit import inlined
+from npunet.engine.simd import VECTOR_BYTES
+
+convolve = make_convolve(fused=True)
+
+
+@inlined
+def tiles(rows, vectors, arguments):
+    """Neighbouring tiles of one of the shapes below."""
+    if vectors == 2:
+        if rows == 6:
+            convolve(6, 2, arguments)
+        elif rows == 4:
+            convolve(4, 2, arguments)
+        else:
+            convolve(1, 2, arguments)
+    elif vectors == 3:
+        if rows == 4:
+            convolve(4, 3, arguments)
+        else:
+            convolve(1, 3, arguments)
+    elif rows == 10:
+        convolve(10, 1, arguments)
+    elif rows == 6:
+        convolve(6, 1, arguments)
+    else:
+        convolve(1, 1, arguments)
+
+
+@inlined
+def cut(count, larger, smaller):
+    """Numbers of larger and of smaller tiles: as many positions as possible, as many of the larger as that allows."""
+    many, few = count // larger, 0
+    if smaller and count % larger:
+        for fewer in range(min(many, smaller) + 1):
+            if (count - (many - fewer) * larger) % smaller == 0:
+                many -= fewer
+                few = (count - many * larger) // smaller
+                break
+        if few == 0:
+            few = (count - many * larger) // smaller
+    return many, few
+
+
+@inlined
+def row(count, vectors, x, x_step, w, channels, kh, kw, tap_row, tap_col, y, y_step, flags, bias, addend, addend_step,
+        copies_y, copies_x, y_row, y_col):
+    """The convolution of `count` neighbouring positions of one row, all output channels; see make_convolve."""
+    done = 0
+    while done < vectors:
+        block = block_vectors(vectors - done)
+        larger, smaller = (6, 4) if block == 2 else ((4, 0) if block == 3 else (10, 6))
+        many, few = cut(count, larger, smaller)
+        at = 0
+        for rows, number in ((larger, many), (smaller, few), (1, count - many * larger - few * smaller)):
+            if number > 0:
+                tiles(rows, block,
+                      (number, x + at * x_step, x_step, w, channels, kh, kw, tap_row, tap_col, y + at * y_step, y_step,
+                       flags, bias, addend + at * addend_step, addend_step, copies_y, copies_x, y_row, y_col))
+                at += rows * number
+        done += block
+        w += kh * kw * channels * VECTOR_BYTES * block
+        y += VECTOR_BYTES * block
+        bias += VECTOR_BYTES * block
+        addend += VECTOR_BYTES * block

@@ -1,0 +1,229 @@
+"""Losses: a row of logits to its share of the loss and to the gradient of the logits, in one pass.
+
+Cross-entropy of logits takes the declared float32 exponential, eight classes at a time, and sums it over the classes in
+float64; the others work in float64. Logarithms and float64 exponentials are series of plain operations, so that no
+library decides a bit. See ops.losses for the formulas.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from npunet.engine.jit import jit
+from npunet.engine.simd import VECTOR_BYTES, stand_alone
+from npunet.engine.training.opcodes import (
+    CROSSENTROPY,
+    CROSSENTROPY_OF_SOFTMAX,
+    DICE,
+    FOCAL,
+    SQUARED_ERROR,
+    Field,
+    Number,
+)
+from npunet.engine.training.rows import X, Y, exponential, opens_strip, place, slot
+from npunet.engine.training.vectors import (
+    bits_of,
+    from_bits,
+    load,
+    read,
+    read_wide,
+    same,
+    store,
+    write,
+    write_wide,
+)
+from npunet.ops.losses import CLIP
+
+ZERO, ONE = np.float32(0), np.float32(1)
+ROOT_OF_TWO = float.fromhex("0x1.6a09e667f3bcdp+0")
+LN2_HI, LN2_LO = float.fromhex("0x1.62e42fee00000p-1"), float.fromhex("0x1.a39ef35793c76p-33")
+LOG2E = float.fromhex("0x1.71547652b82fep+0")
+C0, C1, C2, C3, C4, C5, C6, C7, C8, C9, C10, C11 = (1.0 / (2 * k + 1) for k in range(12))
+FACTORIALS = tuple(1.0 / float(np.prod(np.arange(1.0, k + 1))) for k in range(15))
+MANTISSA = (1 << 52) - 1
+WEIGHTS = int(Number.WEIGHTS)
+
+
+@jit
+def log64(x):
+    """Natural logarithm of a normal positive float64 by 2 artanh((m - 1) / (m + 1)), m within a root of 2 of 1."""
+    bits = bits_of(x)
+    exponent = (bits >> 52) - 1023
+    m = from_bits((bits & MANTISSA) | (1023 << 52))
+    if m > ROOT_OF_TWO:
+        m *= 0.5
+        exponent += 1
+    s = (m - 1.0) / (m + 1.0)
+    t = s * s
+    t2 = t * t
+    t4 = t2 * t2
+    low = (C0 + C1 * t) + (C2 + C3 * t) * t2
+    middle = (C4 + C5 * t) + (C6 + C7 * t) * t2
+    high = (C8 + C9 * t) + (C10 + C11 * t) * t2
+    q = low + (middle + high * t4) * t4
+    value = exponent * LN2_HI + (exponent * LN2_LO + 2.0 * s * q)
+    return value if x < np.inf else x  # NaN and infinity stay
+
+
+@jit
+def exp64(x):
+    """Exponential of a float64, 0 below -700; x at most 700."""
+    if x < -700.0:
+        return 0.0
+    n = np.rint(x * LOG2E) if x == x else 0.0
+    r = (x - n * LN2_HI) - n * LN2_LO
+    q = FACTORIALS[14]
+    for k in range(13, -1, -1):
+        q = q * r + FACTORIALS[k]
+    return q * from_bits((np.int64(n) + 1023) << 52)
+
+
+@jit
+def largest(x, channels):
+    """The largest logit of a position; NaN wins."""
+    top = read(x)
+    for k in range(1, channels):
+        value = read(x + 4 * k)
+        if value > top or value != value:
+            top = value
+    return top
+
+
+@jit
+def exponentials(x, channels, top):
+    """Sum over the classes of exp(x - top)."""
+    total = 0.0
+    for k in range(channels):
+        total += exp64(np.float64(read(x + 4 * k)) - top)
+    return total
+
+
+@jit
+def probability(x, k, top, total):
+    return exp64(np.float64(read(x + 4 * k)) - top) / total
+
+
+@jit
+def clip(value):
+    return min(max(value, CLIP), 1 - CLIP)
+
+
+@jit
+def crossentropy(x, y, channels, label, weight, counted):
+    """dx = weight / counted * (softmax(x) - [k is the label]); weight * (log sum exp - x[label])."""
+    top = largest(x, channels)
+    total = 0.0
+    for first in range(0, channels, 8):
+        store(exponential(load(x + 4 * first) - same(top)), y + 4 * first)
+        for k in range(first, min(first + 8, channels)):
+            total += read(y + 4 * k)
+    scale, share = np.float32(weight / counted), np.float32(total)
+    own = scale * (read(y + 4 * label) / share - ONE)
+    for first in range(0, channels, 8):
+        store(same(scale) * (load(y + 4 * first) / same(share)), y + 4 * first)
+    write(own, y + 4 * label)
+    return weight * (log64(total) - (np.float64(read(x + 4 * label)) - top))
+
+
+@jit
+def crossentropy_of_softmax(x, y, channels, label, weight, counted):
+    """Cross-entropy of the softmax's output as ops.losses has it, clipping and all, down to the logits."""
+    top = np.float64(largest(x, channels))
+    total, clipped = exponentials(x, channels, top), 0.0
+    for k in range(channels):
+        clipped += clip(probability(x, k, top, total))
+    scale, inner = weight / counted, 0.0
+    for stage in range(2):
+        for k in range(channels):
+            p = probability(x, k, top, total)
+            q = clip(p)
+            d = scale * (q / clipped - (1.0 if k == label else 0.0)) / q if q == p else 0.0
+            if stage == 0:
+                inner += d * p
+            else:
+                write(np.float32(p * (d - inner)), y + 4 * k)
+    return weight * (log64(clipped) - log64(clip(probability(x, label, top, total))))
+
+
+@jit
+def focal(x, y, channels, label, alpha, counted, gamma):
+    """alpha * (1 - p)^gamma * -log(p), p the label's clipped probability."""
+    top = np.float64(largest(x, channels))
+    total = exponentials(x, channels, top)
+    share = probability(x, label, top, total)
+    p = clip(share)
+    logarithm, rest = log64(p), log64(1 - p)
+    power = exp64(gamma * rest)
+    dp = 0.0
+    if share == p:
+        dp = alpha / counted * (gamma * exp64((gamma - 1) * rest) * logarithm - power / p)
+    for k in range(channels):
+        d = share * ((1.0 if k == label else 0.0) - probability(x, k, top, total))  # d share / d x[k]
+        write(np.float32(dp * d), y + 4 * k)
+    return alpha * power * -logarithm
+
+
+@jit
+def dice(x, y, channels, label, overlap, sizes):
+    """dx of 1 - 2 * overlap / sizes."""
+    top = np.float64(largest(x, channels))
+    total = exponentials(x, channels, top)
+    inner = 2 * (overlap / sizes - probability(x, label, top, total)) / sizes  # sum of d * p: the p sum to 1
+    for k in range(channels):
+        d = 2 * (overlap / sizes - (1.0 if k == label else 0.0)) / sizes
+        write(np.float32(probability(x, k, top, total) * (d - inner)), y + 4 * k)
+
+
+@jit
+def loss_row(p, arena, sums, numbers, labels, targets, n, i):
+    """A row of logits x to their gradient y; the loss is added to the strip's sum."""
+    stand_alone()
+    channels, kind, width = p[Field.CHANNELS], p[Field.KIND], p[Field.WIDTH]
+    x, y = place(p, arena, X, n, i), place(p, arena, Y, n, i)
+    counted, ignored = max(1.0, numbers[Number.COUNTED]), np.int64(numbers[Number.IGNORED])
+    at = (n * p[Field.HEIGHT] + i) * width
+    total = 0.0 if opens_strip(p, i) else read_wide(slot(p, sums, n, i))
+    for j in range(width):
+        if kind == SQUARED_ERROR:
+            for k in range(channels):
+                error = np.float64(read(x + 4 * k)) - targets[(at + j) * channels + k]
+                write(np.float32(2 * error / counted), y + 4 * k)
+                total += error * error
+        else:
+            label = np.int64(labels[at + j])
+            if label == ignored:
+                for v in range(p[Field.VECTORS]):
+                    store(same(ZERO), y + VECTOR_BYTES * v)
+            elif kind == CROSSENTROPY:
+                total += crossentropy(x, y, channels, label, numbers[WEIGHTS + label], counted)
+            elif kind == CROSSENTROPY_OF_SOFTMAX:
+                total += crossentropy_of_softmax(x, y, channels, label, numbers[WEIGHTS + label], counted)
+            elif kind == FOCAL:
+                total += focal(x, y, channels, label, numbers[WEIGHTS + label], counted, numbers[Number.GAMMA])
+            elif kind == DICE:
+                dice(x, y, channels, label, numbers[Number.OVERLAP], numbers[Number.SIZES])
+        x += 4 * p[Field.X_COL]
+        y += 4 * p[Field.Y_COL]
+    write_wide(total, slot(p, sums, n, i))
+
+
+@jit
+def dice_sums(p, arena, sums, numbers, labels, n, i):
+    """Add a row's probabilities of the label, and all its probabilities, to the strip's two sums."""
+    stand_alone()
+    channels, width, home = p[Field.CHANNELS], p[Field.WIDTH], slot(p, sums, n, i)
+    x, ignored = place(p, arena, X, n, i), np.int64(numbers[Number.IGNORED])
+    overlap, sizes = 0.0, 0.0
+    if not opens_strip(p, i):
+        overlap, sizes = read_wide(home), read_wide(home + 8)
+    for j in range(width):
+        label = np.int64(labels[(n * p[Field.HEIGHT] + i) * width + j])
+        if label != ignored:
+            top = np.float64(largest(x, channels))
+            total = exponentials(x, channels, top)
+            overlap += probability(x, label, top, total)
+            for k in range(channels):
+                sizes += probability(x, k, top, total)
+        x += 4 * p[Field.X_COL]
+    write_wide(overlap, home)
+    write_wide(sizes, home + 8)

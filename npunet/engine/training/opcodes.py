@@ -1,0 +1,179 @@
+"""The instruction set of a training step: what the columns of its table mean.
+
+A program is an int64 table, one instruction a row. Offsets, pitches and steps count float32 elements from the start of
+the arena; parameters and their gradients count from the start of the flat blocks; sums are float64 and count from the
+start of theirs. A tensor is (N, H, W, C) with channels padded to whole vectors and a halo of zeros; its offset is that
+of the first inner pixel of the first sample.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Mode(IntEnum):
+    """How threads share an instruction, or the group of instructions that it heads."""
+
+    ROWS = 0  # samples, or strips of rows, of a group done row by row
+    TILES = 1  # tiles of the result, each summed over the whole batch
+    SPREAD = 2  # every instruction of the group is one thread's
+
+
+class Op(IntEnum):
+    """What an instruction does."""
+
+    # Mode.ROWS: one row of one sample at a time
+    COPY_IN = 0  # the batch into the arena
+    MASK_IN = 1  # y = x * dropout mask
+    CONV = 2
+    DEPTHWISE = 3
+    STATISTICS = 4  # sums of x and x^2 for batch norm
+    NORMALISE = 5  # y = activation(x * inv + shift)
+    ACTIVATE = 6
+    LAYER_NORM = 7  # at the last row of a sample
+    MAX_POOL = 8  # and, into Z, which tap won
+    UPSAMPLE = 9
+    LOSS = 10  # logits to their gradient, and the loss
+    NORM_SUMS = 11  # sums of g and g * h, g the gradient before the activation, h the normalised input
+    NORM_DX = 12
+    ACTIVATE_DX = 13
+    LAYER_NORM_DX = 14  # at the last row of a sample
+    MAX_POOL_DX = 15
+    UPSAMPLE_DX = 16
+    DEPTHWISE_DW = 17
+    BIAS_SUMS = 18
+    PROBABILITIES = 19  # softmax, and the sums of the Dice overlap
+    CONV_DW = 20  # also Mode.TILES
+    # Mode.SPREAD
+    PACK = 32  # weights in the order in which a kernel reads them
+    STATISTICS_END = 33  # mean, variance, inv and shift of a batch norm
+    NORM_END = 34  # dgamma, dbeta, and what NORM_DX multiplies by
+    SUMS_END = 35  # strips' sums to a gradient
+    LAYER_NORM_DW = 36
+    LOSS_END = 37
+    DICE_END = 38
+    REGULARISE = 39  # adds 2 * factor * w to a kernel's gradient, and sums w^2
+    TOTAL_END = 40  # the loss with its regularisation; decides whether there will be an update
+    SQUARES = 41  # sum of g^2, for clipping
+    CLIP_END = 42
+    UPDATE = 43
+    MOVE = 44  # moving statistics
+    CONV_DW_END = 45
+
+
+class Flag(IntEnum):
+    """Bits of FLAGS; the first six are those of engine.opcodes."""
+
+    CONTINUE = 1
+    BIAS = 2
+    RELU = 4
+    RELU6 = 8
+    ADD = 16
+    SPREAD = 32
+    WHOLE = 64  # PACK: one block, whatever the number of vectors
+
+
+class Field(IntEnum):
+    """Columns of an instruction. What an operator does not use is 0."""
+
+    OP = 0
+    MODE = 1
+    GROUP = 2  # instructions of the group that this one heads; 0 inside a group
+    LAG = 3  # rows by which an instruction comes behind the first of its group
+    LAST_LAG = 4  # the largest of them
+    ROWS = 5  # rows of a sample that are done one by one
+    STRIPS = 6  # strips of rows in a sample: the units whose sums are kept apart
+    STRIP_ROWS = 7
+    FLAGS = 8
+    KIND = 9  # activation, loss, way of clipping or optimiser
+    X = 10
+    X_SAMPLE = 11
+    X_ROW = 12
+    X_COL = 13
+    X_HEIGHT = 14
+    X_WIDTH = 15
+    CHANNELS = 16  # channels of x, without padding
+    Y = 17
+    Y_SAMPLE = 18
+    Y_ROW = 19
+    Y_COL = 20
+    HEIGHT = 21
+    WIDTH = 22
+    VECTORS = 23  # vectors of channels of y
+    TOP = 24  # halo of y, to be filled with zeros
+    BOTTOM = 25
+    LEFT = 26
+    RIGHT = 27
+    Z = 28
+    Z_SAMPLE = 29
+    Z_ROW = 30
+    Z_COL = 31
+    U = 32
+    U_SAMPLE = 33
+    U_ROW = 34
+    U_COL = 35
+    KH = 36  # taps, window or factor
+    KW = 37
+    START = 38  # from an output's own position to its first tap
+    TAP_ROW = 39
+    TAP_COL = 40
+    STRIDE_Y = 41
+    STRIDE_X = 42
+    PAD_TOP = 43
+    PAD_LEFT = 44
+    WEIGHTS = 45  # packed, in the arena
+    BIAS = 46
+    COPIES_Y = 47
+    COPIES_X = 48
+    NORM = 49  # constants of a norm: NORM_ROWS rows of padded channels
+    SUMS = 50
+    SUMS_SIZE = 51  # float64 of one strip
+    PARAM = 52  # offset in the blocks of parameters and gradients
+    PARAM_2 = 53
+    SIZE = 54
+    TERMS = 55  # N * H * W of a mean
+    Z_WIDTH = 56
+    TAPS = 57  # KH * KW * C of CONV_DW, C rounded up to even
+    PIECE_ROWS = 58  # positions summed in float32 at a time: rows and columns
+    PIECE_COLS = 59
+    STEP_A = 60  # of PACK: source steps along kernel rows, kernel columns, input channels, output channels
+    STEP_B = 61
+    STEP_R = 62
+    STEP_C = 63
+    SLOT = 64  # of a regulariser's or a gradient's square sum
+    SLOTS = 65
+    MASK = 66  # offset of the dropout mask
+
+
+FIELDS = len(Field)
+NORM_ROWS = 7  # mean, r, inv, shift; then gamma * r, dbeta / n, dgamma / n
+
+
+class Number(IntEnum):
+    """Places in the float64 array that carries numbers into a step and out of it."""
+
+    LOSS = 0
+    FINITE = 1  # 1 when the loss is, else 0 and nothing is updated
+    COUNTED = 2  # positions that count
+    IGNORED = 3  # the label that does not
+    GAMMA = 4  # of the focal loss
+    L2 = 5  # factor
+    RATE = 6
+    DECAY = 7
+    MOMENTUM = 8  # or alpha
+    TOWARD_1 = 9
+    TOWARD_2 = 10
+    EPSILON = 11
+    CLIP = 12
+    CLIP_SCALE = 13
+    KEEP = 14  # of moving statistics
+    TAKE = 15
+    OVERLAP = 16  # of Dice
+    SIZES = 17
+    WEIGHTS = 18  # of classes, one after another
+
+
+LINEAR = 5  # no activation; the others are engine.opcodes.ACTIVATION_KINDS
+CROSSENTROPY, CROSSENTROPY_OF_SOFTMAX, FOCAL, DICE, SQUARED_ERROR = range(5)
+NO_CLIP, CLIP_NORM, CLIP_GLOBAL, CLIP_VALUE = range(4)
+DESCENT, MOMENTUM, NESTEROV, ADAM = range(4)

@@ -1,0 +1,293 @@
+"""A training step as data: the instruction table, the tables beside it, and where everything stands in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from npunet.arena import Arena, Lifetime, place
+from npunet.engine.program import Image
+from npunet.engine.training.lowering import LANES, Instruction, Lowering, padded, strips_of
+from npunet.engine.training.opcodes import FIELDS, NO_CLIP, Field, Mode, Number, Op
+from npunet.graph import Graph
+
+ALIGNMENT = 16  # elements: one cache line of float32
+PIECE = 128  # positions whose products are summed in float32 (see weight_gradient): few enough to stay in cache,
+WIDE = 32  # and half as many where there are more channels than these
+ENDS = {Op.SUMS_END, Op.CONV_DW_END, Op.LOSS_END, Op.LAYER_NORM_DW}
+JOINS = {  # which instructions of Mode.SPREAD may stand in one group with which before them
+    Op.PACK: {Op.PACK},
+    **dict.fromkeys((*ENDS, Op.NORM_END), ENDS),
+    Op.REGULARISE: {Op.REGULARISE},
+    Op.SQUARES: {Op.SQUARES},
+    Op.UPDATE: {Op.UPDATE, Op.MOVE},
+    Op.MOVE: {Op.UPDATE, Op.MOVE},
+}
+AROUND = {Op.CONV, Op.DEPTHWISE, Op.DEPTHWISE_DW, Op.CONV_DW}  # read x at their taps
+WHOLE_SAMPLE = {Op.LAYER_NORM, Op.LAYER_NORM_DX}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What the end of a step depends on besides the network: kinds of opcodes, and whether there is weight decay."""
+
+    kind: int
+    clipping: int = NO_CLIP
+    decay: bool = False
+    l2: bool = True
+
+
+@dataclass(frozen=True)
+class StepProgram:
+    """What the interpreter walks.
+
+    table   : int64 (instructions, FIELDS)
+    arena   : float32 elements, and where each tensor and region starts
+    sums    : float64 elements;  numbers : float64 elements
+    masks   : float32 elements of all dropout masks, in the graph's order
+    images  : how each tensor lies in memory
+    instructions : the same by name
+    """
+
+    table: np.ndarray
+    arena: Arena
+    sums: Arena
+    numbers: int
+    masks: int
+    images: Mapping[str, Image]
+    instructions: Sequence[Instruction]
+    batch: int
+    logits: str
+
+
+def compile_step(graph: Graph, offsets: Mapping[str, int], batch: int, loss: int, rule: Rule) -> StepProgram:
+    """The program of one training step for batches of one shape. Depends on nothing but the arguments."""
+    lowering = Lowering(graph, dict(offsets), batch, loss).run()
+    instructions = lowering.instructions
+    numbers = add_update(instructions, graph, offsets, rule, graph.shape(graph.output)[2])
+    images = lay_out(lowering)
+    groups = form_groups(instructions, images)
+    arena = place(lifetimes(groups, instructions, images, lowering.regions, batch), ALIGNMENT)
+    sums = place(sum_lifetimes(groups, instructions, images, lowering.sums, batch), ALIGNMENT)
+    table = np.zeros((len(instructions), FIELDS), np.int64)
+    written: set[str] = set()
+    for number, instruction in enumerate(instructions):
+        fields = encode(instruction, images, batch, lowering.sums)
+        fields |= locate(instruction, number, images, arena, sums, first=instruction.y not in written)
+        for key, value in fields.items():
+            table[number, key] = value
+        written.add(instruction.y)
+    for group in groups:
+        table[group.start, Field.GROUP] = len(group)
+        if instructions[group.start].mode == Mode.ROWS:
+            lags = lags_of([instructions[number] for number in group])
+            table[group.start : group.stop, Field.LAG] = lags
+            table[group.start, Field.LAST_LAG] = max(lags)
+    masks = sum(batch * node.shape[0] * node.shape[1] * node.shape[2]
+                for node in graph if node.op == "dropout_inference")
+    return StepProgram(table, arena, sums, numbers, masks, images, instructions, batch,
+                       lowering.place(lowering.logits))
+
+
+def add_update(instructions: list[Instruction], graph: Graph, offsets: Mapping[str, int], rule: Rule,
+               classes: int) -> int:
+    """Append what follows the gradients; returns how many numbers the program needs."""
+    slot = first = int(Number.WEIGHTS) + classes
+
+    def emit(op: Op, layer: str, **fields: int) -> None:
+        instructions.append(Instruction(op, layer, Mode.SPREAD, fields={Field[k]: v for k, v in fields.items()}))
+
+    for spec in graph.weights.values():
+        if rule.l2 and spec.regularized:
+            emit(Op.REGULARISE, spec.name, PARAM=offsets[spec.name], SIZE=spec.size, SLOT=slot)
+            slot += 1
+    emit(Op.TOTAL_END, "loss", SLOT=first, SLOTS=slot - first)
+    first = slot
+    trained = [spec for spec in graph.weights.values() if spec.trainable]
+    if rule.clipping:
+        for number, spec in enumerate(trained):
+            emit(Op.SQUARES, spec.name, PARAM=offsets[spec.name], SIZE=spec.size, SLOT=first + number)
+        emit(Op.CLIP_END, "gradients", SLOT=first, SLOTS=len(trained))
+        slot += len(trained)
+    for spec in graph.weights.values():
+        if spec.trainable:
+            number = trained.index(spec)
+            emit(Op.UPDATE, spec.name, PARAM=offsets[spec.name], SIZE=spec.size, KIND=rule.kind, STEP_A=rule.clipping,
+                 STEP_B=int(rule.decay), SLOT=first + number if rule.clipping else 0)
+        else:
+            emit(Op.MOVE, spec.name, PARAM=offsets[spec.name], SIZE=spec.size)
+    return slot
+
+
+def lay_out(lowering: Lowering) -> dict[str, Image]:
+    """Every tensor with the halo that its greediest reader asks for."""
+    halos = dict.fromkeys(lowering.shapes, (0, 0, 0, 0))
+    for instruction in lowering.instructions:
+        if instruction.op in AROUND:
+            (top, bottom), (left, right) = (taps.reach for taps in instruction.taps)
+            halos[instruction.x] = tuple(map(max, halos[instruction.x], (top, bottom, left, right)))
+    return {name: Image(*lowering.shapes[name], halo) for name, halo in halos.items()}
+
+
+def form_groups(instructions: Sequence[Instruction], images: Mapping[str, Image]) -> list[range]:
+    groups: list[range] = []
+    for number, instruction in enumerate(instructions):
+        if groups and joins(instruction, [instructions[member] for member in groups[-1]], images):
+            groups[-1] = range(groups[-1].start, number + 1)
+        else:
+            groups.append(range(number, number + 1))
+    return groups
+
+
+def joins(instruction: Instruction, members: Sequence[Instruction], images: Mapping[str, Image]) -> bool:
+    last = members[-1]
+    if instruction.mode != last.mode or instruction.mode == Mode.TILES:
+        return False
+    if instruction.mode == Mode.SPREAD:
+        return last.op in JOINS.get(instruction.op, ())
+    rows = {rows_of(member, images) for member in (last, instruction)}
+    whole = {last.op, instruction.op} & WHOLE_SAMPLE
+    return len(rows) == 1 and (rows == {1} or not whole)
+
+
+def lags_of(group: Sequence[Instruction]) -> list[int]:
+    """How many rows each instruction of a group comes behind the first, so that all that it reads is there and nothing
+    that another still reads is overwritten."""
+    lags: list[int] = []
+    for number, later in enumerate(group):
+        lag = 0
+        for before, earlier in zip(lags, group[:number], strict=True):
+            (above, _), (_, below) = reach(earlier), reach(later)
+            if earlier.y and earlier.y == later.x:
+                lag = max(lag, before + below)
+            elif earlier.y and earlier.y in names_of(later):
+                lag = max(lag, before)
+            if later.y and later.y == earlier.x:
+                lag = max(lag, before + above)
+            elif later.y and later.y in names_of(earlier):
+                lag = max(lag, before)
+        lags.append(lag)
+    return lags
+
+
+def reach(instruction: Instruction) -> tuple[int, int]:
+    """Rows of x that an instruction reads above and below its own."""
+    if instruction.op in AROUND:
+        return instruction.taps[0].reach
+    if instruction.op in (Op.MAX_POOL, Op.MAX_POOL_DX):
+        above = instruction.fields[Field.PAD_TOP]
+        below = instruction.fields[Field.KH] - 1 - above
+        return (above, below) if instruction.op == Op.MAX_POOL else (below, above)
+    return 0, 0
+
+
+def rows_of(instruction: Instruction, images: Mapping[str, Image]) -> int:
+    """Rows of a sample that an instruction does one by one."""
+    if instruction.mode != Mode.ROWS:
+        return 0
+    if instruction.op == Op.CONV:
+        return images[instruction.x].height  # of a spreading one, the low resolution
+    return images[instruction.y or instruction.x].height
+
+
+def names_of(instruction: Instruction) -> set[str]:
+    return {instruction.x, instruction.y, instruction.z, instruction.u} - {""}
+
+
+def lifetimes(groups: Sequence[range], instructions: Sequence[Instruction], images: Mapping[str, Image],
+              regions: Mapping[str, int], batch: int) -> dict[str, Lifetime]:
+    """Of tensors and regions of float32: from the group that first names one to the last."""
+    sizes = {name: image.size * batch for name, image in images.items()} | dict(regions)
+    return spans(groups, instructions, sizes, lambda each: names_of(each) | {each.norm, each.weights, each.bias} - {""})
+
+
+def sum_lifetimes(groups: Sequence[range], instructions: Sequence[Instruction], images: Mapping[str, Image],
+                  sums: Mapping[str, int], batch: int) -> dict[str, Lifetime]:
+    """Of strips' sums, and of what a weight gradient is summed in."""
+    sizes = {each.sums: batch * strips_of(rows_summed(each, images), batch)[0] * sums[each.sums]
+             for each in instructions if each.sums and each.mode == Mode.ROWS}
+    own = {number: each for number, each in enumerate(instructions) if each.mode == Mode.TILES}
+    for number, each in own.items():
+        sizes[scratch_name(number)] = each.fields[Field.TAPS] * images[each.z].col
+    lives = spans(groups, instructions, sizes, lambda each: {each.sums} - {""})
+    for moment, group in enumerate(groups):
+        if group.start in own:
+            lives[scratch_name(group.start)] = Lifetime(sizes[scratch_name(group.start)], moment, moment)
+    return lives
+
+
+def spans(groups, instructions, sizes, names) -> dict[str, Lifetime]:
+    lives: dict[str, Lifetime] = {}
+    for moment, group in enumerate(groups):
+        for number in group:
+            for name in names(instructions[number]):
+                first = lives[name].first if name in lives else moment
+                lives[name] = Lifetime(sizes[name], first, moment)
+    return lives
+
+
+def scratch_name(number: int) -> str:
+    return f"sums of instruction {number}"
+
+
+def rows_summed(instruction: Instruction, images: Mapping[str, Image]) -> int:
+    """Rows of a sample that its strips share out."""
+    return rows_of(instruction, images) if instruction.mode == Mode.ROWS else images[instruction.x].height
+
+
+def encode(instruction: Instruction, images: Mapping[str, Image], batch: int, sums: Mapping[str, int]) -> dict:
+    """The fields that depend on shapes alone."""
+    fields = {Field.OP: instruction.op, Field.MODE: instruction.mode, Field.ROWS: rows_of(instruction, images),
+              Field.KH: instruction.taps[0].count, Field.KW: instruction.taps[1].count,
+              Field.COPIES_Y: 1, Field.COPIES_X: 1}
+    dense_dw = instruction.op in (Op.CONV_DW, Op.CONV_DW_END)
+    shown = instruction.z if dense_dw else instruction.y or instruction.x
+    if shown:
+        image = images[shown]
+        fields |= {Field.HEIGHT: image.height, Field.WIDTH: image.width, Field.CHANNELS: image.channels,
+                   Field.VECTORS: padded(image.channels) // LANES}
+        fields[Field.STRIPS], fields[Field.STRIP_ROWS] = strips_of(rows_summed(instruction, images), batch)
+    if instruction.x:
+        x = images[instruction.x]
+        fields |= {Field.X_HEIGHT: x.height, Field.X_WIDTH: x.width, Field.CHANNELS: x.channels}
+    if instruction.op in AROUND:
+        y_taps, x_taps = instruction.taps
+        fields |= {Field.START: y_taps.first * x.row + x_taps.first * x.col, Field.TAP_ROW: y_taps.step * x.row,
+                   Field.TAP_COL: x_taps.step * x.col}
+    if dense_dw:
+        fields[Field.Z_WIDTH] = image.width
+        piece = PIECE if max(image.col, x.col) <= WIDE else PIECE // 2
+        rows = max(1, piece // image.width)
+        pieces = -(-image.width // piece)
+        fields |= {Field.PIECE_ROWS: rows, Field.PIECE_COLS: -(-image.width // pieces)}
+    if instruction.sums:
+        fields[Field.SUMS_SIZE] = sums[instruction.sums]
+    return fields | instruction.fields
+
+
+def locate(instruction: Instruction, number: int, images: Mapping[str, Image], arena: Arena, sums: Arena,
+           first: bool) -> dict:
+    """The fields that say where things are; `first` when it is the first to write its output."""
+    fields: dict[Field, int] = {}
+    for name, at in ((instruction.x, Field.X), (instruction.y, Field.Y), (instruction.z, Field.Z),
+                     (instruction.u, Field.U)):
+        if name:
+            image = images[name]
+            fields[at] = arena.offsets[name] + image.inner
+            fields |= {Field(at + 1): image.size, Field(at + 2): image.row, Field(at + 3): image.col}
+    if instruction.y and first:
+        halo = images[instruction.y].halo
+        fields |= dict(zip((Field.TOP, Field.BOTTOM, Field.LEFT, Field.RIGHT), halo, strict=True))
+    if instruction.norm:
+        fields[Field.NORM] = arena.offsets[instruction.norm]
+    if instruction.weights:
+        fields[Field.Y if instruction.op == Op.PACK else Field.WEIGHTS] = arena.offsets[instruction.weights]
+    if instruction.bias:
+        fields[Field.BIAS] = arena.offsets[instruction.bias]
+    if instruction.sums:
+        fields[Field.SUMS] = sums.offsets[instruction.sums]
+    if instruction.mode == Mode.TILES:
+        fields[Field.SUMS] = sums.offsets[scratch_name(number)]
+    return fields

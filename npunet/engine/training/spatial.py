@@ -1,0 +1,285 @@
+"""Kernels that look around, a row at a time: pooling, upsampling, layer norm over a sample, depthwise gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from npunet.engine.jit import jit
+from npunet.engine.simd import (
+    INT64,
+    LANES,
+    VECTOR,
+    VECTOR_BYTES,
+    choose,
+    load_vector,
+    make_multiply_add,
+    offset,
+    repeat,
+    stand_alone,
+)
+from npunet.engine.training.opcodes import Field
+from npunet.engine.training.rows import X, Y, Z, activate, fill, opens_strip, place, slot
+from npunet.engine.training.vectors import (
+    WIDE,
+    keep_order,
+    load,
+    load_wide_at,
+    narrow,
+    nothing,
+    read,
+    rolled,
+    same,
+    store,
+    store_wide_at,
+    where_beats,
+    where_equal,
+    wide_root,
+    wide_same,
+    widen,
+    write,
+)
+
+ZERO = np.float32(0)
+
+
+@jit
+def max_pool(p, arena, n, i):
+    """y: the largest value of each window; z: the number of the tap that holds it, the first on a tie or of NaNs."""
+    stand_alone()
+    kw, x_col = p[Field.KW], 4 * p[Field.X_COL]
+    top = i * p[Field.STRIDE_Y] - p[Field.PAD_TOP]
+    above, below = max(top, 0), min(top + p[Field.KH], p[Field.X_HEIGHT])
+    y, z = place(p, arena, Y, n, i), place(p, arena, Z, n, i)
+    for j in range(p[Field.WIDTH]):
+        start = j * p[Field.STRIDE_X] - p[Field.PAD_LEFT]
+        before, after = max(start, 0), min(start + kw, p[Field.X_WIDTH])
+        for v in range(p[Field.VECTORS]):
+            at = place(p, arena, X, n, above) + before * x_col + VECTOR_BYTES * v
+            best, winner = load(at), same(np.float32((above - top) * kw + before - start))
+            for row in range(above, below):
+                at = place(p, arena, X, n, row) + VECTOR_BYTES * v
+                for col in range(before, after):
+                    tap = load(at + col * x_col)
+                    number = same(np.float32((row - top) * kw + col - start))
+                    winner = where_beats(tap, best, number, winner)
+                    best = where_beats(tap, best, tap, best)
+            store(best, y + VECTOR_BYTES * v)
+            store(winner, z + VECTOR_BYTES * v)
+        y += 4 * p[Field.Y_COL]
+        z += 4 * p[Field.Z_COL]
+
+
+@jit
+def max_pool_dx(p, arena, n, i):
+    """y: what row i of the pool's input gets from gradient x, where z names it the winner; windows in order."""
+    stand_alone()
+    kw, stride_y, stride_x = p[Field.KW], p[Field.STRIDE_Y], p[Field.STRIDE_X]
+    x_col, y_col, z_col, vectors, width = 4 * p[Field.X_COL], 4 * p[Field.Y_COL], 4 * p[Field.Z_COL], p[Field.VECTORS], p[Field.WIDTH]
+    row_y = place(p, arena, Y, n, i)
+    for j in range(width):
+        fill(row_y + j * y_col, vectors)
+    down = i + p[Field.PAD_TOP]
+    first, last = max((down - p[Field.KH]) // stride_y + 1, 0), min(down // stride_y + 1, p[Field.X_HEIGHT])
+    for row in range(first, last):
+        for v in range(vectors):
+            x, z = place(p, arena, X, n, row) + VECTOR_BYTES * v, place(p, arena, Z, n, row) + VECTOR_BYTES * v
+            for kx in range(kw):
+                number = same(np.float32((down - row * stride_y) * kw + kx))
+                # windows whose tap kx lies inside the row
+                left = max(0, (p[Field.PAD_LEFT] - kx + stride_x - 1) // stride_x)
+                right = min(p[Field.X_WIDTH], (width - 1 + p[Field.PAD_LEFT] - kx) // stride_x + 1)
+                y = row_y + (left * stride_x + kx - p[Field.PAD_LEFT]) * y_col + VECTOR_BYTES * v
+                for col in range(left, right):
+                    rolled()
+                    share = where_equal(load(z + col * z_col), number, load(x + col * x_col), same(ZERO))
+                    store(load(y) + share, y)
+                    y += stride_x * y_col
+
+
+@jit
+def upsample(p, arena, n, i):
+    """y: row i // KH of x, every position KW times."""
+    stand_alone()
+    y, kw = place(p, arena, Y, n, i), p[Field.KW]
+    for j in range(p[Field.WIDTH]):
+        x = place(p, arena, X, n, i // p[Field.KH]) + 4 * p[Field.X_COL] * (j // kw)
+        for v in range(p[Field.VECTORS]):
+            store(load(x + VECTOR_BYTES * v), y + VECTOR_BYTES * v)
+        y += 4 * p[Field.Y_COL]
+
+
+@jit
+def upsample_dx(p, arena, n, i):
+    """y: every position the sum of its KH x KW copies in x, row by row from +0."""
+    stand_alone()
+    kh, kw, x_col, y_col = p[Field.KH], p[Field.KW], 4 * p[Field.X_COL], 4 * p[Field.Y_COL]
+    for v in range(p[Field.VECTORS]):
+        for ky in range(kh):
+            for kx in range(kw):
+                x = place(p, arena, X, n, i * kh + ky) + kx * x_col + VECTOR_BYTES * v
+                y = place(p, arena, Y, n, i) + VECTOR_BYTES * v
+                first = ky + kx == 0
+                for _ in range(p[Field.WIDTH]):
+                    rolled()
+                    store(load(x) + (same(ZERO) if first else load(y)), y)
+                    x += kw * x_col
+                    y += y_col
+
+
+@jit
+def statistics_at(p, arena, n, v):
+    """Where a layer norm keeps mean and inv of sample n, vector v."""
+    return arena + 4 * (p[Field.NORM] + n * 2 * p[Field.VECTORS] * LANES) + VECTOR_BYTES * v
+
+
+@jit
+def layer_norm(p, arena, params, n, eps):
+    """y = activation((x - mean) * (inv * gamma) + beta) for a whole sample; see ops.norm.layer_norm_forward."""
+    stand_alone()
+    height, width, step = p[Field.HEIGHT], p[Field.WIDTH], 4 * p[Field.X_COL]
+    terms, kind = wide_same(float(height * width)), p[Field.KIND]
+    for v in range(p[Field.VECTORS]):
+        total = nothing()
+        for i in range(height):
+            x = place(p, arena, X, n, i) + VECTOR_BYTES * v
+            for j in range(width):
+                total = total + widen(load(x + j * step))
+        mean = total / terms
+        total = nothing()
+        for i in range(height):
+            x = place(p, arena, X, n, i) + VECTOR_BYTES * v
+            for j in range(width):
+                off = widen(load(x + j * step)) - mean
+                total = total + off * off
+        inv = narrow(wide_same(1.0) / wide_root(total / terms + wide_same(eps)))
+        middle = narrow(mean)
+        kept = statistics_at(p, arena, n, v)
+        store(middle, kept)
+        store(inv, kept + VECTOR_BYTES * p[Field.VECTORS])
+        for i in range(height):
+            x, y = place(p, arena, X, n, i) + VECTOR_BYTES * v, place(p, arena, Y, n, i) + VECTOR_BYTES * v
+            for j in range(width):
+                gamma = same(read(params + 4 * (p[Field.PARAM] + i * width + j)))
+                beta = same(read(params + 4 * (p[Field.PARAM_2] + i * width + j)))
+                value = (load(x + j * step) - middle) * (inv * gamma) + beta
+                store(activate(value, kind), y + 4 * j * p[Field.Y_COL])
+
+
+@jit
+def layer_norm_dx(p, arena, params, n):
+    """y = inv * (dh - mean of dh - h * mean of dh * h), dh = gradient x * gamma, h = (z - mean) * inv; whole sample."""
+    stand_alone()
+    height, width = p[Field.HEIGHT], p[Field.WIDTH]
+    terms = wide_same(float(height * width))
+    for v in range(p[Field.VECTORS]):
+        kept = statistics_at(p, arena, n, v)
+        mean, inv = load(kept), load(kept + VECTOR_BYTES * p[Field.VECTORS])
+        total, products = nothing(), nothing()
+        for i in range(height):
+            x, z = place(p, arena, X, n, i) + VECTOR_BYTES * v, place(p, arena, Z, n, i) + VECTOR_BYTES * v
+            for j in range(width):
+                h = (load(z + 4 * j * p[Field.Z_COL]) - mean) * inv
+                dh = load(x + 4 * j * p[Field.X_COL]) * same(read(params + 4 * (p[Field.PARAM] + i * width + j)))
+                total = total + widen(dh)
+                products = products + widen(dh * h)
+        offset, slope = narrow(total / terms), narrow(products / terms)
+        for i in range(height):
+            x, z = place(p, arena, X, n, i) + VECTOR_BYTES * v, place(p, arena, Z, n, i) + VECTOR_BYTES * v
+            y = place(p, arena, Y, n, i) + VECTOR_BYTES * v
+            for j in range(width):
+                h = (load(z + 4 * j * p[Field.Z_COL]) - mean) * inv
+                dh = load(x + 4 * j * p[Field.X_COL]) * same(read(params + 4 * (p[Field.PARAM] + i * width + j)))
+                store(inv * ((dh - offset) - h * slope), y + 4 * j * p[Field.Y_COL])
+
+
+@jit
+def layer_norm_dw(p, arena, gradients, samples):
+    """dgamma = sum of x * h and dbeta = sum of x over samples and channels, in float64 in that order."""
+    stand_alone()
+    width, channels = p[Field.WIDTH], p[Field.CHANNELS]
+    for i in range(p[Field.HEIGHT]):
+        for j in range(width):
+            dgamma, dbeta = 0.0, 0.0
+            for n in range(samples):
+                x = place(p, arena, X, n, i) + 4 * j * p[Field.X_COL]
+                z = place(p, arena, Z, n, i) + 4 * j * p[Field.Z_COL]
+                kept = statistics_at(p, arena, n, 0)
+                for c in range(channels):
+                    mean, inv = read(kept + 4 * c), read(kept + 4 * c + VECTOR_BYTES * p[Field.VECTORS])
+                    d = read(x + 4 * c)
+                    dgamma += float(d * ((read(z + 4 * c) - mean) * inv))
+                    dbeta += float(d)
+            write(np.float32(dgamma), gradients + 4 * (p[Field.PARAM] + i * width + j))
+            write(np.float32(dbeta), gradients + 4 * (p[Field.PARAM_2] + i * width + j))
+
+
+@intrinsic(prefer_literal=True)
+def sum_taps(typing, kw, steps, count, x, x_step, z, z_step, sums, sums_step, fresh):
+    """Sums of x[j + kx] * z[j] over j for kw neighbouring taps, added to `sums`, or put there where fresh.
+
+    Every tap has `steps` sums in float32, each over every steps-th position; what is left over goes to the first.
+    They are added to the total in order, in float64.
+    """
+    width, ways = kw.literal_value, steps.literal_value
+    multiply_add = make_multiply_add(fused=True)
+
+    def generate(context, builder, signature, arguments):
+        _, _, count, x, x_step, z, z_step, sums, sums_step, fresh = arguments
+
+        def some(ways):
+            def over_positions(carried):
+                keep_order(builder)
+                x, z, *acc = carried
+                gradients = [load_vector(builder, offset(builder, z, z_step, way)) for way in range(ways)]
+                for position in range(ways + width - 1):
+                    value = load_vector(builder, offset(builder, x, x_step, position))
+                    for way in range(max(0, position - width + 1), min(ways, position + 1)):
+                        k = (position - way) * len(acc_ways) + way
+                        acc[k] = multiply_add(builder, value, gradients[way], acc[k])
+                return [offset(builder, x, x_step, ways), offset(builder, z, z_step, ways), *acc]
+
+            return over_positions
+
+        acc_ways = range(ways)
+        acc = [ir.Constant(VECTOR, [0.0] * LANES)] * (width * ways)
+        carried = repeat(builder, builder.sdiv(count, INT64(ways)), [x, z, *acc], some(ways))
+        _, _, *acc = repeat(builder, builder.srem(count, INT64(ways)), carried, some(1))
+        for kx in range(width):
+            at = offset(builder, sums, sums_step, kx)
+            (total,) = choose(builder, builder.icmp_signed("==", fresh, INT64(0)), [ir.Constant(WIDE, [0.0] * LANES)],
+                              lambda _, at=at: [load_wide_at(builder, at)])
+            for way in range(ways):
+                total = builder.fadd(total, builder.fpext(acc[kx * ways + way], WIDE))
+            store_wide_at(builder, total, at)
+        return context.get_dummy_value()
+
+    return types.void(kw, steps, *[types.intp] * 8), generate
+
+
+@jit
+def depthwise_dw(p, arena, sums, n, i):
+    """Add a row's share of a depthwise kernel's gradient to the strip's: for every tap a row of channels.
+
+    x : the convolution's input, z : its output's gradient. See sum_taps for the order.
+    """
+    stand_alone()
+    width, vectors, kh, kw = p[Field.WIDTH], p[Field.VECTORS], p[Field.KH], p[Field.KW]
+    x_step, z_step, tap_row, tap_col = 4 * p[Field.X_COL], 4 * p[Field.Z_COL], 4 * p[Field.TAP_ROW], 4 * p[Field.TAP_COL]
+    fresh, sums_step = 1 if opens_strip(p, i) else 0, 8 * LANES * vectors
+    for v in range(vectors):
+        z = place(p, arena, Z, n, i) + VECTOR_BYTES * v
+        x = place(p, arena, X, n, i) + 4 * p[Field.START] + VECTOR_BYTES * v
+        at = slot(p, sums, n, i) + 8 * LANES * v
+        for _ in range(kh):
+            if tap_col == x_step and kw == 3:
+                sum_taps(3, 3, width, x, x_step, z, z_step, at, sums_step, fresh)
+            elif tap_col == x_step and kw == 5:
+                sum_taps(5, 2, width, x, x_step, z, z_step, at, sums_step, fresh)
+            else:
+                for kx in range(kw):
+                    sum_taps(1, 8, width, x + kx * tap_col, x_step, z, z_step, at + kx * sums_step, sums_step, fresh)
+            x += tap_row
+            at += kw * sums_step

@@ -1,0 +1,291 @@
+"""Eight float32 or eight float64 at a time, with operators: what the training kernels are written in.
+
+Lanes never mix, and no multiplication is fused with an addition unless `fma` says so. An address is a byte address.
+"""
+
+from __future__ import annotations
+
+import operator
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
+
+from npunet.engine.simd import FLOAT, INT64, LANES, VECTOR, load_vector, splat, store_vector
+
+DOUBLE = ir.DoubleType()
+WIDE = ir.VectorType(DOUBLE, LANES)
+INTEGERS = ir.VectorType(ir.IntType(32), LANES)
+
+
+class Lanes(types.Type):
+    """A vector of one element type."""
+
+
+vector, wide = Lanes("float32 x 8"), Lanes("float64 x 8")
+LLVM = {vector: VECTOR, wide: WIDE}
+
+
+@register_model(Lanes)
+class LanesModel(models.PrimitiveModel):
+    def __init__(self, manager, lanes: Lanes) -> None:
+        super().__init__(manager, lanes, LLVM[lanes])
+
+
+def define_operator(symbol, instruction: str) -> None:
+    @type_callable(symbol)
+    def infer(context):
+        return lambda a, b: a if isinstance(a, Lanes) and a == b else None
+
+    for lanes in LLVM:
+        lower_builtin(symbol, lanes, lanes)(
+            lambda context, builder, signature, arguments: getattr(builder, instruction)(*arguments)
+        )
+
+
+for symbol, instruction in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"),
+                            (operator.truediv, "fdiv")):
+    define_operator(symbol, instruction)
+
+
+def keep_order(builder) -> None:
+    """Emit nothing, in a form that LLVM does not duplicate and moves no load across.
+
+    The loop around it stays as written, and what was to be loaded late does not take a register early: unrolled or
+    hoisted, the sums of a tile go to memory and back, at a third of the speed.
+    """
+    nothing = ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "", "", side_effect=True)
+    builder.call(nothing, [], attrs=("convergent",))
+
+
+@intrinsic
+def rolled(typing):
+    """Keep the loop around this call as written."""
+
+    def generate(context, builder, signature, arguments):
+        keep_order(builder)
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
+def load(typing, at):
+    """The float32 vector at an address."""
+    return vector(types.intp), lambda context, builder, signature, arguments: load_vector(builder, arguments[0])
+
+
+@intrinsic
+def store(typing, value, at):
+    """Write a float32 vector to an address."""
+
+    def generate(context, builder, signature, arguments):
+        store_vector(builder, *arguments)
+        return context.get_dummy_value()
+
+    return types.void(vector, types.intp), generate
+
+
+@intrinsic
+def load_wide(typing, at):
+    """The float64 vector at an address."""
+
+    def generate(context, builder, signature, arguments):
+        return load_wide_at(builder, arguments[0])
+
+    return wide(types.intp), generate
+
+
+@intrinsic
+def store_wide(typing, value, at):
+    """Write a float64 vector to an address."""
+
+    def generate(context, builder, signature, arguments):
+        store_wide_at(builder, *arguments)
+        return context.get_dummy_value()
+
+    return types.void(wide, types.intp), generate
+
+
+def load_wide_at(builder, at):
+    value = builder.load(builder.inttoptr(at, WIDE.as_pointer()))
+    value.align = 8
+    return value
+
+
+def store_wide_at(builder, value, at) -> None:
+    builder.store(value, builder.inttoptr(at, WIDE.as_pointer())).align = 8
+
+
+@intrinsic
+def same(typing, value):
+    """A float32 vector with one number in every lane."""
+    return vector(types.float32), lambda context, builder, signature, arguments: splat(builder, arguments[0])
+
+
+@intrinsic
+def nothing(typing):
+    """A float64 vector of +0."""
+    return wide(), lambda context, builder, signature, arguments: ir.Constant(WIDE, [0.0] * LANES)
+
+
+@intrinsic
+def widen(typing, value):
+    """float32 to float64."""
+    return wide(vector), lambda context, builder, signature, arguments: builder.fpext(arguments[0], WIDE)
+
+
+@intrinsic
+def narrow(typing, value):
+    """float64 to float32, rounded to nearest."""
+    return vector(wide), lambda context, builder, signature, arguments: builder.fptrunc(arguments[0], VECTOR)
+
+
+@intrinsic
+def wide_same(typing, value):
+    """A float64 vector with one number in every lane."""
+
+    def generate(context, builder, signature, arguments):
+        undefined = ir.Constant(WIDE, ir.Undefined)
+        first = builder.insert_element(undefined, arguments[0], ir.IntType(32)(0))
+        return builder.shuffle_vector(first, undefined, ir.Constant(INTEGERS, [0] * LANES))
+
+    return wide(types.float64), generate
+
+
+@intrinsic
+def wide_root(typing, value):
+    """Square root in float64."""
+
+    def generate(context, builder, signature, arguments):
+        function = ir.FunctionType(WIDE, [WIDE])
+        return builder.call(cgutils.get_or_insert_function(builder.module, function, f"llvm.sqrt.v{LANES}f64"), arguments)
+
+    return wide(wide), generate
+
+
+@intrinsic
+def fma(typing, a, b, c):
+    """a * b + c, rounded once."""
+
+    def generate(context, builder, signature, arguments):
+        function = ir.FunctionType(VECTOR, [VECTOR] * 3)
+        return builder.call(cgutils.get_or_insert_function(builder.module, function, f"llvm.fma.v{LANES}f32"), arguments)
+
+    return vector(vector, vector, vector), generate
+
+
+@intrinsic
+def root(typing, value):
+    """Square root."""
+
+    def generate(context, builder, signature, arguments):
+        function = ir.FunctionType(VECTOR, [VECTOR])
+        return builder.call(cgutils.get_or_insert_function(builder.module, function, f"llvm.sqrt.v{LANES}f32"), arguments)
+
+    return vector(vector), generate
+
+
+def define_choice(comparison):
+    """An intrinsic (a, b, x, y): x where the comparison of a and b holds, else y."""
+
+    @intrinsic
+    def choose(typing, a, b, x, y):
+        def generate(context, builder, signature, arguments):
+            a, b, x, y = arguments
+            return builder.select(comparison(builder, a, b), x, y)
+
+        return vector(vector, vector, vector, vector), generate
+
+    return choose
+
+
+where_greater = define_choice(lambda builder, a, b: builder.fcmp_ordered(">", a, b))
+where_equal = define_choice(lambda builder, a, b: builder.fcmp_ordered("==", a, b))
+# a beats b where it is larger, or the first NaN
+where_beats = define_choice(lambda builder, a, b: builder.and_(builder.fcmp_unordered(">", a, b),
+                                                               builder.fcmp_ordered("ord", b, b)))
+where_outside = define_choice(lambda builder, a, b: builder.fcmp_unordered(">", a, b))  # NaN counts as outside
+
+
+@intrinsic
+def lane(typing, value, number):
+    """One float32 of a vector."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.extract_element(arguments[0], builder.trunc(arguments[1], ir.IntType(32)))
+
+    return types.float32(vector, types.int64), generate
+
+
+@intrinsic
+def times_power_of_two(typing, value, exponent):
+    """value * 2^n for the whole numbers n, from -252 to 254, in the lanes of `exponent`: two exact steps."""
+
+    def generate(context, builder, signature, arguments):
+        value, exponent = arguments
+        n = builder.fptosi(exponent, INTEGERS)
+        half = builder.ashr(n, ir.Constant(INTEGERS, [1] * LANES))
+        for part in (half, builder.sub(n, half)):
+            bits = builder.shl(builder.add(part, ir.Constant(INTEGERS, [127] * LANES)),
+                               ir.Constant(INTEGERS, [23] * LANES))
+            value = builder.fmul(value, builder.bitcast(bits, VECTOR))
+        return value
+
+    return vector(vector, vector), generate
+
+
+@intrinsic
+def read(typing, at):
+    """The float32 at an address."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.load(builder.inttoptr(arguments[0], FLOAT.as_pointer()))
+
+    return types.float32(types.intp), generate
+
+
+@intrinsic
+def write(typing, value, at):
+    """Write a float32 to an address."""
+
+    def generate(context, builder, signature, arguments):
+        builder.store(arguments[0], builder.inttoptr(arguments[1], FLOAT.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.float32, types.intp), generate
+
+
+@intrinsic
+def read_wide(typing, at):
+    """The float64 at an address."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.load(builder.inttoptr(arguments[0], DOUBLE.as_pointer()))
+
+    return types.float64(types.intp), generate
+
+
+@intrinsic
+def write_wide(typing, value, at):
+    """Write a float64 to an address."""
+
+    def generate(context, builder, signature, arguments):
+        builder.store(arguments[0], builder.inttoptr(arguments[1], DOUBLE.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.float64, types.intp), generate
+
+
+@intrinsic
+def bits_of(typing, value):
+    """The bits of a float64."""
+    return types.int64(types.float64), lambda context, builder, signature, arguments: builder.bitcast(
+        arguments[0], INT64)
+
+
+@intrinsic
+def from_bits(typing, bits):
+    """The float64 of these bits."""
+    return types.float64(types.int64), lambda context, builder, signature, arguments: builder.bitcast(
+        arguments[0], DOUBLE)

@@ -1,0 +1,228 @@
+"""Gradients of dense kernels: tiles of (tap and input channel) x filters, each summed over the whole batch.
+
+dw[ky, kx, c, f] = sum over n, i, j of x[n, i + ky*dy - top, j + kx*dx - left, c] * dz[n, i, j, f]
+
+A piece is PIECE_ROWS x PIECE_COLS positions of one sample, at most 128: its products are summed in float32 by
+fused multiply-adds, row by row. Pieces are added in float64 in the order sample, row, column, and the total is rounded
+once; in Mode.ROWS strips are summed first, then together in order. What a piece's sum can be off by is gamma(128) * sum |x| |dz|; summing everything in float64 would cost four
+times the time. Threads change no order: a tile, or a strip, is
+one thread's.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from npunet.engine.convolution import block_vectors
+from npunet.engine.jit import inlined, jit
+from npunet.engine.simd import (
+    INT64,
+    LANES,
+    VECTOR,
+    VECTOR_BYTES,
+    along,
+    load_scalar,
+    load_vector,
+    make_multiply_add,
+    repeat,
+    splat,
+    stand_alone,
+)
+from npunet.engine.training.opcodes import Field
+from npunet.engine.training.rows import X, Z, opens_strip, place, slot
+from npunet.engine.training.vectors import (
+    WIDE,
+    keep_order,
+    lane,
+    load_wide,
+    load_wide_at,
+    narrow,
+    nothing,
+    store,
+    store_wide,
+    store_wide_at,
+    write,
+)
+
+
+@intrinsic(prefer_literal=True)
+def tile(typing, rows, vectors, arguments):
+    """Add a piece to a tile of float64 sums: `rows` neighbouring channels of x by `vectors` vectors of filters.
+
+    arguments: x, x_row, x_col, z, z_row, z_col, height, width, sums, sums_row; all in bytes
+    """
+    rows_count, vectors_count = rows.literal_value, vectors.literal_value
+    multiply_add = make_multiply_add(fused=True)
+
+    def generate(context, builder, signature, values):
+        x, x_row, x_col, z, z_row, z_col, height, width, sums, sums_row = cgutils.unpack_tuple(builder, values[2])
+
+        def over_positions(carried):
+            """acc[k][v] = acc[k][v] + x[k] * z[v]."""
+            keep_order(builder)
+            x, z, *acc = carried
+            gradients = [load_vector(builder, at) for at in along(builder, z, vectors_count)]
+            for k in range(rows_count):
+                scalar = splat(builder, load_scalar(builder, builder.add(x, INT64(4 * k))))
+                for v, gradient in enumerate(gradients):
+                    acc[k * vectors_count + v] = multiply_add(builder, scalar, gradient, acc[k * vectors_count + v])
+            return [builder.add(x, x_col), builder.add(z, z_col), *acc]
+
+        def over_rows(carried):
+            x, z, *acc = carried
+            _, _, *acc = repeat(builder, width, [x, z, *acc], over_positions)
+            return [builder.add(x, x_row), builder.add(z, z_row), *acc]
+
+        acc = [ir.Constant(VECTOR, [0.0] * LANES)] * (rows_count * vectors_count)
+        _, _, *acc = repeat(builder, height, [x, z, *acc], over_rows)
+        for k in range(rows_count):
+            for v in range(vectors_count):
+                at = builder.add(sums, INT64(2 * VECTOR_BYTES * v))
+                total = load_wide_at(builder, at)
+                store_wide_at(builder, builder.fadd(total, builder.fpext(acc[k * vectors_count + v], WIDE)), at)
+            sums = builder.add(sums, sums_row)
+        return context.get_dummy_value()
+
+    return types.void(rows, vectors, arguments), generate
+
+
+@inlined
+def any_tile(rows, vectors, arguments):
+    """A tile of one of the shapes that `rows_of_tile` gives."""
+    if vectors == 2:
+        if rows == 6:
+            tile(6, 2, arguments)
+        elif rows == 4:
+            tile(4, 2, arguments)
+        else:
+            tile(2, 2, arguments)
+    elif vectors == 3:
+        if rows == 4:
+            tile(4, 3, arguments)
+        else:
+            tile(2, 3, arguments)
+    elif rows == 12:
+        tile(12, 1, arguments)
+    elif rows == 6:
+        tile(6, 1, arguments)
+    else:
+        tile(2, 1, arguments)
+
+
+@jit
+def rows_of_tile(vectors, channels):
+    """Channels of the next tile where so many are left; a single last one is done with what stands behind it."""
+    if vectors == 2:
+        return 6 if channels > 8 or channels == 6 else (4 if channels > 2 else 2)
+    if vectors == 3:
+        return 4 if channels > 2 else 2
+    return 12 if channels >= 12 else (6 if channels > 4 else 2)
+
+
+@jit
+def add_pieces(p, arena, home, n, first, last, thread, threads):
+    """Add rows first ... last-1 of sample n, piece by piece, to this thread's tiles of the sums at `home`."""
+    stand_alone()
+    vectors, width, kw, channels = p[Field.VECTORS], p[Field.Z_WIDTH], p[Field.KW], p[Field.CHANNELS]
+    sums_row = 2 * VECTOR_BYTES * vectors
+    x_row, x_col, z_row, z_col = 4 * p[Field.X_ROW], 4 * p[Field.X_COL], 4 * p[Field.Z_ROW], 4 * p[Field.Z_COL]
+    for i in range(first, last, p[Field.PIECE_ROWS]):
+        rows = min(p[Field.PIECE_ROWS], last - i)
+        for j in range(0, width, p[Field.PIECE_COLS]):
+            cols = min(p[Field.PIECE_COLS], width - j)
+            x, z = place(p, arena, X, n, i) + 4 * p[Field.START] + j * x_col, place(p, arena, Z, n, i) + j * z_col
+            number, done = 0, 0
+            while done < vectors:
+                block = block_vectors(vectors - done)
+                sums = home + 2 * VECTOR_BYTES * done
+                for tap in range(p[Field.KH] * kw):
+                    at = x + 4 * (tap // kw * p[Field.TAP_ROW] + tap % kw * p[Field.TAP_COL])
+                    left = channels
+                    while left > 0:
+                        size = rows_of_tile(block, left)
+                        if number % threads == thread:
+                            any_tile(size, block, (at, x_row, x_col, z, z_row, z_col, rows, cols, sums, sums_row))
+                        number += 1
+                        left -= size
+                        at += 4 * size
+                        sums += size * sums_row
+                done += block
+                z += VECTOR_BYTES * block
+
+
+@jit
+def close_tiles(p, home, gradients, thread, threads, clear):
+    """Zero this thread's tiles of the sums at `home`, or round them to the block of gradients."""
+    vectors, kw, channels, number, done = p[Field.VECTORS], p[Field.KW], p[Field.CHANNELS], 0, 0
+    while done < vectors:
+        block = block_vectors(vectors - done)
+        row = 0
+        for tap in range(p[Field.KH] * kw):
+            c = 0
+            while c < channels:
+                size = rows_of_tile(block, channels - c)
+                if number % threads == thread:
+                    for k in range(size):
+                        for v in range(done, done + block):
+                            at = home + 2 * VECTOR_BYTES * ((row + k) * vectors + v)
+                            if clear:
+                                store_wide(nothing(), at)
+                            elif c + k < channels:
+                                put_filters(p, load_wide(at), gradients, tap, c + k, v)
+                number += 1
+                c += size
+                row += size
+        done += block
+
+
+@jit
+def conv_dw_row(p, arena, sums, n, i):
+    """Mode.ROWS: add row i of sample n to its strip's sums."""
+    stand_alone()
+    home = slot(p, sums, n, i)
+    if opens_strip(p, i):
+        close_tiles(p, home, 0, 0, 1, True)
+    add_pieces(p, arena, home, n, i, i + 1, 0, 1)
+
+
+@jit
+def conv_dw(p, arena, sums, gradients, samples, thread, threads):
+    """Mode.TILES: this thread's tiles over the whole batch, rounded to the block of gradients."""
+    stand_alone()
+    home = sums + 8 * p[Field.SUMS]
+    close_tiles(p, home, gradients, thread, threads, True)
+    for n in range(samples):
+        add_pieces(p, arena, home, n, 0, p[Field.HEIGHT], thread, threads)
+    close_tiles(p, home, gradients, thread, threads, False)
+
+
+@jit
+def conv_dw_end(p, gradients, sums, samples):
+    """Strips' sums of a kernel, in order, to its gradient."""
+    stand_alone()
+    vectors, channels = p[Field.VECTORS], p[Field.CHANNELS]
+    for tap in range(p[Field.KH] * p[Field.KW]):
+        for c in range(channels):
+            for v in range(vectors):
+                row = tap * (channels + channels % 2) + c
+                at = sums + 8 * p[Field.SUMS] + 2 * VECTOR_BYTES * (row * vectors + v)
+                total = nothing()
+                for _ in range(samples * p[Field.STRIPS]):
+                    total = total + load_wide(at)
+                    at += 8 * p[Field.SUMS_SIZE]
+                put_filters(p, total, gradients, tap, c, v)
+
+
+@jit
+def put_filters(p, total, gradients, tap, c, v):
+    """Round vector v of filters of a tap and a channel to where the kernel has them."""
+    ky, kx = tap // p[Field.KW], tap % p[Field.KW]
+    at = gradients + 4 * (p[Field.PARAM] + ky * p[Field.STEP_A] + kx * p[Field.STEP_B] + c * p[Field.STEP_R])
+    first, value = v * LANES, narrow(total)
+    if first + LANES <= p[Field.SIZE]:
+        store(value, at + 4 * first)
+    else:
+        for f in range(first, p[Field.SIZE]):
+            write(lane(value, f - first), at + 4 * f)
