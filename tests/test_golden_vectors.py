@@ -52,7 +52,8 @@ def test_layer_cases_reach_what_they_aim_at(name):
         if "conv2d" in node.op and (out == out[0]).all():
             continue       # a dilation so large that every tap falls outside
         if node.op in ("concat", "upsample_nearest2d"):
-            assert len(np.unique(np.concatenate([value.ravel() for value in inputs]))) == sum(v.size for v in inputs)
+            every = np.concatenate([value.ravel() for value in inputs])
+            assert len(np.unique(every)) >= every.size * 3 // 4     # every fourth may be a special value
             continue
         assert np.isnan(out).any() and np.isfinite(out).any(), node.name
         if "conv2d" in node.op:

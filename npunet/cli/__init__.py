@@ -13,10 +13,25 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from npunet import __version__
-from npunet.cli import convert, data, demo, eval, new, predict, presets, summary, trace, train
+from npunet.cli import (
+    convert,
+    data,
+    demo,
+    eval,
+    golden,
+    new,
+    predict,
+    presets,
+    program,
+    summary,
+    trace,
+    train,
+    verify,
+    warmup,
+)
 from npunet.extras import MissingExtra
 
-VERBS = (new, summary, predict, trace, convert, presets, demo, train, eval, data)
+VERBS = (new, summary, predict, trace, convert, presets, demo, train, eval, data, program, warmup, golden, verify)
 MENDABLE = (ValueError, OSError, MissingExtra, MemoryError)
 
 

@@ -37,6 +37,8 @@ def add(verbs: Any) -> None:
     parser.add_argument("--max-size", metavar="BYTES", type=byte_count,
                         help="of stored tensors, such as 16M (the default)")
     parser.add_argument("--seed", type=int, default=0, help="of the generated inputs (default 0)")
+    parser.add_argument("--score", action="store_true",
+                        help="also run faulty kernels against the bundle and write which case catches which")
     inputs.add_arguments(parser)
 
 
@@ -57,6 +59,10 @@ def golden(arguments: Namespace) -> None:
         **{key: value for key, value in given.items() if value is not None},
     )
     tell(manifest, Path(arguments.out), models.size_of(model))
+    if arguments.score:
+        from npunet.verify import mutants, report
+
+        print(report.score(mutants.score(arguments.out, show if sys.stderr.isatty() else None)), end="")
 
 
 def tell(manifest: dict[str, Any], out: Path, model: str) -> None:

@@ -30,7 +30,7 @@ from npunet.graph import Node
 
 ORDERS = ("seq", "seq_fma")
 LEVELS = ("trained", "deploy")
-MAX_SIZE = 16 << 20
+MAX_SIZE = 18 << 20
 EXP = "npunet exp32/expm1_32, version 1 (npunet/ops/exponential.py)"
 LAYER_NORM = "two passes, sums in float64 row-major, mean and inverse rounded once"
 

@@ -40,7 +40,7 @@ def layer_inputs(node: Node, graph: Graph, weights: Mapping[str, np.ndarray], se
     if node.op == "add":
         return _among_random(probes.pairs()[:, :, None], shapes, draws)
     if node.op in ("concat", "upsample_nearest2d"):
-        return ["distinct"], [_distinct(shape, number) for number, shape in enumerate(shapes)]
+        return ["distinct values"], [_moved(shape, number, draws) for number, shape in enumerate(shapes)]
     return _among_random(probes.values(node.op)[:, None, None], shapes, draws)
 
 
@@ -92,6 +92,7 @@ def _pooling_themes(window: tuple[int, int]) -> dict[str, Theme]:
         "nan": lambda shape, draws: among_infinite(shape, draws, np.nan),
         "infinite": lambda shape, draws: among_infinite(shape, draws, np.inf),
         "random": lambda shape, draws: draws.spread(shape, -12, 12),
+        "subnormal": lambda shape, draws: draws.spread(shape, -140, -126),
     }
 
 
@@ -135,12 +136,13 @@ def _among_random(rows: np.ndarray, shapes: Sequence[Shape], draws: Draws) -> In
     rows : (probes, inputs, length), each a run of `length` elements that lie side by side on every input
     """
     length, places = rows.shape[2], prod(shapes[0]) // rows.shape[2]
-    count = ceil(len(rows) / places)
-    order = np.argsort(draws.words(count * places), kind="stable")[: len(rows)]
+    count = ceil((len(rows) + 1) / places)
+    order = np.argsort(draws.words(count * places - 1), kind="stable")[: len(rows)]
     images = []
     for number, shape in enumerate(shapes):
         flat = draws.uniform((count * places, length), 8.0)
         flat[order] = rows[:, min(number, rows.shape[1] - 1)]
+        flat[-1] = np.abs(flat[-1]) + 1  # the last is no zero after any activation: it shows whether it was written
         images.append(flat.reshape(count, *shape))
     return [f"probes {k + 1}" for k in range(count)], images
 
@@ -149,3 +151,13 @@ def _distinct(shape: Shape, number: int) -> np.ndarray:
     """No value twice, none shared between a layer's inputs."""
     values = np.arange(1, prod(shape) + 1, dtype=np.float64)
     return (values if number == 0 else -values).astype(np.float32).reshape(1, *shape)
+
+
+def _moved(shape: Shape, number: int, draws: Draws) -> np.ndarray:
+    """Distinct values, every fourth of any size, subnormal or special: for operators that only move values."""
+    image = _distinct(shape, number)
+    others = image.reshape(-1)[3:-1:4]
+    others[:] = draws.spread(others.shape, -140, 127)
+    others[::7] = np.resize(np.array(probes.SUBNORMALS[:4], np.float32), len(others[::7]))
+    others[1::7] = np.resize(probes.SPECIAL, len(others[1::7]))
+    return image

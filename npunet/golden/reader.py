@@ -48,6 +48,12 @@ class Bundle:
         return self.manifest["profile"]["float_order"]
 
     @cached_property
+    def fingerprint(self) -> str:
+        """What tells this bundle from others: a digest of its manifest without the mutation score."""
+        text = json.dumps({**self.manifest, "mutation_score": None}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @cached_property
     def weights(self) -> dict[str, np.ndarray]:
         """Weights by name, each checked against its SHA-256."""
         path = self._inside(self.manifest["model"]["weights"])

@@ -1,0 +1,53 @@
+"""npunet verify: which layer of a port is wrong first, by how much, and why."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from npunet.cli import models
+from npunet.files import write_text
+
+
+def add(verbs: Any) -> None:
+    """Arguments of `npunet verify`."""
+    parser = models.verb(verbs, "verify", verify, "compare a port's outputs with a golden bundle and find the cause",
+                         "npunet verify golden outputs/ --junit verify.xml")
+    parser.epilog += "\n\nExit status: 0 PASS, 1 FAIL, 2 error, 3 INCOMPLETE (nothing wrong, but layers not given)."
+    parser.add_argument("bundle", help="folder that npunet golden wrote")
+    parser.add_argument("outputs", help="folder or file: npz, npy, bin, mem, hex, serial log, TFLite-Micro JSON")
+    parser.add_argument("--bounded", action="store_true",
+                        help="against the derived bound of every element (default: bit for bit, the declared order)")
+    parser.add_argument("--flush-to-zero", action="store_true", help="with --bounded: the port has no subnormals")
+    parser.add_argument("--layers", metavar="NAME,...", type=lambda listed: [n for n in listed.split(",") if n],
+                        help="the layers that the port shows (default: all; what is missing is INCOMPLETE)")
+    parser.add_argument("--case", metavar="ID", help="case of tensors whose names tell none (default: the first)")
+    parser.add_argument("--layout", metavar="NCHW", help="layout in which every tensor stands (default: NHWC)")
+    parser.add_argument("--no-diagnosis", action="store_true", help="do not look for the cause")
+    parser.add_argument("--all", action="store_true", help="a line for every layer")
+    parser.add_argument("--json", metavar="FILE", help="also everything as JSON")
+    parser.add_argument("--junit", metavar="FILE", help="also as JUnit's XML")
+    parser.add_argument("--html", metavar="FILE", help="also as one page of HTML with the picture in it")
+    parser.add_argument("--picture", metavar="FILE", help="error along the network, .svg or .png")
+
+
+def verify(arguments: Namespace) -> None:
+    """Compare, tell, write, and leave with the verdict's exit status."""
+    from npunet.verify import html, machine, picture, report
+    from npunet.verify import verify as compare_outputs
+
+    if arguments.picture:
+        picture.suffix(arguments.picture)
+    result = compare_outputs(
+        arguments.bundle, arguments.outputs, bounded=arguments.bounded, flushes=arguments.flush_to_zero,
+        layers=arguments.layers, case=arguments.case, layout=arguments.layout, explain=not arguments.no_diagnosis,
+    )
+    forms = (arguments.json, machine.as_json), (arguments.junit, machine.as_junit), (arguments.html, html.page)
+    for path, make in forms:
+        if path:
+            write_text(path, make(result))
+    if arguments.picture:
+        picture.save(arguments.picture, result)
+    print(report.text(result, arguments.all), end="")
+    if result.status:
+        raise SystemExit(result.status)

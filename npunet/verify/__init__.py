@@ -1,0 +1,31 @@
+"""Verifying a port against a golden bundle: which layer is wrong first, by how much, and why.
+
+Outputs are a file or a folder. Tensors are called as in the bundle (`L003_ENC1_D1_conv.out`, `.acc`), by the layer's id
+or by its name, each with or without `<case>/` before it; a folder or a file called like a case says the same. Without
+any case, the bundle's first network case is meant. Parts may be missing: SKIPPED never counts as a pass.
+
+    .npz    one member a tensor; a member "bundle" may state the fingerprint of the bundle that it was made for
+    .npy    one array: (N, H, W, C), with or without axes of size 1, or another layout that only fits the shape
+    .bin    raw little-endian 32-bit words, row-major, nothing else
+    .mem .hex   words of eight hex digits, // comments, as $readmemh reads them
+    .log .txt   what a board prints; lines that hold none of these four marks are passed over, as is what stands before
+                    NPU BUNDLE <Bundle.fingerprint>                optional
+                    NPU TENSOR <case>/<key> <number of words>
+                    NPU DATA <words of eight hex digits> ...       as many lines as it takes
+                    NPU END <CRC-32 of the little-endian bytes, eight hex digits>
+    .json   TFLite-Micro's layer-by-layer data as JSON (flatc --json), see forms.read_tflm
+
+uint32 arrays are bits; float64 is taken when every value is a float32; float16 is widened.
+
+Two questions are asked of every tensor of a network case: is it the golden one (chained), and is it right for what the
+port itself had before it (own)? A layer that only inherited is told from one that errs. Layer cases are fed with golden
+inputs. Bit for bit a NaN equals any NaN, and zeros have signs. With bounded=True, a tensor has to lie within the bound
+of the whole network and each layer within its local one; where a bound is infinite nothing is promised, except that
+NaN and infinities agree if they do not come from float32's range alone.
+A backward case is compared with a tolerance of 2^-10 of each gradient's largest magnitude.
+"""
+
+from npunet.verify.results import Result
+from npunet.verify.verdict import verify
+
+__all__ = ["Result", "verify"]

@@ -1,0 +1,28 @@
+"""Why a layer is wrong: hypotheses are run on what the layer read until one gives what the port gave.
+
+A hypothesis is a small named function over a Recipe (see registry; the files beside it list them) or over the finished
+output (see wholes). Convolutions are first computed at a few positions in float64, which rules nearly all of them out,
+then at these positions bit by bit, and what survives everywhere. When none explains all, pairs are tried.
+"""
+
+from npunet.verify.diagnose import geometry, norms, pointwise, pooling, precision, weighting, wholes
+from npunet.verify.diagnose.registry import HYPOTHESES, Hypothesis
+from npunet.verify.diagnose.search import Cause, Diagnosis, Evidence, diagnose
+from npunet.verify.diagnose.wholes import WHOLES
+
+__all__ = [
+    "HYPOTHESES",
+    "WHOLES",
+    "Cause",
+    "Diagnosis",
+    "Evidence",
+    "Hypothesis",
+    "diagnose",
+    "geometry",
+    "norms",
+    "pointwise",
+    "pooling",
+    "precision",
+    "weighting",
+    "wholes",
+]

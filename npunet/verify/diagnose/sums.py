@@ -1,0 +1,166 @@
+"""Sums of products in any order and precision, so that a port's own can be recognised bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from npunet.ops.accumulate import fma32
+
+SMALLEST_NORMAL = np.float32(2.0**-126)
+
+
+@dataclass(frozen=True)
+class Order:
+    """How a sum is taken.
+
+    fused    : multiply and add with one rounding
+    walk     : "taps" (ky, kx, c), "columns" (kx, ky, c), "channels" (c, ky, kx), "back" (taps from the last)
+    grouping : "" one running total; "tap" a total a tap; "lanes4", "lanes8" running totals side by side, added at the
+               end; "pairs" halves of halves
+    wide     : sums in float64, rounded once
+    rounding : "" or "float16", "bfloat16", "zero" (towards zero) after every step
+    flush    : subnormal operands and results are zero
+    """
+
+    fused: bool
+    walk: str = "taps"
+    grouping: str = ""
+    wide: bool = False
+    rounding: str = ""
+    flush: bool = False
+
+    @property
+    def accuracy(self) -> float:
+        """How far a sum may be from the exact one, in parts of its terms' sizes; generous."""
+        return {"float16": 2.0**-5, "bfloat16": 2.0**-2}.get(self.rounding, 2.0**-12)
+
+
+def to_bfloat16(x: np.ndarray) -> np.ndarray:
+    """float32 rounded to the 8 bits of bfloat16, ties to even."""
+    return _kept_bits(x, 16)
+
+
+def to_tf32(x: np.ndarray) -> np.ndarray:
+    """float32 rounded to the 11 bits of TF32, ties to even."""
+    return _kept_bits(x, 13)
+
+
+def cut_to_bfloat16(x: np.ndarray) -> np.ndarray:
+    """float32 with its lower 16 bits dropped."""
+    return (np.ascontiguousarray(x).view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def to_float16(x: np.ndarray) -> np.ndarray:
+    """float32 rounded to float16 and back."""
+    with np.errstate(all="ignore"):
+        return x.astype(np.float16).astype(np.float32)
+
+
+def _kept_bits(x: np.ndarray, dropped: int) -> np.ndarray:
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32).astype(np.uint64)
+    odd = (bits >> np.uint64(dropped)) & np.uint64(1)
+    rounded = (bits + np.uint64((1 << (dropped - 1)) - 1) + odd) >> np.uint64(dropped) << np.uint64(dropped)
+    return np.where(np.isnan(x), x, rounded.astype(np.uint32).view(np.float32))
+
+
+def flushed(x: np.ndarray) -> np.ndarray:
+    """Subnormals as zeros of their sign."""
+    return np.where(np.abs(x) < SMALLEST_NORMAL, np.copysign(np.float32(0), x), x)
+
+
+def towards_zero(exact: np.ndarray) -> np.ndarray:
+    """float64 cut to float32."""
+    near = exact.astype(np.float32)
+    return np.where(np.abs(near.astype(np.float64)) > np.abs(exact), np.nextafter(near, np.float32(0)), near)
+
+
+def fold(
+    x: np.ndarray, w: np.ndarray, order: Order, shape: tuple[int, int, int], first: np.ndarray | None
+) -> np.ndarray:
+    """sum over k of x[:, k] w[k, :]; x : (P, K), w : (K, F), shape : (KH, KW, C), first : (F,) or None."""
+    pick = walk(order.walk, shape)
+    terms = [(x[:, k, None], w[None, k]) for k in pick]
+    start = (
+        np.zeros((len(x), w.shape[1]), np.float32) if first is None else np.broadcast_to(first, (len(x), len(first)))
+    )
+    return total(terms, start, order, [k // shape[2] for k in pick], [k % shape[2] for k in pick])
+
+
+def fold_depthwise(
+    x: np.ndarray, w: np.ndarray, order: Order, shape: tuple[int, int, int], first: np.ndarray | None
+) -> np.ndarray:
+    """sum over t of x[:, t, c] w[t, c, m]; x : (P, T, C), w : (T, C, M); returns (P, C * M)."""
+    pick = walk(order.walk, (*shape[:2], 1))
+    terms = [(x[:, t, :, None], w[None, t]) for t in pick]
+    start = (
+        np.zeros((len(x), *w.shape[1:]), np.float32)
+        if first is None
+        else np.broadcast_to(first.reshape(w.shape[1:]), (len(x), *w.shape[1:]))
+    )
+    return total(terms, start, order, pick, pick).reshape(len(x), -1)
+
+
+def walk(name: str, shape: tuple[int, int, int]) -> list[int]:
+    """Numbers of the terms, counted as (ky, kx, c), in the order of a walk."""
+    numbers = np.arange(shape[0] * shape[1] * shape[2]).reshape(shape)
+    axes = {"taps": (0, 1, 2), "back": (0, 1, 2), "columns": (1, 0, 2), "channels": (2, 0, 1)}[name]
+    listed = numbers.transpose(axes).ravel().tolist()
+    return listed[::-1] if name == "back" else listed
+
+
+def total(
+    terms: list[tuple[np.ndarray, np.ndarray]], start: np.ndarray, order: Order, taps: list[int], lanes: list[int]
+) -> np.ndarray:
+    """The sum of products in an order; taps, lanes : for every term its tap, and what its lane is told by."""
+    zero = np.zeros(start.shape, np.float32)
+    if order.wide:
+        acc = start.astype(np.float64)
+        for x, w in terms:
+            acc = acc + x.astype(np.float64) * w
+        return acc.astype(np.float32)
+    if order.grouping == "tap":
+        acc, part = start, zero
+        for k, (x, w) in enumerate(terms):
+            part = _step(part, x, w, order)
+            if k + 1 == len(terms) or taps[k + 1] != taps[k]:
+                acc, part = acc + part, zero
+        return acc
+    if order.grouping.startswith("lanes"):
+        count = int(order.grouping[5:])
+        parts = [start, *[zero] * (count - 1)]
+        for k, (x, w) in enumerate(terms):
+            parts[lanes[k] % count] = _step(parts[lanes[k] % count], x, w, order)
+        while len(parts) > 1:
+            parts = [parts[k] + parts[k + 1] for k in range(0, len(parts), 2)]
+        return parts[0]
+    if order.grouping == "pairs":
+        return start + _halves([x * w for x, w in terms])
+    acc = np.ascontiguousarray(start, np.float32)
+    for x, w in terms:
+        acc = _step(acc, x, w, order)
+    return acc
+
+
+def _halves(parts: list[np.ndarray]) -> np.ndarray:
+    if len(parts) == 1:
+        return parts[0]
+    middle = len(parts) // 2
+    return _halves(parts[:middle]) + _halves(parts[middle:])
+
+
+def _step(acc: np.ndarray, x: np.ndarray, w: np.ndarray, order: Order) -> np.ndarray:
+    if order.flush:
+        x, w = flushed(x), flushed(w)
+    if order.rounding == "zero":
+        product = x.astype(np.float64) * w
+        if not order.fused:
+            product = towards_zero(product)
+        return towards_zero(acc.astype(np.float64) + product)
+    acc = fma32(x, w, acc) if order.fused else acc + (flushed(x * w) if order.flush else x * w)
+    if order.rounding == "float16":
+        return to_float16(acc)
+    if order.rounding == "bfloat16":
+        return to_bfloat16(acc)
+    return flushed(acc) if order.flush else acc

@@ -1,0 +1,125 @@
+"""The textual forms of a port's outputs: $readmemh words, a log over a serial line, TFLite-Micro's dump as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from typing import Any
+
+Entries = list[tuple[str, bytes]]
+Faults = list[tuple[str, str]]
+WORD_DIGITS = 8
+LINE = re.compile(r"NPU (BUNDLE|TENSOR|DATA|END)\b ?(.*)$")
+
+
+def read_mem(text: str) -> bytes:
+    """The 32-bit words of a $readmemh file as little-endian bytes. Raises ValueError for anything else."""
+    words = [word for line in text.splitlines() for word in line.partition("//")[0].split()]
+    return words_to_bytes(words)
+
+
+def words_to_bytes(words: list[str]) -> bytes:
+    """Eight hex digits a word, the most significant first, to little-endian bytes."""
+    wrong = next((word for word in words if not re.fullmatch(r"[0-9a-fA-F]{8}", word)), None)
+    if wrong is not None:
+        raise ValueError(f"{wrong[:20]!r} is no 32-bit word of {WORD_DIGITS} hex digits")
+    return b"".join(bytes.fromhex(word)[::-1] for word in words)
+
+
+def read_uart(text: str) -> tuple[Entries, Faults, set[str]]:
+    """Tensors between NPU TENSOR and NPU END lines; other lines are the port's own talk and are passed over.
+
+    Returns the tensors by name, what was wrong (place, reason), and the bundle digests stated.
+    """
+    entries, faults, digests = [], [], set()
+    name, count, words, fault = None, 0, [], None
+    for number, line in enumerate(text.splitlines(), 1):
+        match = LINE.search(line)
+        if not match:
+            continue
+        kind, rest = match[1], match[2].split()
+        if kind == "BUNDLE":
+            digests.add(rest[0] if rest else "")
+        elif kind == "TENSOR":
+            if name is not None:
+                faults.append((name, f"line {number}: another tensor begins before NPU END"))
+            name, words, fault = (rest[0] if rest else None), [], None
+            if len(rest) != 2 or not re.fullmatch(r"\d{1,12}", rest[1]):
+                faults.append((f"line {number}", "must be NPU TENSOR <case>/<key> <number of words>"))
+                name = None
+            else:
+                count = int(rest[1])
+        elif name is None:
+            faults.append((f"line {number}", f"NPU {kind} outside of a tensor"))
+        elif kind == "DATA":
+            words += rest
+        else:
+            fault = _uart_fault(words, count, rest)
+            if fault:
+                faults.append((name, f"line {number}: {fault}"))
+            else:
+                entries.append((name, words_to_bytes(words)))
+            name = None
+    if name is not None:
+        faults.append((name, "the log ends before NPU END"))
+    return entries, faults, digests
+
+
+def _uart_fault(words: list[str], count: int, rest: list[str]) -> str | None:
+    if len(words) != count:
+        return f"{len(words)} words instead of {count}: bytes were lost on the line"
+    try:
+        raw = words_to_bytes(words)
+    except ValueError as error:
+        return str(error)
+    if len(rest) != 1 or not re.fullmatch(r"[0-9a-fA-F]{8}", rest[0]):
+        return "NPU END must carry the CRC-32 of the tensor's little-endian bytes, eight hex digits"
+    if int(rest[0], 16) != zlib.crc32(raw):
+        return f"CRC-32 is {zlib.crc32(raw):08x}, the log says {rest[0]}: a word was garbled on the line"
+    return None
+
+
+def read_tflm(text: str) -> tuple[Entries, Faults, set[str]]:
+    """The outputs in a dump of TFLite-Micro's layer-by-layer form as JSON.
+
+    {"subgraph_data": [{"subgraph_index": 0, "outputs": [
+        {"input_index": 0, "tensor_index": 17, "num_bytes": 12288, "data": [0, 0, 128, 63, ...]}]}],
+     "tensors": {"17": "ENC1_D1_conv"}, "bundle": "<digest>"}
+
+    "tensors" names the indices (or "name" beside "data" does); what has no name is left out.
+    Raises ValueError for another structure.
+    """
+    described = json.loads(text)
+    if not isinstance(described, dict) or not isinstance(described.get("subgraph_data"), list):
+        raise ValueError('is no TFLite-Micro dump: there is no list "subgraph_data"')
+    names = described.get("tensors", {})
+    if not isinstance(names, dict):
+        raise ValueError('"tensors" must map indices to layers')
+    digests = {str(described["bundle"])} if "bundle" in described else set()
+    entries, faults = [], []
+    for subgraph in described["subgraph_data"]:
+        outputs = subgraph.get("outputs") if isinstance(subgraph, dict) else None
+        if not isinstance(outputs, list):
+            raise ValueError('a subgraph has no list "outputs"')
+        for tensor in outputs:
+            if not isinstance(tensor, dict):
+                raise ValueError('an entry of "outputs" is no object')
+            name = tensor.get("name", names.get(str(tensor.get("tensor_index"))))
+            if name is None:
+                continue
+            fault, raw = _tflm_bytes(tensor)
+            if fault:
+                faults.append((str(name), fault))
+            else:
+                entries.append((str(name), raw))
+    return entries, faults, digests
+
+
+def _tflm_bytes(tensor: dict[str, Any]) -> tuple[str | None, bytes]:
+    data, count = tensor.get("data"), tensor.get("num_bytes")
+    if not isinstance(data, list) or not all(type(byte) is int and -128 <= byte <= 255 for byte in data):
+        return '"data" must be a list of bytes', b""
+    if count is not None and count != len(data):
+        return f"has {len(data)} bytes, its num_bytes says {count!r}", b""
+    return None, bytes(byte & 255 for byte in data)

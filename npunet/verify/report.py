@@ -1,0 +1,221 @@
+"""A result in words for a person."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any
+
+from npunet.verify.compare import BUCKETS, Comparison
+from npunet.verify.diagnose import Diagnosis
+from npunet.verify.results import ERROR, FAIL, INHERITED, PASS, SKIPPED, Check, LayerVerdict, Result
+
+SHOWN = 8
+
+
+def text(result: Result, every: bool = False) -> str:
+    """The report for a terminal; every : a line for every layer, else for those that are wrong."""
+    lines = [*_head(result), *_first(result), *_table(result, every), *_histogram(result), *_rest(result)]
+    counted = ", ".join(
+        f"{count} {status}"
+        for status in (PASS, FAIL, INHERITED, SKIPPED, ERROR)
+        if (count := sum(layer.status == status for layer in result.layers))
+    )
+    checks = sum(len(layer.checks) for layer in result.layers) + len(result.others)
+    return "\n".join(
+        [
+            *lines,
+            f"{checks} tensors of {len(result.layers)} layers compared in {result.seconds:.1f} s: "
+            f"{counted or 'no layer'}",
+            f"VERDICT {result.verdict}",
+            "",
+        ]
+    )
+
+
+def _head(result: Result) -> list[str]:
+    how = "within the derived bound of every element" if result.bounded else f"bit for bit, order {result.arithmetic}"
+    lines = [f"{result.bundle['model']}: {result.bundle['folder']} ({result.bundle['fingerprint'][:16]}), {how}"]
+    lines += [f"ERROR   {fault}" for fault in result.faults[:SHOWN]]
+    if len(result.faults) > SHOWN:
+        lines.append(f"ERROR   and {len(result.faults) - SHOWN} more")
+    return [*lines, ""]
+
+
+def _first(result: Result) -> list[str]:
+    first = result.first
+    if first is None or first.status != FAIL:
+        return []
+    check = first.worst
+    fed = "golden inputs" if check.scope == "layer" or _golden_fed(check) else "the port's own inputs"
+    told = check.told
+    lines = [
+        f"FIRST DIVERGENCE  {first.record['id']} ({describe(first.record)})   fed with {fed}: FAIL",
+        f"  case {check.case}, {check.role}: {told.differ} of {told.size} differ, max {amount(told)}"
+        + (f", first at {list(told.first)}: got {told.got!r}, want {told.want!r}" if told.first else ""),
+    ]
+    if check.unseen:
+        lines.append(f"  not given before it: {', '.join(check.unseen)}; the fault may lie in one of them")
+    acc = next((other for other in first.checks if other.role == "acc" and other.case == check.case), None)
+    if acc is not None and check.role == "out":
+        lines.append(
+            "  its accumulator is right: the fault lies in the bias"
+            if acc.status == PASS
+            else "  its accumulator (before the bias) differs already"
+        )
+    if told.pattern:
+        lines.append(f"  pattern: {told.pattern}")
+    if check.note:
+        lines.append(f"  {check.note}")
+    return [*lines, *_diagnosis(result.diagnosis), ""]
+
+
+def _golden_fed(check: Check) -> bool:
+    return check.own is None or check.own.differ == check.chained.differ
+
+
+def _diagnosis(found: Diagnosis | None) -> list[str]:
+    if found is None:
+        return []
+    if not found.causes:
+        return [f"  DIAGNOSIS  none of {found.tried} hypotheses gives this output"]
+    lines = []
+    for number, cause in enumerate(found.causes):
+        head = "DIAGNOSIS " if number == 0 else "  or       "
+        how = "" if cause.exact else " up to rounding"
+        lines.append(
+            f"  {head} output equals the reference with: {cause.words}  ({cause.explained}/{cause.total}{how})"
+            if cause.whole
+            else f"  {head} nearest: {cause.words}  ({cause.explained}/{cause.total}{how}; "
+            f"unchanged reference {found.unchanged}/{found.total})"
+        )
+    return lines
+
+
+def describe(record: dict[str, Any]) -> str:
+    """A layer in a few words: conv2d k1x3 s1x1 d1x2."""
+    parts = [record["operator"]]
+    for key, letter in (("kernel", "k"), ("stride", "s"), ("dilation", "d"), ("factor", "x")):
+        if record[key] and (key == "kernel" or max(record[key]) > 1):
+            parts.append(f"{letter}{'x'.join(map(str, record[key]))}")
+    return " ".join(parts)
+
+
+def amount(found: Comparison) -> str:
+    """The largest difference."""
+    if found.classes == found.differ and found.differ:
+        return "a difference of kind (NaN or infinity)"
+    return f"{found.max_ulp} ULP ({found.max_abs:.3g})" + (
+        f", {found.classes} of another kind" if found.classes else ""
+    )
+
+
+def _table(result: Result, every: bool) -> list[str]:
+    shown = [layer for layer in result.layers if layer.worst and (every or layer.status not in (PASS, SKIPPED))]
+    if not shown:
+        return []
+    width = max(len(layer.record["id"]) for layer in shown)
+    lines = [
+        f"  {'layer':<{width}} {'operator':<20} {'n':>8} {'differ':>8} {'max-abs':>9} {'max-rel':>9} {'max-ULP':>11} "
+        f"{'SNR dB':>7} {'err/bound':>9} verdict"
+    ]
+    lines += [row(layer, width) for layer in (shown if every else shown[: 4 * SHOWN])]
+    if len(shown) > 4 * SHOWN and not every:
+        lines.append(f"  and {len(shown) - 4 * SHOWN} more (--all shows every layer)")
+    return [*lines, *_inherited(result), ""]
+
+
+def row(layer: LayerVerdict, width: int) -> str:
+    """One line of the table."""
+    found = layer.worst.chained
+    snr = f"{found.snr:.1f}" if isfinite(found.snr) else "inf" if found.snr > 0 else "-inf"
+    share = "-" if found.share is None else f"{found.share:.3f}"
+    return (
+        f"  {layer.record['id']:<{width}} {layer.record['operator']:<20} {found.size:>8} {found.differ:>8} "
+        f"{found.max_abs:>9.3g} {found.max_rel:>9.3g} {found.max_ulp:>11} {snr:>7} {share:>9} {layer.status}"
+    )
+
+
+def _inherited(result: Result) -> list[str]:
+    layers = [layer for layer in result.layers if layer.status == INHERITED]
+    if not layers:
+        return []
+    return [
+        f"  {len(layers)} layers, {layers[0].record['id']} to {layers[-1].record['id']}: inherited, right for the "
+        "inputs that they were fed with"
+    ]
+
+
+def histogram(result: Result) -> tuple[int, ...]:
+    """Elements of all checks by their distance in units in the last place."""
+    counts = [0] * len(BUCKETS)
+    for layer in result.layers:
+        for check in layer.checks:
+            counts = [a + b for a, b in zip(counts, check.chained.histogram, strict=True)]
+    return tuple(counts)
+
+
+def _histogram(result: Result) -> list[str]:
+    counts = histogram(result)
+    shown = [f"{name}: {count}" for name, count in zip(BUCKETS, counts, strict=True) if count]
+    return [f"ULP histogram  {' | '.join(shown)}"] if shown else []
+
+
+def _rest(result: Result) -> list[str]:
+    lines = [
+        f"{check.case}/{check.layer}.{check.role}: {check.chained.wrong} of {check.chained.size} beyond the tolerance"
+        for check in result.others
+        if check.status != PASS
+    ]
+    shares = [
+        (layer.worst.chained.share, layer.record["id"])
+        for layer in result.layers
+        if layer.worst and layer.worst.chained.share is not None
+    ]
+    if shares:
+        share, layer = max(shares)
+        lines.append(f"largest share of the bound used: {share:.3f} ({layer})")
+        unjudged = sum(check.chained.unjudged for layer in result.layers for check in layer.checks)
+        if unjudged:
+            lines.append(
+                f"{unjudged} elements were not judged: NaN, infinity or overflow, where the bound promises nothing"
+            )
+    skipped = [layer.record["id"] for layer in result.layers if layer.status == SKIPPED]
+    if skipped:
+        lines.append(
+            f"NOT CHECKED  {len(skipped)} layers: {', '.join(skipped[:SHOWN])}"
+            + (f" and {len(skipped) - SHOWN} more" if len(skipped) > SHOWN else "")
+        )
+    if result.unchecked_cases:
+        cases = result.unchecked_cases
+        lines.append(
+            f"cases not given: {', '.join(cases[:4])}" + (f" and {len(cases) - 4} more" if len(cases) > 4 else "")
+        )
+    lines += [f"note    {note}" for note in result.notes]
+    if result.ignored:
+        lines.append(
+            f"passed over, not in the bundle: {', '.join(result.ignored[:4])}"
+            + (f" and {len(result.ignored) - 4} more" if len(result.ignored) > 4 else "")
+        )
+    return lines
+
+
+def score(told: dict[str, Any]) -> str:
+    """The mutation score as a table: one line a mutant."""
+    lines = [f"{'mutant':<26} {'killed':>7} {'equivalent':>10} {'survived':>8}  caught by"]
+    for entry in told["table"]:
+        cases = entry["cases"]
+        caught = ", ".join(cases[:2]) + (f" and {len(cases) - 2} more" if len(cases) > 2 else "")
+        lines.append(
+            f"{entry['mutant']:<26} {entry['killed']:>7} {sum(entry['equivalent'].values()):>10} "
+            f"{len(entry['survived']):>8}  {caught}"
+        )
+        lines += [f"  SURVIVED {left['layer']}: {left['variant']}" for left in entry["survived"][:SHOWN]]
+    return "\n".join(
+        [
+            *lines,
+            f"{told['mutants']} mutants in {told['instances']} instances: {told['killed']} killed, "
+            f"{told['equivalent']} proven equivalent, {told['survived']} survived",
+            f"MUTATION SCORE {100 * told['score']:.1f} %",
+            "",
+        ]
+    )
