@@ -12,7 +12,7 @@ from engine_cases import any_size, batch_for, small, strided
 
 
 def digest(arithmetics):
-    """sha256 of the outputs of three networks, and whether any of their bits tells the two arithmetics apart."""
+    """sha256 of the outputs of three networks in each of the arithmetics."""
     sha = hashlib.sha256()
     rng = np.random.default_rng(3)
     for model, size in ((small(), (48,)), (any_size(), (7, 13)), (strided(), (8, 15))):

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import engine_digest
-import numpy as np
 import pytest
 
 pytest.importorskip("numba")
@@ -84,6 +83,17 @@ assert (x == 2).all()
 print(sum(compiled.stats.cache_hits.values()))
 """
 
+# Runs a script where Numba finds no place for compiled code.
+NOWHERE = """
+import runpy, sys
+from numba.core.dispatcher import Dispatcher
+def refuse(self):
+    raise RuntimeError("cannot cache function: no locator available")
+Dispatcher.enable_caching = refuse
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
 
 def read_only(folder):
     folder.mkdir()
@@ -101,8 +111,15 @@ def script(tmp_path):
 
 @pytest.mark.parametrize("where", UNWRITABLE)
 def test_a_cache_folder_that_cannot_be_written(where, script, tmp_path):
+    """Numba then looks beside the source."""
     out, err = run_elsewhere([script], UNWRITABLE[where](tmp_path))
     assert out == "0\n", err
+
+
+def test_no_folder_can_be_written(script, tmp_path):
+    for _ in range(2):
+        assert run_elsewhere(["-c", NOWHERE, script], tmp_path / "cache")[0] == "0\n"
+    assert not list(tmp_path.rglob("*.nbc"))
 
 
 def test_a_cache_folder_that_is_missing_is_made(script, tmp_path):
@@ -124,7 +141,7 @@ def test_damaged_files_in_the_cache(damage, script, tmp_path):
 
 @THOROUGH
 def test_the_whole_engine_without_a_cache(tmp_path):
-    out, err = run_elsewhere([str(HERE / "engine_digest.py"), "seq_fma"], Path(__file__) / "cache")
+    out, err = run_elsewhere(["-c", NOWHERE, str(HERE / "engine_digest.py"), "seq_fma"], tmp_path)
     assert out.split()[0] == engine_digest.digest(["seq_fma"])
     assert "compiling the engine" in err
 
@@ -134,6 +151,8 @@ def test_the_digest_tells_arithmetics_apart():
 
 
 def test_the_warmup_verb(capsys, monkeypatch):
+    from numba import njit
+
     from npunet import cli
     from npunet.cli import warmup
 
@@ -143,4 +162,4 @@ def test_the_warmup_verb(capsys, monkeypatch):
     monkeypatch.setattr(warmup, "engine_installed", lambda: False)
     assert cli.main(["warmup"]) == 2
     assert "pip install numba" in capsys.readouterr().err
-    assert np.isfinite(engine_digest.batch_for(engine_digest.small(), np.random.default_rng(0))).all()
+    assert warmup.kept_in(njit(lambda x: x)).startswith("nowhere: no folder can be written to")

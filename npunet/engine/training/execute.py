@@ -83,12 +83,12 @@ def do_row(p, arena, params, batch, masks, totals, numbers, labels, targets, n, 
         losses.loss_row(p, arena, totals, numbers, labels, targets, n, i)
     elif op == PROBABILITIES:
         losses.dice_sums(p, arena, totals, numbers, labels, n, i)
+    elif i < p[Field.HEIGHT] - 1:
+        return  # the rest work on a whole image, with its last row
     elif op == LAYER_NORM:
-        if i == p[Field.HEIGHT] - 1:
-            spatial.layer_norm(p, arena, params, n, NORM_EPSILON)
+        spatial.layer_norm(p, arena, params, n, NORM_EPSILON)
     elif op == LAYER_NORM_DX:
-        if i == p[Field.HEIGHT] - 1:
-            spatial.layer_norm_dx(p, arena, params, n)
+        spatial.layer_norm_dx(p, arena, params, n)
 
 
 @jit

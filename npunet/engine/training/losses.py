@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from npunet.engine.jit import jit
-from npunet.engine.simd import VECTOR_BYTES, stand_alone
+from npunet.engine.jit import inlined, jit
+from npunet.engine.simd import LANES, VECTOR_BYTES, stand_alone
 from npunet.engine.training.opcodes import (
     CROSSENTROPY,
     CROSSENTROPY_OF_SOFTMAX,
@@ -20,7 +20,7 @@ from npunet.engine.training.opcodes import (
     Field,
     Number,
 )
-from npunet.engine.training.rows import X, Y, exponential, opens_strip, place, slot
+from npunet.engine.training.rows import X, Y, exponential_inline, opens_strip, place, slot
 from npunet.engine.training.vectors import (
     bits_of,
     from_bits,
@@ -35,7 +35,7 @@ from npunet.engine.training.vectors import (
 from npunet.ops.losses import CLIP
 
 ZERO, ONE = np.float32(0), np.float32(1)
-ROOT_OF_TWO = float.fromhex("0x1.6a09e667f3bcdp+0")
+ROOT_MANTISSA = 0x6A09E667F3BCD  # of the root of 2
 LN2_HI, LN2_LO = float.fromhex("0x1.62e42fee00000p-1"), float.fromhex("0x1.a39ef35793c76p-33")
 LOG2E = float.fromhex("0x1.71547652b82fep+0")
 C0, C1, C2, C3, C4, C5, C6, C7, C8, C9, C10, C11 = (1.0 / (2 * k + 1) for k in range(12))
@@ -44,15 +44,13 @@ MANTISSA = (1 << 52) - 1
 WEIGHTS = int(Number.WEIGHTS)
 
 
-@jit
-def log64(x):
+@inlined
+def log_inline(x):
     """Natural logarithm of a normal positive float64 by 2 artanh((m - 1) / (m + 1)), m within a root of 2 of 1."""
     bits = bits_of(x)
-    exponent = (bits >> 52) - 1023
-    m = from_bits((bits & MANTISSA) | (1023 << 52))
-    if m > ROOT_OF_TWO:
-        m *= 0.5
-        exponent += 1
+    above = 1 if bits & MANTISSA > ROOT_MANTISSA else 0
+    exponent = (bits >> 52) - 1023 + above
+    m = from_bits((bits & MANTISSA) | ((1023 - above) << 52))
     s = (m - 1.0) / (m + 1.0)
     t = s * s
     t2 = t * t
@@ -63,6 +61,11 @@ def log64(x):
     q = low + (middle + high * t4) * t4
     value = exponent * LN2_HI + (exponent * LN2_LO + 2.0 * s * q)
     return value if x < np.inf else x  # NaN and infinity stay
+
+
+@jit
+def log64(x):
+    return log_inline(x)
 
 
 @jit
@@ -109,20 +112,37 @@ def clip(value):
 
 
 @jit
-def crossentropy(x, y, channels, label, weight, counted):
-    """dx = weight / counted * (softmax(x) - [k is the label]); weight * (log sum exp - x[label])."""
-    top = largest(x, channels)
-    total = 0.0
-    for first in range(0, channels, 8):
-        store(exponential(load(x + 4 * first) - same(top)), y + 4 * first)
-        for k in range(first, min(first + 8, channels)):
-            total += read(y + 4 * k)
-    scale, share = np.float32(weight / counted), np.float32(total)
-    own = scale * (read(y + 4 * label) / share - ONE)
-    for first in range(0, channels, 8):
-        store(same(scale) * (load(y + 4 * first) / same(share)), y + 4 * first)
-    write(own, y + 4 * label)
-    return weight * (log64(total) - (np.float64(read(x + 4 * label)) - top))
+def crossentropy_row(p, arena, numbers, labels, n, i):
+    """dx = weight / counted * (softmax(x) - [k is the label]); returns the sum of weight * (log sum exp - x[label])."""
+    stand_alone()
+    channels, width = p[Field.CHANNELS], p[Field.WIDTH]
+    x, y = place(p, arena, X, n, i), place(p, arena, Y, n, i)
+    per_position, ignored = 1.0 / max(1.0, numbers[Number.COUNTED]), np.int64(numbers[Number.IGNORED])
+    at, loss = (n * p[Field.HEIGHT] + i) * width, 0.0
+    for j in range(width):
+        label = np.int64(labels[at + j])
+        if label == ignored:
+            for first in range(0, channels, LANES):
+                store(same(ZERO), y + 4 * first)
+        else:
+            top, total = read(x), 0.0
+            for k in range(1, channels):
+                top = max(read(x + 4 * k), top)  # a NaN comes through in the sum
+            for first in range(0, channels, LANES):
+                e = exponential_inline(load(x + 4 * first) - same(top))
+                store(e, y + 4 * first)
+                for k in range(first, min(first + LANES, channels)):
+                    total += read(y + 4 * k)
+            weight, share = numbers[WEIGHTS + label], ONE / np.float32(total)
+            scale = np.float32(weight * per_position)
+            own = scale * (read(y + 4 * label) * share - ONE)
+            for first in range(0, channels, LANES):
+                store(same(scale) * (load(y + 4 * first) * same(share)), y + 4 * first)
+            write(own, y + 4 * label)
+            loss += weight * (log_inline(total) - (np.float64(read(x + 4 * label)) - top))
+        x += 4 * p[Field.X_COL]
+        y += 4 * p[Field.Y_COL]
+    return loss
 
 
 @jit
@@ -183,6 +203,9 @@ def loss_row(p, arena, sums, numbers, labels, targets, n, i):
     counted, ignored = max(1.0, numbers[Number.COUNTED]), np.int64(numbers[Number.IGNORED])
     at = (n * p[Field.HEIGHT] + i) * width
     total = 0.0 if opens_strip(p, i) else read_wide(slot(p, sums, n, i))
+    if kind == CROSSENTROPY:
+        total += crossentropy_row(p, arena, numbers, labels, n, i)
+        width = 0
     for j in range(width):
         if kind == SQUARED_ERROR:
             for k in range(channels):
@@ -194,8 +217,6 @@ def loss_row(p, arena, sums, numbers, labels, targets, n, i):
             if label == ignored:
                 for v in range(p[Field.VECTORS]):
                     store(same(ZERO), y + VECTOR_BYTES * v)
-            elif kind == CROSSENTROPY:
-                total += crossentropy(x, y, channels, label, numbers[WEIGHTS + label], counted)
             elif kind == CROSSENTROPY_OF_SOFTMAX:
                 total += crossentropy_of_softmax(x, y, channels, label, numbers[WEIGHTS + label], counted)
             elif kind == FOCAL:

@@ -1,7 +1,7 @@
 """From a network to the instructions of a training step: forward in the graph's order, then each layer's backward.
 
-Fused: batch norm with its activation; the residual's 1x1 convolution with the addition; the softmax at the end with the
-loss; and conv1x1(concat(up(a), skip)), whose first half is done at low resolution, forward and backward. A gradient with
+Fused: batch norm with its activation; the residual's 1x1 convolution with the addition; the last softmax with the loss;
+and conv1x1(concat(up(a), skip)), whose first half is done at low resolution, forward and backward. A gradient with
 several readers is gathered when its layer's turn comes: what cannot add to a tensor writes it first, convolutions add.
 """
 
@@ -222,7 +222,8 @@ class Lowering:
 
     def lower_concat(self, node: Node) -> None:
         reader, up = self.only_reader(node.name), self.producer(node.inputs[0])
-        fits = reader is not None and reader.op == "conv2d" and self.graph.weights[reader.weights[0]].shape[:2] == (1, 1)
+        fits = (reader is not None and reader.op == "conv2d"
+                and self.graph.weights[reader.weights[0]].shape[:2] == (1, 1))
         if not fits or len(node.inputs) != 2 or up is None or up.op != "upsample_nearest2d":
             raise Unsupported(f"{node.name} is not an upsampled and another tensor before a 1x1 convolution")
 
@@ -304,7 +305,8 @@ class Lowering:
 
         def backward() -> None:
             dy = self.activation_gradient(node, result, y, kind)
-            self.later.append(Instruction(Op.LAYER_NORM_DW, node.name, Mode.SPREAD, x=dy, z=z, norm=norm, fields=fields))
+            self.later.append(
+                Instruction(Op.LAYER_NORM_DW, node.name, Mode.SPREAD, x=dy, z=z, norm=norm, fields=fields))
             self.contribute(x, Part(emit=lambda target, adding: self.emit(
                 Op.LAYER_NORM_DX, node.name, x=dy, y=target, z=z, norm=norm, fields=fields)))
 
@@ -488,7 +490,8 @@ class Lowering:
         if transpose:
             start += (taps[0].count - 1) * a + (taps[1].count - 1) * b
             rows, columns, r, c, a, b = F, channels, 1, F, -a, -b
-        return self.add_pack(f"{kernel} from {first}{' turned' * transpose}", start, taps, rows, columns, (a, b, r, c), 0)
+        name = f"{kernel} from {first}{' turned' * transpose}"
+        return self.add_pack(name, start, taps, rows, columns, (a, b, r, c), 0)
 
     def pack_depthwise(self, kernel: str, taps: tuple[Taps, Taps], flip: bool) -> str:
         _, KW, C, _ = self.graph.weights[kernel].shape
@@ -506,8 +509,8 @@ class Lowering:
     def add_pack(self, name: str, start: int, taps: tuple[Taps, Taps], rows: int, columns: int,
                  steps: tuple[int, int, int, int], flags: int) -> str:
         self.regions[name] = taps[0].count * taps[1].count * rows * padded(columns)
-        fields = {Field.PARAM: start, Field.CHANNELS: rows, Field.SIZE: columns, Field.VECTORS: padded(columns) // LANES,
-                  Field.FLAGS: flags}
+        fields = {Field.PARAM: start, Field.CHANNELS: rows, Field.SIZE: columns,
+                  Field.VECTORS: padded(columns) // LANES, Field.FLAGS: flags}
         fields |= dict(zip((Field.STEP_A, Field.STEP_B, Field.STEP_R, Field.STEP_C), steps, strict=True))
         self.packs.append(Instruction(Op.PACK, name, Mode.SPREAD, weights=name, taps=taps, fields=fields))
         return name

@@ -146,7 +146,7 @@ class Field(IntEnum):
 
 
 FIELDS = len(Field)
-NORM_ROWS = 7  # mean, r, inv, shift; then gamma * r, dbeta / n, dgamma / n
+NORM_ROWS = 7  # mean, r, inv, shift; then what NORM_DX multiplies by: see sums.norm_end
 
 
 class Number(IntEnum):

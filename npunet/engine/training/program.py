@@ -43,7 +43,7 @@ class Rule:
 class StepProgram:
     """What the interpreter walks.
 
-    table   : int64 (instructions, FIELDS)
+    tables  : int64 (threads, instructions, FIELDS), one for each thread
     arena   : float32 elements, and where each tensor and region starts
     sums    : float64 elements;  numbers : float64 elements
     masks   : float32 elements of all dropout masks, in the graph's order
@@ -51,7 +51,7 @@ class StepProgram:
     instructions : the same by name
     """
 
-    table: np.ndarray
+    tables: np.ndarray
     arena: Arena
     sums: Arena
     numbers: int
@@ -62,22 +62,27 @@ class StepProgram:
     logits: str
 
 
-def compile_step(graph: Graph, offsets: Mapping[str, int], batch: int, loss: int, rule: Rule) -> StepProgram:
-    """The program of one training step for batches of one shape. Depends on nothing but the arguments."""
+def compile_step(graph: Graph, offsets: Mapping[str, int], batch: int, loss: int, rule: Rule,
+                 threads: int = 1) -> StepProgram:
+    """The program of one training step for batches of one shape. Depends on nothing but the arguments.
+
+    threads : for so many at most; what a step computes does not depend on it
+    """
     lowering = Lowering(graph, dict(offsets), batch, loss).run()
     instructions = lowering.instructions
     numbers = add_update(instructions, graph, offsets, rule, graph.shape(graph.output)[2])
     images = lay_out(lowering)
     groups = form_groups(instructions, images)
-    arena = place(lifetimes(groups, instructions, images, lowering.regions, batch), ALIGNMENT)
+    brief = brief_tensors(groups, instructions) if threads <= batch else set()
+    copies = {name: threads if name in brief else batch for name in images}
+    arena = place(lifetimes(groups, instructions, images, lowering.regions, copies), ALIGNMENT)
     sums = place(sum_lifetimes(groups, instructions, images, lowering.sums, batch), ALIGNMENT)
     table = np.zeros((len(instructions), FIELDS), np.int64)
     written: set[str] = set()
     for number, instruction in enumerate(instructions):
         fields = encode(instruction, images, batch, lowering.sums)
         fields |= locate(instruction, number, images, arena, sums, first=instruction.y not in written)
-        for key, value in fields.items():
-            table[number, key] = value
+        table[number, list(fields)] = list(fields.values())
         written.add(instruction.y)
     for group in groups:
         table[group.start, Field.GROUP] = len(group)
@@ -85,9 +90,10 @@ def compile_step(graph: Graph, offsets: Mapping[str, int], batch: int, loss: int
             lags = lags_of([instructions[number] for number in group])
             table[group.start : group.stop, Field.LAG] = lags
             table[group.start, Field.LAST_LAG] = max(lags)
+    tables = np.stack([for_thread(table, thread, instructions, images, brief) for thread in range(threads)])
     masks = sum(batch * node.shape[0] * node.shape[1] * node.shape[2]
                 for node in graph if node.op == "dropout_inference")
-    return StepProgram(table, arena, sums, numbers, masks, images, instructions, batch,
+    return StepProgram(tables, arena, sums, numbers, masks, images, instructions, batch,
                        lowering.place(lowering.logits))
 
 
@@ -197,10 +203,39 @@ def names_of(instruction: Instruction) -> set[str]:
 
 
 def lifetimes(groups: Sequence[range], instructions: Sequence[Instruction], images: Mapping[str, Image],
-              regions: Mapping[str, int], batch: int) -> dict[str, Lifetime]:
-    """Of tensors and regions of float32: from the group that first names one to the last."""
-    sizes = {name: image.size * batch for name, image in images.items()} | dict(regions)
+              regions: Mapping[str, int], copies: Mapping[str, int]) -> dict[str, Lifetime]:
+    """Of tensors, each in so many copies, and regions of float32: from the group that first names one to the last."""
+    sizes = {name: image.size * copies[name] for name, image in images.items()} | dict(regions)
     return spans(groups, instructions, sizes, lambda each: names_of(each) | {each.norm, each.weights, each.bias} - {""})
+
+
+def brief_tensors(groups: Sequence[range], instructions: Sequence[Instruction]) -> set[str]:
+    """Tensors that live in one group only: where a group goes sample by sample, each thread needs one sample of them,
+    which stays in its cache."""
+    seen: dict[str, set[int]] = {}
+    for moment, group in enumerate(groups):
+        for number in group:
+            for name in names_of(instructions[number]):
+                seen.setdefault(name, set()).add(moment if instructions[number].mode == Mode.ROWS else -1)
+    return {name for name, moments in seen.items() if len(moments) == 1 and -1 not in moments}
+
+
+def for_thread(table: np.ndarray, thread: int, instructions: Sequence[Instruction], images: Mapping[str, Image],
+               brief: set[str]) -> np.ndarray:
+    """The table as one thread runs it: all samples of a brief tensor stand in the thread's own place."""
+    table = table.copy()
+    for row, instruction in zip(table, instructions, strict=True):
+        for name, at in tensors_of(instruction):
+            if name in brief:
+                row[at] += thread * images[name].size
+                row[at + 1] = 0
+    return table
+
+
+def tensors_of(instruction: Instruction) -> list[tuple[str, Field]]:
+    """An instruction's tensors, each with the first column that speaks of it."""
+    both = ((instruction.x, Field.X), (instruction.y, Field.Y), (instruction.z, Field.Z), (instruction.u, Field.U))
+    return [(name, at) for name, at in both if name]
 
 
 def sum_lifetimes(groups: Sequence[range], instructions: Sequence[Instruction], images: Mapping[str, Image],
@@ -271,12 +306,10 @@ def locate(instruction: Instruction, number: int, images: Mapping[str, Image], a
            first: bool) -> dict:
     """The fields that say where things are; `first` when it is the first to write its output."""
     fields: dict[Field, int] = {}
-    for name, at in ((instruction.x, Field.X), (instruction.y, Field.Y), (instruction.z, Field.Z),
-                     (instruction.u, Field.U)):
-        if name:
-            image = images[name]
-            fields[at] = arena.offsets[name] + image.inner
-            fields |= {Field(at + 1): image.size, Field(at + 2): image.row, Field(at + 3): image.col}
+    for name, at in tensors_of(instruction):
+        image = images[name]
+        fields[at] = arena.offsets[name] + image.inner
+        fields |= {Field(at + 1): image.size, Field(at + 2): image.row, Field(at + 3): image.col}
     if instruction.y and first:
         halo = images[instruction.y].halo
         fields |= dict(zip((Field.TOP, Field.BOTTOM, Field.LEFT, Field.RIGHT), halo, strict=True))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from npunet.engine.jit import jit
+from npunet.engine.jit import inlined, jit
 from npunet.engine.opcodes import ACTIVATION_KINDS
-from npunet.engine.pointwise import C0, C1, C2, C3, C4, C5, HIGHEST, LN2_HI, LN2_LO, LOG2E, LOWEST
+from npunet.engine.pointwise import C0, C1, C2, C3, C4, C5, LN2_HI, LN2_LO, LOG2E, LOWEST
 from npunet.engine.simd import LANES, VECTOR_BYTES, stand_alone
 from npunet.engine.training.opcodes import LINEAR, Field
 from npunet.engine.training.vectors import (
+    fma,
     load,
     load_wide,
     nothing,
@@ -120,7 +121,7 @@ def mask_in(p, arena, masks, n, i):
         y += 4 * p[Field.Y_COL]
 
 
-@jit
+@inlined
 def reduce(x):
     """n and expm1(x - n ln 2); every step is that of ops.exponential."""
     n = (x * same(LOG2E) + same(ROUNDING)) - same(ROUNDING)
@@ -134,8 +135,8 @@ def reduce(x):
     return n, r + (r * r) * q
 
 
-@jit
-def exponential(x):
+@inlined
+def exponential_inline(x):
     """ops.exponential.exp32, lane by lane, for x <= 0."""
     low = same(LOWEST)
     n, p = reduce(where_greater(low, x, low, x))
@@ -156,7 +157,7 @@ def activate(x, kind):
     zero = same(ZERO)
     if kind == LINEAR:
         return x
-    if kind == RELU6 or kind == RELU:
+    if kind in (RELU6, RELU):
         most = same(SIX if kind == RELU6 else INFINITY)
         y = where_greater(zero, x, zero, x)
         return where_greater(y, most, most, y)
@@ -174,7 +175,7 @@ def through(d, y, kind):
     zero = same(ZERO)
     if kind == LINEAR:
         return d
-    if kind == RELU6 or kind == RELU:
+    if kind in (RELU6, RELU):
         most = same(SIX if kind == RELU6 else INFINITY)
         return where_greater(y, zero, where_greater(most, y, d, zero), zero)
     if kind == LEAKY:
@@ -194,7 +195,7 @@ def bounds(kind):
 @jit
 def bounded(kind):
     """Whether bounds say all about an activation."""
-    return kind == RELU6 or kind == RELU or kind == LINEAR
+    return kind in (RELU6, RELU, LINEAR)
 
 
 @jit
@@ -235,12 +236,16 @@ def statistics(p, arena, sums, n, i):
         total = nothing() if fresh else load_wide(at)
         squares = nothing() if fresh else load_wide(squares_at)
         x = place(p, arena, X, n, i) + VECTOR_BYTES * v
-        for _ in range(p[Field.WIDTH]):
+        for _ in range(p[Field.WIDTH] // 2):
             rolled()
+            value, other = widen(load(x)), widen(load(x + x_step))
+            total = (total + value) + other
+            squares = (squares + value * value) + other * other
+            x += 2 * x_step
+        if p[Field.WIDTH] % 2:
             value = widen(load(x))
             total = total + value
             squares = squares + value * value
-            x += x_step
         store_wide(total, at)
         store_wide(squares, squares_at)
 
@@ -251,23 +256,32 @@ def constant(p, arena, row, v):
     return load(arena + 4 * (p[Field.NORM] + row * p[Field.VECTORS] * LANES) + VECTOR_BYTES * v)
 
 
+@inlined
+def clamped(value, low, high):
+    """min(max(value, low), high); NaN stays NaN."""
+    value = where_greater(low, value, low, value)
+    return where_greater(value, high, high, value)
+
+
 @jit
 def normalise(p, arena, n, i):
     """y = activation(x * inv + shift)."""
     stand_alone()
-    x_step, y_step, kind = 4 * p[Field.X_COL], 4 * p[Field.Y_COL], p[Field.KIND]
+    x_step, y_step, kind, width = 4 * p[Field.X_COL], 4 * p[Field.Y_COL], p[Field.KIND], p[Field.WIDTH]
     low, high = bounds(kind)
     for v in range(p[Field.VECTORS]):
         inv, shift = constant(p, arena, 2, v), constant(p, arena, 3, v)
         x, y = place(p, arena, X, n, i) + VECTOR_BYTES * v, place(p, arena, Y, n, i) + VECTOR_BYTES * v
         if bounded(kind):
-            for _ in range(p[Field.WIDTH]):
+            for _ in range(width // 2):
                 rolled()
-                value = load(x) * inv + shift
-                value = where_greater(low, value, low, value)
-                store(where_greater(value, high, high, value), y)
-                x += x_step
-                y += y_step
+                value, other = load(x) * inv + shift, load(x + x_step) * inv + shift
+                store(clamped(value, low, high), y)
+                store(clamped(other, low, high), y + y_step)
+                x += 2 * x_step
+                y += 2 * y_step
+            if width % 2:
+                store(clamped(load(x) * inv + shift, low, high), y)
         else:
             for _ in range(p[Field.WIDTH]):
                 rolled()
@@ -276,20 +290,26 @@ def normalise(p, arena, n, i):
                 y += y_step
 
 
+@inlined
+def passed(x, u, inv, shift, low, high):
+    """The gradient x where the activation, of the input u * inv + shift, passes it on; else 0."""
+    before = u * inv + shift
+    return where_greater(before, low, where_greater(high, before, x, same(ZERO)), same(ZERO))
+
+
 @jit
 def norm_sums(p, arena, sums, n, i):
-    """Add a row's sums of g and of g * h to the strip's.
+    """Add a row's sums of g and of g * h to the strip's: pairs of positions in float32, everything else in float64.
 
     g : gradient x times the activation's slope, told from its input u * inv + shift where bounds say all, else from
         its output z
     h : (u - mean) * r, u the norm's input
     """
     stand_alone()
-    vectors, kind = p[Field.VECTORS], p[Field.KIND]
+    vectors, kind, width = p[Field.VECTORS], p[Field.KIND], p[Field.WIDTH]
     x_step, z_step, u_step = 4 * p[Field.X_COL], 4 * p[Field.Z_COL], 4 * p[Field.U_COL]
     fresh = opens_strip(p, i)
     low, high = bounds(kind)
-    zero = same(ZERO)
     for v in range(vectors):
         mean, r = constant(p, arena, 0, v), constant(p, arena, 1, v)
         inv, shift = constant(p, arena, 2, v), constant(p, arena, 3, v)
@@ -300,17 +320,22 @@ def norm_sums(p, arena, sums, n, i):
         x, z = place(p, arena, X, n, i) + VECTOR_BYTES * v, place(p, arena, Z, n, i) + VECTOR_BYTES * v
         u = place(p, arena, U, n, i) + VECTOR_BYTES * v
         if bounded(kind):
-            for _ in range(p[Field.WIDTH]):
+            for _ in range(width // 2):
                 rolled()
+                first, second = load(u), load(u + u_step)
+                g = passed(load(x), first, inv, shift, low, high)
+                other = passed(load(x + x_step), second, inv, shift, low, high)
+                total = total + widen(g + other)
+                products = products + widen(g * ((first - mean) * r) + other * ((second - mean) * r))
+                x += 2 * x_step
+                u += 2 * u_step
+            if width % 2:
                 value = load(u)
-                before = value * inv + shift
-                g = where_greater(before, low, where_greater(high, before, load(x), zero), zero)
+                g = passed(load(x), value, inv, shift, low, high)
                 total = total + widen(g)
                 products = products + widen(g * ((value - mean) * r))
-                x += x_step
-                u += u_step
         else:
-            for _ in range(p[Field.WIDTH]):
+            for _ in range(width):
                 rolled()
                 g = through(load(x), load(z), kind)
                 total = total + widen(g)
@@ -324,33 +349,39 @@ def norm_sums(p, arena, sums, n, i):
 
 @jit
 def norm_dx(p, arena, n, i):
-    """y = gamma * r * (g - dbeta / n - h * dgamma / n), g and h as for norm_sums; y may be x."""
+    """y = gamma * r * (g - dbeta / n - h * dgamma / n), g and h as for norm_sums; y may be x.
+
+    Done as fma(u - mean, -gamma * r * r * dgamma / n, fma(g, gamma * r, -gamma * r * dbeta / n)).
+    """
     stand_alone()
-    kind = p[Field.KIND]
+    kind, width = p[Field.KIND], p[Field.WIDTH]
     x_step, y_step, z_step, u_step = 4 * p[Field.X_COL], 4 * p[Field.Y_COL], 4 * p[Field.Z_COL], 4 * p[Field.U_COL]
     low, high = bounds(kind)
-    zero = same(ZERO)
     for v in range(p[Field.VECTORS]):
-        mean, r = constant(p, arena, 0, v), constant(p, arena, 1, v)
-        inv, shift = constant(p, arena, 2, v), constant(p, arena, 3, v)
+        mean, inv, shift = constant(p, arena, 0, v), constant(p, arena, 2, v), constant(p, arena, 3, v)
         scale, offset, slope = constant(p, arena, 4, v), constant(p, arena, 5, v), constant(p, arena, 6, v)
         x, y = place(p, arena, X, n, i) + VECTOR_BYTES * v, place(p, arena, Y, n, i) + VECTOR_BYTES * v
         z, u = place(p, arena, Z, n, i) + VECTOR_BYTES * v, place(p, arena, U, n, i) + VECTOR_BYTES * v
         if bounded(kind):
-            for _ in range(p[Field.WIDTH]):
+            for _ in range(width // 2):
                 rolled()
+                first, second = load(u), load(u + u_step)
+                g = passed(load(x), first, inv, shift, low, high)
+                other = passed(load(x + x_step), second, inv, shift, low, high)
+                store(fma(first - mean, slope, fma(g, scale, offset)), y)
+                store(fma(second - mean, slope, fma(other, scale, offset)), y + y_step)
+                x += 2 * x_step
+                y += 2 * y_step
+                u += 2 * u_step
+            if width % 2:
                 value = load(u)
-                before = value * inv + shift
-                g = where_greater(before, low, where_greater(high, before, load(x), zero), zero)
-                store(scale * ((g - offset) - ((value - mean) * r) * slope), y)
-                x += x_step
-                y += y_step
-                u += u_step
+                g = passed(load(x), value, inv, shift, low, high)
+                store(fma(value - mean, slope, fma(g, scale, offset)), y)
         else:
-            for _ in range(p[Field.WIDTH]):
+            for _ in range(width):
                 rolled()
                 g = through(load(x), load(z), kind)
-                store(scale * ((g - offset) - ((load(u) - mean) * r) * slope), y)
+                store(fma(load(u) - mean, slope, fma(g, scale, offset)), y)
                 x += x_step
                 y += y_step
                 z += z_step

@@ -42,34 +42,42 @@ from npunet.engine.training.vectors import (
     write,
 )
 
-ZERO = np.float32(0)
+ZERO, ONE = np.float32(0), np.float32(1)
 
 
 @jit
 def max_pool(p, arena, n, i):
     """y: the largest value of each window; z: the number of the tap that holds it, the first on a tie or of NaNs."""
     stand_alone()
-    kw, x_col = p[Field.KW], 4 * p[Field.X_COL]
+    kw, stride_x, x_width = p[Field.KW], p[Field.STRIDE_X], p[Field.X_WIDTH]
+    x_col, y_col, z_col = 4 * p[Field.X_COL], 4 * p[Field.Y_COL], 4 * p[Field.Z_COL]
     top = i * p[Field.STRIDE_Y] - p[Field.PAD_TOP]
     above, below = max(top, 0), min(top + p[Field.KH], p[Field.X_HEIGHT])
-    y, z = place(p, arena, Y, n, i), place(p, arena, Z, n, i)
-    for j in range(p[Field.WIDTH]):
-        start = j * p[Field.STRIDE_X] - p[Field.PAD_LEFT]
-        before, after = max(start, 0), min(start + kw, p[Field.X_WIDTH])
-        for v in range(p[Field.VECTORS]):
-            at = place(p, arena, X, n, above) + before * x_col + VECTOR_BYTES * v
-            best, winner = load(at), same(np.float32((above - top) * kw + before - start))
-            for row in range(above, below):
-                at = place(p, arena, X, n, row) + VECTOR_BYTES * v
-                for col in range(before, after):
-                    tap = load(at + col * x_col)
-                    number = same(np.float32((row - top) * kw + col - start))
-                    winner = where_beats(tap, best, number, winner)
+    for v in range(p[Field.VECTORS]):
+        y, z = place(p, arena, Y, n, i) + VECTOR_BYTES * v, place(p, arena, Z, n, i) + VECTOR_BYTES * v
+        row_x = place(p, arena, X, n, above) + VECTOR_BYTES * v
+        start = -p[Field.PAD_LEFT]
+        for _ in range(p[Field.WIDTH]):
+            before, after = max(start, 0), min(start + kw, x_width)
+            at = row_x + before * x_col
+            number = np.float32((above - top) * kw + before - start)
+            best, winner = load(at), same(number)
+            for _ in range(above, below):
+                tap_at, tap_number = at, number
+                for _ in range(before, after):
+                    rolled()
+                    tap = load(tap_at)
+                    winner = where_beats(tap, best, same(tap_number), winner)
                     best = where_beats(tap, best, tap, best)
-            store(best, y + VECTOR_BYTES * v)
-            store(winner, z + VECTOR_BYTES * v)
-        y += 4 * p[Field.Y_COL]
-        z += 4 * p[Field.Z_COL]
+                    tap_at += x_col
+                    tap_number += ONE
+                at += 4 * p[Field.X_ROW]
+                number += np.float32(kw)
+            store(best, y)
+            store(winner, z)
+            y += y_col
+            z += z_col
+            start += stride_x
 
 
 @jit
@@ -77,7 +85,8 @@ def max_pool_dx(p, arena, n, i):
     """y: what row i of the pool's input gets from gradient x, where z names it the winner; windows in order."""
     stand_alone()
     kw, stride_y, stride_x = p[Field.KW], p[Field.STRIDE_Y], p[Field.STRIDE_X]
-    x_col, y_col, z_col, vectors, width = 4 * p[Field.X_COL], 4 * p[Field.Y_COL], 4 * p[Field.Z_COL], p[Field.VECTORS], p[Field.WIDTH]
+    x_col, y_col, z_col = 4 * p[Field.X_COL], 4 * p[Field.Y_COL], 4 * p[Field.Z_COL]
+    vectors, width = p[Field.VECTORS], p[Field.WIDTH]
     row_y = place(p, arena, Y, n, i)
     for j in range(width):
         fill(row_y + j * y_col, vectors)
@@ -267,7 +276,8 @@ def depthwise_dw(p, arena, sums, n, i):
     """
     stand_alone()
     width, vectors, kh, kw = p[Field.WIDTH], p[Field.VECTORS], p[Field.KH], p[Field.KW]
-    x_step, z_step, tap_row, tap_col = 4 * p[Field.X_COL], 4 * p[Field.Z_COL], 4 * p[Field.TAP_ROW], 4 * p[Field.TAP_COL]
+    x_step, z_step = 4 * p[Field.X_COL], 4 * p[Field.Z_COL]
+    tap_row, tap_col = 4 * p[Field.TAP_ROW], 4 * p[Field.TAP_COL]
     fresh, sums_step = 1 if opens_strip(p, i) else 0, 8 * LANES * vectors
     for v in range(vectors):
         z = place(p, arena, Z, n, i) + VECTOR_BYTES * v

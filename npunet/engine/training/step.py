@@ -118,19 +118,20 @@ class EngineStep:
     def _run(self, prepared: Prepared) -> None:
         threads, barrier = self.threads, np.zeros(2, np.int64)
         program = prepared.program
-        shared = (program.table, prepared.arena, self.params, self.gradients, self.momenta,
+        shared = (prepared.arena, self.params, self.gradients, self.momenta,
                   self.velocities, prepared.sums, prepared.numbers, prepared.batch, prepared.labels, prepared.targets,
                   prepared.masks, program.batch)
         if threads == 1:
-            self.execute(*shared, 0, 1, barrier)
+            self.execute(program.tables[0], *shared, 0, 1, barrier)
         else:
-            in_parallel([lambda t=t: self.execute(*shared, t, threads, barrier) for t in range(threads)])
+            in_parallel([lambda t=t: self.execute(program.tables[t], *shared, t, threads, barrier)
+                         for t in range(threads)])
 
     def _prepare(self, graph: Any, shape: tuple[int, ...]) -> Prepared:
         if shape not in self.programs:
             kind = self._loss_kind(graph)
-            self.programs[shape] = Prepared(compile_step(graph, self.offsets, shape[0], kind, self.rule), shape,
-                                            graph.shape(graph.output)[2], kind)
+            self.programs[shape] = Prepared(compile_step(graph, self.offsets, shape[0], kind, self.rule, self.threads),
+                                            shape, graph.shape(graph.output)[2], kind)
             while len(self.programs) > PROGRAMS_KEPT:
                 self.programs.popitem(last=False)
         self.programs.move_to_end(shape)

@@ -8,7 +8,7 @@ from npunet.engine.convolution import block_vectors
 from npunet.engine.jit import jit
 from npunet.engine.simd import LANES, VECTOR_BYTES, stand_alone
 from npunet.engine.training.opcodes import Field, Flag, Number
-from npunet.engine.training.vectors import load, read, read_wide, same, store, write, write_wide
+from npunet.engine.training.vectors import load, read, read_wide, same, store, write
 
 ZERO, ONE = np.float32(0), np.float32(1)
 WHOLE = int(Flag.WHOLE)
@@ -89,21 +89,22 @@ def statistics_end(p, arena, params, gradients, sums, samples, eps):
 
 @jit
 def norm_end(p, arena, params, gradients, sums, samples):
-    """dgamma, dbeta, and per channel gamma * r, dbeta / n, dgamma / n."""
+    """dgamma, dbeta, and what NORM_DX multiplies by: with scale = gamma * r, the rows scale, -scale * dbeta / n and
+    -scale * r * dgamma / n."""
     stand_alone()
     channels, padded = p[Field.CHANNELS], p[Field.VECTORS] * LANES
     terms = np.float32(p[Field.TERMS])
     for c in range(padded):
-        scale, dbeta, dgamma = ZERO, ZERO, ZERO
+        scale, r, dbeta, dgamma = ZERO, read(constant_at(p, arena, 1, c)), ZERO, ZERO
         if c < channels:
             dbeta = np.float32(strips_total(p, sums, samples, c))
             dgamma = np.float32(strips_total(p, sums, samples, padded + c))
-            scale = read(params + 4 * (p[Field.PARAM] + c)) * read(constant_at(p, arena, 1, c))
+            scale = read(params + 4 * (p[Field.PARAM] + c)) * r
             write(dgamma, gradients + 4 * (p[Field.PARAM] + c))
             write(dbeta, gradients + 4 * (p[Field.PARAM] + channels + c))
         write(scale, constant_at(p, arena, 4, c))
-        write(dbeta / terms, constant_at(p, arena, 5, c))
-        write(dgamma / terms, constant_at(p, arena, 6, c))
+        write(-scale * (dbeta / terms), constant_at(p, arena, 5, c))
+        write(-scale * (r * (dgamma / terms)), constant_at(p, arena, 6, c))
 
 
 @jit

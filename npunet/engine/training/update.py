@@ -16,7 +16,6 @@ from npunet.engine.training.opcodes import (
     CLIP_VALUE,
     DESCENT,
     NESTEROV,
-    NO_CLIP,
     Field,
     Number,
 )

@@ -159,7 +159,8 @@ def wide_root(typing, value):
 
     def generate(context, builder, signature, arguments):
         function = ir.FunctionType(WIDE, [WIDE])
-        return builder.call(cgutils.get_or_insert_function(builder.module, function, f"llvm.sqrt.v{LANES}f64"), arguments)
+        named = cgutils.get_or_insert_function(builder.module, function, f"llvm.sqrt.v{LANES}f64")
+        return builder.call(named, arguments)
 
     return wide(wide), generate
 
@@ -170,7 +171,8 @@ def fma(typing, a, b, c):
 
     def generate(context, builder, signature, arguments):
         function = ir.FunctionType(VECTOR, [VECTOR] * 3)
-        return builder.call(cgutils.get_or_insert_function(builder.module, function, f"llvm.fma.v{LANES}f32"), arguments)
+        named = cgutils.get_or_insert_function(builder.module, function, f"llvm.fma.v{LANES}f32")
+        return builder.call(named, arguments)
 
     return vector(vector, vector, vector), generate
 
@@ -181,7 +183,8 @@ def root(typing, value):
 
     def generate(context, builder, signature, arguments):
         function = ir.FunctionType(VECTOR, [VECTOR])
-        return builder.call(cgutils.get_or_insert_function(builder.module, function, f"llvm.sqrt.v{LANES}f32"), arguments)
+        named = cgutils.get_or_insert_function(builder.module, function, f"llvm.sqrt.v{LANES}f32")
+        return builder.call(named, arguments)
 
     return vector(vector), generate
 

@@ -4,9 +4,9 @@ dw[ky, kx, c, f] = sum over n, i, j of x[n, i + ky*dy - top, j + kx*dx - left, c
 
 A piece is PIECE_ROWS x PIECE_COLS positions of one sample, at most 128: its products are summed in float32 by
 fused multiply-adds, row by row. Pieces are added in float64 in the order sample, row, column, and the total is rounded
-once; in Mode.ROWS strips are summed first, then together in order. What a piece's sum can be off by is gamma(128) * sum |x| |dz|; summing everything in float64 would cost four
-times the time. Threads change no order: a tile, or a strip, is
-one thread's.
+once; in Mode.ROWS strips are summed first, then together in order. What a piece's sum can be off by is
+gamma(128) * sum |x| |dz|; summing everything in float64 would cost four times the time. Threads change no order: a
+tile, or a strip, is one thread's.
 """
 
 from __future__ import annotations
