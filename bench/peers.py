@@ -1,0 +1,225 @@
+"""The runtimes that are measured: each turns a subject's folder into a function from x to y.
+
+A function keeps whatever a user would keep between calls. What it is given is float32 (B, L, C) or (B, H, W, C), and
+what it gives lies in the same layout; int8 peers are given int8 and what they give is read by `decoded`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Call = Callable[[np.ndarray], np.ndarray]
+ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1", "CUDA_VISIBLE_DEVICES": "-1",
+               "KERAS_BACKEND": "tensorflow", "GLOG_minloglevel": "3"}
+FLOAT_LIMIT = 1e-4  # of the largest output: float32 sums in any order. Measured below 1e-5
+INT8_LIMIT = 0.5    # of the outputs' root mean square: eight bits on random weights. Measured 0.1 to 0.3
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One runtime in one form.
+
+    open     : (folder, batch, threads) -> function; raises FileNotFoundError where the folder lacks its file
+    packages : distributions that it needs, the first of which gives the version
+    encoded, decoded : between float32 and what the function takes and gives; None for float32
+    slow     : left out of --quick
+    """
+
+    name: str
+    open: Callable[[Path, int, int], Call]
+    packages: tuple[str, ...]
+    encoded: Callable[[Path, np.ndarray], np.ndarray] | None = None
+    decoded: Callable[[Path, np.ndarray], np.ndarray] | None = None
+    slow: bool = False
+
+    def missing(self) -> list[str]:
+        """Packages that are not installed; npunet itself may stand beside this file."""
+        return [name for name in self.packages if name != "npunet" and version_of(name) is None]
+
+    @property
+    def version(self) -> str:
+        return version_of(self.packages[0]) or "here"
+
+
+def version_of(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def open_predict(folder: Path, batch: int, threads: int) -> Call:
+    model = npunet_model(folder)
+    return lambda x: model.predict(x, backend="engine", threads=threads)
+
+
+def open_session(folder: Path, batch: int, threads: int) -> Call:
+    return npunet_model(folder).compile(batch=batch, threads=threads)
+
+
+def open_numpy(folder: Path, batch: int, threads: int) -> Call:
+    model = npunet_model(folder)
+    return lambda x: model.predict(x, backend="numpy")
+
+
+def npunet_model(folder: Path) -> Any:
+    from npunet import UNet
+
+    return UNet.load(folder / "model.npz")
+
+
+def open_onnxruntime(file: str) -> Callable[[Path, int, int], Call]:
+    def open_it(folder: Path, batch: int, threads: int) -> Call:
+        import onnxruntime
+
+        present(folder / file)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        session = onnxruntime.InferenceSession(str(folder / file), options, providers=["CPUExecutionProvider"])
+        name, size = session.get_inputs()[0].name, session.get_inputs()[0].shape[0]
+        if size == 1 and batch > 1:
+            return one_by_one(lambda x: session.run(None, {name: x})[0])
+        return lambda x: session.run(None, {name: x})[0]
+
+    return open_it
+
+
+def open_openvino(folder: Path, batch: int, threads: int) -> Call:
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(present(folder / "model.onnx"))
+    model.reshape([batch, *(size.get_length() for size in list(model.input().partial_shape)[1:])])
+    request = core.compile_model(model, "CPU", {
+        "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": "f32",
+    }).create_infer_request()
+    return lambda x: request.infer([x], share_inputs=True)[0]
+
+
+def open_litert(suffix: str) -> Callable[[Path, int, int], Call]:
+    """One sample at a time: the stored files are made for batch 1."""
+
+    def open_it(folder: Path, batch: int, threads: int) -> Call:
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(str(present(folder / suffix)), num_threads=threads)
+        interpreter.allocate_tensors()
+        source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+
+        def call(x: np.ndarray) -> np.ndarray:
+            interpreter.set_tensor(source, x)
+            interpreter.invoke()
+            return interpreter.get_tensor(target)
+
+        return call if batch == 1 else one_by_one(call)
+
+    return open_it
+
+
+def int8_scale(folder: Path, end: str) -> tuple[np.float32, int]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(folder / "int8.tflite"))
+    details = interpreter.get_input_details() if end == "input" else interpreter.get_output_details()
+    scale, zero = details[0]["quantization"]
+    return np.float32(scale), int(zero)
+
+
+def to_int8(folder: Path, x: np.ndarray) -> np.ndarray:
+    scale, zero = int8_scale(folder, "input")
+    return np.clip(np.rint(x / scale) + zero, -128, 127).astype(np.int8)
+
+
+def from_int8(folder: Path, y: np.ndarray) -> np.ndarray:
+    scale, zero = int8_scale(folder, "output")
+    return (y.astype(np.float32) - zero) * scale
+
+
+def open_torch(layout: str, compiled: bool = False) -> Callable[[Path, int, int], Call]:
+    def open_it(folder: Path, batch: int, threads: int) -> Call:
+        import torch
+        from torch_net import TorchNet
+
+        from npunet import lower
+
+        torch.set_num_threads(threads)
+        model = npunet_model(folder)
+        deployed = lower.deploy(model.graph, model.weights)
+        net: Any = TorchNet(*deployed, model.sizes.rank, getattr(torch, layout)).eval()
+        if compiled:
+            torch._dynamo.reset()
+            net = torch.compile(net, dynamic=False)
+
+        def call(x: np.ndarray) -> np.ndarray:
+            with torch.inference_mode():
+                return net(torch.from_numpy(x)).numpy()
+
+        return call
+
+    return open_it
+
+
+def open_keras(folder: Path, batch: int, threads: int) -> Call:
+    """The published network with the same weights, as a tf.function."""
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # before reference/keras_run, which leaves oneDNN out
+    sys.path.append(str(Path(__file__).resolve().parent.parent / "reference"))
+    import keras_run
+    import tensorflow as tf
+
+    if not tf.config.threading.get_intra_op_parallelism_threads():
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    about = json.loads((folder / "about.json").read_text())
+    params = keras_params(about["params"])
+    model, layers = keras_run.build(params, about["input_shape"], about["num_classes"], "float32")
+    with np.load(folder / "model.npz") as archive:
+        keras_run.assign(keras_run.variables(layers), {name: archive[name] for name in archive.files if "/" in name})
+    signature = tf.TensorSpec((batch, *about["input_shape"]), tf.float32)
+    function = tf.function(lambda x: model(x, training=False), input_signature=[signature])
+    return lambda x: function(tf.constant(x)).numpy()
+
+
+def keras_params(params: dict) -> dict:
+    """The reference's spelling of the arguments."""
+    known = dict(params)
+    known["model_name"] = known.pop("name", "UNet")
+    return known
+
+
+def one_by_one(call: Call) -> Call:
+    return lambda x: np.concatenate([call(x[n : n + 1]) for n in range(len(x))])
+
+
+def present(path: Path) -> Path:
+    """The path. Raises FileNotFoundError when there is no such file."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path.name} is not there")
+    return path
+
+
+NUMBA = ("npunet", "numpy", "numba")
+KERAS = ("keras", "tensorflow", "neuralspot-edge")
+PEERS = {peer.name: peer for peer in (
+    Peer("npunet", open_predict, NUMBA),
+    Peer("npunet session", open_session, NUMBA),
+    Peer("npunet numpy", open_numpy, NUMBA[:2]),
+    Peer("onnxruntime", open_onnxruntime("model.onnx"), ("onnxruntime",)),
+    Peer("onnxruntime tf2onnx", open_onnxruntime("tf2onnx.onnx"), ("onnxruntime",)),
+    Peer("openvino", open_openvino, ("openvino",)),
+    Peer("litert", open_litert("float.tflite"), ("ai-edge-litert",)),
+    Peer("litert int8", open_litert("int8.tflite"), ("ai-edge-litert",), to_int8, from_int8),
+    Peer("torch", open_torch("contiguous_format"), ("torch",), slow=True),
+    Peer("torch channels-last", open_torch("channels_last"), ("torch",), slow=True),
+    Peer("torch compile", open_torch("contiguous_format", compiled=True), ("torch",), slow=True),
+    Peer("keras", open_keras, KERAS, slow=True),
+)}
