@@ -60,6 +60,11 @@ def compile_now(function: Callable[..., None], signature: Any) -> Callable[..., 
     notice.start()
     try:
         compiled.compile(signature)
+    except Exception:  # what was kept is damaged: Numba passes on whatever its reader raises
+        if compiled.stats.cache_path is None:
+            raise
+        compiled._cache.flush()
+        compiled.compile(signature)
     finally:
         notice.cancel()
     return compiled
