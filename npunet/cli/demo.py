@@ -39,7 +39,7 @@ def demo(arguments: Namespace) -> None:
     meaning = models.meaning(model)
     title, batch = _choose(arguments, model, meaning)
     start = time.perf_counter()
-    y = predict.run(model, batch.x)
+    y = predict.run(model, batch.x, backend="numpy")  # the engine would first have to be compiled on a new machine
     seconds = time.perf_counter() - start
     labels = predict.classes(y)
     layers = model.trace(trace.padded(model, batch.x[:1]))
@@ -64,7 +64,7 @@ def demo(arguments: Namespace) -> None:
     print(f"""npunet {__version__}
   network  {model.params.name}: {models.size_of(model)}
   input    {title}: {batch.told}
-  ran      {y.shape[0] * y.shape[1]:,} samples into {y.shape[2]} classes in {1000 * seconds:.0f} ms
+  ran      {y.shape[0] * y.shape[1]:,} samples into {y.shape[2]} classes in {1000 * seconds:.0f} ms, by NumPy
   classes  {predict.shares(labels, meaning.class_names)}
   scores   {_scores(batch, labels, len(meaning.class_names))}
 in {folder}{os.sep}
