@@ -1,40 +1,19 @@
-"""Convolution kernels: tiles of positions x output channels, summed in the declared order.
+"""Convolution instructions: rows of positions cut into tiles, one convolution or a group of them at a time.
 
-A tile is `rows` positions of one image row times `vectors` vectors of output channels, all held in registers while the
-taps and input channels go by in the declared order: ky, kx, channel. How an image is cut into tiles changes no bit.
+A tile is `rows` positions of one image row times `vectors` vectors of output channels. How an image is cut into tiles
+changes no bit.
 """
 
 from __future__ import annotations
-
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
 
 from npunet.engine.depthwise import make_depthwise_row
 from npunet.engine.jit import inlined
 from npunet.engine.narrow import make_narrow
 from npunet.engine.opcodes import Field, Flag, Op
-from npunet.engine.simd import (
-    INT64,
-    LANES,
-    VECTOR,
-    VECTOR_BYTES,
-    Tile,
-    addresses,
-    along,
-    choose,
-    clamp_vector,
-    load_scalar,
-    load_vector,
-    make_multiply_add,
-    offset,
-    repeat,
-    splat,
-    store_vector,
-)
+from npunet.engine.simd import LANES, VECTOR_BYTES
+from npunet.engine.tile import make_convolve
 
 REGISTERS = 12  # accumulators of the largest tile: 16 vector registers less weights and one broadcast
-UNROLLED = 4  # input channels in one pass of the innermost loop
 CONV, SEPARABLE, DEPTHWISE = int(Op.CONV), int(Op.SEPARABLE), int(Op.DEPTHWISE)
 SPREAD = int(Flag.SPREAD)
 
@@ -47,107 +26,10 @@ def block_vectors(remaining):
     return 3 if remaining % 2 else 2
 
 
-def make_convolve(fused: bool):
-    """The intrinsic that convolves neighbouring tiles of literal shape; `arguments` are those of any_tile."""
-    multiply_add = make_multiply_add(fused)
-
-    @intrinsic(prefer_literal=True)
-    def convolve(typing, rows, vectors, arguments):
-        tile = Tile(rows.literal_value, vectors.literal_value)
-
-        def generate(context, builder, signature, values):
-            (tiles, x, x_step, w, channels, kh, kw, tap_row, tap_col, y, y_step, flags, bias, addend, addend_step,
-             copies_y, copies_x, y_row, y_col) = cgutils.unpack_tuple(builder, values[2])
-
-            def asked(flag):
-                return builder.icmp_signed("!=", builder.and_(flags, INT64(flag)), INT64(0))
-
-            def over_channels(carried):
-                """acc[m][v] = acc[m][v] + x[m] * w[v]."""
-                at, w, *acc = carried
-                weights = [load_vector(builder, place) for place in along(builder, w, tile.vectors)]
-                position = at
-                for m in range(tile.rows):
-                    scalar = splat(builder, load_scalar(builder, position))
-                    position = builder.add(position, x_step)
-                    for v, weight in enumerate(weights):
-                        k = m * tile.vectors + v
-                        acc[k] = multiply_add(builder, scalar, weight, acc[k])
-                return [builder.add(at, INT64(4)), builder.add(w, INT64(VECTOR_BYTES * tile.vectors)), *acc]
-
-            def over_four_channels(carried):
-                for _ in range(UNROLLED):
-                    carried = over_channels(carried)
-                return carried
-
-            def over_kx(carried):
-                at, *w_and_acc = carried
-                carried = repeat(builder, fours, [at, *w_and_acc], over_four_channels)
-                _, *w_and_acc = repeat(builder, rest, carried, over_channels)
-                return [builder.add(at, tap_col), *w_and_acc]
-
-            def over_ky(carried):
-                row, *w_and_acc = carried
-                _, *w_and_acc = repeat(builder, kw, [row, *w_and_acc], over_kx)
-                return [builder.add(row, tap_row), *w_and_acc]
-
-            def load_from(start, step):
-                return [load_vector(builder, place) for place in addresses(builder, tile, start, step)]
-
-            def add_bias(acc):
-                biases = [load_vector(builder, place) for place in along(builder, bias, tile.vectors)]
-                return [builder.fadd(value, biases[k % tile.vectors]) for k, value in enumerate(acc)]
-
-            def clamp(low, high):
-                return lambda acc: [clamp_vector(builder, value, low, high) for value in acc]
-
-            def add_image(acc, addend):
-                return [builder.fadd(a, b) for a, b in zip(acc, load_from(addend, addend_step), strict=True)]
-
-            def one_tile(carried):
-                x, y, addend = carried
-                acc = [ir.Constant(VECTOR, [0.0] * LANES)] * tile.size
-                acc = choose(builder, asked(Flag.CONTINUE), acc, lambda _: load_from(y, y_step))
-                _, _, *acc = repeat(builder, kh, [x, w, *acc], over_ky)
-                acc = choose(builder, asked(Flag.BIAS), acc, add_bias)
-                acc = choose(builder, asked(Flag.RELU), acc, clamp(0.0, float("inf")))
-                acc = choose(builder, asked(Flag.RELU6), acc, clamp(0.0, 6.0))
-                acc = choose(builder, asked(Flag.ADD), acc, lambda acc: add_image(acc, addend))
-                store_at(y, acc)
-                choose(builder, asked(Flag.SPREAD), [], lambda _: spread(y, acc))
-                return [offset(builder, x, x_step, tile.rows), offset(builder, y, y_step, tile.rows),
-                        offset(builder, addend, addend_step, tile.rows)]
-
-            def store_at(start, acc):
-                for value, place in zip(acc, addresses(builder, tile, start, y_step), strict=True):
-                    store_vector(builder, value, place)
-
-            def spread(y, acc):
-                def over_copies_x(carried):
-                    store_at(carried[0], acc)
-                    return [builder.add(carried[0], y_col)]
-
-                def over_copies_y(carried):
-                    repeat(builder, copies_x, carried, over_copies_x)
-                    return [builder.add(carried[0], y_row)]
-
-                repeat(builder, copies_y, [y], over_copies_y)
-                return []
-
-            fours, rest = builder.sdiv(channels, INT64(UNROLLED)), builder.srem(channels, INT64(UNROLLED))
-            repeat(builder, tiles, [x, y, addend], one_tile)
-            return context.get_dummy_value()
-
-        return types.void(rows, vectors, arguments), generate
-
-    return convolve
-
-
 def make_any_tile(fused: bool):
     """One function that convolves neighbouring tiles of any shape: rows x vectors is at most REGISTERS.
 
-    arguments: tiles, x, x_step, w, channels, kh, kw, tap_row, tap_col, y, y_step, flags, bias, addend, addend_step,
-               copies_y, copies_x, y_row, y_col
+    arguments: those of tile.Arguments, in their order
     """
     convolve = make_convolve(fused)
 

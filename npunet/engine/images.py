@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from npunet.engine.jit import jit
+from npunet.engine.jit import inlined, jit
 from npunet.engine.opcodes import Field
 from npunet.engine.simd import LANES, VECTOR_BYTES, add_tile, copy_value, larger, load, stand_alone, store, zeros
 
@@ -77,6 +77,19 @@ def copy_out(p, arena, result, first, last, left, right):
             y += 4 * channels
 
 
+@inlined
+def largest_of_row(at, x_col, step, kw):
+    """The largest of kw neighbours, for POOL_ROWS windows that begin every `step` bytes."""
+    best = load(zeros(POOL_ROWS, 1), at, step)
+    if kw >= 2:
+        best = larger(best, load(best, at + x_col, step))
+    if kw >= 3:
+        best = larger(best, load(best, at + 2 * x_col, step))
+    for kx in range(3, kw):
+        best = larger(best, load(best, at + kx * x_col, step))
+    return best
+
+
 @jit
 def max_pool(p, arena, first, last, left, right):
     """Largest value in each window, the first on a tie; taps outside the image do not take part."""
@@ -96,11 +109,10 @@ def max_pool(p, arena, first, last, left, right):
             if inner_left <= j and j + POOL_ROWS <= min(right, inner_right):
                 for v in range(vectors):
                     at = rows + start * x_col + VECTOR_BYTES * v
-                    best = load(zeros(POOL_ROWS, 1), at, stride_x * x_col)
-                    for ky in range(below - above):
-                        for kx in range(kw):
-                            tap = load(best, at + ky * x_row + kx * x_col, stride_x * x_col)
-                            best = larger(best, tap)
+                    best = largest_of_row(at, x_col, stride_x * x_col, kw)
+                    for _ in range(1, below - above):
+                        at += x_row
+                        best = larger(best, largest_of_row(at, x_col, stride_x * x_col, kw))
                     store(best, y + j * y_col + VECTOR_BYTES * v, y_col)
                 j += POOL_ROWS
             else:

@@ -7,7 +7,6 @@ Each output still sums its taps and channels in the declared order.
 
 from __future__ import annotations
 
-from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
@@ -17,18 +16,19 @@ from npunet.engine.program import NARROW_VECTORS
 from npunet.engine.simd import (
     INT64,
     LANES,
-    VECTOR,
     VECTOR_BYTES,
     along,
     choose,
-    clamp_vector,
     copy_value,
+    everywhere,
+    larger_vector,
     load_scalar,
     load_vector,
     make_multiply_add,
     offset,
     repeat,
     shuffle,
+    smaller_vector,
     splat,
     store_vector,
 )
@@ -103,9 +103,10 @@ def make_narrow_tile(fused: bool):
                 return [builder.fadd(value, biases[k // V]) for k, value in enumerate(acc)]
 
             def clamp(high):
-                return lambda acc: [clamp_vector(builder, value, 0.0, high) for value in acc]
+                low, high = everywhere(0.0), everywhere(high)
+                return lambda acc: [smaller_vector(builder, high, larger_vector(builder, low, a)) for a in acc]
 
-            acc = [ir.Constant(VECTOR, [0.0] * LANES)] * (F * V)
+            acc = [everywhere(0.0)] * (F * V)
             _, _, *acc = repeat(builder, kh, [t, w, *acc], over_ky)
             acc = choose(builder, asked(Flag.BIAS), acc, add_bias)
             acc = choose(builder, asked(Flag.RELU), acc, clamp(float("inf")))

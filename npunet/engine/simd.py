@@ -128,8 +128,8 @@ def larger(typing, tile, other):
     def generate(context, builder, signature, arguments):
         values = []
         for a, b in zip(*(unpack(builder, argument) for argument in arguments), strict=True):
-            takes = builder.or_(builder.fcmp_ordered(">", b, a), builder.fcmp_unordered("uno", b, b))
-            values.append(builder.select(takes, b, a))
+            most = builder.select(builder.fcmp_ordered(">", b, a), b, a)
+            values.append(builder.select(builder.fcmp_unordered("uno", b, b), b, most))
         return pack(builder, values)
 
     return tile(tile, tile), generate
@@ -178,9 +178,20 @@ def along(builder, start, count: int):
 
 def addresses(builder, tile: Tile, start, step):
     """Address of every vector of a tile, position after position."""
-    for _ in range(tile.rows):
-        yield from along(builder, start, tile.vectors)
-        start = builder.add(start, step)
+    bases = every_third(builder, tile.rows, start, step)
+    for m in range(tile.rows):
+        yield from along(builder, position(builder, bases, step, m), tile.vectors)
+
+
+def every_third(builder, rows: int, start, step) -> list:
+    """Addresses of positions 0, 3, 6 ...: from one of these, an instruction reaches the next two by itself."""
+    return [offset(builder, start, step, m) for m in range(0, rows, 3)]
+
+
+def position(builder, bases: list, step, m: int):
+    """Address of position m, from every third: one step or two are an operand of the load that uses it."""
+    base, steps = bases[m // 3], m % 3
+    return builder.add(base, builder.shl(step, INT64(steps - 1))) if steps else base
 
 
 def repeat(builder, count, carried: list, body) -> list:
@@ -221,9 +232,9 @@ def choose(builder, condition, carried: list, body) -> list:
     return values
 
 
-def offset(builder, start, step, count: int):
-    """The address `count` steps behind start."""
-    return builder.add(start, builder.mul(step, INT64(count)))
+def offset(builder, start, step, count):
+    """The address `count` steps behind start; both are values, or `count` a plain number."""
+    return builder.add(start, builder.mul(step, INT64(count) if isinstance(count, int) else count))
 
 
 def load_scalar(builder, at):
@@ -240,11 +251,31 @@ def store_vector(builder, value, at) -> None:
     builder.store(value, builder.inttoptr(at, VECTOR.as_pointer())).align = 4
 
 
-def clamp_vector(builder, value, low: float, high: float):
-    """min(max(value, low), high); NaN stays NaN."""
-    low, high = (ir.Constant(VECTOR, [bound] * LANES) for bound in (low, high))
-    value = builder.select(builder.fcmp_ordered(">", low, value), low, value)
+def everywhere(number: float):
+    """The constant vector with one number in every lane."""
+    return ir.Constant(VECTOR, [number] * LANES)
+
+
+def larger_vector(builder, low, value):
+    """The larger, value on a tie; NaN in value stays NaN."""
+    return builder.select(builder.fcmp_ordered(">", low, value), low, value)
+
+
+def smaller_vector(builder, high, value):
+    """The smaller, value on a tie; NaN in value stays NaN."""
     return builder.select(builder.fcmp_ordered("<", high, value), high, value)
+
+
+def has_vector_registers(context) -> bool:
+    """Whether the code is for an x86 with AVX: there a vector can be named to LLVM as one register."""
+    triple, _, features = context.codegen().magic_tuple()
+    return triple.startswith("x86_64") and "+avx," in f"{features},"
+
+
+def at_this_place(builder, value):
+    """The same vector, in a form that LLVM neither moves nor looks through: what it is made of comes before, what it
+    becomes behind. Only where has_vector_registers."""
+    return builder.asm(ir.FunctionType(VECTOR, [VECTOR]), "", "=x,0", [value], side_effect=True)
 
 
 def shuffle(builder, a, b, lanes: list[int]):

@@ -5,9 +5,10 @@ Batches have long rows, which two shapes fill but for a few positions; those go 
 
 from __future__ import annotations
 
-from npunet.engine.convolution import block_vectors, make_convolve
+from npunet.engine.convolution import block_vectors
 from npunet.engine.jit import inlined
 from npunet.engine.simd import VECTOR_BYTES
+from npunet.engine.tile import make_convolve
 
 convolve = make_convolve(fused=True)
 

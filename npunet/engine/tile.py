@@ -1,0 +1,239 @@
+"""A tile of a convolution as machine instructions: positions x vectors of output channels, held in registers.
+
+The sum of each output runs over ky, kx and the input channels in this order, whatever the tile's shape. What follows
+the sums (bias, clamp, second image) is ordered for the stores behind it: on Zen 3, twelve of them right after sums that
+become ready two in a cycle cost 30 cycles, and nothing where pairs of dependent operations on one value go before. So
+some of these operations change nothing: the maximum with minus infinity, the minimum with infinity.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from npunet.engine.opcodes import Flag
+from npunet.engine.simd import (
+    FLOAT,
+    INT64,
+    LANES,
+    VECTOR_BYTES,
+    Tile,
+    addresses,
+    along,
+    at_this_place,
+    choose,
+    every_third,
+    everywhere,
+    has_vector_registers,
+    larger_vector,
+    load_scalar,
+    load_vector,
+    make_multiply_add,
+    offset,
+    position,
+    repeat,
+    smaller_vector,
+    splat,
+    store_vector,
+)
+
+UNROLLED = 4  # input channels in one pass of the innermost loop
+CLAMPED = int(Flag.RELU | Flag.RELU6)
+INT32 = ir.IntType(32)
+INFINITY = float("inf")
+
+
+class Arguments(NamedTuple):
+    """What a row of tiles is told: numbers and byte addresses, all int64 values of the function being emitted."""
+
+    tiles: ir.Value
+    x: ir.Value
+    x_step: ir.Value
+    w: ir.Value
+    channels: ir.Value
+    kh: ir.Value
+    kw: ir.Value
+    tap_row: ir.Value
+    tap_col: ir.Value
+    y: ir.Value
+    y_step: ir.Value
+    flags: ir.Value
+    bias: ir.Value
+    addend: ir.Value
+    addend_step: ir.Value
+    copies_y: ir.Value
+    copies_x: ir.Value
+    y_row: ir.Value
+    y_col: ir.Value
+
+
+def make_convolve(fused: bool):
+    """The intrinsic that convolves neighbouring tiles of literal shape; `arguments` are those of Arguments."""
+    multiply_add = make_multiply_add(fused)
+
+    @intrinsic(prefer_literal=True)
+    def convolve(typing, rows, vectors, arguments):
+        tile = Tile(rows.literal_value, vectors.literal_value)
+
+        def generate(context, builder, signature, values):
+            given = Arguments(*cgutils.unpack_tuple(builder, values[2]))
+            Emission(builder, tile, given, multiply_add, has_vector_registers(context)).row_of_tiles()
+            return context.get_dummy_value()
+
+        return types.void(rows, vectors, arguments), generate
+
+    return convolve
+
+
+def unknown(builder, condition, yes: float, no: float):
+    """One number or the other, which the compiler is kept from knowing: it would leave out what changes nothing."""
+    chosen = builder.bitcast(builder.select(condition, FLOAT(yes), FLOAT(no)), INT32)
+    hidden = builder.asm(ir.FunctionType(INT32, [INT32]), "", "=r,0", [chosen], side_effect=False)
+    return builder.bitcast(hidden, FLOAT)
+
+
+class Emission:
+    """Emits the instructions of one row of tiles."""
+
+    def __init__(self, builder, tile: Tile, given: Arguments, multiply_add, ordered: bool) -> None:
+        self.builder, self.tile, self.given, self.multiply_add = builder, tile, given, multiply_add
+        self.ordered = ordered
+        self.bases = -(-tile.rows // 3)
+        self.fours = builder.sdiv(given.channels, INT64(UNROLLED))
+        self.rest = builder.srem(given.channels, INT64(UNROLLED))
+        self.low = splat(builder, unknown(builder, self.asked(CLAMPED), 0.0, -INFINITY))
+        self.high = splat(builder, unknown(builder, self.asked(Flag.RELU6), 6.0, INFINITY))
+        self.bias = builder.select(self.asked(Flag.BIAS), given.bias, self.nothing())
+
+    def nothing(self):
+        """Address of as many -0 as a bias has values: they change no value that they are added to."""
+        number = LANES * self.tile.vectors
+        zeros = ir.Constant(ir.ArrayType(FLOAT, number), [-0.0] * number)
+        return self.builder.ptrtoint(cgutils.global_constant(self.builder, "npunet_minus_zero", zeros), INT64)
+
+    def here(self, value):
+        return at_this_place(self.builder, value) if self.ordered else value
+
+    def asked(self, flags: int):
+        """Whether any of the flags is set."""
+        return self.builder.icmp_signed("!=", self.builder.and_(self.given.flags, INT64(flags)), INT64(0))
+
+    def row_of_tiles(self) -> None:
+        given, rows = self.given, self.tile.rows
+
+        def one_tile(carried):
+            x, y, addend = carried
+            acc = [everywhere(0.0)] * self.tile.size
+            acc = choose(self.builder, self.asked(Flag.CONTINUE), acc, lambda _: self.load_from(y, given.y_step))
+            acc = self.sum_taps(x, acc)
+            acc = self.finish(acc, addend)
+            self.store_at(y, acc)
+            choose(self.builder, self.asked(Flag.SPREAD), [], lambda _: self.spread(y, acc))
+            return [offset(self.builder, x, given.x_step, rows), offset(self.builder, y, given.y_step, rows),
+                    offset(self.builder, addend, given.addend_step, rows)]
+
+        repeat(self.builder, given.tiles, [given.x, given.y, given.addend], one_tile)
+
+    def sum_taps(self, x, acc: list) -> list:
+        """acc + all taps and channels."""
+        builder, given = self.builder, self.given
+
+        def over_kx(carried):
+            at, *w_and_acc = carried
+            bases = every_third(builder, self.tile.rows, at, given.x_step)
+            carried = repeat(builder, self.fours, [*bases, *w_and_acc], self.over_four_channels)
+            carried = repeat(builder, self.rest, carried, self.over_channel)
+            return [builder.add(at, given.tap_col), *carried[self.bases :]]
+
+        def over_ky(carried):
+            row, *others = carried
+            _, *others = repeat(builder, given.kw, [row, *others], over_kx)
+            return [builder.add(row, given.tap_row), *others]
+
+        _, _, *acc = repeat(builder, given.kh, [x, given.w, *acc], over_ky)
+        return acc
+
+    def over_channel(self, carried: list) -> list:
+        """acc[m][v] = acc[m][v] + x[m] * w[v]."""
+        builder, tile = self.builder, self.tile
+        bases, w, acc = carried[: self.bases], carried[self.bases], carried[self.bases + 1 :]
+        weights = [load_vector(builder, place) for place in along(builder, w, tile.vectors)]
+        for m in range(tile.rows):
+            scalar = splat(builder, load_scalar(builder, position(builder, bases, self.given.x_step, m)))
+            for v, weight in enumerate(weights):
+                k = m * tile.vectors + v
+                acc[k] = self.multiply_add(builder, scalar, weight, acc[k])
+        bases = [builder.add(base, INT64(4)) for base in bases]
+        return [*bases, builder.add(w, INT64(VECTOR_BYTES * tile.vectors)), *acc]
+
+    def over_four_channels(self, carried: list) -> list:
+        for _ in range(UNROLLED):
+            carried = self.over_channel(carried)
+        return carried
+
+    def finish(self, acc: list, addend) -> list:
+        """Bias, clamp and second image, as far as they are asked for."""
+        builder, vectors = self.builder, self.tile.vectors
+
+        def image(k, value):
+            return builder.fadd(value, load_vector(builder, others[k]))
+
+        def add_bias(k, value):
+            return builder.fadd(value, load_vector(builder, biases[k % vectors]))
+
+        def floor(_, value):
+            return larger_vector(builder, self.low, value)
+
+        def ceiling(_, value):
+            return smaller_vector(builder, self.high, value)
+
+        def chains(*orders):
+            """One order of operations after another: all of it on a value before the next value's turn."""
+
+            def apply(acc):
+                for order in orders:
+                    for k in range(len(acc)):
+                        acc[k] = self.here(acc[k])
+                        for operation in order:
+                            acc[k] = operation(k, acc[k])
+                        acc[k] = self.here(acc[k])
+                return acc
+
+            return lambda acc: apply(list(acc))
+
+        biases = list(along(builder, self.bias, vectors))
+        others = list(addresses(builder, self.tile, addend, self.given.addend_step))
+        clamped, adds = self.asked(CLAMPED), self.asked(Flag.ADD)
+        if vectors == 3:
+            clamping, adding = chains([add_bias, floor, ceiling, floor]), chains([add_bias, image])
+        else:
+            clamping, adding = chains([add_bias], [floor, ceiling]), chains([add_bias], [image, ceiling])
+        acc = choose(builder, builder.not_(builder.or_(clamped, adds)), acc, chains([add_bias, floor]))
+        acc = choose(builder, builder.and_(clamped, builder.not_(adds)), acc, clamping)
+        acc = choose(builder, builder.and_(adds, builder.not_(clamped)), acc, adding)
+        return choose(builder, builder.and_(clamped, adds), acc, chains([add_bias], [floor, ceiling], [image]))
+
+    def load_from(self, start, step) -> list:
+        return [load_vector(self.builder, place) for place in addresses(self.builder, self.tile, start, step)]
+
+    def store_at(self, start, acc: list) -> None:
+        for value, place in zip(acc, addresses(self.builder, self.tile, start, self.given.y_step), strict=True):
+            store_vector(self.builder, value, place)
+
+    def spread(self, y, acc: list) -> list:
+        """Every position at its COPIES_Y x COPIES_X places."""
+        builder, given = self.builder, self.given
+
+        def over_copies_x(carried):
+            self.store_at(carried[0], acc)
+            return [builder.add(carried[0], given.y_col)]
+
+        def over_copies_y(carried):
+            repeat(builder, given.copies_x, carried, over_copies_x)
+            return [builder.add(carried[0], given.y_row)]
+
+        repeat(builder, given.copies_y, [y], over_copies_y)
+        return []
