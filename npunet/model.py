@@ -48,7 +48,7 @@ class UNet:
         self.weights = named.WeightStore(named.initialise(self.graph, seed, np.dtype(dtype)), np.dtype(dtype))
         self._engines = Engines(self.weights)
         self._new_statistics: dict[str, np.ndarray] = {}
-        if waste := shapes.wasted_rows(self.graph):
+        if waste := self.sizes.wasted_rows():
             warnings.warn(waste, stacklevel=2)
 
     @property

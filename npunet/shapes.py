@@ -83,6 +83,18 @@ class Sizes:
             y = y[:, :crop[0], :crop[1]]
         return y[:, 0] if self.rank == 1 else y
 
+    def wasted_rows(self) -> str:
+        """What kernels taller than a height-1 signal waste, in words; empty when nothing is."""
+        if (self.input_shape[0] if self.rank == 2 else 1) != 1:
+            return ""
+        specs = self.graph().weights.values()
+        wasted = sum((spec.shape[0] - 1) * spec.size // spec.shape[0] for spec in specs if len(spec.shape) == 4)
+        if not wasted:
+            return ""
+        return (f"on a signal of height 1 only the middle row of every kernel is ever used: {wasted:,} of "
+                f"{sum(spec.size for spec in specs):,} weights are never read. Give kernel and output_kernel_size as "
+                "(1, k); an int k means k x k, as in the reference")
+
 
 def check_shape(input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
     """input_shape as a tuple of positive ints or None. Raises ValueError with the way out."""
@@ -95,18 +107,3 @@ def check_shape(input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         if size is not None and (isinstance(size, bool) or not hasattr(size, "__index__") or size < 1):
             raise ValueError(f"input_shape={shape}: {size!r} must be a positive int, or None for an open size")
     return tuple(None if size is None else int(size) for size in shape)
-
-
-def wasted_rows(graph: Graph) -> str:
-    """What kernels taller than a height-1 signal waste, in words; empty when nothing is."""
-    wasted = sum(
-        (spec.shape[0] - 1) * spec.size // spec.shape[0]
-        for spec in graph.weights.values()
-        if len(spec.shape) == 4
-    )
-    if graph.input_shape[0] != 1 or not wasted:
-        return ""
-    total = sum(spec.size for spec in graph.weights.values())
-    return (f"on a signal of height 1 only the middle row of every kernel is ever used: {wasted:,} of {total:,} "
-            "weights are never read. Give kernel and output_kernel_size as (1, k); an int k means k x k, as in the "
-            "reference")

@@ -63,6 +63,17 @@ def test_every_level_in_both_arithmetics(level, feature, request):
     check_level(request, level, ["seq", "seq_fma"])
 
 
+@THOROUGH
+@pytest.mark.skipif(not cpu_has("sse2"), reason="not an x86 machine")
+def test_fifty_training_steps_without_fma_and_avx(request):
+    import test_engine_step as steps
+
+    code = "import test_engine_step as t; print(t.train(1, t.SGD(momentum=0.9)))"
+    name, features = LEVELS["baseline"]
+    out, _ = run_elsewhere(["-c", code], kept(request, "training"), NUMBA_CPU_NAME=name, NUMBA_CPU_FEATURES=features)
+    assert out.strip() == str(steps.train(2, steps.SGD(momentum=0.9)))
+
+
 UNWRITABLE = {
     "under a file": lambda tmp_path: Path(__file__) / "cache",
     "in /proc": lambda tmp_path: Path("/proc/no-such-folder"),

@@ -102,6 +102,10 @@ def test_layer_norm_weights_depend_on_the_length():
     assert counts == [37_405, 41_725]
 
 
+def test_an_open_height_is_no_signal():
+    UNet({"blocks": [{"filters": 3, "strides": 1}]}, (None, None, 1), 2)  # a warning would fail this
+
+
 def test_an_int_kernel_on_a_signal_is_square_and_says_what_it_wastes():
     blocks = [{**block, "kernel": 5} for block in ECG["blocks"]]
     with pytest.warns(UserWarning, match="9,060 of 44,465 weights are never read"):
