@@ -222,7 +222,11 @@ class UNet:
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> UNet:
-        """Read what save wrote. Raises ValueError when the file is not such a model."""
+        """Read what save wrote: a Segmenter, where it was one. Raises ValueError when the file is no such model."""
+        from npunet.segmenter import Segmenter  # which is built on this class
+
+        if cls is UNet and Segmenter.describes(path):
+            return Segmenter.load(path)
         description, weights = storage.load(path)
         return _restore(**description, weights=weights)
 

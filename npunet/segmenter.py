@@ -8,7 +8,8 @@ import math
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ RATES = (10.0, 100_000.0)  # Hz that segment takes
 LEVEL = 0.2  # mV, standard deviation of a common lead after the filter: gives epsilon its meaning in other units
 STRETCH = 10  # seconds over which amplitudes are compared
 GAP, SHORTEST = 0.08, 0.03  # s: a shorter pause within a wave is no pause, a shorter wave is no wave
+VIEWS = 8  # ways in which a square can lie
 PIECE, HALO = 2**15, 1024  # samples that are run at once, and what is seen on either side of them
 
 
@@ -70,6 +72,14 @@ class Segmenter(UNet):
             raise ValueError(f"{path} is a model without a description of its preparation: it was saved by UNet.save, "
                              f"not by npunet train ({error})") from None
 
+    @staticmethod
+    def describes(path: str | PathLike[str]) -> bool:
+        """Whether a file is a model with a description, so that Segmenter.load reads it."""
+        if not zipfile.is_zipfile(path):
+            return False
+        with zipfile.ZipFile(path) as archive:
+            return archive.comment.startswith(b"{")
+
     def __reduce__(self) -> tuple[Any, ...]:
         description = {"params": self.params, "input_shape": self.input_shape, "num_classes": self.num_classes,
                        "dtype": self.dtype}
@@ -83,9 +93,10 @@ class Segmenter(UNet):
         fs     : samples per second, 10 to 100,000
 
         Each lead is resampled and band-passed as in training, and normalised by its standard deviation over the ten
-        seconds around, so that an artefact does not hide the rest of a long recording. Between the network's samples
-        its logits are interpolated; then pauses within a wave and splinters are removed, see tidied. Gaps and flat
-        leads are class 0. A few samples get classes too, though nobody could tell there.
+        seconds around, so that an artefact does not hide the rest of a long recording. The network's logits are
+        averaged over the phases of its strides, so that it does not matter where these happen to fall, and
+        interpolated between its samples; then pauses within a wave and splinters are removed, see tidied. Gaps and
+        flat leads are class 0. A few samples get classes too, though nobody could tell there.
         Returns uint8 of the signal's shape: 0 none, 1 P, 2 QRS, 3 T for the ECG model, see class_names.
         Raises ValueError for a signal or rate that is none of these.
         """
@@ -99,11 +110,29 @@ class Segmenter(UNet):
         labels[np.isnan(leads)] = 0
         return labels.reshape(np.shape(signal))
 
+    def mask(self, images: np.ndarray, views: int = VIEWS) -> np.ndarray:
+        """The class of every pixel of images.
+
+        images : (B, H, W, C), each standardised as in training (data.images.standardise), any H and W
+        views  : 1 for the images as they are; 8 for the mean of the logits over their quarter turns and mirror images,
+                 which takes 8 times as long and follows borders better
+
+        Returns (B, H, W) uint8. Raises ValueError for a network of signals or another number of views.
+        """
+        if len(self.input_shape) != 3:
+            raise ValueError("this network is for signals; mask is for images")
+        if views not in (1, VIEWS):
+            raise ValueError(f"views={views!r} must be 1 or {VIEWS}")
+        total = np.zeros((), np.float32)
+        for turned, back in turns(np.asarray(images))[:views]:
+            total = total + back(self.predict(np.ascontiguousarray(turned), fit="pad"))
+        return total.argmax(-1).astype(np.uint8)
+
     def normalised(self, leads: np.ndarray, fs: float) -> np.ndarray:
         """Leads (leads, L) of any unit as the network takes them: (leads, ceil(L * rate / fs)) float32.
 
         y = (f - m) / (s + epsilon * S / 0.2 mV),  f the filtered lead, m and s its mean and standard deviation over
-        the ten seconds around, S the median of s (but at least a twentieth of the largest)
+        the ten seconds around, S the median of s (but at least a twentieth of the largest); 0 for a flat lead
         """
         assert self.preparation is not None
         filtered = self.preparation.filtered(leads, fs)
@@ -112,6 +141,9 @@ class Segmenter(UNet):
             return settled(filtered)
         out = np.empty(filtered.shape, np.float32)
         for lead, f in enumerate(filtered):
+            if _flat(leads[lead]):
+                out[lead] = 0
+                continue
             m, s, typical = _levels(f, self.preparation.rate)
             out[lead] = settled((f - m) / np.maximum(s + epsilon / LEVEL * typical, np.finfo(float).tiny))
         return out
@@ -129,9 +161,28 @@ class Segmenter(UNet):
             left = np.minimum(position.astype(int), high - low - 1)
             right, share = np.minimum(left + 1, high - low - 1), (position - left).astype(np.float32)[:, None]
             for lead in range(len(x)):
-                z = self.predict(x[lead : lead + 1, low:high, None], fit="pad")[0]
+                z = self._logits(x[lead, low:high])
                 labels[lead, first:last] = (z[left] * (1 - share) + z[right] * share).argmax(-1)
         return np.stack([tidied(lead, fs) for lead in labels])
+
+    def _logits(self, x: np.ndarray) -> np.ndarray:
+        """The network's output (L, K) for a prepared lead x (L,), its mean over all phases of the strides."""
+        shifts = self.sizes.multiple[1]
+        shifted = np.zeros((shifts, len(x) + shifts - 1, 1), x.dtype)
+        for shift in range(shifts):
+            shifted[shift, shift : shift + len(x), 0] = x
+        z = self.predict(shifted, fit="pad")
+        return np.mean([z[shift, shift : shift + len(x)] for shift in range(shifts)], axis=0)
+
+
+def turns(images: np.ndarray) -> list[tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]]:
+    """Images (B, H, W, C) in the eight ways that a square can lie, each with what turns a result back."""
+    def back(y: np.ndarray, mirror: int, quarters: int) -> np.ndarray:
+        return np.rot90(y, -quarters, axes=(1, 2))[:, :, ::mirror]
+
+    ways = [(mirror, quarters) for mirror in (1, -1) for quarters in range(4)]
+    return [(np.rot90(images[:, :, :: way[0]], way[1], axes=(1, 2)), partial(back, mirror=way[0], quarters=way[1]))
+            for way in ways]
 
 
 def tidied(labels: np.ndarray, fs: float) -> np.ndarray:

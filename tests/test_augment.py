@@ -49,6 +49,13 @@ def test_amplitudes_are_standard_deviations_of_the_signal(rng):
     np.testing.assert_array_equal(scaled, 2 * x)
 
 
+def test_polarity_turns_the_given_share_upside_down(rng):
+    x = leads(rng, 400, 30)
+    y = augment.polarity(x, np.random.default_rng(0), share=(0.3, 0.3))
+    turned = (y == -x).all(1)
+    assert (turned | (y == x).all(1)).all() and 80 < turned.sum() < 160
+
+
 def test_noise_has_its_frequency(rng):
     x = leads(rng, 40, 1000)
     ranges = {"baseline_wander": (0.5, 1.5), "motion_noise": (1.0, 2.0), "powerline_noise": (45, 50)}

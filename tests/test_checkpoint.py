@@ -18,14 +18,14 @@ from npunet.train.diagnose import Diverged
 from npunet.train.progress import Progress
 from npunet.train.run import begin, resume
 
-# Dropout, batch norm, momentum, augmentations: everything that has a state takes part. 3 epochs of 16 steps.
+# Dropout, batch norm, momentum, averages, augmentations: everything that has a state takes part. 3 epochs of 16 steps.
 SETTINGS = {
     "architecture": {"name": "unet", "params": {"blocks": [
         {"filters": 4, "depth": 1, "kernel": [1, 5], "pool": [1, 3], "strides": [1, 2], "dropout": 0.2},
         {"filters": 6, "depth": 1, "kernel": [1, 3], "pool": [1, 2], "strides": [1, 2]}],
         "output_kernel_size": [1, 3]}},
     "frame_size": 64, "num_classes": 4, "epochs": 3, "steps_per_epoch": 16, "batch_size": 5, "lr_rate": 0.01,
-    "batch_norm_momentum": 0.9, "datasets": [{"name": "synthetic", "params": {"count": 5}}],
+    "batch_norm_momentum": 0.9, "average": 0.95, "datasets": [{"name": "synthetic", "params": {"count": 5}}],
     "augmentations": [{"name": "baseline_wander"}, {"name": "lead_noise"}], "val_patients": 1, "test_patients": 1,
 }
 ROOT = Path(__file__).parent.parent

@@ -15,6 +15,7 @@ import test_data
 from npunet import UNet, __version__, cli, extras, plots, presets
 from npunet.cli import inputs, models, predict
 from npunet.data import VARIABLE, ecg, synthetic
+from npunet.segmenter import Segmenter
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -395,6 +396,7 @@ def test_demo_draws_without_matplotlib(no_matplotlib, capsys):
     assert cli.main(["demo"]) == 0
     assert "ecg.png     not made: plotting needs matplotlib: pip install 'npunet[plot]'" in capsys.readouterr().out
     assert os.path.exists("demo/ecg.svg") and not os.path.exists("demo/ecg.png")
+    assert Segmenter.load("demo/model.npz").class_names == ("none", "P", "QRS", "T")
     assert "or draw an .svg" in refused(capsys, "predict", "demo/model.npz", "demo/ecg.npy", "--picture", "x.png")
 
 

@@ -202,6 +202,9 @@ def test_the_verbs_train_resume_and_eval(tmp_path, capsys, monkeypatch):
     scores = json.loads((tmp_path / "run" / "scores.json").read_text())
     assert scores["part"] == "test" and set(scores["events"]["class 1"]) == {"onset", "offset"}
     assert (tmp_path / "run" / "picture.svg").read_text().startswith("<svg")
+    assert cli.main(["eval", "run", "-o", "elsewhere", "--picture", "one.svg", "--rows", "1"]) == 0
+    assert "wrote elsewhere/scores.json, one.svg" in capsys.readouterr().out
+    assert (tmp_path / "one.svg").read_text().startswith("<svg") and not (tmp_path / "elsewhere/picture.svg").exists()
 
 
 @pytest.mark.parametrize(("argv", "told"), [
@@ -212,6 +215,8 @@ def test_the_verbs_train_resume_and_eval(tmp_path, capsys, monkeypatch):
     (["train", "ecg", "-o", "run", "--set", "epocs=3"], "the nearest is 'epochs'"),
     (["train", "ecg", "-o", "run", "--data", "nowhere"], "no ludb data in nowhere"),
     (["eval", "nothing"], "nothing"),
+    (["eval", "nothing", "--picture", "x.jpg"], "the suffix must be .png or .svg"),
+    (["eval", "nothing", "--rows", "0"], "--rows 0 must be at least 1"),
     (["data", "fetch", "ludb", "here", "--url", "ftp://x"], "no http, https or file URL"),
 ])
 def test_mistakes_are_one_line(argv, told, tmp_path, monkeypatch, capsys):

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from npunet import UNet, pretrained, segmenter
+from npunet import UNet, cli, pretrained, segmenter
 from npunet.data.prepare import Preparation
 from npunet.data.synthetic import synthetic_ecg
 from npunet.segmenter import Segmenter, tidied
@@ -64,6 +64,18 @@ def test_leads_are_judged_one_by_one(model):
         np.testing.assert_array_equal(model.segment(lead, 500), labels)
 
 
+def test_the_phase_of_the_strides_does_not_matter(model):
+    x = np.random.default_rng(3).standard_normal(300).astype(np.float32)
+    shifts = [np.pad(x, (shift, 7 - shift))[None, :, None] for shift in range(8)]  # strides 2 * 2 * 2
+    each = [model.predict(shifted, fit="pad")[0, shift : shift + 300] for shift, shifted in enumerate(shifts)]
+    np.testing.assert_allclose(model._logits(x), np.mean(each, 0), atol=1e-5)
+    later, reach = np.pad(x, (3, 0)), 110
+    assert abs(model._logits(later)[3 + reach : -reach] - model._logits(x)[reach:-reach]).max() < 1e-4
+    once = abs(model.predict(later[None, :, None], fit="pad")[0, 3 + reach : -reach]
+               - model.predict(x[None, :, None], fit="pad")[0, reach:-reach])
+    assert once.max() > 0.01                                                 # without the mean it does
+
+
 @pytest.mark.parametrize("fs", [97.3, 128, 250, 360, 1000])
 def test_any_rate(model, fs):
     signal, labels = ecg(fs=fs)
@@ -99,6 +111,7 @@ def test_gaps_and_flat_leads_are_class_0(model):
     assert not found[2000:2400].any() and agreement(found[3000:], labels[3000:]) > 0.83
     for flat in (np.zeros(900), np.full(900, 3.7), np.full(900, np.nan), np.full(900, 1e6, np.float32)):
         assert not model.segment(flat, 500).any()
+    assert not model.normalised(np.full((1, 900), 3.7), 500).any()
     both = model.segment(np.stack([signal, np.full_like(signal, 2.0)]), 500)
     assert both[0].any() and not both[1].any()
 
@@ -135,10 +148,14 @@ def test_the_file_keeps_network_and_description(model, tmp_path):
     signal = ecg()[0]
     for other in (again, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         np.testing.assert_array_equal(other.segment(signal, 500), model.segment(signal, 500))
-    plain = UNet.load(tmp_path / "a.npz")
-    assert type(plain) is UNet
-    np.testing.assert_array_equal(plain.predict(signal[None, :64, None]), model.predict(signal[None, :64, None]))
-    plain.save(tmp_path / "plain.npz")
+    assert Segmenter.describes(tmp_path / "a.npz")
+    again = UNet.load(tmp_path / "a.npz")
+    assert type(again) is Segmenter
+    again.save(tmp_path / "b.npz")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    UNet({"blocks": [], "output_kernel_size": (1, 3)}, (8, 1), 2).save(tmp_path / "plain.npz")
+    assert type(UNet.load(tmp_path / "plain.npz")) is UNet
+    assert not Segmenter.describes(tmp_path / "plain.npz") and not Segmenter.describes(__file__)
     with pytest.raises(ValueError, match="without a description"):
         Segmenter.load(tmp_path / "plain.npz")
 
@@ -147,6 +164,42 @@ def test_images_have_no_segment():
     images = Segmenter({"blocks": []}, (8, 8, 1), 2).describe(("a", "b"), None)
     with pytest.raises(ValueError, match="is for images"):
         images.segment(np.zeros(9), 100)
+
+
+def test_a_mask_is_the_mean_of_eight_views_and_turns_with_the_image(model, rng):
+    block = {"filters": 4, "depth": 1, "kernel": 3, "pool": 2, "strides": 2}
+    images = Segmenter({"blocks": [block], "output_kernel_size": 3}, (12, 12, 1), 3, seed=2).describe("abc", None)
+    x = rng.standard_normal((2, 12, 20, 1)).astype(np.float32)
+    np.testing.assert_array_equal(images.mask(x, 1), images.predict(x).argmax(-1))
+    expected = 0
+    for way in range(8):                                                     # written out: transpose, flip, flip
+        view = x[:, :: 1 - 2 * (way & 1), :: 1 - (way & 2)]
+        y = images.predict(np.ascontiguousarray(view.swapaxes(1, 2) if way & 4 else view))
+        y = y.swapaxes(1, 2) if way & 4 else y
+        expected = expected + y[:, :: 1 - 2 * (way & 1), :: 1 - (way & 2)]
+    assert images.mask(x).shape == (2, 12, 20) and (images.mask(x, 1) != images.mask(x)).any()
+    assert agreement(images.mask(x), expected.argmax(-1)) > 0.99
+    assert agreement(images.mask(np.rot90(x, axes=(1, 2))), np.rot90(images.mask(x), axes=(1, 2))) > 0.99
+    with pytest.raises(ValueError, match="views=3 must be 1 or 8"):
+        images.mask(x, 3)
+    with pytest.raises(ValueError, match="is for signals"):
+        model.mask(x)
+
+
+def test_predict_prepares_as_the_model_was_trained(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    other = copy.deepcopy(model).describe(model.class_names, Preparation(rate=80.0, band=(2.0, 20.0)))
+    other.save("other.npz")
+    microvolt = 1000 * ecg()[0]
+    np.save("signal.npy", microvolt)
+    command = ["predict", "other.npz", "signal.npy", "--fs", "500", "--backend", "numpy", "--output", "logits"]
+    assert cli.main([*command, "-o", "y.npy"]) == 0
+    expected = model.predict(other.normalised(microvolt[None], 500)[..., None], backend="numpy", fit="pad")
+    np.testing.assert_array_equal(np.load("y.npy"), expected)
+    out = capsys.readouterr().out
+    assert "now 800 at 80 Hz (recorded at 500 Hz; 2-20 Hz, normalised)" in out and "QRS" in out
+    assert cli.main([*command, "--rate", "100"]) == 2
+    assert "the network was trained at 80 Hz" in capsys.readouterr().err
 
 
 def test_an_unknown_trained_network_is_named():

@@ -35,8 +35,8 @@ def add(verbs: Any) -> None:
 
 def demo(arguments: Namespace) -> None:
     """Build, run, write, and show what was made."""
-    model = models.open_model(arguments.model, arguments.seed) if arguments.model else pretrained.load("ecg")
-    meaning = models.meaning(model)
+    model = predict.open_model(arguments.model, arguments.seed) if arguments.model else pretrained.load("ecg")
+    meaning = predict.meaning_of(model)
     title, batch = _choose(arguments, model, meaning)
     start = time.perf_counter()
     y = predict.run(model, batch.x, backend="numpy")  # the engine would first have to be compiled on a new machine

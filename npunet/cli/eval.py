@@ -7,10 +7,11 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from npunet import pretrained
+from npunet import plots, pretrained
 from npunet.cli import models
 from npunet.data.split import PARTS
 from npunet.files import write_text
+from npunet.segmenter import VIEWS
 from npunet.train import run
 from npunet.train.task import load_task
 
@@ -26,12 +27,22 @@ def add(verbs: Any) -> None:
                         "by itself is scored on all")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="of a run (default best)")
     parser.add_argument("-o", "--out", metavar="FOLDER", help="where scores.json and the picture go (default: RUN)")
+    parser.add_argument("--views", type=int, choices=(1, VIEWS), default=VIEWS, help="of an image that the result is "
+                        f"the mean of: the image alone, or its turns and mirror images too (default {VIEWS})")
+    parser.add_argument("--picture", metavar="FILE", help="draw predictions and truth as .svg or .png (default: "
+                        "picture.svg in that folder)")
+    parser.add_argument("--rows", type=int, metavar="N", help="leads or images that the picture shows (default: all "
+                        "leads of one recording, or four images)")
 
 
 def evaluate(arguments: Namespace) -> None:
-    """Score, print the table, write scores.json and picture.svg."""
+    """Score, print the table, write scores.json and the picture."""
     from npunet.evaluate import report
 
+    if arguments.picture:
+        plots.suffix(arguments.picture)                                      # before the work starts
+    if arguments.rows is not None and arguments.rows < 1:
+        raise ValueError(f"--rows {arguments.rows} must be at least 1")
     source, out = Path(arguments.source), arguments.out
     if source.is_dir():
         config, told = run.settings_of(source)
@@ -45,15 +56,20 @@ def evaluate(arguments: Namespace) -> None:
         if arguments.part not in (None, "all"):
             raise ValueError("a model by itself knows no parts; give the folder of its run, or leave --part out")
         things = list(run.read_things(model, arguments.data))
-    made: Any = (report.report_images if model.preparation is None else report.report_signals)(model, things)
+    made: Any = (report.report_images(model, things, arguments.views) if len(model.input_shape) == 3 else
+                 report.report_signals(model, things))
     print(f"{models.size_of(model)}, on {len({thing.subject for thing in things})} subjects ({part})\n")
     print(made.table())
+    written = [] if out is None else [Path(out) / "scores.json"]
+    picture = arguments.picture or (None if out is None else Path(out) / "picture.svg")
     if out is not None:
-        folder = Path(out)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "scores.json", json.dumps({"part": part, **made.to_dict()}, indent=1) + "\n")
-        made.save_picture(folder / "picture.svg")
-        print(f"\nwrote {folder / 'scores.json'}, {folder / 'picture.svg'}")
+        Path(out).mkdir(parents=True, exist_ok=True)
+        write_text(written[0], json.dumps({"part": part, **made.to_dict()}, indent=1) + "\n")
+    if picture is not None:
+        made.save_picture(picture, arguments.rows)
+        written.append(Path(picture))
+    if written:
+        print(f"\nwrote {', '.join(str(path) for path in written)}")
 
 
 def _model(source: str) -> Any:

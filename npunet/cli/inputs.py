@@ -15,6 +15,7 @@ from npunet.cli.models import Meaning
 from npunet.data import ecg, images
 from npunet.data.synthetic import ECG_CLASSES
 from npunet.plots import UNMARKED
+from npunet.segmenter import Segmenter
 
 IMAGES, ARRAYS, TABLES = images.SUFFIXES, (".npy", ".npz"), (".csv", ".tsv", ".txt")
 HELP = "signal: WFDB record (with or without .hea), .csv, .npy; image: PNG, TIFF, ..., .npy; .npz with an array 'x'"
@@ -56,8 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def read(source: str, model: UNet, meaning: Meaning, arguments: argparse.Namespace) -> Batch:
     """Read any input into a batch for a model.
 
-    A record, and a signal with --fs, is resampled, band-passed and normalised (data.ecg.preprocess); pixels are
-    normalised per image (data.images.standardise); other arrays are fed as they are. --raw leaves everything.
+    A record, and a signal with --fs, is resampled, band-passed and normalised, as the model was trained where it knows
+    how (segmenter.Segmenter), else by data.ecg.preprocess; pixels are normalised per image (data.images.standardise);
+    other arrays are fed as they are. --raw leaves everything.
 
     Raises FileNotFoundError, ValueError for what does not fit the model, MissingExtra.
     """
@@ -77,7 +79,7 @@ def read(source: str, model: UNet, meaning: Meaning, arguments: argparse.Namespa
     if arguments.index is not None:
         batch = _one(batch, arguments.index)
     if arguments.fs and suffix in (*ARRAYS, *TABLES):
-        return _prepared(batch, arguments.fs, arguments.rate or meaning.rate or ecg.RATE, arguments.raw)
+        return _prepared(batch, model, meaning, arguments.fs, arguments.rate, arguments.raw)
     return batch if batch.shown is None or arguments.raw else _standardised(batch, batch.shown)
 
 
@@ -87,12 +89,29 @@ def record_batch(record: ecg.Record, model: UNet, meaning: Meaning, rate: float 
     channels = _channels(model, 2)
     if channels not in (1, len(record.leads)):
         raise ValueError(f"the network takes {channels} channels, not {len(record.leads)} leads; choose by --leads")
-    rate = record.fs if raw else rate or meaning.rate or ecg.RATE
-    x = record.signal if raw else ecg.preprocess(record.signal, record.fs, rate)
-    told = f"{_count(record.leads, 'lead')} x {x.shape[1]} samples at {rate:g} Hz" + ("" if raw else _told(record.fs))
+    if raw:
+        x, rate, how = record.signal, record.fs, ""
+    else:
+        x, rate, how = prepare(record.signal, record.fs, model, meaning, rate)
+    told = f"{_count(record.leads, 'lead')} x {x.shape[1]} samples at {rate:g} Hz{how}"
     if channels == 1:
         return Batch(x[..., None], record.leads, told, rate, reference=_annotated(record, x.shape[1], rate, meaning))
     return Batch(x.T[None], ("all leads",), told, rate)
+
+
+def prepare(leads: np.ndarray, fs: float, model: UNet, meaning: Meaning,
+            rate: float | None = None) -> tuple[np.ndarray, float, str]:
+    """Leads (leads, L) at fs as a model takes them, their rate, and what was done, in words.
+
+    A model that knows its preparation does it itself, in any unit. Raises ValueError for another rate than its own.
+    """
+    if not isinstance(model, Segmenter) or model.preparation is None:
+        rate = rate or meaning.rate or ecg.RATE
+        return ecg.preprocess(leads, fs, rate), rate, _told(fs, ecg.BAND)
+    known = model.preparation
+    if rate not in (None, known.rate):
+        raise ValueError(f"--rate {rate:g}: the network was trained at {known.rate:g} Hz; leave --rate out")
+    return model.normalised(np.asarray(leads, np.float64), fs), known.rate, _told(fs, known.band)
 
 
 def as_batch(array: np.ndarray, input_shape: Sequence[int | None]) -> np.ndarray:
@@ -173,16 +192,17 @@ def _read_table(source: str, model: UNet) -> Batch:
     return Batch(columns.T[None], ("all columns",), told)
 
 
-def _prepared(batch: Batch, fs: float, rate: float, raw: bool) -> Batch:
+def _prepared(batch: Batch, model: UNet, meaning: Meaning, fs: float, rate: float | None, raw: bool) -> Batch:
     """A batch of signals, prepared as a WFDB record is."""
     if batch.x.ndim != 3:
         raise ValueError("--fs is for signals; the network takes images")
     if raw:
         return replace(batch, rate=fs)
     leads = np.moveaxis(batch.x, 2, 1)                                       # (B, C, L)
-    prepared = np.stack([ecg.preprocess(sample, fs, rate) for sample in leads])
-    told = f"{batch.told} at {fs:g} Hz, now {prepared.shape[2]} at {rate:g} Hz{_told(fs)}"
-    return replace(batch, x=np.moveaxis(prepared, 1, 2), rate=rate, told=told)
+    x, rate, how = prepare(leads.reshape(-1, leads.shape[2]), fs, model, meaning, rate)
+    x = x.reshape(*leads.shape[:2], -1)
+    told = f"{batch.told} at {fs:g} Hz, now {x.shape[2]} at {rate:g} Hz{how}"
+    return replace(batch, x=np.moveaxis(x, 1, 2), rate=rate, told=told)
 
 
 def _standardised(batch: Batch, pixels: np.ndarray) -> Batch:
@@ -213,8 +233,9 @@ def _count(things: Sequence[Any] | np.ndarray, name: str) -> str:
     return f"{len(things)} {name}" + ("" if len(things) == 1 else "s")
 
 
-def _told(fs: float) -> str:
-    return f" (recorded at {fs:g} Hz; {ecg.BAND[0]:g}-{ecg.BAND[1]:g} Hz, normalised)"
+def _told(fs: float, band: tuple[float, float] | None) -> str:
+    filtered = f"{band[0]:g}-{band[1]:g} Hz, " if band else ""
+    return f" (recorded at {fs:g} Hz; {filtered}normalised)"
 
 
 def _is_number(cell: str) -> bool:

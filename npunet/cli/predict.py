@@ -18,6 +18,7 @@ from npunet.files import write_npy
 from npunet.model import BACKENDS
 from npunet.ops.accumulate import ARITHMETICS
 from npunet.ops.softmax import softmax_forward
+from npunet.segmenter import Segmenter
 
 PIECE = 2**22  # input values that are run at once
 
@@ -42,8 +43,8 @@ def add(verbs: Any) -> None:
 def predict(arguments: Namespace) -> None:
     """Read, run, write, draw, and say so."""
     out = Path(arguments.out or f"{Path(arguments.input).stem}_{arguments.output}.npy")
-    model = models.open_model(arguments.model)
-    meaning = models.meaning(model, arguments.class_names)
+    model = open_model(arguments.model)
+    meaning = meaning_of(model, arguments.class_names)
     _refuse_impossible(model, arguments)
     batch = inputs.read(arguments.input, model, meaning, arguments)
     print(f"input   {arguments.input}: {batch.told}")
@@ -62,6 +63,20 @@ def predict(arguments: Namespace) -> None:
         title = f"{Path(arguments.input).name}: network {model.params.name!r}"
         draw(arguments.picture, batch, labels, title, meaning.class_names)
         print(f"drew    {arguments.picture}")
+
+
+def open_model(source: str, seed: int = 0) -> UNet:
+    """models.open_model, as a Segmenter where the file describes how its input is prepared."""
+    if not models.is_described(source) and Segmenter.describes(source):
+        return Segmenter.load(source)
+    return models.open_model(source, seed)
+
+
+def meaning_of(model: UNet, class_names: str | None = None) -> models.Meaning:
+    """models.meaning, by the model's own description where it has one."""
+    if not isinstance(model, Segmenter) or class_names:
+        return models.meaning(model, class_names)
+    return models.Meaning(model.class_names, None if model.preparation is None else model.preparation.rate)
 
 
 def run(model: UNet, x: np.ndarray, **how: Any) -> np.ndarray:

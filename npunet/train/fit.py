@@ -32,7 +32,7 @@ def fit(step: Step, model: UNet, task: Task, keeper: Keeper, progress: Progress,
     """Train until the last step, until nothing gets better any more, or until someone stops it.
 
     step     : owns the weights while they move
-    model    : judges, with the weights of each epoch's end, run by `backend`
+    model    : judges, with the step's `weights` at each epoch's end, run by `backend`
     progress : where to begin; it moves along and is returned
 
     Raises Diverged at a loss that is not a number, with the step and the layer; the last checkpoint is then the good
@@ -85,7 +85,9 @@ def diverged(model: UNet, step: Step, number: int, loss: float, x: np.ndarray, d
     """The error for a loss that is not a number, with the place where it came up first."""
     generator = np.random.Generator(np.random.PCG64())
     generator.bit_generator.state = dice
-    where = first_fault(model, step.weights(), x, generator)
+    moving = {name.removeprefix("weights/"): value for name, value in step.state().items()
+              if name.startswith("weights/")}                                # step.weights may be their average
+    where = first_fault(model, moving, x, generator)
     return Diverged(f"the loss of step {number} is {loss}; it came up first in {where}. The last checkpoint is from "
                     "before; a lower lr_rate, a clipnorm or a look at the data may help")
 

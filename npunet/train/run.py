@@ -15,6 +15,7 @@ from npunet.data.recordings import read_recordings
 from npunet.engine.training.lowering import Unsupported
 from npunet.engine.training.step import EngineStep
 from npunet.segmenter import Segmenter
+from npunet.train.average import Averaged, judged
 from npunet.train.checkpoint import Keeper, read_checkpoint
 from npunet.train.config import Config, make_config
 from npunet.train.curves import draw_curves
@@ -106,8 +107,9 @@ def make_step(model: UNet, task: Task, backend: str = "auto") -> Step:
     config = task.config
 
     def make(kind: type[NumpyStep] | type[EngineStep]) -> Step:
-        return kind(model, config.optimiser(), config.loss_name, config.l2, task.loss_options(),
+        step = kind(model, config.optimiser(), config.loss_name, config.l2, task.loss_options(),
                     config.batch_norm_momentum)
+        return Averaged(step, config.average) if config.average else step
 
     if backend != "auto":
         return make(STEPS[backend])
@@ -130,8 +132,7 @@ def open_run(path: str | os.PathLike[str]) -> Segmenter:
     arrays, told = read_checkpoint(path)
     config, _ = make_config(told["settings"])
     model = Segmenter(config.params, config.input_shape, config.num_classes)
-    model.load_weights({name.removeprefix("weights/"): array for name, array in arrays.items()
-                        if name.startswith("weights/")})
+    model.load_weights(judged(arrays))
     signals = len(config.input_shape) == 2
     model.describe(config.class_names, config.preparation if signals else None)
     return model

@@ -30,7 +30,7 @@ class Step(Protocol):
         ...
 
     def weights(self) -> Arrays:
-        """Every weight and moving statistic by name, copied."""
+        """Every weight and moving statistic by name, copied: what is scored and kept."""
         ...
 
     def load(self, weights: Mapping[str, np.ndarray]) -> None:
