@@ -5,10 +5,12 @@ import pytest
 from golden_cases import NAMES, stored
 
 from npunet import UNet, run
-from npunet.golden import Bundle, backward, golden
+from npunet.golden import Bundle, backward, golden, manifest
 from npunet.golden.draws import Draws
 from npunet.ops import losses
 from npunet.ops.regularise import l2_forward
+from npunet.verify import verify
+from npunet.verify.gradients import Gradients
 
 NETS = ["d1_plain", "d1_layer_norm", "d1_selu_one_class", "d2_softmax", "d2_activations", "d2_dropout",
         "d2_separable_mixed"]
@@ -120,3 +122,81 @@ def test_every_kind_of_network_has_a_backward_case(name):
     assert {f"{layer['id']}.dout" for layer in described["layers"]} <= set(case.records)
     grads = [value for key, value in case.kept.items() if key.endswith(".grad")]
     assert all(np.isfinite(value).all() for value in grads) and any(value.any() for value in grads)
+
+
+def training_step(bundle):
+    """What a float32 port with NumPy's own sums has in the backward case, by key."""
+    read = lambda key: bundle.tensor("backward", key)       # noqa: E731
+    model = UNet.load(bundle.root / "model/model.npz")
+    inference = model.sizes.graph(tuple(bundle.manifest["model"]["input_shape"][:2]))
+    graph, told = inference.for_training(), bundle.manifest["backward"]
+    ids = manifest.layer_ids(graph) | {record["name"]: record["id"] for record in told["weights"]}
+    weights = {record["name"]: read(f"{record['id']}.value") for record in told["weights"]}
+    masks = {f"{node.name}/mask": read(f"{ids[node.name]}.mask") for node in graph if node.op == "dropout"}
+    trace, saves = run.forward(graph, weights | masks, read("in"), arithmetic="any")
+    _, dy = backward._loss(told["loss"], graph, trace[graph.output], read("labels"))
+    dtrace, dweights = run.backward(graph, weights | masks, trace, saves, dy.astype("f4"))
+    shown = {"din": dtrace[graph.input]}
+    for node in graph:
+        shown |= {f"{ids[node.name]}.out": trace[node.name], f"{ids[node.name]}.dout": dtrace[node.name]}
+    for name, value in weights.items():
+        layer, _, variable = name.partition("/")
+        if variable.startswith("moving_"):
+            shown[f"{ids[name]}.batch"] = saves[layer][{"moving_mean": "mean"}.get(variable, "var")]
+            shown[f"{ids[name]}.step"] = np.float32(0.99) * value + np.float32(0.01) * shown[f"{ids[name]}.batch"]
+        else:
+            shown[f"{ids[name]}.grad"] = dweights[name]
+            shown[f"{ids[name]}.step"] = value - np.float32(told["learning_rate"]) * dweights[name]
+    return {key: np.asarray(value, np.float32) for key, value in shown.items()}
+
+
+def judged(bundle, shown, folder):
+    """Comparisons of the backward case by key."""
+    np.savez(folder / "backward.npz", **shown)
+    found = verify(bundle, folder / "backward.npz", case="backward", explain=False)
+    assert not found.faults
+    return {f"{check.layer}.{check.role}": check.chained for check in found.others}
+
+
+@pytest.mark.parametrize("name", ["d1_layer_norm", "d2_softmax", "d2_dropout", "d2_separable_mixed"])
+def test_a_port_with_other_sums_is_within_the_bounds_of_its_gradients(name, tmp_path, capsys):
+    """Every step for itself, fed with the port's own tensors; the bounds are far below a flat tolerance."""
+    golden(stored(name)[0].model, tmp_path / "b", cases=(), backward=True, formats=("bin",), size="full")
+    files = Bundle(tmp_path / "b")
+    shown = training_step(files)
+    found = judged(files, shown, tmp_path)
+    assert len(found) == len(shown) and not {key for key, compared in found.items() if compared.wrong}
+    shares = [compared.share for compared in found.values() if compared.share]
+    with capsys.disabled():
+        print(f"\n{name}: {len(found)} tensors of a training step, at most {max(shares):.2f} of the bound")
+    assert 1e-3 < max(shares) <= 1
+    right = {("backward", key): files.tensor("backward", key) for key in files.cases["backward"]["tensors"]}
+    step = Gradients(files, "backward", right)
+    assert not {key for _, key in right if step.check(key).wrong}
+    met = set()
+    for key in shown:                              # 2^-11 of the largest: a flat tolerance of 2^-10 would not see it
+        role = key.rpartition(".")[2]
+        if role in ("grad", "dout", "out", "batch", "step") and role not in met and shown[key].any():
+            off = shown[key].copy()
+            off.flat[np.abs(off).argmax()] *= np.float32(1 + 2.0**-11)
+            values = {("backward", other): value for other, value in shown.items()} | {("backward", key): off}
+            assert Gradients(files, "backward", values).check(key).wrong, key
+            met.add(role)
+    assert {"grad", "dout", "out", "step"} <= met
+
+
+def test_a_backward_tensor_alone_has_the_flat_tolerance(bundle, tmp_path):
+    _, files = bundle
+    key = next(key for key in files.cases["backward"]["tensors"] if key.endswith(".grad"))
+    value = files.tensor("backward", key)
+    most = np.abs(value).max()
+    assert not judged(files, {key: value + most * np.float32(2.0**-11)}, tmp_path)[key].wrong
+    assert judged(files, {key: value + most * np.float32(2.0**-9)}, tmp_path)[key].wrong == value.size
+
+
+def test_a_manifest_of_another_model_is_refused(bundle, tmp_path):
+    _, files = bundle
+    other = Bundle(files.root)
+    other.manifest["backward"]["weights"][3]["name"] = "elsewhere"
+    with pytest.raises(ValueError, match="other layers or weights"):
+        judged(other, {"din": files.tensor("backward", "din")}, tmp_path)

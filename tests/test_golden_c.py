@@ -59,7 +59,7 @@ def test_every_stored_network(half, tmp_path):
                ("seq_fma", second)]
     jobs = [(name, *choices[number % len(choices)]) for number, name in enumerate(NAMES[half::2])]
     for name, *_ in jobs:
-        stored(name)       # here: what warnings are shown cannot be set by threads
+        stored(name, "deploy")       # as check_network asks the cache: threads cannot set what warnings are shown
     with ThreadPoolExecutor(2) as pool:
         done = [pool.submit(check_network, tmp_path / job[0], *job) for job in jobs]
         for job in done:

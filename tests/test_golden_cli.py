@@ -46,6 +46,12 @@ def test_every_option_reaches_the_bundle(capsys):
     (["--size", "big"], "'big' is no size; write 256, 64x48 or full"),
     (["--max-size", "much"], "'much' is no number of bytes"),
     (["--layers", "ENC9"], "there is no layer ENC9; the layers are"),
+    (["--layers", ","], "there is no layer to store; the layers are"),
+    (["--cases", ""], "there is no case to store"),
+    (["--formats", ""], "there is no format to write; choose from npz"),
+    (["--size", "-32"], "size=-32 must be 1 or more"),
+    (["--max-size", "-1"], "must not be negative"),
+    (["--seed", "-1"], "must not be negative"),
     (["--arithmetic", "any"], "invalid choice: 'any'"),
 ])
 def test_a_mistake_is_one_line(arguments, message, capsys):

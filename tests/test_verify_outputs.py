@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import re
 import shutil
 import xml.etree.ElementTree as ElementTree
 import zlib
@@ -49,9 +51,13 @@ def uart(outputs, bundle):
 
 
 def tflm(outputs, bundle):
-    listed = [{"input_index": 0, "tensor_index": k, "num_bytes": value.nbytes, "data": list(value.tobytes())}
-              for k, value in enumerate(outputs.values())]
-    return json.dumps({"subgraph_data": [{"subgraph_index": 0, "outputs": listed}],
+    """As flatc writes it with --strict-json: what is 0 is left out, such as the first tensor's index and its layer."""
+    listed = []
+    for k, value in enumerate(outputs.values()):
+        shape = {"shape": list(value.shape)} if value.ndim == 4 else {}
+        listed.append({"input_index": 4294967295, **({"tensor_index": k} if k else {}), **shape,
+                       "data": list(value.tobytes()), "num_bytes": value.nbytes, **({"layer_number": k} if k else {})})
+    return json.dumps({"subgraph_data": [{"outputs": listed}],
                        "tensors": {str(k): key for k, key in enumerate(outputs)}})
 
 
@@ -101,6 +107,44 @@ def test_missing_truncated_and_garbled_are_never_a_pass(form, bundle, outputs, t
     assert verify(bundle, tmp_path / "nan", bounded=True, case=next(iter(bundle.cases))).verdict == "FAIL"
 
 
+def test_tflite_micro_json_as_flatc_writes_it(bundle, outputs, tmp_path):
+    """Bare names without --strict-json, enums by name, the input, tensors without a name, other types."""
+    described = json.loads(tflm(outputs, bundle))
+    key, case = next(iter(outputs)), next(iter(bundle.cases))
+    x = bundle.tensor(case, "in")
+    described["input_data"] = [{"shape": list(x.shape), "data": list(x.tobytes()), "num_bytes": x.nbytes,
+                                "layer_number": 4294967295}]
+    listed = described["subgraph_data"][0]["outputs"]
+    listed.append({"tensor_index": 99, "dtype": "INT8", "data": [1, 2], "num_bytes": 2})
+
+    def verdict():
+        text = re.sub(r'^(\s*)"([a-z_]+)":', r"\1\2:", json.dumps(described, indent=1), flags=re.MULTILINE)
+        assert '"shape"' not in text
+        (tmp_path / "o.json").write_text(text)
+        return verify(bundle, tmp_path / "o.json")
+
+    assert verdict().verdict == "PASS" and any("tensor 99" in name for name in verdict().ignored)
+    described["input_data"][0]["data"][2] ^= 1
+    assert "not the input" in str(verdict().faults[0])
+    del described["input_data"]
+    listed[0]["dtype"] = "INT32"
+    assert "expected is FLOAT32" in str(verdict().faults[0]) and key in str(verdict().faults[0])
+    listed[0]["dtype"], listed[0]["shape"] = "FLOAT32", [1, 2]
+    assert "has the shape [1, 2]" in str(verdict().faults[0])
+    del listed[0]["shape"]
+    listed[0]["data"] = listed[0]["data"][:-1]
+    assert "num_bytes" in str(verdict().faults[0])
+
+
+def test_the_same_numbers_in_two_forms_are_no_contradiction(bundle, outputs, tmp_path):
+    assert verify(bundle, bundle.root / "f32").verdict == "PASS"                  # the bundle's own npz and bin
+    write("npz", outputs, tmp_path, bundle)
+    key = list(outputs)[2]
+    (outputs[key] + 1).tofile(tmp_path / f"{key}.bin")
+    found = verify(bundle, tmp_path)
+    assert found.verdict in ("ERROR", "FAIL") and "given before, with other numbers" in str(found.faults[0])
+
+
 def test_lost_and_garbled_serial_words_are_told(bundle, outputs, tmp_path):
     log = uart(outputs, bundle)
     for old, new, told in ((f"NPU END {log.split('NPU END ')[1][:8]}", "NPU END 00000000", "garbled"),
@@ -138,6 +182,47 @@ def test_a_damaged_bundle_is_an_error(bundle, outputs, tmp_path):
     ):
         with pytest.raises(ValueError, match=told):
             verify(damaged(name, change), tmp_path / "o.npz")
+    def mended(name, change):
+        """A damaged manifest with its line of SHA256SUMS made to fit."""
+        folder = damaged(name, lambda text: json.dumps(change(json.loads(text))))
+        raw, sums = (folder / "manifest.json").read_bytes(), (folder / "SHA256SUMS").read_text()
+        honest = hashlib.sha256((bundle.root / "manifest.json").read_bytes()).hexdigest()
+        (folder / "SHA256SUMS").write_text(sums.replace(honest, hashlib.sha256(raw).hexdigest()))
+        return folder
+
+    def layer(number, **changes):
+        return lambda text: text | {"layers": [
+            record | (changes if k == number else {}) for k, record in enumerate(text["layers"])]}
+
+    for name, change, told in (
+        ("reads nothing", layer(3, inputs=[]), "other layers"),
+        ("reads itself", layer(3, inputs=["L003"]), "other layers"),
+        ("no such case", layer(0, case="nope"), "names the case"),
+        ("other end", lambda text: text | {"model": text["model"] | {"output": "L000"}}, "ends in another layer"),
+        ("twice", lambda text: text | {"tensors": text["tensors"] + text["tensors"][:1]}, "have one id"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            verify(mended(name, change), tmp_path / "o.npz")
+    wrong = {key: value + 1 for key, value in outputs.items()}
+    np.savez(tmp_path / "wrong.npz", **wrong)
+    folder = mended("folded", layer(0, folded=["none"]))
+    assert verify(folder, tmp_path / "wrong.npz").verdict == "FAIL"                # one kind of hypothesis less
+    for name, path, told in (
+        ("graph", "model/graph.json", "not the file"), ("model", "model/model.npz", "not the file"),
+        ("lacking", "f32/case00_random/in.bin", "lacks the file"),
+    ):
+        folder = damaged(name, lambda text: text)
+        if name == "lacking":
+            (folder / path).unlink()
+        else:
+            (folder / path).write_bytes((folder / path).read_bytes() + b" ")
+        with pytest.raises(ValueError, match=told):
+            verify(folder, tmp_path / "o.npz")
+    folder = damaged("linked", lambda text: text)
+    (folder / "f32/case00_random/in.bin").unlink()
+    (folder / "f32/case00_random/in.bin").symlink_to(tmp_path / "o.npz")
+    with pytest.raises(ValueError, match="leaves the bundle"):
+        verify(folder, tmp_path / "o.npz")
     folder = damaged("stale", lambda text: text)
     path = next(folder.glob("f32/case00_random/*.out.bin"))
     path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\1")
@@ -165,6 +250,15 @@ def test_arrays_with_fewer_axes_wider_types_and_layer_names(bundle, outputs, tmp
     assert "no float32 has" in str(verify(bundle, tmp_path / "o.npz").faults[0])
 
 
+def test_arguments_that_do_not_fit(bundle, outputs, tmp_path):
+    np.savez(tmp_path / "o.npz", **outputs)
+    with pytest.raises(ValueError, match="add --bounded"):
+        verify(bundle, tmp_path / "o.npz", flushes=True)
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(ValueError, match="neither a file nor a folder"):
+        verify(bundle, tmp_path / "pipe.npz")
+
+
 def test_another_order_is_within_the_bound_and_a_fault_is_not(bundle, outputs, tmp_path):
     case = next(iter(bundle.cases))
     tensors = {"in": bundle.tensor(case, "in")}
@@ -177,13 +271,13 @@ def test_another_order_is_within_the_bound_and_a_fault_is_not(bundle, outputs, t
         tensors[layer] = apply(node, iter(wide), "any")[0].astype("f4")
     shown = {f"{layer}.out": tensors[layer] for layer in bundle.layers}
     np.savez(tmp_path / "o.npz", **shown)
-    assert verify(bundle, tmp_path / "o.npz").verdict == "FAIL"
+    assert verify(bundle, tmp_path / "o.npz", explain=False).verdict == "FAIL"
     result = verify(bundle, tmp_path / "o.npz", bounded=True)
     shares = [layer.worst.chained.share for layer in result.layers]
     assert result.verdict == "PASS" and 0 < max(shares) < 1
     key = next(iter(shown))
     np.savez(tmp_path / "o.npz", **{**shown, key: shown[key] * np.float32(1.001)})
-    assert verify(bundle, tmp_path / "o.npz", bounded=True).verdict == "FAIL"
+    assert verify(bundle, tmp_path / "o.npz", bounded=True, explain=False).verdict == "FAIL"
 
 
 def test_classes_of_numbers():

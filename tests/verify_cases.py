@@ -100,6 +100,13 @@ FAULTS = {
     "residual subtracted": ([(ADD, "y[n] = a[n] - b[n];")], {"addend_wrong"}),
     "no clamp at 6": ([("low > 6.0f ? 6.0f : low", "low")], {"activation_swapped", "clamp_above"}),
     "clamp at 7": ([("low > 6.0f ? 6.0f : low", "low > 7.0f ? 7.0f : low")], {"clamp_above"}),
+    "clamp at 5.99": ([("low > 6.0f ? 6.0f : low", "low > 5.99f ? 5.99f : low")], {"clamp_fitted"}),
+    "pool by magnitude": ([(POOL, "if (fabsf(value) > fabsf(best) || best == -INFINITY)")], {"pool_magnitude"}),
+    "slope 0.05": ([("0x1.99999ap-3f * x[n]", "0.05f * x[n]")], {"slope_fitted"}),
+    "channels shifted": ([(DW, "w[(ky * s->kw + kx) * s->f + (f + 1) % s->f]")], {"kernel_channels_shifted"}),
+    "columns mirrored": ([(C2D_COLUMN, C2D_COLUMN.replace("const ", "") + " column = column < 0 ? -column :"
+                           " column < s->w ? column : 2 * s->w - 2 - column;")], {"border_not_zero"}),
+    "stride too large": ([("i * s->sy + ky * s->dy", "i * (s->sy + 1) + ky * s->dy")], {"stride_other"}),
     "no clamp at 0": ([(LOW, "const float low = x[n];")], {"clamp_below"}),
     "NaN becomes 0": ([(LOW, "const float low = x[n] > 0.0f ? x[n] : 0.0f;")], {"relu_of_specials"}),
     "slope 0.01": ([("0x1.99999ap-3f * x[n]", "0.01f * x[n]")], {"leaky_slope"}),

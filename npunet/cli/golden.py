@@ -35,7 +35,7 @@ def add(verbs: Any) -> None:
     parser.add_argument("--size", metavar="L|HxW|full", type=size, default="auto",
                         help="size to run at (default: the model's, or a smaller one that fits into --max-size)")
     parser.add_argument("--max-size", metavar="BYTES", type=byte_count,
-                        help="of stored tensors, such as 16M (the default)")
+                        help="of stored tensors, each counted once, without --backward's, such as 18M (the default)")
     parser.add_argument("--seed", type=int, default=0, help="of the generated inputs (default 0)")
     parser.add_argument("--score", action="store_true",
                         help="also run faulty kernels against the bundle and write which case catches which")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from typing import Any
 
 from npunet.cli import models
+from npunet.cli.golden import show
 from npunet.files import write_text
 
 
@@ -41,6 +43,7 @@ def verify(arguments: Namespace) -> None:
     result = compare_outputs(
         arguments.bundle, arguments.outputs, bounded=arguments.bounded, flushes=arguments.flush_to_zero,
         layers=arguments.layers, case=arguments.case, layout=arguments.layout, explain=not arguments.no_diagnosis,
+        progress=show if sys.stderr.isatty() else None,
     )
     forms = (arguments.json, machine.as_json), (arguments.junit, machine.as_junit), (arguments.html, html.page)
     for path, make in forms:

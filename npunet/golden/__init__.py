@@ -47,7 +47,8 @@ Numbers. float32, little-endian, row-major, N H W C (a signal has H = 1); kernel
 Every NaN is stored as 0x7fc00000 and is to be compared as "a NaN"; zeros have signs. crc32 (zlib's) and sha256 are of
 a tensor's bytes as in its .bin, also where there is no such file. Values are exact: the profile (level, float_order,
 exp) says how each bit comes about, and no operation fuses except the multiply-add of "seq_fma". The backward case is
-computed in float64 from the float32 forward pass in training and rounded once; it is compared with a tolerance.
+computed in float64 from the float32 forward pass in training and rounded once; it is compared within bounds
+(backward_bounds), since the order of its sums is nobody's promise.
 
 A port's dump repeats the names: `<case>/<key>.bin`, or an npz whose members are keys, and so on; parts may be missing.
 """

@@ -24,7 +24,7 @@ from npunet.golden.collect import Collector
 from npunet.golden.corners import layer_inputs
 from npunet.golden.draws import RANDOM
 from npunet.golden.execute import run_layer, run_network
-from npunet.golden.subject import Subject, has_accumulator, payload, resolve
+from npunet.golden.subject import WORD, Subject, has_accumulator, payload, resolve
 from npunet.golden.writers import FORMATS, check_formats, write_sums, write_text
 from npunet.graph import Node
 
@@ -56,8 +56,9 @@ def golden(model: UNet | str | PathLike[str], out: str | PathLike[str], *, input
     layers     : names of the layers whose tensors are stored; all by default
     size       : (L,) or (H, W) to run at, "full" for the model's own, "auto" for a smaller one where the network's
                  tensors would not fit into a quarter of max_size
-    max_size   : bytes of tensors, each counted once. The first network case and the real input are stored in full if
-                 they fit, other network cases never; single layers as long as there is room, the small ones first
+    max_size   : bytes of tensors, each counted once; those of backward come on top. The first network case and the real
+                 input are stored in full if they fit, other network cases never; single layers as long as there is
+                 room, the small ones first
     seed       : of the random values
     progress   : called as progress(done, total, what)
 
@@ -68,6 +69,10 @@ def golden(model: UNet | str | PathLike[str], out: str | PathLike[str], *, input
     if arithmetic not in ORDERS:
         raise ValueError(f"arithmetic={arithmetic!r} must be one of {', '.join(ORDERS)}: a bundle's order is declared")
     check_formats(tuple(formats))
+    if seed < 0 or max_size < 0:
+        raise ValueError(f"seed={seed} and max_size={max_size} must not be negative")
+    if not _kinds(cases) and inputs is None and not backward:
+        raise ValueError("there is no case to store: choose cases, give real inputs, or add backward")
     subject = resolve(model, level, inputs, size, max_size)
     target = Path(out)
     refuse_other_folders(target)
@@ -118,7 +123,7 @@ class _Maker:
         alone = [node for node in self.graph if "layers" in kinds and self.covering[node.name] == self.ids[node.name]]
         self.total = len(images) + len(alone) + backward + 1
         for number, (kind, x) in enumerate(images.items()):
-            size = payload(self.graph) * len(x)
+            size = (payload(self.graph) + self._bounds_size()) * len(x)
             full = (number == 0 or kind == "input") and size <= self.room
             self.room -= size * full
             self._network_case(f"case{number:02d}_{kind}", kind, x, full, hexed=number == 0)
@@ -142,6 +147,10 @@ class _Maker:
         if inputs is not None:
             images["input"], _ = self.subject.model.sizes.admit(inputs, "float32", None)
         return images
+
+    def _bounds_size(self) -> int:
+        """Bytes of one sample's bounds, where they are asked for: two an output."""
+        return 2 * WORD * sum(prod(node.shape) for node in self.graph) * self.bounds
 
     def _size_alone(self, node: Node) -> int:
         return sum(prod(self.graph.shape(name)) for name in (*node.inputs, node.name))
@@ -172,8 +181,8 @@ class _Maker:
         if self.chosen is not None and node.name not in self.chosen:
             return
         samples, inputs = layer_inputs(node, self.graph, self.weights, self.seed)
-        outputs = len(inputs[0]) * prod(node.shape) * (1 + has_accumulator(node, self.graph))
-        size = 4 * (outputs + sum(value.size for value in inputs))
+        outputs = len(inputs[0]) * prod(node.shape) * (1 + has_accumulator(node, self.graph) + self.bounds)
+        size = WORD * (outputs + sum(value.size for value in inputs))
         if size > self.room:
             self.left_out.append(layer)
             return
@@ -206,8 +215,9 @@ class _Maker:
         by_id = {key: name for name, key in self.ids.items()}
         names = {by_id.get(layer, layer) for layer in layers}
         unknown = sorted(names - set(self.ids))
-        if unknown:
-            raise ValueError(f"there is no layer {', '.join(unknown)}; the layers are {', '.join(list(self.ids)[1:])}")
+        if unknown or not names:
+            listed = ", ".join(list(self.ids)[1:])
+            raise ValueError(f"there is no layer {', '.join(unknown) or 'to store'}; the layers are {listed}")
         return names | {name for layer in names - {self.graph.input} for name in self.graph[layer].inputs}
 
     def _model(self) -> None:

@@ -81,7 +81,7 @@ def _pooling_themes(window: tuple[int, int]) -> dict[str, Theme]:
         return np.arange(prod(shape), dtype=np.float32).reshape(shape)
 
     def among_infinite(shape: Shape, draws: Draws, value: float) -> np.ndarray:
-        values = np.array([value, -probes.LARGEST], np.float32)
+        values = np.array([value, -probes.LARGEST, -np.inf], np.float32)
         return _isolated(values, np.full(shape, -np.inf, np.float32), window, draws)
 
     return {
@@ -148,9 +148,10 @@ def _among_random(rows: np.ndarray, shapes: Sequence[Shape], draws: Draws) -> In
 
 
 def _distinct(shape: Shape, number: int) -> np.ndarray:
-    """No value twice, none shared between a layer's inputs."""
-    values = np.arange(1, prod(shape) + 1, dtype=np.float64)
-    return (values if number == 0 else -values).astype(np.float32).reshape(1, *shape)
+    """No value twice, none shared between a layer's inputs, both signs, none within the limits of a byte."""
+    values = 128 + number / 2 + np.arange(prod(shape), dtype=np.float64)
+    values[1::2] *= -1
+    return values.astype(np.float32).reshape(1, *shape)
 
 
 def _moved(shape: Shape, number: int, draws: Draws) -> np.ndarray:

@@ -56,6 +56,9 @@ def logit_rows(K: int) -> np.ndarray:
             row = np.zeros(K)
             row[k] = value
             rows.append(row)
+    last = np.zeros(K)
+    last[-1] = LOWEST  # the smallest exponential over a sum of more than one: subnormal
+    rows.append(last)
     for point in with_neighbours(np.array(exponents(), np.float32)):
         row = np.full(K, point)
         row[0] = 0
@@ -76,13 +79,14 @@ def plane_themes() -> dict[str, Callable[[tuple[int, int, int], Draws], np.ndarr
 
     return {
         "random": lambda shape, draws: draws.uniform(shape, 4.0),
+        "nan": with_one(np.nan, 1.0),
+        "infinite": with_one(np.inf, 1.0),
         "constant": lambda shape, draws: np.full(shape, 3.3, np.float32),
         "zeros": lambda shape, draws: np.zeros(shape, np.float32),
         "offset": lambda shape, draws: 4096 + draws.uniform(shape, 1.0),
+        "far": lambda shape, draws: 2**22 + draws.uniform(shape, 4.0),  # squares of the mean drown the variance
         "dominated": with_one(1e6, 1.0),
-        "wide": lambda shape, draws: draws.spread(shape, -12, 12),
-        "small": lambda shape, draws: draws.spread(shape, -140, -126),
+        "small": lambda shape, draws: draws.spread(shape, -146, -132),  # subnormal, and so is what comes out
         "overflow": lambda shape, draws: draws.spread(shape, 100, 127),
-        "nan": with_one(np.nan, 1.0),
-        "infinite": with_one(np.inf, 1.0),
+        "wide": lambda shape, draws: draws.spread(shape, -12, 12),  # the last is finite: was it written?
     }

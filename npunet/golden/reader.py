@@ -14,11 +14,15 @@ from typing import Any
 import numpy as np
 
 from npunet.golden import graphs, manifest
+from npunet.golden.cases import NETWORK_CASES, network_input
+from npunet.golden.corners import layer_inputs
 from npunet.golden.execute import Step, run_layer, run_network, tensors_of
 from npunet.graph import Graph
 
 READ_ERRORS = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, AttributeError,
                TypeError)
+RUN_ERRORS = (ArithmeticError, AttributeError, IndexError, KeyError, MemoryError, TypeError, ValueError)
+DECIDED = ("folded", "case")  # of a layer's record: what its graph does not tell
 
 
 class Bundle:
@@ -36,6 +40,12 @@ class Bundle:
         self.cases = {case["id"]: case for case in self.manifest["cases"]}
         self.layers = {layer["id"]: layer for layer in self.manifest["layers"]}
         self.tensors = {tensor["id"]: tensor for tensor in self.manifest["tensors"]}
+        for kind in ("cases", "layers", "tensors"):
+            if len(getattr(self, kind)) != len(self.manifest[kind]):
+                raise ValueError(f"{self.root}: two {kind} of the manifest have one id; make the bundle again")
+        for layer in self.layers.values():
+            if layer["case"] is not None and self.cases.get(layer["case"], {}).get("scope") != "layer":
+                raise ValueError(f"{self.root}: layer {layer['id']} names the case {layer['case']}, which is none")
         for case in self.cases.values():
             missing = [key for key in case["tensors"] if f"{case['id']}/{key}" not in self.tensors]
             if missing:
@@ -56,7 +66,7 @@ class Bundle:
     @cached_property
     def weights(self) -> dict[str, np.ndarray]:
         """Weights by name, each checked against its SHA-256."""
-        path = self._inside(self.manifest["model"]["weights"])
+        path = self.inside(self.manifest["model"]["weights"])
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 weights = {record["name"]: archive[record["name"]] for record in self.manifest["weights"]}
@@ -69,14 +79,23 @@ class Bundle:
     @cached_property
     def graph(self) -> Graph:
         """The network whose layers the bundle holds."""
-        path = self._inside(self.manifest["model"]["graph"])
+        path = self.inside(self.manifest["model"]["graph"])
         try:
             description = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise ValueError(f"{path} is damaged: {error}") from None
         graph = graphs.from_json(description, self.weights)
-        if [node.name for node in graph] != [layer["name"] for layer in self.layers.values()]:
-            raise ValueError(f"{path} has other layers than manifest.json")
+        try:
+            records = manifest.layer_records(graph, {}, {})
+            ids = manifest.layer_ids(graph)
+        except RUN_ERRORS as error:
+            raise ValueError(f"{path} is no network: {error!r:.200}") from None
+        listed = [layer | {key: record[key] for key in DECIDED}
+                  for record, layer in zip(self.layers.values(), records, strict=False)]
+        if len(records) != len(self.layers) or listed != list(self.layers.values()):
+            raise ValueError(f"{path} describes other layers than manifest.json; make the bundle again")
+        if self.manifest["model"]["output"] != ids[graph.output]:
+            raise ValueError(f"{path} ends in another layer than manifest.json says; make the bundle again")
         return graph
 
     def tensor(self, case: str, key: str) -> np.ndarray:
@@ -84,7 +103,9 @@ class Bundle:
         record = self.tensors.get(f"{case}/{key}")
         if record is None:
             raise ValueError(f"{self.root} has no tensor {case}/{key}")
-        value = self.read(record) if record["files"] else self.run_again(case)[key]
+        value = self.read(record) if record["files"] else self.run_again(case).get(key)
+        if value is None:
+            raise ValueError(f"{record['id']} has no file and cannot be computed again; make the bundle again")
         check_digest(value, record, record["id"])
         return value
 
@@ -98,7 +119,7 @@ class Bundle:
     def read(self, record: Mapping[str, Any]) -> np.ndarray:
         """A tensor from its bin, its npz or its mem, whichever there is first."""
         form, name = next((form, record["files"][form]) for form in ("bin", "npz", "hex") if form in record["files"])
-        path = self._inside(name)
+        path = self.inside(name)
         dtype, shape = np.dtype(record["dtype"]).newbyteorder("<"), tuple(record["shape"])
         try:
             if form == "npz":
@@ -116,23 +137,47 @@ class Bundle:
         return value
 
     def run_again(self, case: str) -> dict[str, np.ndarray]:
-        """Every tensor of a network case, computed from the model and the stored input; the last case is remembered."""
-        if self.cases[case]["scope"] != "network":
-            raise ValueError(f"case {case} lacks files; make the bundle again")
+        """The tensors of a network or layer case, computed from the model; the last case is remembered."""
         if self._again[0] != case:
-            x, tensors = self.tensor(case, "in"), {}
-            names = manifest.layer_ids(self.graph)
-            for step in run_network(self.graph, self.weights, x, self.arithmetic):
-                for key, value in tensors_of(step, names[step.node.name]).items():
-                    tensors[key] = manifest.canonical(value)
-            self._again = (case, tensors)
+            if self.cases[case]["scope"] == "backward":
+                raise ValueError(f"case {case} lacks files; make the bundle again with the format npz or bin")
+            try:
+                with np.errstate(all="ignore"):
+                    made = self._network(case) if self.cases[case]["scope"] == "network" else self._layer(case)
+            except RUN_ERRORS as error:
+                raise ValueError(f"{self.root}: case {case} cannot be run again: {error!s:.200}") from None
+            self._again = (case, {key: manifest.canonical(value) for key, value in made.items()})
         return self._again[1]
 
-    def run_layer(self, layer: str, inputs: Sequence[np.ndarray]) -> Step:
-        """One layer on given inputs, in the declared arithmetic."""
-        return run_layer(self.graph[self.layers[layer]["name"]], inputs, self.weights, self.arithmetic)
+    def _network(self, case: str) -> dict[str, np.ndarray]:
+        """A network case from its input, and that from its file or, where it was drawn, drawn again."""
+        record, kind = self.tensors[f"{case}/in"], self.cases[case]["kind"]
+        if record["files"]:
+            x = self.tensor(case, "in")
+        elif kind in NETWORK_CASES:
+            x = network_input(kind, self.graph.input_shape, self.manifest["seed"])
+        else:
+            raise ValueError("its input was given and has no file; make the bundle again with the format npz or bin")
+        made, names = {"in": x}, manifest.layer_ids(self.graph)
+        for step in run_network(self.graph, self.weights, x, self.arithmetic):
+            made |= tensors_of(step, names[step.node.name])
+        return made
 
-    def _inside(self, name: str) -> Path:
+    def _layer(self, case: str) -> dict[str, np.ndarray]:
+        """A layer case from inputs that are drawn again."""
+        node = self.graph[self.layers[case]["name"]]
+        _, inputs = layer_inputs(node, self.graph, self.weights, self.manifest["seed"])
+        made = {f"{case}.in{number}": value for number, value in enumerate(inputs)}
+        return made | tensors_of(run_layer(node, inputs, self.weights, self.arithmetic), case)
+
+    def run_layer(self, layer: str, inputs: Sequence[np.ndarray]) -> Step:
+        """One layer on given inputs, in the declared arithmetic. Raises ValueError for a graph that is damaged."""
+        try:
+            return run_layer(self.graph[self.layers[layer]["name"]], inputs, self.weights, self.arithmetic)
+        except RUN_ERRORS as error:
+            raise ValueError(f"{self.root}: layer {layer} cannot be run: {error!s:.200}") from None
+
+    def inside(self, name: str) -> Path:
         """A file's path; the schema has refused what leaves the bundle, this refuses links that do."""
         path = (self.root / name).resolve()
         if self.root.resolve() not in path.parents:

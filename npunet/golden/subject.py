@@ -81,6 +81,8 @@ def _sized(model: UNet, inputs: np.ndarray | None, size: str | tuple[int, ...], 
         images, _ = model.sizes.admit(inputs, "float32", None)
         return model.sizes.graph(images.shape[1:3])
     if not isinstance(size, str):
+        if min(size, default=0) < 1:
+            raise ValueError(f"size={'x'.join(map(str, size))} must be 1 or more along every axis")
         probe = np.zeros((1, *size, model.input_shape[-1]), np.float32)
         images, _ = model.sizes.admit(probe, "float32", None)
         return model.sizes.graph(images.shape[1:3])

@@ -16,7 +16,9 @@ WORDS_A_LINE = 8
 
 
 def check_formats(formats: tuple[str, ...]) -> None:
-    """Raise ValueError for a format that does not exist."""
+    """Raise ValueError for a format that does not exist, and for none."""
+    if not formats:
+        raise ValueError(f"there is no format to write; choose from {', '.join(FORMATS)}")
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise ValueError(f"there is no format {', '.join(map(repr, unknown))}; choose from {', '.join(FORMATS)}")

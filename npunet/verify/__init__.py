@@ -13,7 +13,7 @@ any case, the bundle's first network case is meant. Parts may be missing: SKIPPE
                     NPU TENSOR <case>/<key> <number of words>
                     NPU DATA <words of eight hex digits> ...       as many lines as it takes
                     NPU END <CRC-32 of the little-endian bytes, eight hex digits>
-    .json   TFLite-Micro's layer-by-layer data as JSON (flatc --json), see forms.read_tflm
+    .json   TFLite-Micro's layer-by-layer data as JSON (flatc --json), see tflm
 
 uint32 arrays are bits; float64 is taken when every value is a float32; float16 is widened.
 
@@ -22,7 +22,8 @@ port itself had before it (own)? A layer that only inherited is told from one th
 inputs. Bit for bit a NaN equals any NaN, and zeros have signs. With bounded=True, a tensor has to lie within the bound
 of the whole network and each layer within its local one; where a bound is infinite nothing is promised, except that
 NaN and infinities agree if they do not come from float32's range alone.
-A backward case is compared with a tolerance of 2^-10 of each gradient's largest magnitude.
+In a backward case every tensor is judged by what the port's own tensors before it make of it, within the bound of that
+one step (golden.backward_bounds); where one of these is missing, within 2^-10 of the golden tensor's largest magnitude.
 """
 
 from npunet.verify.results import Result

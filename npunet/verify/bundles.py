@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 
 from npunet.golden.reader import Bundle
 
 
 def check_sums(bundle: Bundle) -> None:
-    """Raise ValueError unless manifest.json is the file that SHA256SUMS lists; other files are checked when read."""
-    path = bundle.root / "SHA256SUMS"
+    """Raise ValueError unless the manifest and the model are the files that SHA256SUMS lists.
+
+    Tensors are checked when they are read; here each of their files must be there, and be inside of the bundle.
+    """
+    model = bundle.manifest["model"]
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = (bundle.root / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
         listed = {line[66:]: line[:64] for line in lines}
-        found = hashlib.sha256((bundle.root / "manifest.json").read_bytes()).hexdigest()
+        for name in ("manifest.json", model["graph"], model["weights"], model["file"]):
+            if hashlib.sha256((bundle.root / name).read_bytes()).hexdigest() != listed.get(name):
+                raise ValueError(f"{bundle.root}/{name} is not the file that SHA256SUMS lists; make the bundle again")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot check {bundle.root} against SHA256SUMS: {error}") from None
-    if listed.get("manifest.json") != found:
-        raise ValueError(f"{bundle.root}/manifest.json is not the file that SHA256SUMS lists; make the bundle again")
+    _check_files(bundle)
+
+
+def _check_files(bundle: Bundle) -> None:
+    """Raise ValueError for a tensor's file that is not there, or that a link leads out of the bundle."""
+    names = {name for record in bundle.tensors.values() for name in record["files"].values()}
+    split = [name.split("/") for name in names]
+    folders = {"/".join(parts[:depth]) for parts in split for depth in range(1, len(parts))}
+    linked = any(os.path.islink(f"{bundle.root}/{folder}") for folder in folders)
+    for name in sorted(names):
+        path = f"{bundle.root}/{name}"
+        if linked or os.path.islink(path):
+            bundle.inside(name)
+        if not os.path.isfile(path):
+            raise ValueError(f"{bundle.root} lacks the file {name} that its manifest lists; make the bundle again")
 
 
 def asked_for(bundle: Bundle, layers: Iterable[str] | None) -> set[str]:

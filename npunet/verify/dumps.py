@@ -19,7 +19,7 @@ import numpy as np
 
 from npunet.golden.manifest import fit_for_files
 from npunet.golden.reader import Bundle
-from npunet.verify import forms
+from npunet.verify import forms, tflm
 
 SPARE = 1 << 16  # bytes that a file's head may take besides its numbers
 READ_ERRORS = (
@@ -83,10 +83,15 @@ class Dump:
         """Take one tensor; place None: its name says nothing."""
         if place is None:
             self.ignored.append(source)
-        elif place in self.tensors:
-            self.faults.append(Fault(source, f"{'/'.join(place)} was given before, in {self.tensors[place].source}"))
-        else:
+        elif place not in self.tensors:
             self.tensors[place] = Raw(value, source)
+        elif _bytes(value) != _bytes(self.tensors[place].value):  # the same numbers in two forms do no harm
+            before = self.tensors[place].source
+            self.faults.append(Fault(source, f"{'/'.join(place)} was given before, with other numbers, in {before}"))
+
+
+def _bytes(value: np.ndarray | bytes) -> bytes:
+    return value if isinstance(value, bytes) else np.ascontiguousarray(value).tobytes()
 
 
 class Names:
@@ -138,6 +143,8 @@ def read(outputs: str | Path, bundle: Bundle, case: str | None = None) -> Dump:
     root, names, dump = Path(outputs), Names(bundle, case), Dump()
     if not root.exists():
         raise FileNotFoundError(f"no such file or folder: {outputs}")
+    if not root.is_dir() and not root.is_file():
+        raise ValueError(f"{outputs} is neither a file nor a folder")
     files = sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else [root]
     for path in files:
         folder = path.relative_to(root).parts[:-1] if root.is_dir() else ()
@@ -171,7 +178,7 @@ def _read_file(path: Path, where: str, folder: tuple[str, ...], names: Names, du
         return
     if suffix in (".log", ".txt", ".json"):
         text = path.read_text(encoding="utf-8", errors="replace")
-        entries, faults, digests = (forms.read_tflm if suffix == ".json" else forms.read_uart)(text)
+        entries, faults, digests = (tflm.read_tflm if suffix == ".json" else forms.read_uart)(text)
         dump.bundle |= digests
         dump.faults += [Fault(f"{where}, {place}", what) for place, what in faults]
         for name, value in entries:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from npunet.golden.execute import CONVOLUTIONS
+from npunet.ops.norm import batch_norm_scale_shift
 from npunet.verify.diagnose.pooling import picked, pooled
-from npunet.verify.diagnose.recipe import Recipe
+from npunet.verify.diagnose.recipe import Recipe, plain
 from npunet.verify.diagnose.sums import walk
 from npunet.verify.diagnose.wholes import WHOLES, Scene
 
@@ -44,8 +45,8 @@ def proof(name: str, words: str, right: Recipe, wrong: Recipe) -> str | None:
         if (
             all(len(set(window) - {-1}) == 1 for axis in wrong.reads[3:] for window in axis)
             and wrong.reads[3:] == reference[3:]
-            and wrong.reads[0] in ("min", "max", "mean")
-            and wrong.reads[2] != 0
+            and wrong.reads[0] in ("min", "max", "mean", "magnitude")
+            and (wrong.reads[2] != 0 or not any(-1 in window for axis in wrong.reads[3:] for window in axis))
         ):
             return "every window holds one element"
     if right.op == "upsample_nearest2d" and wrong.reads is not None:
@@ -56,16 +57,60 @@ def proof(name: str, words: str, right: Recipe, wrong: Recipe) -> str | None:
         return f"{right.op} is never negative"
     if name == "clamped" and right.op == "softmax":
         return "a softmax lies between 0 and 1"
+    if name == "subnormals_flushed" and right.op == "softmax":
+        if not wrong.after:
+            return "next to any score a subnormal one is 0: both exponentials are 1"
+        return "one of two probabilities is never subnormal" if right.shape[2] <= 2 else None
+    if name == "softmax_sum" and "summed" in words and right.shape[2] <= 2:
+        return "two exponentials: their sum is rounded once in any order"
+    if right.op == "layer_norm":
+        return _of_layer_norm(words, right)
+    if right.op == "batch_norm_inference":
+        return _of_batch_norm(name, words, right)
     if right.op in ("upsample_nearest2d", "max_pool2d", "concat") and name == "output_narrow":
         return None
     return None
 
 
-def proof_of_whole(name: str, words: str, shape: tuple[int, ...]) -> str | None:
+def _of_batch_norm(name: str, words: str, right: Recipe) -> str | None:
+    """A norm that was never trained adds nothing; one with a shift of ordinary size hides what is subnormal."""
+    scale, shift = batch_norm_scale_shift(*right.kernels, eps=right.attrs["eps"])
+    _, beta, mean, _ = right.kernels
+    plainly = words.endswith(("a fused multiply-add", "(x - mean) * scale + beta", "shift added before the scale"))
+    if plainly and not beta.any() and not mean.any():
+        return "mean and beta are zero: nothing is added"
+    one_scale, one_shift = len(np.unique(scale)) == 1, len(np.unique(shift)) == 1
+    if (one_scale or "scale" not in words) and (one_shift or "shift" not in words) and (
+        words.endswith("of the first channel for all") or "moved by one channel" in words
+    ):
+        return "all channels have the same"
+    ordinary = bool((np.abs(shift) >= 2.0**-80).all() and (np.abs(scale) <= 2.0**20).all())
+    if name == "subnormals_flushed" and ordinary:
+        return "a shift of this size leaves nothing of a subnormal, and ends in 0 or far from one"
+    return None
+
+
+def _of_layer_norm(words: str, right: Recipe) -> str | None:
+    """No normalised value exceeds the root of how many there are; a signal has one row."""
+    _, H, W, C = right.inputs[0].shape
+    gamma, beta = (np.abs(value) for value in right.kernels)
+    if "-128 ... 127" in words and (gamma * np.sqrt(H * W) * (1 + 2.0**-10) + beta).max() < 127:
+        return "a layer norm of so few values stays below 127"
+    if (H == 1 and words.endswith("over the columns")) or (W == 1 and words.endswith("over the rows")):
+        return "there is one row or column: it normalises the same values"
+    if C == 1 and words.endswith("rows, columns and channels"):
+        return "there is one channel: it normalises the same values"
+    return None
+
+
+def proof_of_whole(name: str, words: str, right: Recipe, shape: tuple[int, ...]) -> str | None:
     """Why an output that was moved about is the same, or None: distinct numbers are moved to themselves."""
     if name not in MOVING:
         return None
     distinct = np.arange(1, int(np.prod(shape)) + 1, dtype=np.float64).reshape(shape)
+    if right.op == "upsample_nearest2d":  # what comes out of it is never distinct
+        read = np.arange(1, right.inputs[0].size + 1, dtype=np.float64).reshape(right.inputs[0].shape)
+        distinct = plain(right.but(inputs=(read,)))
     moved = dict(WHOLES[name](Scene(distinct, [], {}))).get(words)
     return "every element is moved to itself" if moved is not None and np.array_equal(moved, distinct) else None
 
@@ -97,7 +142,9 @@ def _of_sums(name: str, right: Recipe, wrong: Recipe) -> str | None:
     zero = right.bias is not None and not right.bias.any()
     if name == "bias_doubled" and zero:
         return "the bias is zero"
-    if wrong.after:
+    if name == "subnormals_flushed" and wrong.after and _far_from_zero(right.bias):
+        return "a sum and a bias of this size end in 0 or far from the subnormals"
+    if wrong.after or wrong.middle:
         return None
     reads, others = _taps(right), _taps(wrong)
     if not all(np.array_equal(a, b) for a, b in zip(reads, others, strict=True)):
@@ -113,9 +160,26 @@ def _of_sums(name: str, right: Recipe, wrong: Recipe) -> str | None:
         return None
     if wrong.order == right.order and wrong.when == right.when:
         return "it reads the same numbers and weighs them the same"
-    if right.op == "separable_conv2d" or wrong.order.rounding or wrong.order.flush:
+    if wrong.order.rounding or wrong.order.flush:
         return None
+    if right.op == "separable_conv2d":
+        if wrong.when != right.when:
+            return None
+        halves = [
+            _of_orders(*(r.but(op=op, kernels=(r.kernels[k],), bias=None) for r in (right, wrong)), alive, False)
+            for k, (op, alive) in enumerate([("depthwise_conv2d", live), ("conv2d", np.ones((1, 1), bool))])
+        ]
+        return "neither half has anything to order" if all(halves) else None
     return _of_orders(right, wrong, live, zero)
+
+
+def _far_from_zero(bias: np.ndarray | None) -> bool:
+    """Whether acc + bias is 0 or normal whatever acc is.
+
+    With |bias| >= 2^-102: either |acc| < |bias| / 2, and what is left is more than 2^-103; or both are multiples of
+    2^-126, and so is their sum.
+    """
+    return bias is not None and bool((np.abs(bias) >= 2.0**-102).all())
 
 
 def _of_orders(right: Recipe, wrong: Recipe, live: np.ndarray, zero: bool) -> str | None:
@@ -142,8 +206,12 @@ def _of_orders(right: Recipe, wrong: Recipe, live: np.ndarray, zero: bool) -> st
         return "the terms come in the same order"
     if wrong.order.grouping == "tap" and int(live.sum()) == 1:
         return "one tap: its partial sum is the sum"
+    if wrong.order.grouping == "tap" and channels == 1 and not fused:
+        return "a tap has one product: it is its own partial sum"
     if wrong.order.grouping.startswith("lanes"):
-        numbers = {k % channels if right.op == "conv2d" else k for k in listed}
-        if len({number % int(wrong.order.grouping[5:]) for number in numbers}) == 1:
+        lanes = [(k % channels if right.op == "conv2d" else k) % int(wrong.order.grouping[5:]) for k in listed]
+        if len(set(lanes)) == 1:
             return "all terms fall into one of the partial sums"
+        if lanes == [0, 1, 2] and not fused:
+            return "three products, each a partial sum: they are added in the same order"
     return None

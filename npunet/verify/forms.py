@@ -1,11 +1,9 @@
-"""The textual forms of a port's outputs: $readmemh words, a log over a serial line, TFLite-Micro's dump as JSON."""
+"""The textual forms of a port's outputs: $readmemh words, and a log over a serial line."""
 
 from __future__ import annotations
 
-import json
 import re
 import zlib
-from typing import Any
 
 Entries = list[tuple[str, bytes]]
 Faults = list[tuple[str, str]]
@@ -78,48 +76,3 @@ def _uart_fault(words: list[str], count: int, rest: list[str]) -> str | None:
     if int(rest[0], 16) != zlib.crc32(raw):
         return f"CRC-32 is {zlib.crc32(raw):08x}, the log says {rest[0]}: a word was garbled on the line"
     return None
-
-
-def read_tflm(text: str) -> tuple[Entries, Faults, set[str]]:
-    """The outputs in a dump of TFLite-Micro's layer-by-layer form as JSON.
-
-    {"subgraph_data": [{"subgraph_index": 0, "outputs": [
-        {"input_index": 0, "tensor_index": 17, "num_bytes": 12288, "data": [0, 0, 128, 63, ...]}]}],
-     "tensors": {"17": "ENC1_D1_conv"}, "bundle": "<digest>"}
-
-    "tensors" names the indices (or "name" beside "data" does); what has no name is left out.
-    Raises ValueError for another structure.
-    """
-    described = json.loads(text)
-    if not isinstance(described, dict) or not isinstance(described.get("subgraph_data"), list):
-        raise ValueError('is no TFLite-Micro dump: there is no list "subgraph_data"')
-    names = described.get("tensors", {})
-    if not isinstance(names, dict):
-        raise ValueError('"tensors" must map indices to layers')
-    digests = {str(described["bundle"])} if "bundle" in described else set()
-    entries, faults = [], []
-    for subgraph in described["subgraph_data"]:
-        outputs = subgraph.get("outputs") if isinstance(subgraph, dict) else None
-        if not isinstance(outputs, list):
-            raise ValueError('a subgraph has no list "outputs"')
-        for tensor in outputs:
-            if not isinstance(tensor, dict):
-                raise ValueError('an entry of "outputs" is no object')
-            name = tensor.get("name", names.get(str(tensor.get("tensor_index"))))
-            if name is None:
-                continue
-            fault, raw = _tflm_bytes(tensor)
-            if fault:
-                faults.append((str(name), fault))
-            else:
-                entries.append((str(name), raw))
-    return entries, faults, digests
-
-
-def _tflm_bytes(tensor: dict[str, Any]) -> tuple[str | None, bytes]:
-    data, count = tensor.get("data"), tensor.get("num_bytes")
-    if not isinstance(data, list) or not all(type(byte) is int and -128 <= byte <= 255 for byte in data):
-        return '"data" must be a list of bytes', b""
-    if count is not None and count != len(data):
-        return f"has {len(data)} bytes, its num_bytes says {count!r}", b""
-    return None, bytes(byte & 255 for byte in data)

@@ -20,8 +20,9 @@ from npunet.golden.writers import write_sums, write_text
 from npunet.graph import Node
 from npunet.verify.compare import same
 from npunet.verify.diagnose import WHOLES, recipe
+from npunet.verify.diagnose.folds import kin_of, other_folds
 from npunet.verify.diagnose.recipe import Recipe
-from npunet.verify.diagnose.search import other_folds, variants
+from npunet.verify.diagnose.search import variants
 from npunet.verify.diagnose.wholes import Scene
 from npunet.verify.equivalence import proof, proof_of_whole
 
@@ -40,12 +41,14 @@ Progress = Callable[[int, int, str], None]
 class _Material:
     """One case of a layer: what it reads and what is right."""
 
-    def __init__(self, bundle: Bundle, case: str, node: Node, layer: str, folds: dict[str, Any]) -> None:
+    def __init__(self, bundle: Bundle, case: str, node: Node, layer: str, folds: tuple[dict, dict]) -> None:
         own = layer if bundle.cases[case]["scope"] == "network" else case  # a case may be that of an equal layer
         self.case = case
         self.inputs = bundle.inputs(case, own)
         self.right = bundle.tensor(case, f"{own}.out")
-        self.recipe = recipe.recipe_of(node, self.inputs, bundle.weights, bundle.arithmetic, folds)
+        self.recipe = recipe.recipe_of(node, self.inputs, bundle.weights, bundle.arithmetic, *folds)
+        acc = f"{own}.acc"
+        self.acc = bundle.tensor(case, acc) if f"{case}/{acc}" in bundle.tensors else None
         count = recipe.positions(self.recipe)
         self.places = np.unique(np.linspace(0, count - 1, min(SAMPLE, count)).round().astype(int))
         self.rows = self.right.reshape(-1, self.right.shape[-1])[self.places]
@@ -62,8 +65,17 @@ class _Material:
                     return True
             if not same(np.ascontiguousarray(recipe.run(mutant, self.places), np.float32), self.rows).all():
                 return True
+        if mutant.summed and self.acc is not None and self._changes_sum(mutant):
+            return True
         y = recipe.run(mutant)
         return y.shape != self.right.shape or not same(np.ascontiguousarray(y, np.float32), self.right).all()
+
+    def _changes_sum(self, mutant: Recipe) -> bool:
+        """Whether what a convolution has before its bias is another; a bundle holds that too."""
+        if mutant.when == "first":
+            return False
+        sums = recipe.run(mutant.but(bias=None, after=()))
+        return not same(np.ascontiguousarray(sums, np.float32), self.acc).all()
 
 
 def score(folder: str | PathLike[str], progress: Progress | None = None) -> dict[str, Any]:
@@ -125,9 +137,8 @@ def score(folder: str | PathLike[str], progress: Progress | None = None) -> dict
 
 def instances(bundle: Bundle, layer: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     """(mutant, variant, "killed" | "equivalent" | "survived", the case or the reason) of one layer."""
-    node, folds = bundle.graph[layer["name"]], {}
-    if layer["folded"]:
-        folds = other_folds(bundle, node)
+    node = bundle.graph[layer["name"]]
+    folds = other_folds(bundle, node), kin_of(bundle, node)
     cases = [layer["case"]] if layer["case"] else []
     cases += [key for key, case in bundle.cases.items() if case["scope"] == "network"]
     material: dict[str, _Material] = {}
@@ -156,22 +167,18 @@ def instances(bundle: Bundle, layer: dict[str, Any]) -> Iterator[tuple[str, str,
             yield name, words, "survived", ""
     for name in WHOLE:
         for words, y in WHOLES[name](Scene(first.right, [], {})):
-            reason = proof_of_whole(name, words, first.right.shape)
+            reason = proof_of_whole(name, words, first.recipe, first.right.shape)
             if reason:
                 yield name, words, "equivalent", reason
                 continue
             if not same(np.ascontiguousarray(y), first.right).all():
                 yield name, words, "killed", first.case
                 continue
+
+            def moved(here: _Material, name: str = name, words: str = words) -> np.ndarray:
+                return dict(WHOLES[name](Scene(here.right, [], {}))).get(words, here.right)
+
             others = (at(number) for number in range(1, len(cases)))
-            killer = next(
-                (
-                    here.case
-                    for here in others
-                    if not same(
-                        np.ascontiguousarray(dict(WHOLES[name](Scene(here.right, [], {})))[words]), here.right
-                    ).all()
-                ),
-                None,
-            )
+            kills = (here.case for here in others if not same(np.ascontiguousarray(moved(here)), here.right).all())
+            killer = next(kills, None)
             yield name, words, "killed" if killer else "survived", killer or ""

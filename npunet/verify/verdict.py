@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from npunet.golden import manifest
-from npunet.golden.bounds import Port, accumulator_bound, output_bound, rounded_up
-from npunet.golden.execute import Step
+from npunet.golden.bounds import Port
+from npunet.golden.bundle import Progress
 from npunet.golden.reader import Bundle
 from npunet.ops.bounds import SUBNORMAL
-from npunet.run import apply
 from npunet.verify import dumps
 from npunet.verify.bundles import asked_for, check_sums
-from npunet.verify.compare import Comparison, compare, same
-from npunet.verify.diagnose import Evidence, diagnose
+from npunet.verify.compare import same
+from npunet.verify.diagnose import Diagnosis, Evidence, diagnose
+from npunet.verify.diagnose.unseen import before
 from npunet.verify.dumps import Fault
-from npunet.verify.fit import LAYOUTS, fit, from_layout
+from npunet.verify.feeds import Feeds
+from npunet.verify.fit import LAYOUTS, fit
+from npunet.verify.gradients import Gradients
+from npunet.verify.judge import check
 from npunet.verify.results import ERROR, FAIL, INHERITED, PASS, SKIPPED, WORST, Check, LayerVerdict, Result
 
 TRUSTED = 0.95  # share of zeros or of elements at a clamp's limit from which on a golden tensor tells little
-BACKWARD = 2.0**-10  # of a gradient's largest magnitude: the order of its sums is nobody's promise
 FLUSHED = 2.0**-126
 CASES_OF_EVIDENCE = 3
 
@@ -39,6 +42,7 @@ def verify(
     case: str | None = None,
     layout: str | None = None,
     explain: bool = True,
+    progress: Progress | None = None,
 ) -> Result:
     """Compare a port's outputs with a golden bundle.
 
@@ -50,6 +54,7 @@ def verify(
     case    : of tensors whose name tells none
     layout  : in which all tensors stand, a key of fit.LAYOUTS
     explain : look for the cause of the first divergence
+    progress : called as progress(done, total, what)
 
     Raises ValueError for a damaged bundle, for outputs with nothing in them and for arguments that do not fit,
     FileNotFoundError.
@@ -57,10 +62,13 @@ def verify(
     start = time.perf_counter()
     if layout is not None and layout not in LAYOUTS:
         raise ValueError(f"layout={layout!r} must be one of {', '.join(LAYOUTS)}")
+    if flushes and not bounded:
+        raise ValueError("a port that flushes subnormals is compared with bounds only: add --bounded (bounded=True)")
     opened = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
     check_sums(opened)
     asked = asked_for(opened, layers)
-    return _Run(opened, dumps.read(outputs, opened, case), bounded, flushes, asked, layout).result(start, explain)
+    found = _Run(opened, dumps.read(outputs, opened, case), bounded, flushes, asked, layout)
+    return found.result(start, explain, progress or (lambda done, total, what: None))
 
 
 class _Run:
@@ -70,31 +78,28 @@ class _Run:
         self, bundle: Bundle, dump: dumps.Dump, bounded: bool, flushes: bool, asked: set[str], layout: str | None
     ) -> None:
         self.bundle, self.dump, self.bounded, self.asked, self.layout = bundle, dump, bounded, asked, layout
-        self.port = Port(subnormal=FLUSHED if flushes else SUBNORMAL)
-        self.ids = manifest.layer_ids(bundle.graph)
-        self.names = {key: name for name, key in self.ids.items()}
         self.faults = list(dump.faults)
         self.values: dict[tuple[str, str], np.ndarray] = {}
+        self.feeds = Feeds(bundle, self.values, bounded, Port(subnormal=FLUSHED if flushes else SUBNORMAL))
         self.layouts: dict[tuple[str, str], str] = {}
-        self.fed: dict[tuple[str, str], tuple[np.ndarray, tuple[str, ...]]] = {}
-        self.slack: dict[tuple[str, str], np.ndarray] = {}
         self.checks: dict[str, list[Check]] = {layer: [] for layer in bundle.layers}
         self.others: list[Check] = []
 
-    def result(self, start: float, explain: bool) -> Result:
+    def result(self, start: float, explain: bool, progress: Progress) -> Result:
         """Take every tensor, check it, and put the whole together."""
         mine = self.bundle.fingerprint
         for digest in sorted(self.dump.bundle - {mine}):
             self.faults.append(Fault("outputs", f"stale: made for the bundle {digest[:16]}, this one is {mine[:16]}"))
         self._take()
-        for case in self.bundle.cases.values():
+        met = {case for case, _ in self.values}
+        for number, case in enumerate(case for key, case in self.bundle.cases.items() if key in met):
+            progress(number, len(met) + explain, case["id"])
             self._check_case(case)
         layers = tuple(
             self._verdict(number, record)
             for number, record in enumerate(self.bundle.layers.values())
             if record["id"] in self.asked
         )
-        met = {case for case, _ in self.values}
         found = Result(
             bundle={
                 "folder": str(self.bundle.root),
@@ -112,7 +117,9 @@ class _Run:
             seconds=0.0,
             notes=self._notes(layers),
         )
+        progress(len(met), len(met) + explain, "diagnosis")
         diagnosis = self._explain(found) if explain else None
+        progress(len(met) + explain, len(met) + explain, "done")
         return Result(**{**found.__dict__, "diagnosis": diagnosis, "seconds": time.perf_counter() - start})
 
     def _take(self) -> None:
@@ -132,167 +139,24 @@ class _Run:
     def _check_case(self, case: Mapping[str, Any]) -> None:
         name = case["id"]
         if case["scope"] == "backward":
+            step = Gradients(self.bundle, name, self.values)
             for key in case["tensors"]:
                 if (name, key) in self.values:
-                    self._backward(name, key)
+                    found = step.check(key)
+                    layer, _, role = key.rpartition(".")
+                    status = FAIL if found.wrong else PASS
+                    self.others.append(Check(name, "backward", layer or key, role or key, found, None, status))
             return
         of_network = case["scope"] == "network"
         listed = list(self.bundle.layers) if of_network else [name]
         if not any((name, f"{layer}.{role}") in self.values for layer in listed for role in ("out", "acc")):
             return
-        deltas = self._deltas(name) if self.bounded and of_network else {}
+        deltas = self.feeds.deltas(name) if self.bounded and of_network else {}
         for layer in listed:
             for role in ("acc", "out"):
                 if (name, f"{layer}.{role}") in self.values and layer in self.asked:
-                    self.checks[layer].append(self._check(case, layer, role, deltas))
-
-    def _check(self, case: Mapping[str, Any], layer: str, role: str, deltas: dict[str, np.ndarray]) -> Check:
-        name, key = case["id"], f"{layer}.{role}"
-        got, want = self.values[name, key], self.bundle.tensor(name, key)
-        if not self.bounded:
-            chained = compare(got, want)
-            own, status, unseen = None, PASS, ()
-            if chained.differ and case["scope"] == "network":
-                own, unseen, changed = self._own(name, layer, role, got)
-                status = INHERITED if changed and not own.differ else FAIL
-            elif chained.differ:
-                status = FAIL
-            note = self._layout_note(got, want) if status == FAIL else ""
-            return Check(name, case["scope"], layer, role, chained, own, status, unseen, self.layouts[name, key], note)
-        if case["scope"] == "layer":
-            inputs = self.bundle.inputs(name, layer)
-            chained = self._within(layer, role, got, want, inputs, [np.zeros(x.shape) for x in inputs])
-            status = FAIL if chained.wrong else PASS
-            return Check(
-                name,
-                "layer",
-                layer,
-                role,
-                chained,
-                None,
-                status,
-                (),
-                self.layouts[name, key],
-                self._layout_note(got, want) if status == FAIL else "",
-            )
-        inputs = self.bundle.inputs(name, layer)
-        node = self.bundle.graph[self.names[layer]]
-        chained = self._within(layer, role, got, want, inputs, [deltas[source] for source in node.inputs])
-        own, unseen, _ = self._own(name, layer, role, got)
-        status = FAIL if own.wrong else INHERITED if chained.wrong else PASS
-        return Check(
-            name,
-            "network",
-            layer,
-            role,
-            chained,
-            own,
-            status,
-            unseen,
-            self.layouts[name, key],
-            self._layout_note(got, want) if status == FAIL else "",
-        )
-
-    def _own(self, case: str, layer: str, role: str, got: np.ndarray) -> tuple[Comparison, tuple[str, ...], bool]:
-        """A tensor against its layer run on the port's own inputs; who was not seen; whether these inputs err."""
-        inputs, unseen = self._inputs(case, layer)
-        step = self.bundle.run_layer(layer, inputs)
-        want = _tensor(step, role)
-        changed = any(
-            not same(x, golden).all() for x, golden in zip(inputs, self.bundle.inputs(case, layer), strict=True)
-        )
-        if not self.bounded:
-            return compare(got, want), unseen, changed
-        return self._within(layer, role, got, want, inputs, self._slacks(case, layer, inputs)), unseen, changed
-
-    def _slacks(self, case: str, layer: str, inputs: list[np.ndarray]) -> list[np.ndarray]:
-        """How far the port's inputs may be from those: 0, or the bound of layers that the reference stood in for."""
-        sources = self.bundle.layers[layer]["inputs"]
-        return [self.slack.get((case, name), np.zeros(x.shape)) for name, x in zip(sources, inputs, strict=True)]
-
-    def _inputs(self, case: str, layer: str) -> tuple[list[np.ndarray], tuple[str, ...]]:
-        found = [self._feed(case, source) for source in self.bundle.layers[layer]["inputs"]]
-        return [value for value, _ in found], tuple(dict.fromkeys(name for _, names in found for name in names))
-
-    def _feed(self, case: str, source: str) -> tuple[np.ndarray, tuple[str, ...]]:
-        """What the port had at a place: its dump, or the reference run on what came before; and who was not dumped."""
-        if source == "in":
-            return self.bundle.tensor(case, "in"), ()
-        if (case, f"{source}.out") in self.values:
-            return self.values[case, f"{source}.out"], ()
-        if (case, source) not in self.fed:
-            waiting = [source]  # no recursion: a long network may be dumped at its end only
-            while waiting:
-                layer = waiting[-1]
-                before = [
-                    name
-                    for name in self.bundle.layers[layer]["inputs"]
-                    if name != "in" and (case, f"{name}.out") not in self.values and (case, name) not in self.fed
-                ]
-                if before:
-                    waiting += before
-                    continue
-                inputs, unseen = self._inputs(case, layer)
-                self.fed[case, layer] = (self.bundle.run_layer(layer, inputs).out, (*unseen, layer))
-                if self.bounded:
-                    node, slacks = self.bundle.graph[self.names[layer]], self._slacks(case, layer, inputs)
-                    self.slack[case, layer] = output_bound(node, inputs, slacks, self.bundle.weights, self.port)
-                waiting.pop()
-        return self.fed[case, source]
-
-    def _deltas(self, case: str) -> dict[str, np.ndarray]:
-        """Bounds of the whole network up to every tensor, by tensor name."""
-        graph = self.bundle.graph
-        deltas = {graph.input: np.zeros(self.bundle.tensor(case, "in").shape)}
-        for node in graph:
-            inputs = self.bundle.inputs(case, self.ids[node.name])
-            onward = output_bound(node, inputs, [deltas[name] for name in node.inputs], self.bundle.weights, self.port)
-            deltas[node.name] = rounded_up(onward)
-        return deltas
-
-    def _within(
-        self,
-        layer: str,
-        role: str,
-        got: np.ndarray,
-        want: np.ndarray,
-        inputs: list[np.ndarray],
-        deltas: list[np.ndarray],
-    ) -> Comparison:
-        """Against the bound for a layer's inputs that may be off by deltas."""
-        node = self.bundle.graph[self.names[layer]]
-        bound_of = accumulator_bound if role == "acc" else output_bound
-        bound = bound_of(node, inputs, deltas, self.bundle.weights, self.port)
-        classes = None
-        if not np.isfinite(want).all():
-            with np.errstate(all="ignore"):
-                wide = [x.astype(np.float64) for x in (*inputs, *(self.bundle.weights[w] for w in node.weights))]
-                classes = ~np.isfinite(apply(node, iter(wide), "any")[0])  # not for want of float32's range
-        return compare(got, want, bound, classes)
-
-    def _backward(self, case: str, key: str) -> None:
-        got, want = self.values[case, key], self.bundle.tensor(case, key)
-        bound = None
-        if want.dtype.kind == "f":
-            finite = np.where(np.isfinite(want), np.abs(want), 0)
-            bound = np.full(want.shape, BACKWARD * float(finite.max(initial=0)))
-        found = compare(got, want, bound)
-        layer, _, role = key.rpartition(".")
-        self.others.append(
-            Check(case, "backward", layer or key, role or key, found, None, FAIL if found.wrong else PASS)
-        )
-
-    def _layout_note(self, got: np.ndarray, want: np.ndarray) -> str:
-        """Whether the numbers are right and only stand in another layout."""
-        if want.ndim != 4 or self.layout:
-            return ""
-        for name in list(LAYOUTS)[1:]:
-            moved = from_layout(got.ravel(), want.shape, name)
-            if not np.array_equal(moved, got, equal_nan=True) and same(moved, want).all():
-                return (
-                    f"the numbers are the golden ones in {name} order; if that is the port's way, add --layout {name}"
-                )
-        return ""
+                    found = check(self.feeds, case, layer, role, deltas, self.layouts[name, f"{layer}.{role}"])
+                    self.checks[layer].append(replace(found, note="") if self.layout else found)
 
     def _verdict(self, number: int, record: dict[str, Any]) -> LayerVerdict:
         checks = tuple(self.checks[record["id"]])
@@ -322,32 +186,32 @@ class _Run:
             )
         return tuple(notes)
 
-    def _explain(self, found: Result) -> Any:
+    def _explain(self, found: Result) -> Diagnosis | None:
         first = found.first
         if first is None or first.status == ERROR:
             return None
         layer = first.record["id"]
-        evidence = []
-        for check in sorted(first.checks, key=lambda check: WORST.index(check.status)):
-            if check.role != "out" or len(evidence) == CASES_OF_EVIDENCE:
-                continue
-            inputs = (
-                self.bundle.inputs(check.case, layer) if check.scope == "layer" else self._inputs(check.case, layer)[0]
-            )
-            others = self._others(check) if check.scope == "network" else {}
-            evidence.append(Evidence(check.case, inputs, self.values[check.case, f"{layer}.out"], others))
-        if not evidence:
+        checks = [check for check in sorted(first.checks, key=lambda check: WORST.index(check.status))
+                  if check.role == "out"][:CASES_OF_EVIDENCE]
+        if not checks:
             return None
-        return diagnose(self.bundle, self.bundle.graph[self.names[layer]], evidence, self.bounded)
+        evidence = [self._evidence(check) for check in checks]
+        told = diagnose(self.bundle, self.feeds.node(layer), evidence, self.bounded)
+        if checks[0].unseen and not (told.causes and told.causes[0].whole):
+            return before(self.feeds, checks[0], evidence[0], told)
+        return told
 
-    def _others(self, check: Check) -> dict[str, np.ndarray]:
-        """What else the port had in a case, by layer name."""
-        return {
-            self.names[key.removesuffix(".out")]: value
-            for (case, key), value in self.values.items()
-            if case == check.case and key.endswith(".out") and key != f"{check.layer}.out"
-        }
-
-
-def _tensor(step: Step, role: str) -> np.ndarray:
-    return step.out if role == "out" or step.acc is None else step.acc
+    def _evidence(self, check: Check) -> Evidence:
+        """What a layer read and gave in the case of a check, and what else the port had there, by layer name."""
+        if check.scope == "layer":
+            inputs, others = self.bundle.inputs(check.case, check.layer), {}
+        else:
+            inputs = self.feeds.inputs(check.case, check.layer)[0]
+            order = list(self.bundle.layers)
+            earlier = set(order[: order.index(check.layer)])  # a later one was made from this very output
+            others = {
+                self.feeds.names[key.removesuffix(".out")]: value
+                for (case, key), value in self.values.items()
+                if case == check.case and key.endswith(".out") and key.removesuffix(".out") in earlier
+            }
+        return Evidence(check.case, inputs, self.values[check.case, f"{check.layer}.out"], others)

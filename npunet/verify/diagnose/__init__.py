@@ -2,12 +2,14 @@
 
 A hypothesis is a small named function over a Recipe (see registry; the files beside it list them) or over the finished
 output (see wholes). Convolutions are first computed at a few positions in float64, which rules nearly all of them out,
-then at these positions bit by bit, and what survives everywhere. When none explains all, pairs are tried.
+then at these positions bit by bit, and what survives everywhere. When none explains all, pairs are tried, and numbers
+are read off the output (fitted). Behind a layer whose predecessors were not dumped, unseen looks at these.
 """
 
 from npunet.verify.diagnose import geometry, norms, pointwise, pooling, precision, weighting, wholes
+from npunet.verify.diagnose.causes import Cause, Diagnosis, Evidence
 from npunet.verify.diagnose.registry import HYPOTHESES, Hypothesis
-from npunet.verify.diagnose.search import Cause, Diagnosis, Evidence, diagnose
+from npunet.verify.diagnose.search import diagnose
 from npunet.verify.diagnose.wholes import WHOLES
 
 __all__ = [

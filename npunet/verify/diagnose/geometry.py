@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from npunet.golden.execute import CONVOLUTIONS
 from npunet.verify.diagnose.recipe import Recipe
 from npunet.verify.diagnose.registry import Variants, hypothesis
@@ -57,7 +59,12 @@ def pads_without_dilation(r: Recipe) -> Variants:
 def border_not_zero(r: Recipe) -> Variants:
     if any(sum(pair) for pair in r.attrs["pads"]):
         yield "the border repeats the edge instead of zeros", r.but(border="edge")
+        yield "the border mirrors the image instead of zeros", r.but(border="mirror")
+        yield "the border wraps around to the other end", r.but(border="wrap")
         if r.inputs[0].shape[1] > 1:
+            ways = (("edge", "repeats the edge"), ("mirror", "mirrors the image"), ("wrap", "wraps around"))
+            for border, does in ways:
+                yield f"the border {does} on the left and right instead of zeros", r.but(border=f"{border} columns")
             yield "no check of columns: outside of a row the neighbouring row is read", r.but(border="row")
             yield "no check of rows and columns: whatever lies in memory is read", r.but(border="memory")
 
@@ -98,6 +105,14 @@ def stride_ignored(r: Recipe) -> Variants:
 
 
 @hypothesis(*CONVOLUTIONS)
+def stride_other(r: Recipe) -> Variants:
+    sy, sx = r.attrs["stride"]
+    for words, stride in (("vertical", (sy + 1, sx)), ("horizontal", (sy, sx + 1))):
+        if r.inputs[0].shape[1] > 1 or words == "horizontal":
+            yield f"{words} stride one too large", r.having(stride=stride)
+
+
+@hypothesis(*CONVOLUTIONS)
 def input_transposed(r: Recipe) -> Variants:
     x = r.inputs[0]
     if x.shape[1] > 1 and x.shape[2] > 1:
@@ -120,3 +135,10 @@ def input_channels_first(r: Recipe) -> Variants:
 def input_channels_reversed(r: Recipe) -> Variants:
     if r.inputs[0].shape[3] > 1:
         yield "channels of the input in reverse order", r.but(inputs=(r.inputs[0][..., ::-1],))
+
+
+@hypothesis(*CONVOLUTIONS)
+def input_channels_shifted(r: Recipe) -> Variants:
+    if r.inputs[0].shape[3] > 2:
+        for by in (-1, 1):
+            yield f"channels of the input shifted by one ({by:+d})", r.but(inputs=(np.roll(r.inputs[0], by, 3),))

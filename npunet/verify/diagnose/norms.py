@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from npunet.ops.accumulate import fma32
@@ -74,6 +76,26 @@ def softmax_sum(r: Recipe) -> Variants:
 
 
 @hypothesis("softmax")
+def softmax_eps(r: Recipe) -> Variants:
+    def compute(c: Recipe, eps: float) -> np.ndarray:
+        x = c.inputs[0]
+        e = exp32(x - x.max(3, keepdims=True))
+        s = np.zeros_like(e[..., :1])
+        for k in range(x.shape[3]):
+            s = s + e[..., k : k + 1]
+        return e / (s + F(eps))
+
+    for eps in (1e-3, 1e-6, 1e-7):
+        yield f"{eps:g} added to the sum that a softmax divides by", r.but(compute=lambda c, eps=eps: compute(c, eps))
+
+
+@hypothesis("softmax")
+def softmax_temperature(r: Recipe) -> Variants:
+    for factor in (0.5, 2.0, -1.0):
+        yield f"softmax of the scores times {factor:g}", r.but(inputs=(r.inputs[0] * F(factor),))
+
+
+@hypothesis("softmax")
 def softmax_missing(r: Recipe) -> Variants:
     yield "softmax left out", r.but(compute=lambda c: c.inputs[0])
     yield "logarithm of the softmax", r.but(compute=lambda c: np.log(soft(c.inputs[0])))
@@ -88,25 +110,55 @@ def softmax_missing(r: Recipe) -> Variants:
 def batch_norm_eps(r: Recipe) -> Variants:
     for words, eps in (("without eps", 0.0), ("with eps 1e-5", 1e-5), ("with eps 1e-2", 1e-2)):
         yield f"batch norm {words}", r.having(eps=eps)
-    gamma, beta, mean, var = r.kernels
-    inv = gamma / (np.sqrt(var) + F(r.attrs["eps"]))
-    yield "batch norm with eps outside the root", r.but(compute=lambda c: c.inputs[0] * inv + (beta - mean * inv))
+
+    def outside(c: Recipe) -> np.ndarray:
+        gamma, beta, mean, var = c.kernels
+        inv = gamma / (np.sqrt(var) + F(c.attrs["eps"]))
+        return c.inputs[0] * inv + (beta - mean * inv)
+
+    yield "batch norm with eps outside the root", r.but(compute=outside)
 
 
 @hypothesis("batch_norm_inference")
 def batch_norm_order(r: Recipe) -> Variants:
-    gamma, beta, mean, var = r.kernels
-    scale, shift = batch_norm_scale_shift(*r.kernels, eps=r.attrs["eps"])
-    root = np.sqrt(var + F(r.attrs["eps"]))
+    def quotient(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, var: np.ndarray) -> np.ndarray:
+        return (x - mean) / np.sqrt(var + F(r.attrs["eps"])) * gamma + beta
+
+    yield "batch norm with a fused multiply-add", scaled(r, lambda x, a, b: fma32(x, *np.broadcast_arrays(a, b)))
     yield (
-        "batch norm with a fused multiply-add",
-        r.but(compute=lambda c: fma32(c.inputs[0], *np.broadcast_arrays(scale, shift))),
+        "batch norm as (x - mean) * scale + beta",
+        r.but(compute=lambda c: (c.inputs[0] - c.kernels[2]) * scale_shift(c)[0] + c.kernels[1]),
     )
-    yield "batch norm as (x - mean) * scale + beta", r.but(compute=lambda c: (c.inputs[0] - mean) * scale + beta)
     yield (
         "batch norm as (x - mean) / sqrt(var + eps) * gamma + beta",
-        r.but(compute=lambda c: (c.inputs[0] - mean) / root * gamma + beta),
+        r.but(compute=lambda c: quotient(c.inputs[0], *c.kernels)),
     )
+
+
+def scale_shift(r: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """What a port keeps of a batch norm: y = x * scale + shift."""
+    return batch_norm_scale_shift(*r.kernels, eps=r.attrs["eps"])
+
+
+def scaled(r: Recipe, function: Callable[..., np.ndarray]) -> Recipe:
+    """The batch norm as another function of x, scale and shift."""
+    return r.but(compute=lambda c: function(c.inputs[0], *scale_shift(c)))
+
+
+@hypothesis("batch_norm_inference")
+def batch_norm_scale_and_shift(r: Recipe) -> Variants:
+    yield "batch norm: scale left out", scaled(r, lambda x, a, b: x + b)
+    yield "batch norm: shift left out", scaled(r, lambda x, a, b: x * a)
+    yield "batch norm: shift subtracted", scaled(r, lambda x, a, b: x * a - b)
+    yield "batch norm: shift added before the scale", scaled(r, lambda x, a, b: (x + b) * a)
+    if r.shape[2] > 1:
+        yield "batch norm: scale of the first channel for all", scaled(r, lambda x, a, b: x * a[0] + b)
+        yield "batch norm: shift of the first channel for all", scaled(r, lambda x, a, b: x * a + b[0])
+        for by in (-1, 1):
+            yield (
+                f"batch norm: scale and shift moved by one channel ({by:+d})",
+                scaled(r, lambda x, a, b, by=by: x * np.roll(a, by) + np.roll(b, by)),
+            )
 
 
 @hypothesis("batch_norm_inference")
@@ -198,6 +250,9 @@ def layer_norm_parts(r: Recipe) -> Variants:
     yield "layer norm with gamma and beta swapped", r.but(kernels=(beta, gamma))
     yield "layer norm left out", r.but(compute=lambda c: c.inputs[0])
     if gamma.size > 1:
+        same_gamma, same_beta = np.full_like(gamma, gamma.flat[0]), np.full_like(beta, beta.flat[0])
+        yield "layer norm with the gamma of the first position", r.but(kernels=(same_gamma, beta))
+        yield "layer norm with the beta of the first position", r.but(kernels=(gamma, same_beta))
         yield (
             "layer norm with gamma and beta shifted by one position",
             r.but(kernels=tuple(np.roll(w.ravel(), 1).reshape(w.shape) for w in r.kernels)),

@@ -37,6 +37,8 @@ def pooled(
                     y = tap if y is None else y + tap
                 elif how == "min":
                     y = tap if y is None else np.where((tap < y) | np.isnan(tap), tap, y)
+                elif how == "magnitude":
+                    y = tap if y is None else np.where(inside & (np.abs(tap) > np.abs(y)) | np.isinf(y), tap, y)
                 elif among == "numbers":  # a NaN never wins
                     y = np.where(tap > (F(-np.inf) if y is None else y), tap, F(-np.inf) if y is None else y)
                 else:
@@ -116,6 +118,9 @@ def pool_stride(r: Recipe) -> Variants:
     sy, sx = r.attrs["stride"]
     if (sy, sx) != (1, 1):
         yield "stride ignored: the first windows at full rate", pooled(r, stride=(1, 1))
+    if sy > 1 and sx > 1:
+        yield "horizontal stride ignored", pooled(r, stride=(sy, 1))
+        yield "vertical stride ignored", pooled(r, stride=(1, sx))
     if sy != sx:
         yield "vertical and horizontal stride swapped", pooled(r, stride=(sx, sy))
     if tuple(r.attrs["window"]) != (sy, sx):
@@ -127,6 +132,11 @@ def pool_average(r: Recipe) -> Variants:
     yield "average over the elements inside instead of the maximum", pooled(r, fill=0.0, how="mean")
     yield "average over the whole window instead of the maximum", pooled(r, fill=0.0, how="mean", among="window")
     yield "minimum instead of the maximum", pooled(r, fill=np.inf, how="min")
+
+
+@hypothesis("max_pool2d")
+def pool_magnitude(r: Recipe) -> Variants:
+    yield "the element of the largest magnitude instead of the largest", pooled(r, how="magnitude")
 
 
 @hypothesis("max_pool2d")
@@ -197,8 +207,9 @@ def upsample_bilinear(r: Recipe) -> Variants:
             y = first + (second - first) * weight
         return y
 
-    yield "bilinear instead of nearest (half-pixel centres)", r.but(compute=lambda c: compute(c, 0.5))
-    yield "bilinear instead of nearest", r.but(compute=lambda c: compute(c, 0.0))
+    if r.attrs["factor"] != (1, 1):
+        yield "bilinear instead of nearest (half-pixel centres)", r.but(compute=lambda c: compute(c, 0.5))
+        yield "bilinear instead of nearest", r.but(compute=lambda c: compute(c, 0.0))
 
 
 @hypothesis("upsample_nearest2d")
@@ -209,4 +220,5 @@ def upsample_zeros(r: Recipe) -> Variants:
         y[:, ::fy, ::fx] = x
         return y
 
-    yield "zeros between the elements instead of copies", r.but(compute=compute)
+    if r.attrs["factor"] != (1, 1):
+        yield "zeros between the elements instead of copies", r.but(compute=compute)

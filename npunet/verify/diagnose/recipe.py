@@ -24,13 +24,16 @@ class Recipe:
 
     inputs  : (N, H, W, C) each
     kernels : its weights without a convolution's bias
-    border  : what a convolution reads outside of the image: "zero", "edge" (the nearest inside), "row" (of another row,
-              what lies there row-major) or "memory" (the same without a check of rows)
+    border  : what a convolution reads outside of the image: "zero", "edge" (the nearest inside), "mirror", "wrap" (from
+              the other end), one of these with " columns" (rows are zero), "row" (of another row, what lies there
+              row-major) or "memory" (without a check of rows)
     when    : where the bias comes in: "last", or "first" (the sum starts with it)
     compute : instead of the operator's own way; gets the recipe
+    middle  : what happens to every sum before its bias
     after   : what happens to every element of the output
     reads   : where `compute` moves data only: something that is equal when it moves the same
     folds   : the same layer's weights as folded by another rule: words -> (kernel, bias)
+    kin     : weights of other layers that would fit, the same way
     """
 
     op: str
@@ -43,9 +46,11 @@ class Recipe:
     border: str = "zero"
     when: str = "last"
     compute: Callable[[Recipe], np.ndarray] | None = None
+    middle: tuple[Elementwise, ...] = ()
     after: tuple[Elementwise, ...] = ()
     reads: Any = None
     folds: Mapping[str, tuple[np.ndarray, np.ndarray | None]] = field(default_factory=dict)
+    kin: Mapping[str, tuple[np.ndarray, np.ndarray | None]] = field(default_factory=dict)
 
     def but(self, **changes: Any) -> Recipe:
         """The recipe with something changed."""
@@ -67,6 +72,7 @@ def recipe_of(
     weights: Mapping[str, np.ndarray],
     arithmetic: str,
     folds: Mapping[str, Any] | None = None,
+    kin: Mapping[str, Any] | None = None,
 ) -> Recipe:
     """The layer as the bundle declares it."""
     names, bias = split_bias(node, weights)
@@ -79,6 +85,7 @@ def recipe_of(
         node.shape,
         Order(fused=arithmetic == "seq_fma"),
         folds=folds or {},
+        kin=kin or {},
     )
 
 
@@ -110,6 +117,8 @@ def rough(recipe: Recipe, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if recipe.op == "separable_conv2d":
             x, w = _products(x, w), recipe.kernels[1].reshape(recipe.kernels[1].shape[2:]).astype(np.float64)
         y, size = _products(x, w), _products(np.abs(x), np.abs(w))
+        for step in recipe.middle:
+            y = step(y.astype(np.float32)).astype(np.float64)
         if recipe.bias is not None:
             y, size = y + recipe.bias, size + np.abs(recipe.bias)
         for step in recipe.after:
@@ -132,14 +141,26 @@ def columns(recipe: Recipe, places: np.ndarray) -> np.ndarray:
     rows = (i * sy - top)[:, None] + np.arange(KH) * dy  # (P, KH)
     across = (j * sx - left)[:, None] + np.arange(KW) * dx  # (P, KW)
     rows, across = rows[:, :, None], across[:, None, :]
+    kind, _, only = recipe.border.partition(" ")
+    if kind in MOVED:
+        rows, across = rows if only else MOVED[kind](rows, H), MOVED[kind](across, W)
     if recipe.border in ("row", "memory"):
         flat = rows * W + across
         inside = (flat >= 0) & (flat < H * W) & ((recipe.border == "memory") | (rows >= 0) & (rows < H))
         taken = x.reshape(N, H * W, C)[n[:, None, None], np.clip(flat, 0, H * W - 1)]
     else:
-        inside = (rows >= 0) & (rows < H) & (across >= 0) & (across < W) | (recipe.border == "edge")
+        inside = (rows >= 0) & (rows < H) & (across >= 0) & (across < W)
         taken = x[n[:, None, None], np.clip(rows, 0, H - 1), np.clip(across, 0, W - 1)]
     return np.where(inside[..., None], taken, x.dtype.type(0))
+
+
+def _mirrored(at: np.ndarray, size: int) -> np.ndarray:
+    """Positions reflected at both ends, which themselves stand once."""
+    period = max(1, 2 * size - 2)
+    return np.minimum(at % period, -at % period)
+
+
+MOVED = {"mirror": _mirrored, "wrap": np.remainder, "edge": lambda at, size: np.clip(at, 0, size - 1)}
 
 
 def _operands(recipe: Recipe, places: np.ndarray, dtype: type) -> tuple[np.ndarray, np.ndarray]:
@@ -179,4 +200,6 @@ def _rows(recipe: Recipe, places: np.ndarray) -> np.ndarray:
         between = fold_depthwise(x, w, recipe.order, shape, None)
         pointwise = recipe.kernels[1]
         y = fold(between, pointwise.reshape(pointwise.shape[2:]), recipe.order, pointwise.shape[:3], first)
+    for step in recipe.middle:
+        y = step(y)
     return y if recipe.bias is None or recipe.when == "first" else y + recipe.bias

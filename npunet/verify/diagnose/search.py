@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
 
 import numpy as np
 
-from npunet import lower
-from npunet.golden.execute import CONVOLUTIONS, split_bias
+from npunet.golden.execute import CONVOLUTIONS
 from npunet.golden.reader import Bundle
-from npunet.graph import Graph, Node
-from npunet.model import UNet
-from npunet.verify.compare import same
+from npunet.graph import Node
+from npunet.verify.compare import ordered, same
+from npunet.verify.diagnose import fitted
 from npunet.verify.diagnose import recipe as recipes
+from npunet.verify.diagnose.causes import Cause, Diagnosis, Evidence
+from npunet.verify.diagnose.folds import kin_of, other_folds
 from npunet.verify.diagnose.recipe import Recipe
 from npunet.verify.diagnose.registry import HYPOTHESES
 from npunet.verify.diagnose.wholes import WHOLES, Scene
@@ -32,61 +32,11 @@ FINE = (
 SAMPLE = 48  # positions that differ, and as many that do not
 NEARLY = 0.95  # share of elements near enough for a recipe that rounds its output: the rest may round the other way
 SHOWN = 4
+FEW_ULP = 16
+LITTLE = 0.02  # of all elements: what explains no more than chance would is not told
 PATIENCE = 6.0  # seconds for pairs
 OTHER_ROUNDING = "only the rounding differs: an order of summation or a precision that is not on the list"
 Parts = tuple[tuple[str, str], ...]  # (hypothesis, words) of what was changed
-
-
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """What a layer gave in one case.
-
-    inputs : what it read, (N, H, W, C) each
-    got    : the port's output
-    others : the port's other outputs in this case, by layer name
-    """
-
-    case: str
-    inputs: list[np.ndarray]
-    got: np.ndarray
-    others: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Cause:
-    """One explanation.
-
-    names     : hypotheses, one or two
-    words     : the explanation
-    explained : elements of the port's output that it gives, bit for bit or (exact False) up to rounding
-    total     : elements looked at
-    """
-
-    names: tuple[str, ...]
-    words: str
-    explained: int
-    total: int
-    exact: bool
-
-    @property
-    def whole(self) -> bool:
-        """Whether it explains every element."""
-        return self.explained == self.total
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """What was found for a layer: the best explanation first, others that explain as much after it.
-
-    unchanged : elements that the reference itself gives, of the total of the causes
-    tried     : recipes and outputs that were compared
-    """
-
-    layer: str
-    causes: tuple[Cause, ...]
-    unchanged: int
-    total: int
-    tried: int
 
 
 class _Case:
@@ -127,10 +77,10 @@ def diagnose(bundle: Bundle, node: Node, evidence: list[Evidence], bounded: bool
     evidence : cases, the one that shows the fault best first
     bounded  : the port does not claim the declared order, so agreement up to rounding is all that can be had
     """
-    folds = other_folds(bundle, node)
+    folds, kin = other_folds(bundle, node), kin_of(bundle, node)
     cases = []
     for piece in evidence:
-        recipe = recipes.recipe_of(node, piece.inputs, bundle.weights, bundle.arithmetic, folds)
+        recipe = recipes.recipe_of(node, piece.inputs, bundle.weights, bundle.arithmetic, folds, kin)
         right = bundle.run_layer(
             next(key for key, layer in bundle.layers.items() if layer["name"] == node.name), piece.inputs
         ).out
@@ -157,13 +107,44 @@ class _Search:
             for name, words, recipe in variants(first.recipe):
                 self._try(((name, words),), recipe)
         self._wholes()
+        if not self.causes and first.recipe.op not in CONVOLUTIONS:
+            for name, words, recipe in fitted.of_elements(first.recipe, first.right, first.got):
+                self._try(((name, words),), recipe)
+        if not self.causes and first.recipe.op == "batch_norm_inference":
+            self._affine()
         if not self.causes:
             self._pairs()
+        if not self.causes and first.recipe.op in CONVOLUTIONS:
+            fits = fitted.of_sums(first.recipe, first.right, first.got)
+            self._exactly([(((name, words),), recipe) for name, words, recipe in fits if first.near(recipe) == 1])
+        if not self.causes:
+            self._rounding()
         if self.causes:
-            return sorted(self.causes, key=lambda cause: (not cause.exact, len(cause.names)))
+            alone = [cause for cause in self.causes if len(cause.names) == 1 and cause.exact]  # no pair adds to these
+            return alone or sorted(self.causes, key=lambda cause: (not cause.exact, len(cause.names)))
         least = sum(case.unchanged for case in self.cases)
-        better = [cause for cause in self.partial if cause.explained > least or not cause.exact]
+        enough = least + LITTLE * self.total
+        better = [cause for cause in self.partial if cause.explained > enough or not cause.exact]
         return sorted(better, key=lambda cause: (-cause.explained, len(cause.names)))[:2]
+
+    def _rounding(self) -> None:
+        """Elementwise operators that are a few units in the last place off everywhere."""
+        most = 0
+        for case in self.cases:
+            equal = same(case.got, case.right)
+            if not (np.isfinite(case.got) & np.isfinite(case.right) | equal).all():
+                return
+            most = max(most, int(np.where(equal, 0, np.abs(ordered(case.got) - ordered(case.right))).max(initial=0)))
+        if 0 < most <= FEW_ULP and self.cases[0].recipe.op not in CONVOLUTIONS:
+            words = f"only the rounding differs, by at most {most} ULP: another order, precision or exponential"
+            self.causes.append(Cause(("rounding",), words, self.total, self.total, False))
+
+    def _affine(self) -> None:
+        """A batch norm that is a line in every channel, but another one."""
+        with np.errstate(all="ignore"):
+            words, explained = fitted.affine(self.cases[0].recipe, self.cases[0].got)
+        if explained == self.cases[0].size:
+            self.causes.append(Cause(("scale_shift_fitted",), words, self.total, self.total, False))
 
     def _summed(self) -> None:
         """Convolutions: what fits up to rounding first, then with every way of rounding."""
@@ -173,7 +154,7 @@ class _Search:
         for parts, recipe in coarse:
             self.tried += 1
             near = first.near(recipe)
-            if near == 1 or (recipe.after and near > NEARLY):
+            if near == 1 or ((recipe.after or recipe.middle) and near > NEARLY):
                 fitting.append((parts, recipe))
             elif parts:
                 self.partial.append(Cause((parts[0][0],), parts[0][1], int(near * self.total), self.total, False))
@@ -205,7 +186,7 @@ class _Search:
         self.tried += 1
         explained = 0
         for number, case in enumerate(self.cases):
-            changed = recipe if number == 0 else rebuilt(case.recipe, parts)
+            changed = recipe if number == 0 else self._again(case, recipe, parts)
             y = case.right if changed is None else recipes.run(changed)
             if y.shape != case.got.shape:
                 return
@@ -214,6 +195,12 @@ class _Search:
                 return
         cause = Cause(_names(parts), _words(parts), explained, self.total, True)
         (self.causes if cause.whole else self.partial).append(cause)
+
+    def _again(self, case: _Case, recipe: Recipe, parts: Parts) -> Recipe | None:
+        """What was tried on the first case, on another; a recipe with fitted numbers only gets other inputs."""
+        if parts[0][0] not in HYPOTHESES:
+            return None if parts[0][0] == "gain_fitted" else recipe.but(inputs=case.recipe.inputs)
+        return rebuilt(case.recipe, parts)
 
     def _wholes(self) -> None:
         for name, build in WHOLES.items():
@@ -279,48 +266,3 @@ def rebuilt(recipe: Recipe, parts: Parts) -> Recipe | None:
             return None
         recipe = found
     return recipe
-
-
-def other_folds(bundle: Bundle, node: Node) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
-    """The layer's kernel and bias as batch norm folded by another rule gives them; empty where nothing was folded."""
-    record = next(layer for layer in bundle.layers.values() if layer["name"] == node.name)
-    if not record["folded"] or bundle.manifest["profile"]["level"] != "deploy":
-        return {}
-    try:
-        model = UNet.load(bundle.root / bundle.manifest["model"]["file"])
-        trained = model.sizes.graph(tuple(bundle.manifest["model"]["input_shape"][:2]))
-    except (ValueError, OSError):
-        return {}
-    folds = {}
-    for words, eps in (
-        ("batch norm folded without eps", 0.0),
-        ("batch norm folded with eps 1e-5", 1e-5),
-        ("batch norm folded with eps 1e-2", 1e-2),
-    ):
-        folds[words] = _folded(
-            trained, model.weights, node, lambda norm, eps=eps: replace(norm, attrs={**norm.attrs, "eps": eps})
-        )
-    weights = dict(model.weights)
-    norm = next(n for n in trained if n.name == record["folded"][-1])
-    kernels, bias = split_bias(next(n for n in trained if n.name == node.name), weights)
-    plain = np.zeros(node.shape[2], np.float32) if bias is None else bias
-    folds["batch norm not folded in at all"] = (weights[kernels[-1]], plain)
-    gamma, beta, mean, var = (weights[name].astype(np.float64) for name in norm.weights)
-    scale = gamma / np.sqrt(var + norm.attrs["eps"])
-    folds["batch norm folded in float64, rounded once"] = (
-        (weights[kernels[-1]] * scale).astype(np.float32),
-        (beta + (plain - mean) * scale).astype(np.float32),
-    )
-    folds["batch norm folded into the kernel alone"] = (bundle.weights[node.weights[-2]], plain)
-    folds["batch norm folded into the bias alone"] = (weights[kernels[-1]], bundle.weights[node.weights[-1]])
-    return folds
-
-
-def _folded(
-    graph: Graph, weights: Mapping[str, np.ndarray], node: Node, change
-) -> tuple[np.ndarray, np.ndarray | None]:
-    nodes = tuple(change(n) if n.op == "batch_norm_inference" else n for n in graph)
-    with np.errstate(all="ignore"):
-        deployed, lowered = lower.deploy(replace(graph, nodes=nodes), weights)
-    kernels, bias = split_bias(deployed[node.name], lowered)
-    return lowered[kernels[-1]], bias

@@ -9,6 +9,7 @@ import numpy as np
 from npunet.golden.execute import CONVOLUTIONS
 from npunet.verify.diagnose.recipe import Recipe
 from npunet.verify.diagnose.registry import Variants, hypothesis
+from npunet.verify.diagnose.sums import cut_to_bfloat16, to_bfloat16, to_float16
 
 
 def weighted(r: Recipe, kernel: np.ndarray) -> Recipe:
@@ -60,7 +61,7 @@ def kernel_layout(r: Recipe) -> Variants:
             yield words, r.but(kernels=kernels)
 
 
-@hypothesis("depthwise_conv2d")
+@hypothesis("depthwise_conv2d", "separable_conv2d")
 def depthwise_layout(r: Recipe) -> Variants:
     w = r.kernels[0]
     KH, KW, C, M = w.shape
@@ -76,6 +77,76 @@ def kernel_channels_reversed(r: Recipe) -> Variants:
         yield "weights of the input channels in reverse order", weighted(r, w[:, :, ::-1])
     if w.shape[3] > 1:
         yield "filters in reverse order", weighted(r, w[..., ::-1])
+
+
+@hypothesis(*CONVOLUTIONS)
+def kernel_channels_shifted(r: Recipe) -> Variants:
+    w = r.kernels[0]
+    for axis, words in ((2, "weights of the input channels"), (3, "filters")):
+        if w.shape[axis] > 2:
+            for by in (-1, 1):
+                yield f"{words} shifted by one ({by:+d})", weighted(r, np.roll(w, by, axis))
+
+
+@hypothesis(*CONVOLUTIONS)
+def weights_quantised(r: Recipe) -> Variants:
+    for bits in (8, 16):
+        for words, axes in (("for every filter", (0, 1, 2)), ("for all filters", None)):
+            kernels = tuple(quantised(w, bits, (0, 1) if depth else axes) for w, depth in _depthwise(r, axes))
+            yield f"weights quantised to {bits} bits with one scale {words}", r.but(kernels=kernels)
+
+
+def _depthwise(r: Recipe, axes: tuple[int, ...] | None) -> list[tuple[np.ndarray, bool]]:
+    """Kernels, each with whether a filter of it is one channel's."""
+    return [(w, axes is not None and number == 0 and r.op != "conv2d") for number, w in enumerate(r.kernels)]
+
+
+def quantised(w: np.ndarray, bits: int, axes: tuple[int, ...] | None) -> np.ndarray:
+    """Symmetric integers of so many bits and back; axes : those that share a scale."""
+    most = np.abs(w).max(axes, keepdims=True)
+    scale = np.where(most > 0, most, 1).astype(np.float32) / np.float32((1 << (bits - 1)) - 1)
+    return (np.rint(w / scale) * scale).astype(np.float32)
+
+
+@hypothesis(*CONVOLUTIONS)
+def weights_printed(r: Recipe) -> Variants:
+    for form, words in ((".6g", "six digits"), (".6f", "six digits after the point"), (".4f", "four after the point")):
+        yield f"weights written in decimal with {words}", r.but(kernels=tuple(printed(w, form) for w in r.kernels))
+
+
+def printed(w: np.ndarray, form: str) -> np.ndarray:
+    """Numbers as text and back."""
+    return np.array([float(format(value, form)) for value in w.ravel().tolist()], np.float32).reshape(w.shape)
+
+
+@hypothesis(*CONVOLUTIONS)
+def weights_of_another_layer(r: Recipe) -> Variants:
+    for words, (kernel, bias) in r.kin.items():
+        yield words, r.but(kernels=(*r.kernels[:-1], kernel), bias=bias)
+        if bias is not None and not np.array_equal(bias, r.bias):
+            yield f"{words}, but for the bias", r.but(kernels=(*r.kernels[:-1], kernel))
+
+
+@hypothesis(*CONVOLUTIONS)
+def filter_missing(r: Recipe) -> Variants:
+    w = r.kernels[-1]
+    if w.shape[3] > 1:
+        for where, at in (("first", 0), ("last", -1)):
+            cut = w.copy()
+            cut[..., at] = 0
+            yield f"the {where} filter is left out (its output is the bias)", r.but(kernels=(*r.kernels[:-1], cut))
+    yield "all weights are zero (not loaded)", r.but(kernels=tuple(map(np.zeros_like, r.kernels)))
+
+
+@hypothesis(*CONVOLUTIONS)
+def sum_cut(r: Recipe) -> Variants:
+    for bits in (8, 16):
+        scale = np.float32(2.0**bits)
+        for words, rounding in (("cut", np.trunc), ("rounded", np.rint)):
+            yield (
+                f"the sum before the bias {words} to {bits} fractional bits",
+                r.but(middle=(lambda y, scale=scale, rounding=rounding: rounding(y * scale) / scale,)),
+            )
 
 
 @hypothesis(*CONVOLUTIONS)
@@ -128,7 +199,16 @@ def bias_first(r: Recipe) -> Variants:
 def bias_misplaced(r: Recipe) -> Variants:
     if r.bias is not None and r.bias.size > 1:
         yield "bias shifted by one channel", r.but(bias=np.roll(r.bias, 1))
+        yield "bias shifted by one channel (-1)", r.but(bias=np.roll(r.bias, -1))
         yield "bias of the first channel added to all", r.but(bias=np.full_like(r.bias, r.bias[0]))
+
+
+@hypothesis(*CONVOLUTIONS)
+def bias_narrow(r: Recipe) -> Variants:
+    if r.bias is not None:
+        for name, narrow in (("float16", to_float16), ("bfloat16", to_bfloat16), ("bfloat16 (cut)", cut_to_bfloat16)):
+            yield f"bias in {name}", r.but(bias=narrow(r.bias))
+        yield "bias written in decimal with six digits after the point", r.but(bias=printed(r.bias, ".6f"))
 
 
 @hypothesis(*CONVOLUTIONS)

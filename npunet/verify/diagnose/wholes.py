@@ -80,6 +80,13 @@ def output_part_unwritten(s: Scene) -> Outputs:
             cleared = s.right.copy()
             cleared[tuple(part)] = 0
             yield f"the {where} {words} of the output is never written (zero)", cleared
+            empty = s.right.copy()
+            empty[tuple(part)] = np.nan
+            yield f"the {where} {words} of the output is NaN", empty
+    for words, at in (("first", 0), ("last", -1)):
+        hole = s.right.reshape(-1).copy()
+        hole[at] = np.nan
+        yield f"the {words} element of the output is NaN", hole.reshape(s.right.shape)
     flat = s.right.reshape(-1).copy()
     flat[-1] = 0
     yield "the last element of the output is never written (zero)", flat.reshape(s.right.shape)
