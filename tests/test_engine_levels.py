@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip("numba")
 HERE = Path(__file__).parent
-# Compiling for one level takes 10 to 30 s a core, so one of them is in every run and the others are for releases.
+# Compiling for one level takes 20 to 60 s of a core: CI does some of them apart from the others, releases do all.
 THOROUGH = pytest.mark.skipif("NPUNET_THOROUGH" not in os.environ,
-                              reason="compiles the engine anew, half a minute: set NPUNET_THOROUGH=1")
+                              reason="compiles the engine anew, up to a minute: set NPUNET_THOROUGH=1")
 LEVELS = {
     "baseline": ("x86-64", ""),                                   # SSE2: no FMA instruction, vectors of four
     "avx2": ("haswell", None),
@@ -50,6 +50,7 @@ def check_level(request, level, arithmetics):
     assert out.split() == [engine_digest.digest(arithmetics), name]
 
 
+@THOROUGH
 @pytest.mark.skipif(not cpu_has("sse2"), reason="not an x86 machine")
 def test_without_fma_and_avx(request):
     check_level(request, "baseline", ["seq_fma"])
