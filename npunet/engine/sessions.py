@@ -20,7 +20,7 @@ from npunet.graph import Graph
 from npunet.summary import rows
 from npunet.weights import WeightStore
 
-WORTH_A_THREAD = 2_000_000  # multiply-accumulates
+WORTH_A_THREAD = 20_000_000  # multiply-accumulates: two thirds of a millisecond, several times what starting one takes
 ENGINES_KEPT = 8  # sizes and arithmetics for which a model keeps its engine
 NO_BARRIER = np.zeros(2, np.int64)
 
