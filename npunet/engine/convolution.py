@@ -156,7 +156,7 @@ def make_convolve_group(fused: bool):
     def convolve_group(program, start, arena, constants, thread, threads):
         """A group of convolutions over one image: all of them on a piece of a row before the next piece is begun.
 
-        What one member writes and the next reads stays in the first-level cache.
+        What one member writes and the next reads stays in the second-level cache.
         """
         head = program[start]
         first, last = share(head[Field.HEIGHT], head[Field.ALIGN_Y], thread, threads)

@@ -188,7 +188,7 @@ def scratch_name(number: int) -> str:
 def piece_of(group: list[Step], images: Mapping[str, Image]) -> int:
     """Positions of a row that a group of convolutions does at a time.
 
-    Few enough for what the group reads and writes of them to stay in the first-level cache, whole tiles, and a row
+    Few enough for what the group reads and writes of them to stay in the second-level cache, whole tiles, and a row
     cut evenly. A dense convolution alone takes whole rows: it reads few bytes for what it multiplies.
     """
     width = images[group[0].y].width
