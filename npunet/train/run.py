@@ -12,7 +12,7 @@ import numpy as np
 from npunet import UNet
 from npunet.data.pictures import read_pictures
 from npunet.data.recordings import read_recordings
-from npunet.engine.training.lowering import Unsupported
+from npunet.engine.training.instructions import Unsupported
 from npunet.engine.training.step import EngineStep
 from npunet.segmenter import Segmenter
 from npunet.train.average import Averaged, judged

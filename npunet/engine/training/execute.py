@@ -11,7 +11,7 @@ from npunet.engine.depthwise import make_depthwise_row
 from npunet.engine.execute import wait_for_all
 from npunet.engine.jit import inlined, jit
 from npunet.engine.simd import address, stand_alone
-from npunet.engine.training import losses, rows, spatial, sums, update
+from npunet.engine.training import activations, batch_norm, losses, rows, spatial, sums, update
 from npunet.engine.training.convolution import row
 from npunet.engine.training.opcodes import Field, Mode, Op
 from npunet.engine.training.rows import X, Y, Z, clear_halo, place
@@ -50,13 +50,13 @@ def do_row(p, arena, params, batch, masks, totals, numbers, labels, targets, n, 
     stand_alone()
     op = p[Field.OP]
     if op == NORMALISE:
-        rows.normalise(p, arena, n, i)
+        batch_norm.normalise(p, arena, n, i)
     elif op == STATISTICS:
-        rows.statistics(p, arena, totals, n, i)
+        batch_norm.statistics(p, arena, totals, n, i)
     elif op == NORM_SUMS:
-        rows.norm_sums(p, arena, totals, n, i)
+        batch_norm.norm_sums(p, arena, totals, n, i)
     elif op == NORM_DX:
-        rows.norm_dx(p, arena, n, i)
+        batch_norm.norm_dx(p, arena, n, i)
     elif op == CONV_DW:
         conv_dw_row(p, arena, totals, n, i)
     elif op == DEPTHWISE_DW:
@@ -76,9 +76,9 @@ def do_row(p, arena, params, batch, masks, totals, numbers, labels, targets, n, 
     elif op == MASK_IN:
         rows.mask_in(p, arena, masks, n, i)
     elif op == ACTIVATE:
-        rows.activate_row(p, arena, n, i)
+        activations.activate_row(p, arena, n, i)
     elif op == ACTIVATE_DX:
-        rows.activate_dx(p, arena, n, i)
+        activations.activate_dx(p, arena, n, i)
     elif op == LOSS:
         losses.loss_row(p, arena, totals, numbers, labels, targets, n, i)
     elif op == PROBABILITIES:

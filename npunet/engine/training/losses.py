@@ -11,6 +11,7 @@ import numpy as np
 
 from npunet.engine.jit import inlined, jit
 from npunet.engine.simd import LANES, VECTOR_BYTES, stand_alone
+from npunet.engine.training.activations import exponential_inline
 from npunet.engine.training.opcodes import (
     CROSSENTROPY,
     CROSSENTROPY_OF_SOFTMAX,
@@ -20,7 +21,7 @@ from npunet.engine.training.opcodes import (
     Field,
     Number,
 )
-from npunet.engine.training.rows import X, Y, exponential_inline, opens_strip, place, slot
+from npunet.engine.training.rows import X, Y, opens_strip, place, slot
 from npunet.engine.training.vectors import (
     bits_of,
     from_bits,

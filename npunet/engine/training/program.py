@@ -9,7 +9,8 @@ import numpy as np
 
 from npunet.arena import Arena, Lifetime, place
 from npunet.engine.program import Image
-from npunet.engine.training.lowering import LANES, Instruction, Lowering, padded, strips_of
+from npunet.engine.training.instructions import LANES, Instruction, padded, strips_of
+from npunet.engine.training.lowering import Lowering
 from npunet.engine.training.opcodes import FIELDS, NO_CLIP, Field, Mode, Number, Op
 from npunet.graph import Graph
 

@@ -20,8 +20,9 @@ from npunet.engine.simd import (
     repeat,
     stand_alone,
 )
+from npunet.engine.training.activations import activate
 from npunet.engine.training.opcodes import Field
-from npunet.engine.training.rows import X, Y, Z, activate, fill, opens_strip, place, slot
+from npunet.engine.training.rows import X, Y, Z, fill, opens_strip, place, slot
 from npunet.engine.training.vectors import (
     WIDE,
     keep_order,

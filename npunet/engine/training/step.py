@@ -12,7 +12,7 @@ from npunet import run
 from npunet.engine.pack import aligned
 from npunet.engine.sessions import check_threads, engine_installed, in_parallel
 from npunet.engine.training import opcodes
-from npunet.engine.training.lowering import Unsupported
+from npunet.engine.training.instructions import Unsupported
 from npunet.engine.training.opcodes import Number
 from npunet.engine.training.program import Rule, StepProgram, compile_step
 from npunet.gradients import find_loss

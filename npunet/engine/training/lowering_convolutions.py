@@ -1,0 +1,134 @@
+"""Convolutions of a training step, forward and backward."""
+
+from __future__ import annotations
+
+from npunet.engine.training.emitter import Emitter
+from npunet.engine.training.instructions import POINT, Instruction, Part, Taps, Unsupported, padded, strips_of, taps_of
+from npunet.engine.training.opcodes import Field, Flag, Mode, Op
+from npunet.graph import Node, Shape
+
+NARROW = 48  # positions: shorter rows are not worth a piece of their own
+
+
+class Convolutions(Emitter):
+    """Emits convolutions and puts their backward on the tape."""
+
+    def conv(self, name: str, x: str, weights: tuple[str, ...] | list[str], node: Node | None, shape: Shape,
+             addend: str = "") -> None:
+        """A convolution (1x1 without a node to ask) into a new tensor, and its backward."""
+        kernel, bias = weights[0], weights[1] if len(weights) > 1 else ""
+        taps = (POINT, POINT) if node is None else self.taps(node, self.graph.weights[kernel].shape)
+        flags = (Flag.BIAS if bias else 0) | (Flag.ADD if addend else 0)
+        self.emit(Op.CONV, name, x=self.place(x), y=self.new(name, shape), z=addend, taps=taps,
+                  weights=self.pack(kernel, taps), bias=self.pack_bias(bias) if bias else "",
+                  fields={Field.FLAGS: flags})
+
+        def backward() -> None:
+            dy = self.gradient(name)
+            self.kernel_gradient(name, kernel, x, dy, taps)
+            if bias:
+                self.bias_gradient(name, bias, dy)
+            self.pass_back(name, kernel, x, dy, taps)
+
+        self.tape.append(backward)
+
+    def conv_of_concat(self, node: Node, concat: Node) -> None:
+        """conv1x1(concat(up(low), skip)) as up(conv1x1(low)) continued over the skip."""
+        up, skip = self.graph[concat.inputs[0]], concat.inputs[1]
+        (low,), factor = up.inputs, up.attrs["factor"]
+        kernel, bias = node.weights[0], node.weights[1] if len(node.weights) > 1 else ""
+        channels, taps, name = up.shape[2], (POINT, POINT), node.name
+        y = self.new(name, node.shape)
+        spread = {Field.FLAGS: Flag.SPREAD if factor != (1, 1) else 0, Field.COPIES_Y: factor[0],
+                  Field.COPIES_X: factor[1]}
+        self.emit(Op.CONV, name, x=self.place(low), y=y, weights=self.pack(kernel, taps, 0, channels), fields=spread)
+        flags = Flag.CONTINUE | (Flag.BIAS if bias else 0)
+        self.emit(Op.CONV, name, x=self.place(skip), y=y, weights=self.pack(kernel, taps, channels),
+                  bias=self.pack_bias(bias) if bias else "", fields={Field.FLAGS: flags})
+
+        def backward() -> None:
+            dy = d_low = self.gradient(name)
+            if factor != (1, 1):
+                d_low = self.new(f"d {name} at low resolution", (*self.shapes[self.place(low)][:2], node.shape[2]))
+                self.emit(Op.UPSAMPLE_DX, name, x=dy, y=d_low, fields={Field.KH: factor[0], Field.KW: factor[1]})
+            self.kernel_gradient(name, kernel, low, d_low, taps, 0, channels)
+            self.kernel_gradient(name, kernel, skip, dy, taps, channels)
+            if bias:
+                self.bias_gradient(name, bias, dy)
+            self.pass_back(name, kernel, low, d_low, taps, 0, channels)
+            self.pass_back(name, kernel, skip, dy, taps, channels)
+
+        self.tape.append(backward)
+
+    def depthwise(self, name: str, x: str, kernel: str, node: Node, shape: Shape) -> None:
+        KH, KW, C, multiplier = self.graph.weights[kernel].shape
+        if multiplier != 1:
+            raise Unsupported(f"{kernel} has a depth multiplier of {multiplier}")
+        taps = self.taps(node, (KH, KW))
+        self.emit(Op.DEPTHWISE, name, x=self.place(x), y=self.new(name, shape), taps=taps,
+                  weights=self.pack_depthwise(kernel, taps, flip=False))
+
+        def backward() -> None:
+            dy = self.gradient(name)
+            if taps[0].count * taps[1].count:
+                sums = self.add_sums(f"d {name}/sums", taps[0].count * taps[1].count * padded(C))
+                steps = {Field.STEP_A: KW * C, Field.STEP_B: C,
+                         Field.PARAM: self.offsets[kernel] + (taps[0].skipped * KW + taps[1].skipped) * C}
+                self.emit(Op.DEPTHWISE_DW, name, x=self.place(x), z=dy, sums=sums, taps=taps)
+                self.later.append(Instruction(Op.SUMS_END, name, Mode.SPREAD, x=self.place(x), sums=sums, taps=taps,
+                                              fields=steps))
+            turned = (taps[0].flipped(), taps[1].flipped())
+            self.contribute(x, Part(emit=lambda target, adding: self.emit(
+                Op.DEPTHWISE, name, x=dy, y=target, taps=turned,
+                weights=self.pack_depthwise(kernel, taps, flip=True))))
+
+        self.tape.append(backward)
+
+    def taps(self, node: Node, kernel: tuple[int, ...]) -> tuple[Taps, Taps]:
+        size, attrs = self.shapes[self.place(node.inputs[0])], node.attrs
+        if attrs["stride"] != (1, 1):
+            raise Unsupported(f"{node.name} has stride {attrs['stride']}")
+        y, x = (taps_of(kernel[k], attrs["pads"][k][0], attrs["dilation"][k], size[k]) for k in (0, 1))
+        return (y, x) if y.count and x.count else (Taps(0, 0, 0, 1), Taps(0, 0, 0, 1))
+
+    def kernel_gradient(self, name: str, kernel: str, x: str, dy: str, taps: tuple[Taps, Taps], first: int = 0,
+                        channels: int | None = None) -> None:
+        _, KW, C, F = self.graph.weights[kernel].shape
+        channels = C - first if channels is None else channels
+        count = taps[0].count * taps[1].count * (channels + channels % 2)  # tiles take channels by twos
+        if count:
+            start = self.offsets[kernel] + ((taps[0].skipped * KW + taps[1].skipped) * C + first) * F
+            fields = {Field.PARAM: start, Field.STEP_A: KW * C * F, Field.STEP_B: C * F, Field.STEP_R: F,
+                      Field.TAPS: count, Field.SIZE: F}
+            x = self.place(x)
+            own = {"x": x, "z": dy, "taps": taps, "fields": fields}
+            if self.sums_by_strip(x, dy, count):
+                own["sums"] = self.add_sums(f"d {kernel} from {first}/sums", count * padded(F))
+                self.emit(Op.CONV_DW, name, **own)
+                self.later.append(Instruction(Op.CONV_DW_END, name, Mode.SPREAD, **own))
+            else:
+                self.later.append(Instruction(Op.CONV_DW, name, Mode.TILES, **own))
+
+    def sums_by_strip(self, x: str, z: str, count: int) -> bool:
+        """Whether a kernel's gradient is summed in the group that makes z, while z is in cache, a sum a strip: where a
+        sample's strips take little memory beside its x and z."""
+        (H, W, C), F = self.shapes[x], self.shapes[z][2]
+        strips = strips_of(H, self.batch)[0]
+        return 8 * strips * count * padded(F) <= H * W * (padded(C) + padded(F)) and W >= NARROW
+
+    def bias_gradient(self, name: str, bias: str, dy: str) -> None:
+        sums = self.add_sums(f"d {bias}/sums", padded(self.shapes[dy][2]))
+        self.emit(Op.BIAS_SUMS, name, x=dy, sums=sums)
+        self.later.append(Instruction(Op.SUMS_END, name, Mode.SPREAD, x=dy, sums=sums,
+                                      fields={Field.PARAM: self.offsets[bias]}))
+
+    def pass_back(self, name: str, kernel: str, x: str, dy: str, taps: tuple[Taps, Taps], first: int = 0,
+                  channels: int | None = None) -> None:
+        """The input's gradient: a convolution with the kernel turned round, inputs and filters exchanged."""
+        if x == self.graph.input:
+            return
+        turned = (taps[0].flipped(), taps[1].flipped())
+        weights = self.pack(kernel, taps, first, channels, transpose=True)
+        self.contribute(x, Part(adds=True, emit=lambda target, adding: self.emit(
+            Op.CONV, name, x=dy, y=target, taps=turned, weights=weights,
+            fields={Field.FLAGS: Flag.CONTINUE if adding else 0})))
