@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from npunet import run
+from npunet.engine.engines import engine_installed
+from npunet.engine.entries import TRAIN
+from npunet.engine.native import Call
 from npunet.engine.pack import aligned
-from npunet.engine.sessions import check_threads, engine_installed, in_parallel
+from npunet.engine.sessions import check_threads, in_parallel
 from npunet.engine.training import opcodes
 from npunet.engine.training.instructions import Unsupported
 from npunet.engine.training.opcodes import Number
@@ -53,14 +56,12 @@ class EngineStep:
             raise Unsupported(f"the engine trains float32, the model is {model.dtype}; use NumpyStep")
         if type(optimiser) not in (SGD, Adam, AdamW):
             raise Unsupported(f"the engine knows SGD, Adam and AdamW, not {type(optimiser).__name__}; use NumpyStep")
-        from npunet.engine.training.entry import ENTRY
-
         self.model, self.optimiser, self.loss = model, optimiser, loss
         self.options = self._loss_options(loss, dict(loss_options or {}))
         self.batch_norm_momentum, self.threads = batch_norm_momentum, check_threads(threads)
         self.rule = Rule(kind=self._kind(), clipping=self._clipping()[0],
                          decay=optimiser.weight_decay is not None, l2=l2)
-        self.execute = ENTRY()
+        self.native = TRAIN()
         self.programs: OrderedDict[tuple[int, ...], Prepared] = OrderedDict()
         self.offsets, size = {}, 0
         for name, spec in model.graph.weights.items():
@@ -122,10 +123,10 @@ class EngineStep:
                   self.velocities, prepared.sums, prepared.numbers, prepared.batch, prepared.labels, prepared.targets,
                   prepared.masks, program.batch)
         if threads == 1:
-            self.execute(program.tables[0], *shared, 0, 1, barrier)
+            self.native(program.tables[0], *shared, 0, 1, barrier)
         else:
-            in_parallel([lambda t=t: self.execute(program.tables[t], *shared, t, threads, barrier)
-                         for t in range(threads)])
+            in_parallel([Call(self.native, program.tables[thread], *shared, thread, threads, barrier)
+                         for thread in range(threads)])
 
     def _prepare(self, graph: Any, shape: tuple[int, ...]) -> Prepared:
         if shape not in self.programs:
