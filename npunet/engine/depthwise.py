@@ -32,12 +32,13 @@ ROWS = 8  # positions of a tile: with five weights and two inputs, fifteen regis
 def make_slide(fused: bool):
     """The intrinsic that sums all taps of `rows` neighbouring positions, for a literal kernel width and dilation 1.
 
-    With a literal `flat` of 1 the kernel has one row: the loop over rows would cost such a tile a third of its time.
+    `height` is the kernel's, where it is a literal, or 0: then `kh` counts, in a loop that costs a flat kernel's tile a
+    third of its time.
     """
     multiply_add = make_multiply_add(fused)
 
     @intrinsic(prefer_literal=True)
-    def slide(typing, rows, flat, kw, x, x_step, w, w_step, kh, tap_row):
+    def slide(typing, rows, height, kw, x, x_step, w, w_step, kh, tap_row):
         tile, width = Tile(rows.literal_value, 1), kw.literal_value
 
         def generate(context, builder, signature, arguments):
@@ -58,10 +59,13 @@ def make_slide(fused: bool):
 
             acc = [ir.Constant(VECTOR, [0.0] * LANES)] * tile.rows
             carried = [x, w, *acc]
-            _, _, *acc = over_ky(carried) if flat.literal_value else repeat(builder, kh, carried, over_ky)
-            return pack(builder, acc)
+            for _ in range(height.literal_value):
+                carried = over_ky(carried)
+            if height.literal_value == 0:
+                carried = repeat(builder, kh, carried, over_ky)
+            return pack(builder, carried[2:])
 
-        return tile(rows, flat, kw, *[types.intp] * 6), generate
+        return tile(rows, height, kw, *[types.intp] * 6), generate
 
     return slide
 
@@ -95,6 +99,8 @@ def make_depthwise_row(fused: bool):
                 at = min(at, count - ROWS)  # the last tile reaches back: it writes the same values again
                 if dense and kw == 3 and kh == 1:
                     store(slide(ROWS, 1, 3, x + at * x_step, x_step, w, w_step, kh, tap_row), y + at * y_step, y_step)
+                elif dense and kw == 3 and kh == 3:
+                    store(slide(ROWS, 3, 3, x + at * x_step, x_step, w, w_step, kh, tap_row), y + at * y_step, y_step)
                 elif dense and kw == 3:
                     store(slide(ROWS, 0, 3, x + at * x_step, x_step, w, w_step, kh, tap_row), y + at * y_step, y_step)
                 elif dense and kw == 5 and kh == 1:

@@ -185,14 +185,24 @@ def focal(x, y, channels, label, alpha, counted, gamma):
 
 
 @jit
-def dice(x, y, channels, label, overlap, sizes):
-    """dx of 1 - 2 * overlap / sizes."""
+def dice_slot(channels, n, k):
+    """Where an overlap stands among the numbers, its size behind it."""
+    return WEIGHTS + channels + 2 * (n * channels + k)
+
+
+@jit
+def dice(x, y, channels, label, numbers, n):
+    """dx of the mean of 1 - 2 * overlap / size."""
     top = np.float64(largest(x, channels))
-    total = exponentials(x, channels, top)
-    inner = 2 * (overlap / sizes - probability(x, label, top, total)) / sizes  # sum of d * p: the p sum to 1
-    for k in range(channels):
-        d = 2 * (overlap / sizes - (1.0 if k == label else 0.0)) / sizes
-        write(np.float32(probability(x, k, top, total) * (d - inner)), y + 4 * k)
+    total, inner, share = exponentials(x, channels, top), 0.0, 2 * numbers[Number.SHARE]
+    for stage in range(2):
+        for k in range(channels):
+            p, at = probability(x, k, top, total), dice_slot(channels, n, k)
+            d = share * (numbers[at] / numbers[at + 1] - (1.0 if k == label else 0.0)) / numbers[at + 1]
+            if stage == 0:
+                inner += d * p
+            else:
+                write(np.float32(p * (d - inner)), y + 4 * k)
 
 
 @jit
@@ -223,7 +233,7 @@ def loss_row(p, arena, sums, numbers, labels, targets, n, i):
             elif kind == FOCAL:
                 total += focal(x, y, channels, label, numbers[WEIGHTS + label], counted, numbers[Number.GAMMA])
             elif kind == DICE:
-                dice(x, y, channels, label, numbers[Number.OVERLAP], numbers[Number.SIZES])
+                dice(x, y, channels, label, numbers, n)
         x += 4 * p[Field.X_COL]
         y += 4 * p[Field.Y_COL]
     write_wide(total, slot(p, sums, n, i))
@@ -231,21 +241,21 @@ def loss_row(p, arena, sums, numbers, labels, targets, n, i):
 
 @jit
 def dice_sums(p, arena, sums, numbers, labels, n, i):
-    """Add a row's probabilities of the label, and all its probabilities, to the strip's two sums."""
+    """Add a row to the strip's sums, for each class: its probability where it is the label; its probability, and 1
+    where it is the label."""
     stand_alone()
     channels, width, home = p[Field.CHANNELS], p[Field.WIDTH], slot(p, sums, n, i)
     x, ignored = place(p, arena, X, n, i), np.int64(numbers[Number.IGNORED])
-    overlap, sizes = 0.0, 0.0
-    if not opens_strip(p, i):
-        overlap, sizes = read_wide(home), read_wide(home + 8)
+    if opens_strip(p, i):
+        for k in range(2 * channels):
+            write_wide(0.0, home + 8 * k)
     for j in range(width):
         label = np.int64(labels[(n * p[Field.HEIGHT] + i) * width + j])
         if label != ignored:
             top = np.float64(largest(x, channels))
             total = exponentials(x, channels, top)
-            overlap += probability(x, label, top, total)
             for k in range(channels):
-                sizes += probability(x, k, top, total)
+                share, here = probability(x, k, top, total), 1.0 if k == label else 0.0
+                write_wide(read_wide(home + 16 * k) + here * share, home + 16 * k)
+                write_wide(read_wide(home + 16 * k + 8) + (here + share), home + 16 * k + 8)
         x += 4 * p[Field.X_COL]
-    write_wide(overlap, home)
-    write_wide(sizes, home + 8)

@@ -211,7 +211,7 @@ class Lowering(Convolutions):
     def emit_loss(self) -> None:
         logits, d = self.place(self.logits), self.new(f"d {self.logits}", self.shapes[self.place(self.logits)])
         if self.loss == DICE:
-            sums = self.add_sums("overlap", 2)
+            sums = self.add_sums("overlaps", 2 * self.shapes[logits][2])
             self.emit(Op.PROBABILITIES, "loss", x=logits, sums=sums)
             self.end(Op.DICE_END, "loss", x=logits, sums=sums)
         sums = self.add_sums("loss", 1)

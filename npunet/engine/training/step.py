@@ -29,7 +29,7 @@ SPARE = 16  # float32 that a vector at the end of a block may read beyond it
 LOSS_OPTIONS = {
     "sparse_categorical_crossentropy": {"from_logits", "class_weights", "ignore_label"},
     "categorical_focal": {"from_logits", "alpha", "gamma", "ignore_label"},
-    "dice": {"from_logits", "ignore_label"},
+    "dice": {"axis", "from_logits", "ignore_label"},
     "mean_squared_error": set(),
 }
 
@@ -169,6 +169,8 @@ class EngineStep:
         find_loss(loss, self.model.graph)
         if unknown := set(options) - LOSS_OPTIONS[loss]:
             raise TypeError(f"loss {loss!r} has no option {', '.join(sorted(unknown))}")
+        if (axis := options.get("axis")) is not None and tuple(axis) != (1, 2):
+            raise Unsupported(f"the engine's Dice takes axis=None or (1, 2), not {axis!r}; use NumpyStep")
         return options
 
     def _loss_kind(self, graph: Any) -> int:
@@ -239,6 +241,7 @@ class Prepared:
         ignored = -1
         self.labels = np.where(counted, clean, ignored).astype(np.int32).reshape(-1)
         self.numbers[Number.COUNTED], self.numbers[Number.IGNORED] = np.count_nonzero(counted), ignored
+        self.numbers[Number.EACH] = options.get("axis") is not None
         self.numbers[Number.GAMMA] = options.get("gamma", 2.0)
         each = options.get("alpha", 0.25) if self.loss == opcodes.FOCAL else options.get("class_weights")
         self.numbers[Number.WEIGHTS : Number.WEIGHTS + self.classes] = losses._weights(each, self.classes)
