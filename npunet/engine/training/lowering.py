@@ -212,7 +212,7 @@ class Lowering(Convolutions):
         logits, d = self.place(self.logits), self.new(f"d {self.logits}", self.shapes[self.place(self.logits)])
         if self.loss == DICE:
             sums = self.add_sums("overlaps", 2 * self.shapes[logits][2])
-            self.emit(Op.PROBABILITIES, "loss", x=logits, sums=sums)
+            self.emit(Op.PROBABILITIES, "loss", x=logits, y=d, sums=sums)
             self.end(Op.DICE_END, "loss", x=logits, sums=sums)
         sums = self.add_sums("loss", 1)
         self.emit(Op.LOSS, "loss", x=logits, y=d, sums=sums, fields={Field.KIND: self.loss})
