@@ -1,6 +1,6 @@
 """Depthwise convolution: one row of positions, all channels, each channel's taps in the order ky, kx.
 
-Neighbouring outputs of an undilated kernel read mostly the same positions: for the widths in SLIDING a tile loads each
+Neighbouring outputs of an undilated kernel read mostly the same positions: for widths 3 and 5 a tile loads each
 of them once and keeps a whole kernel row of weights in registers. Other kernels go by one tap after another.
 """
 
