@@ -33,7 +33,8 @@ def make_entries(fingerprint: int):
         if fingerprint:
             walk_seq_fma(program, constants, memory, samples, results, thread, threads, barrier)
 
-    return {"seq": kept_on_disk(seq, SIGNATURE), "seq_fma": kept_on_disk(seq_fma, SIGNATURE)}
+    fused = kept_on_disk(seq_fma, SIGNATURE)
+    return {"seq": kept_on_disk(seq, SIGNATURE), "seq_fma": fused, "winograd": fused}
 
 
 ENTRIES = make_entries(source_fingerprint())

@@ -34,7 +34,7 @@ class Engine:
     """One network at one size, with its weights as they are now. Calls from several threads may overlap.
 
     graph      : the network as trained
-    arithmetic : "seq_fma" or "seq"
+    arithmetic : "seq_fma", "seq" or "winograd"
     threads    : at most so many share a call, where the work is worth it; None for one per core
 
     Raises ImportError without Numba.
@@ -47,7 +47,7 @@ class Engine:
 
         self.most = check_threads(threads)
         self.block = weights.block.copy()
-        self.program = compile_program(graph, weights, threads=self.most)
+        self.program = compile_program(graph, weights, threads=self.most, arithmetic=arithmetic)
         self.macs = sum(row.macs for row in rows(graph))
         self.execute = ENTRIES[arithmetic]()
         self.idle: list[np.ndarray] = []  # arenas that no call is using
