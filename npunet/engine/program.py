@@ -234,7 +234,8 @@ def encode_group(group: list[Step], images: Mapping[str, Image]) -> dict[Field, 
         fields[Field.ALIGN_X] = max(step.copies[1] for step in group)
     if group[0].op == Op.WINOGRAD:
         fields[Field.ALIGN_Y] = fields[Field.ALIGN_X] = TILE
-        fields[Field.BAND] = band_rows(images[group[0].x].col, images[group[0].y].width)
+        y = images[group[0].y]
+        fields[Field.BAND] = band_rows(images[group[0].x].col, y.height, y.width) if len(group) > 1 else y.height
     return fields
 
 

@@ -8,8 +8,11 @@ from npunet.ops.winograd import PATCH, TILE
 MATRICES = PATCH * PATCH
 CACHE_ELEMENTS = 1 << 16  # half of a second-level cache of 512 KiB
 REGISTER_TILES = 12  # a multiple of the tiles that every shape of registers holds, but for 8 with one vector
-APART = 16  # elements between matrices, beyond their size: so that the 36 do not share a set of the cache
+PAIRED_TILES = 6  # in registers with two vectors of filters, the usual number
+WASTE = 16  # one tile of so many may be idle
 WIDEST = 3 * LANES  # filters in the widest block of vectors
+RUN = 8  # neighbouring tiles whose inputs are transformed together
+BETWEEN = (TILE * RUN + PATCH - TILE) * PATCH * LANES  # elements of their transformed columns, one vector
 
 
 def strip_tiles(col: int) -> int:
@@ -20,10 +23,17 @@ def strip_tiles(col: int) -> int:
 
 def strip_scratch(col: int) -> int:
     """Elements of the scratch of a strip."""
-    return MATRICES * (strip_tiles(col) * (col + WIDEST) + 2 * APART)
+    return MATRICES * strip_tiles(col) * (col + WIDEST) + BETWEEN
 
 
-def band_rows(col: int, width: int) -> int:
-    """Rows of an output of that width that are done before others of the group read them: about a strip of tiles."""
-    across = -(-width // TILE)
-    return -(-strip_tiles(col) // across) * TILE
+def band_rows(col: int, height: int, width: int) -> int:
+    """Rows of an output that are done before others of the group read them: the fewest that make up a strip of tiles
+    and leave few tiles of registers with less to do than they can."""
+    strip, across = strip_tiles(col), -(-width // TILE)
+    for rows in range(-(-strip // across), -(-height // TILE)):
+        tiles = rows * across
+        rest = tiles % strip
+        idle = -rest % PAIRED_TILES
+        if WASTE * idle <= tiles:
+            return rows * TILE
+    return height

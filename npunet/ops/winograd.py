@@ -23,7 +23,7 @@ from npunet.ops.accumulate import accumulate, check_arithmetic, fma32
 
 TILE = 4  # outputs of a tile along one axis
 PATCH = 6  # inputs that they read
-LEAST_CHANNELS = 8  # with fewer, in or out, the transforms cost more than the products that they save
+LEAST_CHANNELS = 8  # with fewer, the transforms cost more than the products that they save
 A1, A2 = 0.75, 1.5  # the points, with either sign
 SUM, PRODUCT = A1**2 + A2**2, A1**2 * A2**2
 
@@ -59,9 +59,9 @@ def applies(output: Pair, w: tuple[int, ...], stride: Pair, dilation: Pair) -> b
     output : (OH, OW), at least a tile: from there on there never are more products than directly
     w      : shape of the kernel, (KH, KW, C, F)
     """
-    KH, KW, C, F = w
+    KH, KW, C, _ = w
     dense = (KH, KW) == (3, 3) and tuple(stride) == tuple(dilation) == (1, 1)
-    return dense and min(C, F) >= LEAST_CHANNELS and min(output) >= TILE
+    return dense and C >= LEAST_CHANNELS and min(output) >= TILE
 
 
 def conv2d_winograd(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None, *, pads: Pads) -> np.ndarray:
