@@ -32,14 +32,14 @@ def strided(filters=(12, 16), **options):
     return UNet({"blocks": blocks, "output_kernel_size": 3, **options}, (12, 20, 9), 8)
 
 
-@pytest.mark.parametrize("size", [(4, 4), (5, 9), (9, 5), (13, 18), (4, 43), (30, 6), (3, 8), (1, 30)])
+@pytest.mark.parametrize("size", [(4, 4), (6, 9), (9, 6), (13, 18), (4, 43), (30, 6), (2, 8), (5, 5), (1, 30)])
 def test_every_cut_of_an_image(size, rng, every_thread_works):
     model = tiled()
     x = batch_for(model, rng, 2, size)
     expected = definition(model, x, "winograd")
     for threads in (1, 2, 3):
         engine, images = engine_for(model, x, "winograd", threads)
-        assert len(tiled_steps(engine.program)) == (12 if min(size) >= 4 else 0)
+        assert len(tiled_steps(engine.program)) == (0 if size in ((5, 5), (1, 30)) else 12)
         assert_same_bits(engine(images), expected, f"{size}, {threads} threads")
         assert_same_bits(engine(images[:1]), expected[:1], f"{size}, {threads} threads, one image")
 

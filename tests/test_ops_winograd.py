@@ -135,10 +135,14 @@ def test_tiles_begin_at_the_first_output(rng):
 
 @pytest.mark.parametrize("output, w, stride, dilation, expected", [
     ((4, 4), (3, 3, 8, 8), (1, 1), (1, 1), True),
-    ((3, 4), (3, 3, 8, 8), (1, 1), (1, 1), False),
-    ((4, 3), (3, 3, 8, 8), (1, 1), (1, 1), False),
+    ((2, 4), (3, 3, 8, 8), (1, 1), (1, 1), True),
+    ((4, 2), (3, 3, 8, 8), (1, 1), (1, 1), True),
+    ((1, 8), (3, 3, 8, 8), (1, 1), (1, 1), False),
+    ((5, 5), (3, 3, 8, 8), (1, 1), (1, 1), False),
+    ((6, 6), (3, 3, 8, 8), (1, 1), (1, 1), True),
     ((4, 4), (3, 3, 7, 8), (1, 1), (1, 1), False),
-    ((4, 4), (3, 3, 8, 1), (1, 1), (1, 1), True),
+    ((4, 4), (3, 3, 8, 2), (1, 1), (1, 1), True),
+    ((4, 4), (3, 3, 8, 1), (1, 1), (1, 1), False),
     ((4, 4), (3, 5, 8, 8), (1, 1), (1, 1), False),
     ((4, 4), (3, 3, 8, 8), (2, 1), (1, 1), False),
     ((4, 4), (3, 3, 8, 8), (1, 1), (1, 2), False),
@@ -149,17 +153,17 @@ def test_where_it_applies(output, w, stride, dilation, expected):
 
 def test_the_forward_chooses(rng):
     """By shapes alone; and a convolution that it does not apply to is summed as in seq_fma."""
-    x, w, b = arrays(rng, 2, 5, 6, 8, 9)
+    x, w, b = arrays(rng, 2, 6, 7, 8, 9)
     got = conv2d_forward(x, w, b, pads=SAME, arithmetic="winograd")
     assert np.array_equal(got, winograd.conv2d_winograd(x, w, b, pads=SAME))
     assert not np.array_equal(got, conv2d_forward(x, w, b, pads=SAME, arithmetic="seq_fma"))
-    x, w, b = arrays(rng, 2, 5, 6, 7, 9)
+    x, w, b = arrays(rng, 2, 6, 7, 7, 9)
     sums = [conv2d_forward(x, w, b, pads=SAME, arithmetic=name) for name in ("winograd", "seq_fma", "seq")]
     assert np.array_equal(sums[0], sums[1]) and not np.array_equal(sums[0], sums[2])
 
 
 def test_it_is_for_float32(rng):
-    x, w, b = (a.astype(np.float64) for a in arrays(rng, 1, 5, 6, 8, 9))
+    x, w, b = (a.astype(np.float64) for a in arrays(rng, 1, 6, 7, 8, 9))
     for attempt in (lambda: conv2d_forward(x, w, b, pads=SAME, arithmetic="winograd"),
                     lambda: accumulate(np.zeros((2, 3)), np.ones((2, 4)), np.ones((4, 3)), "winograd")):
         with pytest.raises(ValueError, match='"winograd" is defined for float32, not for float64'):

@@ -23,7 +23,7 @@ from npunet.ops.accumulate import accumulate, check_arithmetic, fma32
 
 TILE = 4  # outputs of a tile along one axis
 PATCH = 6  # inputs that they read
-LEAST_CHANNELS = 8  # with fewer, the transforms cost more than the products that they save
+LEAST_CHANNELS, LEAST_FILTERS = 8, 2  # with fewer, the transforms cost more than the products that they save
 A1, A2 = 0.75, 1.5  # the points, with either sign
 SUM, PRODUCT = A1**2 + A2**2, A1**2 * A2**2
 
@@ -56,12 +56,14 @@ A_T = np.array([
 def applies(output: Pair, w: tuple[int, ...], stride: Pair, dilation: Pair) -> bool:
     """Whether the arithmetic "winograd" computes a convolution this way; if not, it is summed as in "seq_fma".
 
-    output : (OH, OW), at least a tile: from there on there never are more products than directly
+    output : (OH, OW), not so small that its tiles take more than half of the products of a direct convolution
     w      : shape of the kernel, (KH, KW, C, F)
     """
-    KH, KW, C, _ = w
+    KH, KW, C, F = w
     dense = (KH, KW) == (3, 3) and tuple(stride) == tuple(dilation) == (1, 1)
-    return dense and C >= LEAST_CHANNELS and min(output) >= TILE
+    products = PATCH * PATCH * -(-output[0] // TILE) * -(-output[1] // TILE)
+    halved = 2 * products <= KH * KW * output[0] * output[1]
+    return dense and halved and C >= LEAST_CHANNELS and F >= LEAST_FILTERS
 
 
 def conv2d_winograd(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None, *, pads: Pads) -> np.ndarray:
