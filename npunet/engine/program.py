@@ -12,13 +12,12 @@ from npunet.arena import Arena, Lifetime, place
 from npunet.engine.lowering import Lowered, Lowering, Step
 from npunet.engine.opcodes import FIELDS, LANES, Field, Flag, Op
 from npunet.engine.pack import Constants
-from npunet.engine.strips import band_rows, strip_scratch, strip_tiles
+from npunet.engine.strips import CACHE_ELEMENTS, band_rows, strip_scratch, strip_tiles
 from npunet.graph import Graph, Shape
 from npunet.lower import deploy
 from npunet.ops.winograd import TILE, transform_kernel
 
 ALIGNMENT = 16  # float32 elements: one cache line
-CACHE_ELEMENTS = 1 << 16  # half of a second-level cache of 512 KiB
 TILE_POSITIONS = 12  # a multiple of the positions of every tile's shape
 NARROW_VECTORS = (8, 6, 4, 3, 2, 2)  # vectors of positions in a tile of 1 ... 6 filters
 NARROW_PIECE = 96  # positions of a row that a narrow convolution transposes at a time

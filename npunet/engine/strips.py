@@ -7,8 +7,8 @@ from npunet.ops.winograd import PATCH, TILE
 
 MATRICES = PATCH * PATCH
 CACHE_ELEMENTS = 1 << 16  # half of a second-level cache of 512 KiB
-REGISTER_TILES = 12  # a multiple of the tiles that every shape of registers holds, but for 8 with one vector
-PAIRED_TILES = 6  # in registers with two vectors of filters, the usual number
+REGISTER_TILES = 12  # a multiple of the tiles that registers hold with two vectors of filters, 6, and with three, 4
+PAIRED_TILES = 6
 WASTE = 16  # one tile of so many may be idle
 WIDEST = 3 * LANES  # filters in the widest block of vectors
 RUN = 8  # neighbouring tiles whose inputs are transformed together
@@ -28,12 +28,11 @@ def strip_scratch(col: int) -> int:
 
 def band_rows(col: int, height: int, width: int) -> int:
     """Rows of an output that are done before others of the group read them: the fewest that make up a strip of tiles
-    and leave few tiles of registers with less to do than they can."""
+    and leave few of the places for tiles in registers idle."""
     strip, across = strip_tiles(col), -(-width // TILE)
     for rows in range(-(-strip // across), -(-height // TILE)):
         tiles = rows * across
-        rest = tiles % strip
-        idle = -rest % PAIRED_TILES
+        idle = -(tiles % strip) % PAIRED_TILES
         if WASTE * idle <= tiles:
             return rows * TILE
     return height
