@@ -30,7 +30,7 @@ import tables
 import worker
 
 from npunet.engine import report
-from npunet.engine.sessions import NO_BARRIER, Engine
+from npunet.engine.sessions import Engine
 
 SHARE = 3e-4  # seconds that one call of the interpreter should take
 ROUNDS = 25
@@ -58,11 +58,11 @@ def measure(name: str, arithmetic: str, peak_gflops: float, rounds: int = ROUNDS
     model = subjects.build(name)
     engine = Engine(model.graph, model.weights, arithmetic, 1)
     x = np.random.default_rng(0).standard_normal((1, int(np.prod(model.graph.input_shape)))).astype(np.float32)
-    y, arena = np.zeros((1, int(np.prod(engine.program.output_shape))), np.float32), engine.take_arena()
+    y, arena = np.zeros((1, int(np.prod(engine.program.output_shape))), np.float32), engine.take_call().arguments[2]
 
     def run(table: np.ndarray) -> float:
         start = time.perf_counter()
-        engine.execute(table, engine.program.constants, arena, x, y, 0, 1, NO_BARRIER)
+        engine.native(table, engine.program.constants, arena, x, y, 0, 1, np.zeros(2, np.int64))
         return time.perf_counter() - start
 
     run(engine.program.table)

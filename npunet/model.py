@@ -5,20 +5,22 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from npunet import gradients, lower, run, shapes, storage, summary
 from npunet import weights as named
-from npunet.engine.sessions import Engines, engine_installed
+from npunet.engine.engines import Engines, engine_installed
 from npunet.graph import Graph
 from npunet.layers import BATCH_NORM_MOMENTUM
 from npunet.ops.accumulate import ARITHMETICS, FUSED
 from npunet.ops.norm import moving_statistics
 from npunet.params import UNetParams
-from npunet.session import Session
-from npunet.stream import Stream
+
+if TYPE_CHECKING:  # imported where used: a first prediction need not wait for them
+    from npunet.session import Session
+    from npunet.stream import Stream
 
 BACKENDS = ("auto", "numpy", "engine")
 DTYPES = ("float32", "float64")
@@ -31,22 +33,22 @@ class UNet:
     params      : UNetParams, or any mapping that UNetParams.from_dict reads
     input_shape : (L, C) for signals or (H, W, C) for images; None for a size left open (not with layer norm)
     num_classes : channels of the output; not needed with include_top=False
-    seed        : of the first values of the weights
+    seed        : of the first values of the weights; None for zeros, where others are loaded at once
     dtype       : "float32" or "float64", of weights, activations and results
 
     Raises ValueError when the network cannot be built, with the value, the block and the way out.
     """
 
     def __init__(self, params: UNetParams | Mapping[str, Any], input_shape: tuple[int | None, ...],
-                 num_classes: int | None = None, seed: int = 0, dtype: str = "float32") -> None:
+                 num_classes: int | None = None, seed: int | None = 0, dtype: str = "float32") -> None:
         self.params = params if isinstance(params, UNetParams) else UNetParams.from_dict(params)
         if np.dtype(dtype).name not in DTYPES:
             raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
         self.dtype = np.dtype(dtype).name
         self.sizes = shapes.Sizes(self.params, input_shape, num_classes)
         self.num_classes = num_classes
-        self.weights = named.WeightStore(named.initialise(self.graph, seed, np.dtype(dtype)), np.dtype(dtype))
-        self._engines = Engines(self.weights)
+        self._weights = named.WeightStore(named.initialise(self.graph, seed, np.dtype(dtype)), np.dtype(dtype))
+        self._engines = Engines(self._weights)
         self._new_statistics: dict[str, np.ndarray] = {}
         if waste := self.sizes.wasted_rows():
             warnings.warn(waste, stacklevel=2)
@@ -55,6 +57,15 @@ class UNet:
     def input_shape(self) -> tuple[int | None, ...]:
         """What one sample looks like: (L, C) or (H, W, C)."""
         return self.sizes.input_shape
+
+    @property
+    def weights(self) -> named.WeightStore:
+        """Every weight by name. Assigning a mapping is load_weights of it."""
+        return self._weights
+
+    @weights.setter
+    def weights(self, source: Mapping[str, np.ndarray]) -> None:
+        self.load_weights(source)
 
     @property
     def graph(self) -> Graph:
@@ -102,9 +113,9 @@ class UNet:
         if backend == "engine":
             y = self._engines.get(graph, arithmetic, threads)(images)
         elif arithmetic == "any":
-            y = run.infer(graph, self.weights, images)
+            y = run.infer(graph, self.weights.read_only, images)
         else:
-            y = run.infer(*lower.deploy(graph, self.weights), images, arithmetic=arithmetic)
+            y = run.infer(*lower.deploy(graph, self.weights.read_only), images, arithmetic=arithmetic)
         return self.sizes.release(y, crop)
 
     def compile(self, input_shape: tuple[int | None, ...] | None = None, *, batch: int = 1,
@@ -116,6 +127,8 @@ class UNet:
 
         The rest as for predict(backend="engine"). Raises ValueError for a size that is open or does not fit.
         """
+        from npunet.session import Session
+
         _, arithmetic = self._choose("engine", arithmetic)
         return Session(self.sizes, self.weights, input_shape, batch, arithmetic, threads)
 
@@ -128,6 +141,8 @@ class UNet:
 
         Raises ValueError for a network of images or with layer norm.
         """
+        from npunet.stream import Stream
+
         backend, arithmetic = self._choose(backend, arithmetic or ("seq_fma" if self.dtype == "float32" else "seq"))
         return Stream(self.sizes, self.weights, output=output, backend=backend, arithmetic=arithmetic, threads=threads)
 
@@ -162,7 +177,7 @@ class UNet:
         if training and level == "deploy":
             raise ValueError("the deployed network is for inference; use level='trained' with training=True")
         images, _ = self.sizes.admit(x, self.dtype, None)
-        graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights)
+        graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights.read_only)
         if training:
             tensors |= run.draw_masks(graph, len(images), np.random.default_rng(seed), images.dtype)
             graph = graph.for_training()
@@ -191,7 +206,7 @@ class UNet:
         asks for are in `new_statistics` afterwards; `commit_statistics()` makes them the model's.
         """
         images, _ = self.sizes.admit(x, self.dtype, None)
-        graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights)
+        graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights.read_only)
         if training:
             drawn = run.draw_masks(graph, len(images), np.random.default_rng(seed), images.dtype)
             tensors |= drawn if masks is None else {name: np.asarray(m, self.dtype) for name, m in masks.items()}
@@ -213,19 +228,19 @@ class UNet:
         self.weights.update(self._new_statistics)
 
     def _moved(self, statistics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {name: moving_statistics(self.weights[name], batch, BATCH_NORM_MOMENTUM)
+        return {name: moving_statistics(self.weights.read_only[name], batch, BATCH_NORM_MOMENTUM)
                 for name, batch in statistics.items()}
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write parameters, shapes and weights to one .npz, atomically; the same model gives the same bytes."""
-        storage.save(path, self.params, self.input_shape, self.num_classes, self.dtype, self.weights)
+        storage.save(path, self.params, self.input_shape, self.num_classes, self.dtype, self.weights.read_only)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> UNet:
         """Read what save wrote: a Segmenter, where it was one. Raises ValueError when the file is no such model."""
-        from npunet.segmenter import Segmenter  # which is built on this class
+        if cls is UNet and storage.remark(path).startswith(b"{"):
+            from npunet.segmenter import Segmenter  # which is built on this class
 
-        if cls is UNet and Segmenter.describes(path):
             return Segmenter.load(path)
         description, weights = storage.load(path)
         return _restore(**description, weights=weights)
@@ -235,7 +250,7 @@ class UNet:
         return summary.table(self.graph, self.input_shape, self.params.name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self.params, self.input_shape, self.num_classes, self.dtype, dict(self.weights))
+        return _restore, (self.params, self.input_shape, self.num_classes, self.dtype, dict(self.weights.read_only))
 
     def __repr__(self) -> str:
         parameters = sum(spec.size for spec in self.graph.weights.values())
@@ -248,4 +263,4 @@ def _restore(params: UNetParams, input_shape: tuple[int | None, ...], num_classe
     """A copied or unpickled model."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said when the model was made
-        return UNet(params, input_shape, num_classes, dtype=dtype).load_weights(weights)
+        return UNet(params, input_shape, num_classes, seed=None, dtype=dtype).load_weights(weights)

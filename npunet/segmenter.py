@@ -62,28 +62,18 @@ class Segmenter(UNet):
     def load(cls, path: str | PathLike[str]) -> Segmenter:
         """Read what save wrote. Raises FileNotFoundError, ValueError when the file is no model with a description."""
         description, weights = storage.load(path)
-        with zipfile.ZipFile(path) as archive:
-            comment = archive.comment
         try:
-            told = json.loads(comment)
+            told = json.loads(storage.remark(path))
             prepared = None if told["preparation"] is None else Preparation.from_dict(told["preparation"])
             return _restore(description, weights, told["class_names"], prepared)
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is a model without a description of its preparation: it was saved by UNet.save, "
                              f"not by npunet train ({error})") from None
 
-    @staticmethod
-    def describes(path: str | PathLike[str]) -> bool:
-        """Whether a file is a model with a description, so that Segmenter.load reads it."""
-        if not zipfile.is_zipfile(path):
-            return False
-        with zipfile.ZipFile(path) as archive:
-            return archive.comment.startswith(b"{")
-
     def __reduce__(self) -> tuple[Any, ...]:
         description = {"params": self.params, "input_shape": self.input_shape, "num_classes": self.num_classes,
                        "dtype": self.dtype}
-        return _restore, (description, dict(self.weights), self.class_names, self.preparation)
+        return _restore, (description, dict(self.weights.read_only), self.class_names, self.preparation)
 
     def segment(self, signal: np.ndarray, fs: float) -> np.ndarray:
         """The class of every sample of an ECG.
@@ -204,7 +194,7 @@ def _restore(description: dict[str, Any], weights: dict[str, np.ndarray], class_
              preparation: Preparation | None) -> Segmenter:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")                                      # said when the model was made
-        model = Segmenter(**description)
+        model = Segmenter(**description, seed=None)
     model.load_weights(weights)
     return model.describe(class_names, preparation)
 

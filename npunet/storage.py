@@ -42,6 +42,15 @@ def load(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarra
     return {**description, "input_shape": tuple(description["input_shape"])}, weights
 
 
+def remark(path: str | PathLike[str]) -> bytes:
+    """What an archive says of itself: empty for a plain model, JSON for a Segmenter. Raises FileNotFoundError."""
+    with open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            return b""
+        with zipfile.ZipFile(file) as archive:
+            return archive.comment
+
+
 def opened(file: IO[bytes]) -> np.lib.npyio.NpzFile:
     """An .npz archive. Raises ValueError for a single array."""
     archive = np.load(file, allow_pickle=False)

@@ -12,7 +12,6 @@ from collections.abc import Callable
 import numpy as np
 
 from npunet import lower, receptive, run
-from npunet.engine.sessions import Engine
 from npunet.shapes import Sizes
 from npunet.weights import WeightStore
 
@@ -45,7 +44,7 @@ class Stream:
         self.delay = max(0, int(self.context.after.max()))
         self._reach = self.delay + max(0, int(self.context.before.max()))
         self._sizes, self._labels, self._backend = sizes, output == "labels", backend
-        self._weights = WeightStore(dict(weights), weights.block.dtype)
+        self._weights = WeightStore(weights.read_only, weights.block.dtype)
         self._arithmetic, self._threads = arithmetic, threads
         self._executors: dict[int, Callable[[np.ndarray], np.ndarray]] = {}
         self._restart()
@@ -140,6 +139,8 @@ class Stream:
         if length not in self._executors:
             graph = self._sizes.graph((1, length))
             if self._backend == "engine":
+                from npunet.engine.sessions import Engine
+
                 self._executors[length] = Engine(graph, self._weights, self._arithmetic, self._threads)
             else:
                 deployed = lower.deploy(graph, self._weights)

@@ -17,19 +17,28 @@ class WeightStore(MutableMapping[str, np.ndarray]):
     """Weights by name, all views of one block of memory, in the graph's order.
 
     An array can be changed in place; assigning to a name copies into its place, and needs the same shape. That all
-    stand in one block lets a reader see whether any has changed by one comparison.
+    stand in one block lets a reader see whether any has changed by one comparison; as long as nobody was given an array
+    to change, by the stamp alone.
+
+    read_only : the same arrays, not to be changed in place
+    stamp     : grows with every assignment; None once an array that can be changed in place was given out
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray], dtype: np.dtype) -> None:
         self.block = np.empty(sum(array.size for array in arrays.values()), dtype)
+        self.read_only: dict[str, np.ndarray] = {}
+        self.stamp: int | None = 0
         self._views: dict[str, np.ndarray] = {}
         start = 0
         for name, array in arrays.items():
             self._views[name] = self.block[start : start + array.size].reshape(array.shape)
             self._views[name][...] = array
+            self.read_only[name] = self._views[name].view()
+            self.read_only[name].flags.writeable = False
             start += array.size
 
     def __getitem__(self, name: str) -> np.ndarray:
+        self.stamp = None
         return self._views[name]
 
     def __setitem__(self, name: str, value: np.ndarray) -> None:
@@ -38,6 +47,8 @@ class WeightStore(MutableMapping[str, np.ndarray]):
         if np.shape(value) != self._views[name].shape:
             raise ValueError(f"{name} is {self._views[name].shape}, not {np.shape(value)}")
         self._views[name][...] = value
+        if self.stamp is not None:
+            self.stamp += 1
 
     def __delitem__(self, name: str) -> None:
         raise TypeError(f"{name} is part of the network and cannot be removed")
@@ -49,13 +60,15 @@ class WeightStore(MutableMapping[str, np.ndarray]):
         return len(self._views)
 
 
-def initialise(graph: Graph, seed: int, dtype: np.dtype) -> dict[str, np.ndarray]:
-    """First values of every weight, in creation order: kernels he_normal, scales 1, offsets 0.
+def initialise(graph: Graph, seed: int | None, dtype: np.dtype) -> dict[str, np.ndarray]:
+    """First values of every weight, in creation order: kernels he_normal, scales 1, offsets 0; without a seed all 0.
 
     he_normal is a normal cut at two standard deviations with variance 2 / fan_in; a depthwise kernel counts
     KH * KW * C as its fan-in, as Keras does (its standard deviation is sqrt(C) too small).
     Source: He et al. 2015, arXiv:1502.01852, equation 10; keras.initializers.HeNormal.
     """
+    if seed is None:
+        return {spec.name: np.zeros(spec.shape, dtype) for spec in graph.weights.values()}
     generator = np.random.default_rng(seed)
     return {spec.name: initial_value(spec, generator).astype(dtype) for spec in graph.weights.values()}
 

@@ -83,26 +83,33 @@ UNWRITABLE = {
 SMALL = """
 import sys
 import numpy as np
+from pathlib import Path
+from npunet.engine.native import Entry
+values = np.arange(6.0, dtype=np.float32).reshape(2, 3)
+double = Entry("small_entry", "double", [str(Path(__file__).parent / "small_entry.py")])
+double()(values, 2)
+assert values.tolist() == [[0, 2, 4], [6, 8, 10]], values
+print("found" if double().found else "compiled", double().path, "numba" in sys.modules)
+"""
+SMALL_ENTRY = """
 from numba import types
 from npunet.engine import jit
-def double(x):
-    for i in range(len(x)):
-        x[i] *= 2
-compiled = jit.compile_now(double, types.void(types.float32[::1]))
-x = np.ones(3, np.float32)
-compiled(x)
-assert (x == 2).all()
-print(sum(compiled.stats.cache_hits.values()))
+def compile_entry(name):
+    @jit.jit
+    def multiply(x, factor):
+        for row in range(x.shape[0]):
+            for column in range(x.shape[1]):
+                x[row, column] *= factor
+    return jit.compile_entry(multiply, (types.Array(types.float32, 2, "C"), types.int64))
 """
 
-# Runs a script where Numba finds no place for compiled code.
+# Runs a script where there is no place for compiled code.
 NOWHERE = """
 import runpy, sys
-from numba.core.dispatcher import Dispatcher
-def refuse(self):
-    raise RuntimeError("cannot cache function: no locator available")
-Dispatcher.enable_caching = refuse
+from npunet.engine import native
+native.folders = lambda: iter(())
 sys.argv = sys.argv[1:]
+sys.path.insert(0, sys.argv[0].rpartition("/")[0])
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
@@ -115,40 +122,63 @@ def read_only(folder):
 
 @pytest.fixture
 def script(tmp_path):
-    """A file whose function jit.compile_now compiles; prints how often it came from disk."""
+    """A script that runs an Entry; prints whether it was found, where it is kept, and whether Numba was imported."""
     path = tmp_path / "small.py"
     path.write_text(SMALL)
+    (tmp_path / "small_entry.py").write_text(SMALL_ENTRY + f"# {tmp_path}: known to no cache")
     return str(path)
 
 
 @pytest.mark.parametrize("where", UNWRITABLE)
 def test_a_cache_folder_that_cannot_be_written(where, script, tmp_path):
-    """Numba then looks beside the source."""
-    out, err = run_elsewhere([script], UNWRITABLE[where](tmp_path))
-    assert out == "0\n", err
+    """It is then kept beside the source, or in the user's cache folder."""
+    home = tmp_path / "home"
+    out, _ = run_elsewhere([script], UNWRITABLE[where](tmp_path), XDG_CACHE_HOME=str(home))
+    kept = Path(out.split()[1])
+    assert out.startswith("compiled") and kept.parent in (HERE.parent / "npunet" / "engine" / "__pycache__",
+                                                          tmp_path / "cache", home / "npunet")
+    kept.unlink()
 
 
 def test_no_folder_can_be_written(script, tmp_path):
     for _ in range(2):
-        assert run_elsewhere(["-c", NOWHERE, script], tmp_path / "cache")[0] == "0\n"
-    assert not list(tmp_path.rglob("*.nbc"))
+        assert run_elsewhere(["-c", NOWHERE, script], tmp_path / "cache")[0] == "compiled None True\n"
+    assert not list(tmp_path.rglob("*.o"))
 
 
-def test_a_cache_folder_that_is_missing_is_made(script, tmp_path):
+def test_a_cache_folder_that_is_missing_is_made_and_numba_not_imported_again(script, tmp_path):
     cache = tmp_path / "not" / "yet"
-    assert [run_elsewhere([script], cache)[0] for _ in range(2)] == ["0\n", "1\n"]
-    assert list(cache.rglob("*.nbc"))
+    said = [run_elsewhere([script], cache)[0].split() for _ in range(2)]
+    assert [(words[0], words[2]) for words in said] == [("compiled", "True"), ("found", "False")]
+    assert said[0][1] == said[1][1] == str(next(cache.iterdir()))
 
 
-@pytest.mark.parametrize("damage", [b"", b"not compiled code", None])
+@pytest.mark.parametrize("damage", [b"", b"not compiled code", b"npunet object code 1\nno\nhash\n", "a byte", None])
 def test_damaged_files_in_the_cache(damage, script, tmp_path):
-    """What was cut short or is gone is compiled again."""
+    """What was cut short, changed or is gone is compiled again."""
     cache = tmp_path / "cache"
     run_elsewhere([script], cache)
-    for path in cache.rglob("*.nbc"):
-        path.unlink() if damage is None else path.write_bytes(damage)
-    assert run_elsewhere([script], cache)[0] == "0\n"
-    assert run_elsewhere([script], cache)[0] == "1\n"
+    (path,) = cache.iterdir()
+    if damage is None:
+        path.unlink()
+    else:
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]) if damage == "a byte" else damage)
+    assert [run_elsewhere([script], cache)[0].split()[0] for _ in range(2)] == ["compiled", "found"]
+
+
+@pytest.mark.parametrize("change", ["a source", "the CPU", "the compiler's settings"])
+def test_what_machine_code_depends_on_is_part_of_its_name(change, script, tmp_path):
+    cache, settings = tmp_path / "cache", {}
+    run_elsewhere([script], cache)
+    if change == "a source":
+        (tmp_path / "small_entry.py").write_text(SMALL_ENTRY + "# changed")
+    elif change == "the CPU":
+        settings = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    else:
+        settings = {"NUMBA_OPT": "1"}
+    assert run_elsewhere([script], cache, **settings)[0].startswith("compiled")
+    assert len(list(cache.iterdir())) == 2
 
 
 @THOROUGH
@@ -163,8 +193,6 @@ def test_the_digest_tells_arithmetics_apart():
 
 
 def test_the_warmup_verb(capsys, monkeypatch):
-    from numba import njit
-
     from npunet import cli
     from npunet.cli import warmup
 
@@ -174,4 +202,4 @@ def test_the_warmup_verb(capsys, monkeypatch):
     monkeypatch.setattr(warmup, "engine_installed", lambda: False)
     assert cli.main(["warmup"]) == 2
     assert "pip install numba" in capsys.readouterr().err
-    assert warmup.kept_in(njit(lambda x: x)).startswith("nowhere: no folder can be written to")
+    assert warmup.kept_in(None).startswith("nowhere: no folder can be written to")

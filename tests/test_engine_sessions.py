@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from engine_cases import assert_same_bits, batch_for, definition, small, strided
 
-from npunet.engine import sessions
+from npunet import UNet
+from npunet.engine import engines
 from npunet.session import Session
 
 pytest.importorskip("numba")
@@ -50,6 +51,26 @@ class TestWeightsThatChange:
         x = batch_for(model, rng)
         self.check(model, x, lambda: model.weights.__setitem__("NECK_conv/bias", np.ones(3)))
         self.check(model, x, lambda: model.load_weights(other.weights))
+        self.check(model, x, lambda: setattr(model, "weights", small(seed=6).weights))
+
+    def test_in_place_by_an_array_taken_before_the_first_prediction(self, rng):
+        model = small()
+        bias = model.weights["NECK_conv/bias"]
+        self.check(model, batch_for(model, rng), lambda: bias.fill(2))
+
+    def test_by_the_stamp_as_long_as_no_array_was_given_out(self, rng, monkeypatch, tmp_path):
+        small().save(tmp_path / "model.npz")
+        model = UNet.load(tmp_path / "model.npz")
+        x = batch_for(model, rng)
+        model.predict(x)
+        (engine,) = model._engines.kept.values()
+        monkeypatch.setattr(np, "array_equal", lambda *_: pytest.fail("compared"))
+        model.predict(x)
+        model.save(tmp_path / "model.npz")
+        assert engine.is_current(model.weights) and (engine,) == tuple(model._engines.kept.values())
+        model.weights["NECK_conv/bias"] = np.ones(3)
+        monkeypatch.undo()
+        self.check(model, x, lambda: model.weights.__setitem__("NECK_conv/bias", np.zeros(3)))
 
     def test_by_statistics(self, rng):
         model = small()
@@ -163,7 +184,7 @@ class TestRefused:
         model = small()
         x = batch_for(model, rng)
         expected = model.predict(x, backend="numpy")
-        monkeypatch.setattr(sessions, "find_spec", lambda name: None)
+        monkeypatch.setattr(engines, "find_spec", lambda name: None)
         monkeypatch.setitem(sys.modules, "numba", None)
         with pytest.raises(ImportError, match="pip install numba"):
             model.predict(x, backend="engine")
@@ -172,7 +193,7 @@ class TestRefused:
 
 
 def test_engines_of_many_sizes_are_let_go(rng, monkeypatch):
-    monkeypatch.setattr(sessions, "ENGINES_KEPT", 3)
+    monkeypatch.setattr(engines, "ENGINES_KEPT", 3)
     model = strided()
     for size in range(1, 8):
         model.predict(batch_for(model, rng, 1, (2 * size, 3)))

@@ -56,6 +56,34 @@ def test_gradients_agree_with_the_definition(name):
         assert off <= GRADIENTS * max(scale, 1e-6 * largest), f"{weight}: off by {off:.2e} of {scale:.2e}"
 
 
+LOSSES = [
+    ("sparse_categorical_crossentropy", {"class_weights": [0.5, 1, 7]}),
+    ("categorical_focal", {"alpha": [0.5, 1, 7], "gamma": 1.5}),
+    ("dice", {}),
+    ("dice", {"axis": (1, 2)}),
+]
+
+
+@pytest.mark.parametrize(("loss", "options"), LOSSES)
+@pytest.mark.parametrize("use_logits", [True, False])
+@pytest.mark.parametrize("ignored", ["nothing", "some", "one image", "all"])
+def test_losses_and_their_options_agree_with_the_definition(loss, options, use_logits, ignored, rng):
+    model = UNet({"blocks": [{"filters": 5, "strides": (2, 3)}], "use_logits": use_logits}, (7 * 2, 11 * 3, 2), 3)
+    x, labels = rng.standard_normal((3, 14, 33, 2)).astype(np.float32), rng.integers(0, 3, (3, 14, 33))
+    labels[{"nothing": slice(0), "some": rng.random(labels.shape) < 0.3, "one image": 1, "all": ...}[ignored]] = 255
+    options = {**options, "ignore_label": 255}
+    values, gradients = [], []
+    for threads in (1, 2):
+        step = EngineStep(model, SGD(), loss, l2=False, loss_options=options, threads=threads)
+        values.append(step.step(x, labels, 0.0, np.random.default_rng(0)))
+        gradients.append(step.last_gradients())
+    expected, dweights, _ = model.gradients(x, labels, loss, **options)
+    assert values[0] == values[1] and abs(values[0] - expected) <= 1e-6 * abs(expected)
+    for weight, gradient in dweights.items():
+        assert np.array_equal(gradients[0][weight], gradients[1][weight])
+        assert_close(weight, gradients[0][weight], gradient, GRADIENTS)
+
+
 def train(threads, optimiser, steps=50):
     """sha256 of everything that a short training leaves behind."""
     model = UNet({"blocks": [{"filters": 5, "strides": 2, "seperable": True, "depth": 2, "dropout": 0.2},
@@ -104,6 +132,8 @@ def test_a_loss_that_is_not_finite_changes_nothing():
 
 
 def test_what_only_numpy_can_do_is_named():
+    with pytest.raises(ValueError, match=r"Dice takes axis=None or \(1, 2\), not \(0, 1\); use NumpyStep"):
+        EngineStep(UNet({"blocks": []}, (16, 1), 2), Adam(), "dice", loss_options={"axis": (0, 1)})
     model = UNet({"blocks": []}, (16, 1), 2, dtype="float64")
     with pytest.raises(ValueError, match="float64; use NumpyStep"):
         EngineStep(model, Adam())

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from engine_cases import assert_same_bits, batch_for, definition, small, strided
 
-from npunet.engine import sessions
+from npunet.engine import engines, sessions
 
 pytest.importorskip("numba")
 CHILD_SECONDS = 20
@@ -40,7 +40,7 @@ def run_in_fork(job):
 def test_eight_threads_predict_at_once_on_one_model(rng, monkeypatch):
     """Sizes come and go, so that engines are made and dropped under the others' feet; threads share every call."""
     monkeypatch.setattr(sessions, "WORTH_A_THREAD", 1)
-    monkeypatch.setattr(sessions, "ENGINES_KEPT", 2)
+    monkeypatch.setattr(engines, "ENGINES_KEPT", 2)
     model = strided()
     batches = [batch_for(model, rng, 1 + n % 3, (2 + 2 * (n % 3), 3 + 3 * (n % 4))) for n in range(12)]
     expected = [definition(model, x, "seq_fma") for x in batches]
@@ -98,7 +98,7 @@ class TestFork:
         assert np.array_equal(model.predict(x, threads=3), expected)
 
     def test_while_another_thread_predicts(self, rng, monkeypatch):
-        monkeypatch.setattr(sessions, "ENGINES_KEPT", 1)  # engines are made all the time, so forks fall into that too
+        monkeypatch.setattr(engines, "ENGINES_KEPT", 1)  # engines are made all the time, so forks fall into that too
         model = strided()
         batches = [batch_for(model, rng, 1, (2 * n, 6)) for n in (1, 2, 3)]
         expected = [definition(model, x, "seq_fma") for x in batches]

@@ -19,6 +19,8 @@ CASES = [
     ("categorical_focal", {"gamma": 0.0}),
     ("dice", {}),
     ("dice", {"ignore_label": 255}),
+    ("dice", {"axis": (1, 2)}),
+    ("dice", {"axis": [0, -2], "ignore_label": 255}),
 ]
 
 
@@ -53,9 +55,13 @@ def focal(positions, gamma):
     return sum(w * (1 - p[k]) ** gamma * -np.log(p[k]) for p, k, w in positions) / len(positions)
 
 
-def dice(positions):
-    overlap = sum(p[k] for p, k, _ in positions)
-    return 1 - 2 * overlap / (2 * len(positions) + 1e-7)
+def dice(x, labels, axis=None, ignore_label=None):
+    """From the formula of keras.losses.dice, overlap by overlap."""
+    y = np.array([naive.probabilities(z) for z in x.reshape(-1, K)]).reshape(x.shape)
+    t = (labels[..., None] == np.arange(K)).astype(float)
+    y[labels == ignore_label] = 0
+    axes = tuple(range(x.ndim)) if axis is None else tuple(axis)
+    return np.mean(1 - 2 * (t * y).sum(axes) / (t.sum(axes) + y.sum(axes) + 1e-7))
 
 
 @pytest.mark.parametrize("name, attrs", CASES)
@@ -65,7 +71,7 @@ def test_values_from_logits(rng, name, attrs):
     expected = {
         "sparse_categorical_crossentropy": lambda: crossentropy(positions),
         "categorical_focal": lambda: focal(positions, attrs.get("gamma", 2)),
-        "dice": lambda: dice(positions),
+        "dice": lambda: dice(x, labels, **attrs),
     }[name]()
     assert_close("loss", LOSSES[name][0](x, labels, **attrs), expected)
 
@@ -100,6 +106,23 @@ def test_clipped_probabilities(rng):
     assert np.array_equal(dx != 0, [[False, False], [True, True], [False, True]])
     sure = np.array([[1.0, 0.0]])
     assert losses.categorical_focal_backward(sure, labels[:1], **attrs).tolist() == [[0, 0]]
+
+
+def test_dice_of_an_image_without_anything_that_counts(rng):
+    """It leaves no trace, as if it were not there."""
+    x, labels = example(rng)
+    attrs = {"axis": (1, 2), "ignore_label": 255}
+    both = np.concatenate([x, x]), np.concatenate([labels, np.full_like(labels, 255)])
+    assert_close("loss", losses.dice_forward(*both, **attrs), losses.dice_forward(x, labels, **attrs))
+    dx = losses.dice_backward(*both, **attrs)
+    assert_close("dx", dx[:2], losses.dice_backward(x, labels, **attrs))
+    assert not dx[2:].any()
+
+
+@pytest.mark.parametrize("axis", [(), (4,), (1, "2"), (-5,)])
+def test_wrong_axes_of_dice_are_named(rng, axis):
+    with pytest.raises(ValueError, match=r"must list some axes of an array with 4, from 0 to 3"):
+        losses.dice_forward(*example(rng), axis=axis)
 
 
 def test_class_weights_leave_the_denominator():

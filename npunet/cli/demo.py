@@ -35,7 +35,7 @@ def add(verbs: Any) -> None:
 
 def demo(arguments: Namespace) -> None:
     """Build, run, write, and show what was made."""
-    model = predict.open_model(arguments.model, arguments.seed) if arguments.model else pretrained.load("ecg")
+    model = models.open_model(arguments.model, arguments.seed) if arguments.model else pretrained.load("ecg")
     meaning = predict.meaning_of(model)
     title, batch = _choose(arguments, model, meaning)
     start = time.perf_counter()

@@ -43,7 +43,7 @@ def add(verbs: Any) -> None:
 def predict(arguments: Namespace) -> None:
     """Read, run, write, draw, and say so."""
     out = Path(arguments.out or f"{Path(arguments.input).stem}_{arguments.output}.npy")
-    model = open_model(arguments.model)
+    model = models.open_model(arguments.model)
     meaning = meaning_of(model, arguments.class_names)
     _refuse_impossible(model, arguments)
     batch = inputs.read(arguments.input, model, meaning, arguments)
@@ -63,13 +63,6 @@ def predict(arguments: Namespace) -> None:
         title = f"{Path(arguments.input).name}: network {model.params.name!r}"
         draw(arguments.picture, batch, labels, title, meaning.class_names)
         print(f"drew    {arguments.picture}")
-
-
-def open_model(source: str, seed: int = 0) -> UNet:
-    """models.open_model, as a Segmenter where the file describes how its input is prepared."""
-    if not models.is_described(source) and Segmenter.describes(source):
-        return Segmenter.load(source)
-    return models.open_model(source, seed)
 
 
 def meaning_of(model: UNet, class_names: str | None = None) -> models.Meaning:

@@ -27,17 +27,18 @@ from npunet.engine.simd import (
 )
 
 ROWS = 8  # positions of a tile: with five weights and two inputs, fifteen registers
+PART_BYTES = 1 << 14  # of the input that all channels' tiles go through together: half of a first-level cache of 32 KiB
 
 
 def make_slide(fused: bool):
     """The intrinsic that sums all taps of `rows` neighbouring positions, for a literal kernel width and dilation 1.
 
-    With a literal `flat` of 1 the kernel has one row: the loop over rows would cost such a tile a third of its time.
+    `height` is the kernel's, or 0 to let `kh` count, in a loop that costs a tile a third of its time.
     """
     multiply_add = make_multiply_add(fused)
 
     @intrinsic(prefer_literal=True)
-    def slide(typing, rows, flat, kw, x, x_step, w, w_step, kh, tap_row):
+    def slide(typing, rows, height, kw, x, x_step, w, w_step, kh, tap_row):
         tile, width = Tile(rows.literal_value, 1), kw.literal_value
 
         def generate(context, builder, signature, arguments):
@@ -58,10 +59,13 @@ def make_slide(fused: bool):
 
             acc = [ir.Constant(VECTOR, [0.0] * LANES)] * tile.rows
             carried = [x, w, *acc]
-            _, _, *acc = over_ky(carried) if flat.literal_value else repeat(builder, kh, carried, over_ky)
-            return pack(builder, acc)
+            for _ in range(height.literal_value):
+                carried = over_ky(carried)
+            if height.literal_value == 0:
+                carried = repeat(builder, kh, carried, over_ky)
+            return pack(builder, carried[2:])
 
-        return tile(rows, flat, kw, *[types.intp] * 6), generate
+        return tile(rows, height, kw, *[types.intp] * 6), generate
 
     return slide
 
@@ -84,29 +88,34 @@ def make_depthwise_row(fused: bool):
     def depthwise_row(count, vectors, x, x_step, w, kh, kw, tap_row, tap_col, y, y_step):
         w_step = VECTOR_BYTES * vectors
         dense = tap_col == x_step
-        for _ in range(vectors):
-            at = 0
-            while at < count:
-                if count < ROWS:
-                    one = tap_by_tap(zeros(1, 1), x + at * x_step, x_step, w, w_step, kh, kw, tap_row, tap_col)
-                    store(one, y + at * y_step, y_step)
-                    at += 1
-                    continue
-                at = min(at, count - ROWS)  # the last tile reaches back: it writes the same values again
-                if dense and kw == 3 and kh == 1:
-                    store(slide(ROWS, 1, 3, x + at * x_step, x_step, w, w_step, kh, tap_row), y + at * y_step, y_step)
-                elif dense and kw == 3:
-                    store(slide(ROWS, 0, 3, x + at * x_step, x_step, w, w_step, kh, tap_row), y + at * y_step, y_step)
-                elif dense and kw == 5 and kh == 1:
-                    store(slide(ROWS, 1, 5, x + at * x_step, x_step, w, w_step, kh, tap_row), y + at * y_step, y_step)
-                elif dense and kw == 5:
-                    store(slide(ROWS, 0, 5, x + at * x_step, x_step, w, w_step, kh, tap_row), y + at * y_step, y_step)
-                else:
-                    many = tap_by_tap(zeros(ROWS, 1), x + at * x_step, x_step, w, w_step, kh, kw, tap_row, tap_col)
-                    store(many, y + at * y_step, y_step)
-                at += ROWS
-            x += VECTOR_BYTES
-            w += VECTOR_BYTES
-            y += VECTOR_BYTES
+        part = max(ROWS, PART_BYTES // (w_step * kh) // ROWS * ROWS)
+        for start in range(0, count, part):
+            end, column = min(start + part, count), 0
+            while column < w_step:
+                at, source, kernel, target = start, x + column, w + column, y + column
+                while at < end:
+                    if count < ROWS:
+                        one = tap_by_tap(zeros(1, 1), source + at * x_step, x_step, kernel, w_step, kh, kw, tap_row,
+                                         tap_col)
+                        store(one, target + at * y_step, y_step)
+                        at += 1
+                        continue
+                    at = min(at, count - ROWS)  # the last tile reaches back: it writes the same values again
+                    here, there = source + at * x_step, target + at * y_step
+                    if dense and kw == 3 and kh == 1:
+                        store(slide(ROWS, 1, 3, here, x_step, kernel, w_step, kh, tap_row), there, y_step)
+                    elif dense and kw == 3 and kh == 3:
+                        store(slide(ROWS, 3, 3, here, x_step, kernel, w_step, kh, tap_row), there, y_step)
+                    elif dense and kw == 3:
+                        store(slide(ROWS, 0, 3, here, x_step, kernel, w_step, kh, tap_row), there, y_step)
+                    elif dense and kw == 5 and kh == 1:
+                        store(slide(ROWS, 1, 5, here, x_step, kernel, w_step, kh, tap_row), there, y_step)
+                    elif dense and kw == 5:
+                        store(slide(ROWS, 0, 5, here, x_step, kernel, w_step, kh, tap_row), there, y_step)
+                    else:
+                        many = tap_by_tap(zeros(ROWS, 1), here, x_step, kernel, w_step, kh, kw, tap_row, tap_col)
+                        store(many, there, y_step)
+                    at += ROWS
+                column += VECTOR_BYTES
 
     return depthwise_row

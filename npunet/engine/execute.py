@@ -8,7 +8,7 @@ from numba.extending import intrinsic
 
 from npunet.engine import images, pointwise
 from npunet.engine.convolution import make_convolve_group, share
-from npunet.engine.jit import inlined
+from npunet.engine.jit import inlined, jit
 from npunet.engine.opcodes import Field, Op
 from npunet.engine.simd import INT64, address
 from npunet.layers import NORM_EPSILON
@@ -97,9 +97,9 @@ def make_walk(fused: bool):
     """The interpreter in one arithmetic: seq_fma when fused, seq when not."""
     convolve_group = make_convolve_group(fused)
 
-    @inlined
+    @jit
     def walk(program, weights, memory, samples, results, thread, threads, barrier):
-        """Run a program on every sample; see entry.seq_fma."""
+        """Run a program on every sample; see entry.compile_entry."""
         arena, constants, counters = address(memory), address(weights), address(barrier)
         sample, result = address(samples), address(results)
         for _ in range(len(samples)):

@@ -1,74 +1,79 @@
-"""How engine functions are compiled, and how the result is kept on disk.
+"""How engine functions are compiled.
 
 error_model numpy: no branch for a division by zero. fastmath never: the order of every sum is the declared one.
-nogil: a prediction leaves other Python threads running.
+No reference counts: every array is somebody else's memory, so the machine code needs nothing of Numba's runtime.
 """
 
 from __future__ import annotations
 
-import hashlib
-import sys
-import threading
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from numba import njit
+from numba import njit, types
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array, populate_array
 
-OPTIONS = {"error_model": "numpy", "fastmath": False, "nogil": True}
-PATIENCE = 1.5  # seconds of compiling before it is mentioned
+from npunet.engine.native import ObjectCode
+
+OPTIONS = {"error_model": "numpy", "fastmath": False, "_nrt": False}
 
 jit = njit(**OPTIONS)
 # Copied into its caller by Numba: LLVM then sees the code once, not once at every level of calls.
 inlined = njit(inline="always", **OPTIONS)
 
 
-def source_fingerprint() -> int:
-    """A number that changes with any source file of the engine; never 0."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return int.from_bytes(digest.digest()[:6], "little") + 1
+def compile_entry(function: Callable[..., None], parameters: Sequence[Any]) -> ObjectCode:
+    """The object code of a function that reads its arguments from a block of int64; see native.Call.
 
-
-def kept_on_disk(function: Callable[..., None], signature: Any) -> Callable[[], Callable[..., None]]:
-    """A function that gives the compiled function: from disk, or compiled now and written there if that is possible.
-
-    Numba keeps it beside the source or, where that cannot be written, in the user's cache directory
-    (NUMBA_CACHE_DIR overrides both).
+    parameters : Numba types, arrays and int64
     """
-    lock = threading.Lock()
-    made: list[Callable[..., None]] = []
+    unpack = make_unpack(parameters)
 
-    def get() -> Callable[..., None]:
-        if not made:
-            with lock:
-                if not made:
-                    made.append(compile_now(function, signature))
-        return made[0]
+    def entry(block):
+        function(*unpack(block))
 
-    return get
-
-
-def compile_now(function: Callable[..., None], signature: Any) -> Callable[..., None]:
-    try:
-        compiled = njit(cache=True, **OPTIONS)(function)
-    except RuntimeError:  # no directory that Numba could write to
-        compiled = njit(**OPTIONS)(function)
-    notice = threading.Timer(PATIENCE, say_compiling)
-    notice.daemon = True
-    notice.start()
-    try:
-        compiled.compile(signature)
-    except Exception:  # what was kept is damaged: Numba passes on whatever its reader raises
-        if compiled.stats.cache_path is None:
-            raise
-        compiled._cache.flush()
-        compiled.compile(signature)
-    finally:
-        notice.cancel()
-    return compiled
+    signature = (types.CPointer(types.int64),)
+    compiled = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(entry)
+    compiled.compile(types.void(*signature))
+    result = compiled.overloads[signature]
+    return ObjectCode(result.library._get_compiled_object(), result.fndesc.llvm_func_name,
+                      result.library.codegen._tm.triple)
 
 
-def say_compiling() -> None:
-    print("npunet: compiling the engine for this machine; this happens once", file=sys.stderr, flush=True)
+def make_unpack(parameters: Sequence[Any]):
+    """The tuple of arguments that a block of int64 stands for."""
+
+    def generate(context, builder, signature, arguments):
+        place = 0
+
+        def take():
+            nonlocal place
+            at = builder.gep(arguments[0], [context.get_constant(types.intp, place)])
+            place += 1
+            return builder.load(at)
+
+        values = []
+        for parameter in parameters:
+            if isinstance(parameter, types.Array):
+                address = take()
+                values.append(array_at(context, builder, parameter, address, [take() for _ in range(parameter.ndim)]))
+            else:
+                values.append(take())
+        return context.make_tuple(builder, signature.return_type, values)
+
+    @intrinsic
+    def unpack(typing, block):
+        return types.Tuple(tuple(parameters))(block), generate
+
+    return unpack
+
+
+def array_at(context: Any, builder: Any, kind: types.Array, address: Any, shape: Sequence[Any]) -> Any:
+    """An array over memory that somebody else owns."""
+    array = make_array(kind)(context, builder)
+    size = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
+    strides = [size]
+    for length in reversed(shape[1:]):
+        strides.insert(0, builder.mul(strides[0], length))
+    populate_array(array, builder.inttoptr(address, array.data.type), shape, strides, size, None)
+    return array._getvalue()

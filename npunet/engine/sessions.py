@@ -7,13 +7,14 @@ several Python threads do not wait for one another.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 
 import numpy as np
 
+from npunet.engine.engines import engine_installed
+from npunet.engine.entries import SEQ, SEQ_FMA
+from npunet.engine.native import Call
 from npunet.engine.pack import aligned
 from npunet.engine.program import compile_program
 from npunet.graph import Graph
@@ -21,13 +22,9 @@ from npunet.summary import rows
 from npunet.weights import WeightStore
 
 WORTH_A_THREAD = 20_000_000  # multiply-accumulates: two thirds of a millisecond, several times what starting one takes
-ENGINES_KEPT = 8  # sizes and arithmetics for which a model keeps its engine
-NO_BARRIER = np.zeros(2, np.int64)
-
-
-def engine_installed() -> bool:
-    """Whether Numba can be imported."""
-    return sys.modules.get("numba") is not None or find_spec("numba") is not None
+ENTRIES = {"seq": SEQ, "seq_fma": SEQ_FMA, "winograd": SEQ_FMA}  # winograd is another program, not another interpreter
+MEMORY, SAMPLES, RESULTS = 2, 3, 4  # which argument of an entry
+NOTHING = np.zeros((0, 0), np.float32)
 
 
 class Engine:
@@ -43,17 +40,17 @@ class Engine:
     def __init__(self, graph: Graph, weights: WeightStore, arithmetic: str, threads: int | None) -> None:
         if not engine_installed():
             raise ImportError("backend='engine' needs Numba: pip install numba, or use backend='numpy'")
-        from npunet.engine.entry import ENTRIES
-
         self.most = check_threads(threads)
-        self.block = weights.block.copy()
-        self.program = compile_program(graph, weights, threads=self.most, arithmetic=arithmetic)
+        self.stamp, self.block = weights.stamp, weights.block.copy()
+        self.program = compile_program(graph, weights.read_only, threads=self.most, arithmetic=arithmetic)
         self.macs = sum(row.macs for row in rows(graph))
-        self.execute = ENTRIES[arithmetic]()
-        self.idle: list[np.ndarray] = []  # arenas that no call is using
+        self.native = ENTRIES[arithmetic]()
+        self.idle: list[Call] = []  # each with an arena that nobody is using
 
     def is_current(self, weights: WeightStore) -> bool:
         """Whether the weights still are, bit for bit, what this engine was made of."""
+        if self.stamp is not None and self.stamp == weights.stamp:
+            return True
         return np.array_equal(self.block.view(np.int32), weights.block.view(np.int32))
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -77,44 +74,27 @@ class Engine:
 
     def run(self, samples: np.ndarray, results: np.ndarray) -> None:
         """In this thread, one sample after another."""
-        arena = self.take_arena()
-        self.execute(self.program.table, self.program.constants, arena, samples, results, 0, 1, NO_BARRIER)
-        self.idle.append(arena)
+        call = self.take_call()
+        call.put(SAMPLES, samples)
+        call.put(RESULTS, results)
+        call()
+        self.idle.append(call)
 
     def run_together(self, samples: np.ndarray, results: np.ndarray, threads: int) -> None:
         """All threads on one sample at a time, each a band of rows of every instruction."""
-        arena, barrier = self.take_arena(), np.zeros(2, np.int64)
-        shared = (self.program.table, self.program.constants, arena, samples, results)
-        in_parallel([lambda t=t: self.execute(*shared, t, threads, barrier) for t in range(threads)])
-        self.idle.append(arena)
+        call, barrier = self.take_call(), np.zeros(2, np.int64)
+        shared = (self.program.table, self.program.constants, call.arguments[MEMORY], samples, results)
+        in_parallel([Call(self.native, *shared, thread, threads, barrier) for thread in range(threads)])
+        self.idle.append(call)
 
-    def take_arena(self) -> np.ndarray:
+    def take_call(self) -> Call:
+        """For one thread, with an arena; samples and results are to be put in."""
         try:
             return self.idle.pop()
         except IndexError:
-            return aligned(self.program.arena.size + self.program.margin)
-
-
-class Engines:
-    """The engines of one model, made when asked for and made anew when its weights have changed.
-
-    There is no lock, so that a fork at any moment leaves none held in the child: threads that ask for the same new
-    engine at once may each make one, and the last stays.
-    """
-
-    def __init__(self, weights: WeightStore) -> None:
-        self.weights = weights
-        self.kept: dict[tuple, Engine] = {}  # the one made first is first, and goes first
-
-    def get(self, graph: Graph, arithmetic: str, threads: int | None) -> Engine:
-        """The engine of this graph with the weights as they are now."""
-        key = (graph.input_shape, arithmetic, threads)
-        engine = self.kept.get(key)
-        if engine is None or not engine.is_current(self.weights):
-            engine = self.kept[key] = Engine(graph, self.weights, arithmetic, threads)
-        for oldest in list(self.kept)[:-ENGINES_KEPT]:
-            self.kept.pop(oldest, None)
-        return engine
+            arena = aligned(self.program.arena.size + self.program.margin)
+            return Call(self.native, self.program.table, self.program.constants, arena, NOTHING, NOTHING, 0, 1,
+                        np.zeros(2, np.int64))
 
 
 def check_threads(threads: int | None) -> int:

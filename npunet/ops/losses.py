@@ -124,34 +124,41 @@ def categorical_focal_backward(
 
 
 def dice_forward(
-    x: np.ndarray, labels: np.ndarray, *, from_logits: bool = True, ignore_label: int | None = None
+    x: np.ndarray, labels: np.ndarray, *, axis: Sequence[int] | None = None, from_logits: bool = True,
+    ignore_label: int | None = None
 ) -> np.number:
-    """One minus the soft Dice overlap of labels and probabilities, over all positions and classes together.
+    """One minus the soft Dice overlap of labels and probabilities.
 
-    loss = 1 - 2 * sum(t * y) / (sum(t) + sum(y) + 1e-7)
+    loss = mean of 1 - 2 * sum(t * y) / (sum(t) + sum(y) + 1e-7), each sum over `axis`
     t = 1 for the label and 0 for other classes;  y = softmax(x) for logits, x for probabilities
 
     x : (..., K)      logits or probabilities, any float dtype
     labels : (...)    integers 0 ... K-1, or ignore_label, whose positions enter no sum
+    axis : axes of x, as of keras.losses.Dice; None for all of them together. (1, 2) of (N, H, W, K) judges every class
+           of every image by itself: few small objects then count as much as many large ones
 
     Raises ValueError for labels out of range, of another shape or not integer.
     Source: Milletari, Navab & Ahmadi 2016, arXiv:1606.04797, section 3; first powers below, as in keras.losses.Dice.
     """
-    overlap, sizes, counted, _ = _dice_sums(x, labels, from_logits, ignore_label)
-    return x.dtype.type(1 - 2 * overlap / sizes if counted.any() else 0)
+    overlap, sizes, counted, _ = _dice_sums(x, labels, axis, from_logits, ignore_label)
+    losses = np.where(counted, 1 - 2 * overlap / sizes, 0)
+    return x.dtype.type(sequential_sum(losses, tuple(range(x.ndim))) / max(1, counted.sum()))
 
 
 def dice_backward(
-    x: np.ndarray, labels: np.ndarray, *, from_logits: bool = True, ignore_label: int | None = None
+    x: np.ndarray, labels: np.ndarray, *, axis: Sequence[int] | None = None, from_logits: bool = True,
+    ignore_label: int | None = None
 ) -> np.ndarray:
     """Gradient of dice_forward: dx.
 
-    dy = -2 * t / sizes + 2 * sum(t * y) / sizes^2, sizes the denominator; dx = softmax_backward(dy) for logits
+    dy = (-2 * t / sizes + 2 * sum(t * y) / sizes^2) / number of overlaps, sizes the denominator
+    dx = softmax_backward(dy) for logits
     """
-    overlap, sizes, counted, targets = _dice_sums(x, labels, from_logits, ignore_label)
-    dy = np.where(counted[..., None], 2 * (overlap / sizes - targets) / sizes, 0)
+    overlap, sizes, counted, targets = _dice_sums(x, labels, axis, from_logits, ignore_label)
+    here = (labels != ignore_label)[..., None]
+    dy = np.where(here, 2 * (overlap / sizes - targets) / sizes / max(1, counted.sum()), 0)
     dx = softmax_backward(dy, _wide(x))[0] if from_logits else dy
-    return np.where(counted[..., None], dx, 0).astype(x.dtype)
+    return np.where(here, dx, 0).astype(x.dtype)
 
 
 def mean_squared_error_forward(x: np.ndarray, labels: np.ndarray) -> np.number:
@@ -174,16 +181,23 @@ def mean_squared_error_backward(x: np.ndarray, labels: np.ndarray) -> np.ndarray
 
 
 def _dice_sums(
-    x: np.ndarray, labels: np.ndarray, from_logits: bool, ignore_label: int | None
+    x: np.ndarray, labels: np.ndarray, axis: Sequence[int] | None, from_logits: bool, ignore_label: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """sum(t * y), the denominator, which positions count, and t."""
+    """sum(t * y) and the denominator, both with x's axes; which of them have a position that counts; and t."""
     counted, labels = _check_labels(x, labels, ignore_label)
+    axes = tuple(range(x.ndim)) if axis is None else tuple(sorted({int(a) % x.ndim for a in _axes(axis, x.ndim)}))
     y = softmax_forward(_wide(x)) if from_logits else _wide(x)
     y = np.where(counted[..., None], y, 0)
     targets = _one_hot(labels, y) * counted[..., None]
-    axes = tuple(range(x.ndim))
-    overlap = sequential_sum(targets * y, axes)
-    return overlap, counted.sum() + sequential_sum(y, axes) + CLIP, counted, targets
+    overlap, size_t, size_y = (np.expand_dims(sequential_sum(each, axes), axes) for each in (targets * y, targets, y))
+    some = np.broadcast_to(counted[..., None], x.shape).any(axes, keepdims=True)
+    return overlap, size_t + size_y + CLIP, some, targets
+
+
+def _axes(axis: Sequence[int], rank: int) -> Sequence[int]:
+    if not axis or not all(isinstance(a, int) and -rank <= a < rank for a in axis):
+        raise ValueError(f"axis={axis!r} must list some axes of an array with {rank}, from 0 to {rank - 1}")
+    return axis
 
 
 def _check_labels(x: np.ndarray, labels: np.ndarray, ignore_label: int | None) -> tuple[np.ndarray, np.ndarray]:

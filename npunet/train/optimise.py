@@ -14,6 +14,7 @@ One update, in this order:
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -64,7 +65,7 @@ def adam_update(w: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray, *, a
 
 
 @dataclass(frozen=True)
-class Optimiser:
+class Optimiser(ABC):
     """What all optimisers share: weight decay, and one way of clipping at most.
 
     weight_decay    : share of every trainable weight that is taken off, times the rate, before each update
@@ -89,9 +90,9 @@ class Optimiser:
             if value is not None and not (value > 0 or (value == 0 and name == "weight_decay")):
                 raise ValueError(f"{name}={value!r} must be a positive number, or left out")
 
+    @abstractmethod
     def start(self, weights: Mapping[str, np.ndarray]) -> Arrays:
         """The state before the first update: named arrays."""
-        raise NotImplementedError
 
     def update(self, weights: Mapping[str, np.ndarray], gradients: Mapping[str, np.ndarray],
                state: Mapping[str, np.ndarray], rate: float) -> tuple[Arrays, Arrays]:
@@ -106,10 +107,10 @@ class Optimiser:
         clear = self.clipped({name: gradients[name] for name in weights})
         return self.move({name: self.decayed(w, rate) for name, w in weights.items()}, clear, state, rate)
 
+    @abstractmethod
     def move(self, weights: Arrays, gradients: Arrays, state: Mapping[str, np.ndarray],
              rate: float) -> tuple[Arrays, Arrays]:
         """The update after clipping and decay."""
-        raise NotImplementedError
 
     def decayed(self, w: np.ndarray, rate: float) -> np.ndarray:
         """w - (w * weight_decay) * rate, or w itself without weight decay."""

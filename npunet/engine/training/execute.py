@@ -126,10 +126,10 @@ def do_whole(p, arena, params, gradients, state, velocities, totals, numbers, sa
         update.move(p, params, gradients, numbers)
 
 
-@inlined
+@jit
 def walk(program, arena, params, gradients, state, velocities, totals, numbers, batch, labels, targets, masks,
          samples, thread, threads, barrier):
-    """Run the table; see entry.train."""
+    """Run the table; see entry.compile_entry."""
     arena, params, gradients, totals = address(arena), address(params), address(gradients), address(totals)
     state, velocities = address(state), address(velocities)
     batch, masks, counters = address(batch), address(masks), address(barrier)

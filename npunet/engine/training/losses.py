@@ -1,8 +1,8 @@
 """Losses: a row of logits to its share of the loss and to the gradient of the logits, in one pass.
 
-Cross-entropy of logits takes the declared float32 exponential, eight classes at a time, and sums it over the classes in
-float64; the others work in float64. Logarithms and float64 exponentials are series of plain operations, so that no
-library decides a bit. See ops.losses for the formulas.
+Cross-entropy of logits and Dice take the declared float32 exponential, eight classes at a time, and sum it over the
+classes in float64; the others work in float64. Logarithms and float64 exponentials are series of plain operations, so
+that no library decides a bit. See ops.losses for the formulas.
 """
 
 from __future__ import annotations
@@ -112,6 +112,19 @@ def clip(value):
     return min(max(value, CLIP), 1 - CLIP)
 
 
+@inlined
+def exponentials_to(y, x, channels):
+    """exp(x - top) of all classes to y, in float32; returns top, the largest logit, and their sum in float64."""
+    top, total = read(x), 0.0
+    for k in range(1, channels):
+        top = max(read(x + 4 * k), top)  # a NaN comes through in the sum
+    for first in range(0, channels, LANES):
+        store(exponential_inline(load(x + 4 * first) - same(top)), y + 4 * first)
+        for k in range(first, min(first + LANES, channels)):
+            total += read(y + 4 * k)
+    return top, total
+
+
 @jit
 def crossentropy_row(p, arena, numbers, labels, n, i):
     """dx = weight / counted * (softmax(x) - [k is the label]); returns the sum of weight * (log sum exp - x[label])."""
@@ -126,14 +139,7 @@ def crossentropy_row(p, arena, numbers, labels, n, i):
             for first in range(0, channels, LANES):
                 store(same(ZERO), y + 4 * first)
         else:
-            top, total = read(x), 0.0
-            for k in range(1, channels):
-                top = max(read(x + 4 * k), top)  # a NaN comes through in the sum
-            for first in range(0, channels, LANES):
-                e = exponential_inline(load(x + 4 * first) - same(top))
-                store(e, y + 4 * first)
-                for k in range(first, min(first + LANES, channels)):
-                    total += read(y + 4 * k)
+            top, total = exponentials_to(y, x, channels)
             weight, share = numbers[WEIGHTS + label], ONE / np.float32(total)
             scale = np.float32(weight * per_position)
             own = scale * (read(y + 4 * label) * share - ONE)
@@ -185,14 +191,23 @@ def focal(x, y, channels, label, alpha, counted, gamma):
 
 
 @jit
-def dice(x, y, channels, label, overlap, sizes):
-    """dx of 1 - 2 * overlap / sizes."""
-    top = np.float64(largest(x, channels))
-    total = exponentials(x, channels, top)
-    inner = 2 * (overlap / sizes - probability(x, label, top, total)) / sizes  # sum of d * p: the p sum to 1
-    for k in range(channels):
-        d = 2 * (overlap / sizes - (1.0 if k == label else 0.0)) / sizes
-        write(np.float32(probability(x, k, top, total) * (d - inner)), y + 4 * k)
+def dice_slot(channels, n, k):
+    """Where an overlap stands among the numbers, its size behind it."""
+    return WEIGHTS + channels + 2 * (n * channels + k)
+
+
+@jit
+def dice(y, channels, label, numbers, n):
+    """Probabilities y to dx of the mean of 1 - 2 * overlap / size, in their place."""
+    inner, share = 0.0, 2 * numbers[Number.SHARE]
+    for stage in range(2):
+        for k in range(channels):
+            p, at = np.float64(read(y + 4 * k)), dice_slot(channels, n, k)
+            d = share * (numbers[at] / numbers[at + 1] - (1.0 if k == label else 0.0)) / numbers[at + 1]
+            if stage == 0:
+                inner += d * p
+            else:
+                write(np.float32(p * (d - inner)), y + 4 * k)
 
 
 @jit
@@ -223,7 +238,7 @@ def loss_row(p, arena, sums, numbers, labels, targets, n, i):
             elif kind == FOCAL:
                 total += focal(x, y, channels, label, numbers[WEIGHTS + label], counted, numbers[Number.GAMMA])
             elif kind == DICE:
-                dice(x, y, channels, label, numbers[Number.OVERLAP], numbers[Number.SIZES])
+                dice(y, channels, label, numbers, n)
         x += 4 * p[Field.X_COL]
         y += 4 * p[Field.Y_COL]
     write_wide(total, slot(p, sums, n, i))
@@ -231,21 +246,24 @@ def loss_row(p, arena, sums, numbers, labels, targets, n, i):
 
 @jit
 def dice_sums(p, arena, sums, numbers, labels, n, i):
-    """Add a row's probabilities of the label, and all its probabilities, to the strip's two sums."""
+    """The softmax of a row of logits x to y, in float32; and to the strip's sums, for each class, its probability where
+    it is the label, and then its probability anywhere and 1 where it is the label."""
     stand_alone()
     channels, width, home = p[Field.CHANNELS], p[Field.WIDTH], slot(p, sums, n, i)
-    x, ignored = place(p, arena, X, n, i), np.int64(numbers[Number.IGNORED])
-    overlap, sizes = 0.0, 0.0
-    if not opens_strip(p, i):
-        overlap, sizes = read_wide(home), read_wide(home + 8)
+    x, y, ignored = place(p, arena, X, n, i), place(p, arena, Y, n, i), np.int64(numbers[Number.IGNORED])
+    if opens_strip(p, i):
+        for k in range(2 * channels):
+            write_wide(0.0, home + 8 * k)
     for j in range(width):
         label = np.int64(labels[(n * p[Field.HEIGHT] + i) * width + j])
         if label != ignored:
-            top = np.float64(largest(x, channels))
-            total = exponentials(x, channels, top)
-            overlap += probability(x, label, top, total)
+            _, total = exponentials_to(y, x, channels)
+            part = ONE / np.float32(total)
+            for first in range(0, channels, LANES):
+                store(load(y + 4 * first) * same(part), y + 4 * first)
             for k in range(channels):
-                sizes += probability(x, k, top, total)
+                share, here = np.float64(read(y + 4 * k)), 1.0 if k == label else 0.0
+                write_wide(read_wide(home + 16 * k) + here * share, home + 16 * k)
+                write_wide(read_wide(home + 16 * k + 8) + (here + share), home + 16 * k + 8)
         x += 4 * p[Field.X_COL]
-    write_wide(overlap, home)
-    write_wide(sizes, home + 8)
+        y += 4 * p[Field.Y_COL]

@@ -211,8 +211,8 @@ class Lowering(Convolutions):
     def emit_loss(self) -> None:
         logits, d = self.place(self.logits), self.new(f"d {self.logits}", self.shapes[self.place(self.logits)])
         if self.loss == DICE:
-            sums = self.add_sums("overlap", 2)
-            self.emit(Op.PROBABILITIES, "loss", x=logits, sums=sums)
+            sums = self.add_sums("overlaps", 2 * self.shapes[logits][2])
+            self.emit(Op.PROBABILITIES, "loss", x=logits, y=d, sums=sums)
             self.end(Op.DICE_END, "loss", x=logits, sums=sums)
         sums = self.add_sums("loss", 1)
         self.emit(Op.LOSS, "loss", x=logits, y=d, sums=sums, fields={Field.KIND: self.loss})

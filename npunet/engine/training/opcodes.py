@@ -42,7 +42,7 @@ class Op(IntEnum):
     UPSAMPLE_DX = 16
     DEPTHWISE_DW = 17
     BIAS_SUMS = 18
-    PROBABILITIES = 19  # softmax, and the sums of the Dice overlap
+    PROBABILITIES = 19  # softmax, and the sums of the Dice overlaps
     CONV_DW = 20  # also Mode.TILES
     # Mode.SPREAD
     PACK = 32  # weights in the order in which a kernel reads them
@@ -168,9 +168,9 @@ class Number(IntEnum):
     CLIP_SCALE = 13
     KEEP = 14  # of moving statistics
     TAKE = 15
-    OVERLAP = 16  # of Dice
-    SIZES = 17
-    WEIGHTS = 18  # of classes, one after another
+    EACH = 16  # 1 when Dice judges every class of every sample by itself
+    SHARE = 17  # of each of its overlaps in the loss
+    WEIGHTS = 18  # of classes, one after another; then, for Dice, an overlap and a size for each class of each sample
 
 
 LINEAR = 5  # no activation; the others are engine.opcodes.ACTIVATION_KINDS

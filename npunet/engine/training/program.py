@@ -11,7 +11,7 @@ from npunet.arena import Arena, Lifetime, place
 from npunet.engine.program import Image
 from npunet.engine.training.instructions import LANES, Instruction, padded, strips_of
 from npunet.engine.training.lowering import Lowering
-from npunet.engine.training.opcodes import FIELDS, NO_CLIP, Field, Mode, Number, Op
+from npunet.engine.training.opcodes import DICE, FIELDS, NO_CLIP, Field, Mode, Number, Op
 from npunet.graph import Graph
 
 ALIGNMENT = 16  # elements: one cache line of float32
@@ -71,7 +71,9 @@ def compile_step(graph: Graph, offsets: Mapping[str, int], batch: int, loss: int
     """
     lowering = Lowering(graph, dict(offsets), batch, loss).run()
     instructions = lowering.instructions
-    numbers = add_update(instructions, graph, offsets, rule, graph.shape(graph.output)[2])
+    classes = graph.shape(graph.output)[2]
+    used = int(Number.WEIGHTS) + classes + (2 * classes * batch if loss == DICE else 0)
+    numbers = add_update(instructions, graph, offsets, rule, used)
     images = lay_out(lowering)
     groups = form_groups(instructions, images)
     brief = brief_tensors(groups, instructions) if threads <= batch else set()
@@ -99,9 +101,9 @@ def compile_step(graph: Graph, offsets: Mapping[str, int], batch: int, loss: int
 
 
 def add_update(instructions: list[Instruction], graph: Graph, offsets: Mapping[str, int], rule: Rule,
-               classes: int) -> int:
-    """Append what follows the gradients; returns how many numbers the program needs."""
-    slot = first = int(Number.WEIGHTS) + classes
+               used: int) -> int:
+    """Append what follows the gradients; returns how many numbers the program needs, of which `used` go before."""
+    slot = first = used
 
     def emit(op: Op, layer: str, **fields: int) -> None:
         instructions.append(Instruction(op, layer, Mode.SPREAD, fields={Field[k]: v for k, v in fields.items()}))

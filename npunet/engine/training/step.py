@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from npunet import run
+from npunet.engine.engines import engine_installed
+from npunet.engine.entries import TRAIN
+from npunet.engine.native import Call
 from npunet.engine.pack import aligned
-from npunet.engine.sessions import check_threads, engine_installed, in_parallel
+from npunet.engine.sessions import check_threads, in_parallel
 from npunet.engine.training import opcodes
 from npunet.engine.training.instructions import Unsupported
 from npunet.engine.training.opcodes import Number
@@ -26,7 +29,7 @@ SPARE = 16  # float32 that a vector at the end of a block may read beyond it
 LOSS_OPTIONS = {
     "sparse_categorical_crossentropy": {"from_logits", "class_weights", "ignore_label"},
     "categorical_focal": {"from_logits", "alpha", "gamma", "ignore_label"},
-    "dice": {"from_logits", "ignore_label"},
+    "dice": {"axis", "from_logits", "ignore_label"},
     "mean_squared_error": set(),
 }
 
@@ -53,14 +56,12 @@ class EngineStep:
             raise Unsupported(f"the engine trains float32, the model is {model.dtype}; use NumpyStep")
         if type(optimiser) not in (SGD, Adam, AdamW):
             raise Unsupported(f"the engine knows SGD, Adam and AdamW, not {type(optimiser).__name__}; use NumpyStep")
-        from npunet.engine.training.entry import ENTRY
-
         self.model, self.optimiser, self.loss = model, optimiser, loss
         self.options = self._loss_options(loss, dict(loss_options or {}))
         self.batch_norm_momentum, self.threads = batch_norm_momentum, check_threads(threads)
         self.rule = Rule(kind=self._kind(), clipping=self._clipping()[0],
                          decay=optimiser.weight_decay is not None, l2=l2)
-        self.execute = ENTRY()
+        self.native = TRAIN()
         self.programs: OrderedDict[tuple[int, ...], Prepared] = OrderedDict()
         self.offsets, size = {}, 0
         for name, spec in model.graph.weights.items():
@@ -122,10 +123,10 @@ class EngineStep:
                   self.velocities, prepared.sums, prepared.numbers, prepared.batch, prepared.labels, prepared.targets,
                   prepared.masks, program.batch)
         if threads == 1:
-            self.execute(program.tables[0], *shared, 0, 1, barrier)
+            self.native(program.tables[0], *shared, 0, 1, barrier)
         else:
-            in_parallel([lambda t=t: self.execute(program.tables[t], *shared, t, threads, barrier)
-                         for t in range(threads)])
+            in_parallel([Call(self.native, program.tables[thread], *shared, thread, threads, barrier)
+                         for thread in range(threads)])
 
     def _prepare(self, graph: Any, shape: tuple[int, ...]) -> Prepared:
         if shape not in self.programs:
@@ -168,6 +169,8 @@ class EngineStep:
         find_loss(loss, self.model.graph)
         if unknown := set(options) - LOSS_OPTIONS[loss]:
             raise TypeError(f"loss {loss!r} has no option {', '.join(sorted(unknown))}")
+        if (axis := options.get("axis")) is not None and tuple(axis) != (1, 2):
+            raise Unsupported(f"the engine's Dice takes axis=None or (1, 2), not {axis!r}; use NumpyStep")
         return options
 
     def _loss_kind(self, graph: Any) -> int:
@@ -238,6 +241,7 @@ class Prepared:
         ignored = -1
         self.labels = np.where(counted, clean, ignored).astype(np.int32).reshape(-1)
         self.numbers[Number.COUNTED], self.numbers[Number.IGNORED] = np.count_nonzero(counted), ignored
+        self.numbers[Number.EACH] = options.get("axis") is not None
         self.numbers[Number.GAMMA] = options.get("gamma", 2.0)
         each = options.get("alpha", 0.25) if self.loss == opcodes.FOCAL else options.get("class_weights")
         self.numbers[Number.WEIGHTS : Number.WEIGHTS + self.classes] = losses._weights(each, self.classes)

@@ -7,8 +7,10 @@ import numpy as np
 from npunet.engine.convolution import block_vectors
 from npunet.engine.jit import jit
 from npunet.engine.simd import LANES, VECTOR_BYTES, stand_alone
+from npunet.engine.training.losses import dice_slot
 from npunet.engine.training.opcodes import Field, Flag, Number
 from npunet.engine.training.vectors import load, read, read_wide, same, store, write
+from npunet.ops.losses import CLIP
 
 ZERO, ONE = np.float32(0), np.float32(1)
 WHOLE = int(Flag.WHOLE)
@@ -48,6 +50,17 @@ def strips_total(p, sums, samples, place):
     total = 0.0
     at = sums + 8 * (p[Field.SUMS] + place)
     for _ in range(samples * p[Field.STRIPS]):
+        total += read_wide(at)
+        at += 8 * p[Field.SUMS_SIZE]
+    return total
+
+
+@jit
+def sample_total(p, sums, n, place):
+    """The same of one sample's strips."""
+    total = 0.0
+    at = sums + 8 * (p[Field.SUMS] + n * p[Field.STRIPS] * p[Field.SUMS_SIZE] + place)
+    for _ in range(p[Field.STRIPS]):
         total += read_wide(at)
         at += 8 * p[Field.SUMS_SIZE]
     return total
@@ -130,10 +143,27 @@ def loss_end(p, sums, numbers, samples):
 
 @jit
 def dice_end(p, sums, numbers, samples):
-    """The Dice loss, and the sums that its gradient needs."""
+    """The Dice loss, and for each class of each sample the overlap and the size that its gradient needs.
+
+    Where all are one overlap, each class of each sample gets the sum. A sample of which nothing counts has no share.
+    """
     stand_alone()
-    overlap = strips_total(p, sums, samples, 0)
-    sizes = numbers[Number.COUNTED] + strips_total(p, sums, samples, 1) + 1e-7
-    numbers[Number.OVERLAP], numbers[Number.SIZES] = overlap, sizes
-    loss = 1 - 2 * overlap / sizes if numbers[Number.COUNTED] > 0 else 0.0
-    numbers[Number.LOSS] = np.float64(np.float32(loss))
+    channels, overlaps, sizes, counted, loss = p[Field.CHANNELS], 0.0, CLIP, 0, 0.0
+    for n in range(samples):
+        some = 0.0
+        for k in range(channels):
+            overlap, size = sample_total(p, sums, n, 2 * k), sample_total(p, sums, n, 2 * k + 1)
+            numbers[dice_slot(channels, n, k)], numbers[dice_slot(channels, n, k) + 1] = overlap, size + CLIP
+            overlaps, sizes, some = overlaps + overlap, sizes + size, some + size
+        if some > 0.5:  # a position that counts adds 2: its label and its probabilities
+            counted += channels
+            for k in range(channels):
+                at = dice_slot(channels, n, k)
+                loss += 1 - 2 * numbers[at] / numbers[at + 1]
+    if numbers[Number.EACH] == 0:
+        counted, loss = min(counted, 1), 1 - 2 * overlaps / sizes
+        for n in range(samples):
+            for k in range(channels):
+                numbers[dice_slot(channels, n, k)], numbers[dice_slot(channels, n, k) + 1] = overlaps, sizes
+    numbers[Number.SHARE] = 1.0 / max(1, counted)
+    numbers[Number.LOSS] = np.float64(np.float32(loss / counted)) if counted > 0 else 0.0
