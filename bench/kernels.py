@@ -107,7 +107,7 @@ def text(found: dict[str, Any]) -> str:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", help="presets (default ecg-docstring,separable-2d,dense-2d)")
-    parser.add_argument("--arithmetic", default="seq_fma", choices=("seq_fma", "seq"))
+    parser.add_argument("--arithmetic", default="seq_fma", choices=("seq_fma", "seq", "winograd"))
     parser.add_argument("--quick", action="store_true", help="one small model, few rounds")
     parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="write kernels.json and kernels.md there")
     given = parser.parse_args(argv)

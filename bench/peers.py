@@ -66,6 +66,16 @@ def open_session(folder: Path, batch: int, threads: int) -> Call:
     return npunet_model(folder).compile(batch=batch, threads=threads)
 
 
+def open_winograd(folder: Path, batch: int, threads: int) -> Call:
+    """A session in the arithmetic "winograd", where a layer of the network is one that it computes its own way."""
+    from npunet.engine.opcodes import Op
+
+    session = npunet_model(folder).compile(batch=batch, threads=threads, arithmetic="winograd")
+    if all(step.op != Op.WINOGRAD for step in session.engine.program.steps):
+        raise FileNotFoundError("no layer for Winograd's algorithm is there")
+    return session
+
+
 def open_numpy(folder: Path, batch: int, threads: int) -> Call:
     model = npunet_model(folder)
     return lambda x: model.predict(x, backend="numpy")
@@ -212,6 +222,7 @@ KERAS = ("keras", "tensorflow", "neuralspot-edge")
 PEERS = {peer.name: peer for peer in (
     Peer("npunet", open_predict, NUMBA),
     Peer("npunet session", open_session, NUMBA),
+    Peer("npunet winograd", open_winograd, NUMBA),
     Peer("npunet numpy", open_numpy, NUMBA[:2]),
     Peer("onnxruntime", open_onnxruntime("model.onnx"), ("onnxruntime",)),
     Peer("onnxruntime tf2onnx", open_onnxruntime("tf2onnx.onnx"), ("onnxruntime",)),

@@ -112,6 +112,8 @@ def check_bits(model: UNet, x: np.ndarray) -> None:
     part = x[:1] if x.ndim == 3 else np.ascontiguousarray(x[:1, :CROP, :CROP])
     images, _ = model.sizes.admit(part, "float32", None)
     graph, weights = lower.deploy(model.sizes.graph(images.shape[1:3]), model.weights)
-    expected = model.sizes.release(run.infer(graph, weights, images, arithmetic="seq_fma"), None)
-    got = model.predict(part, backend="engine")
-    assert got.tobytes() == expected.tobytes(), f"{model.params.name}: the engine's bits are not the definition's"
+    for arithmetic in ("seq_fma", "winograd"):
+        expected = model.sizes.release(run.infer(graph, weights, images, arithmetic=arithmetic), None)
+        got = model.predict(part, backend="engine", arithmetic=arithmetic)
+        assert got.tobytes() == expected.tobytes(), (
+            f"{model.params.name}, {arithmetic}: the engine's bits are not the definition's")

@@ -14,7 +14,7 @@ from npunet import weights as named
 from npunet.engine.engines import Engines, engine_installed
 from npunet.graph import Graph
 from npunet.layers import BATCH_NORM_MOMENTUM
-from npunet.ops.accumulate import ARITHMETICS
+from npunet.ops.accumulate import ARITHMETICS, FUSED
 from npunet.ops.norm import moving_statistics
 from npunet.params import UNetParams
 
@@ -97,9 +97,9 @@ class UNet:
         x          : (B, L, C) or (B, H, W, C), any real dtype, converted to the model's; NaN and Inf pass through
         backend    : "numpy", "engine" (Numba) or "auto", which takes the engine where it can: Numba is installed, the
                      model is float32 and the arithmetic is not "any"
-        arithmetic : "any" runs the network as trained; "seq" and "seq_fma" run the deployed network (batch norm
-                     folded) in the declared order, with the same bits from every backend; None takes the backend's
-                     own, "seq_fma" for the engine and "any" for NumPy
+        arithmetic : "any" runs the network as trained; "seq", "seq_fma" and "winograd" run the deployed network
+                     (batch norm folded) in the declared order, with the same bits from every backend; None takes the
+                     backend's own, "seq_fma" for the engine and "any" for NumPy
         threads    : at most so many, where the work is worth sharing; None for one per core; NumPy's are its BLAS's own
         fit        : "pad" pads a size that the strides do not divide with zeros at its end, and crops the result
 
@@ -151,10 +151,10 @@ class UNet:
             raise ValueError(f"backend={backend!r} must be one of {', '.join(BACKENDS)}")
         if arithmetic not in (None, *ARITHMETICS):
             raise ValueError(f"arithmetic={arithmetic!r} must be None or one of {', '.join(ARITHMETICS)}")
-        if arithmetic == "seq_fma" and self.dtype != "float32":
-            raise ValueError(f"arithmetic='seq_fma' is for float32, the model is {self.dtype}; use 'seq' or 'any'")
+        if arithmetic in FUSED and self.dtype != "float32":
+            raise ValueError(f"arithmetic={arithmetic!r} is for float32, the model is {self.dtype}; use 'seq' or 'any'")
         if backend == "engine" and arithmetic == "any":
-            raise ValueError("backend='engine' runs 'seq' and 'seq_fma'; arithmetic='any' is NumPy's")
+            raise ValueError("backend='engine' runs 'seq', 'seq_fma' and 'winograd'; arithmetic='any' is NumPy's")
         if backend == "engine" and self.dtype != "float32":
             raise ValueError(f"backend='engine' runs float32, the model is {self.dtype}; use backend='numpy'")
         if backend == "auto":

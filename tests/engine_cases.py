@@ -5,7 +5,7 @@ import numpy as np
 from npunet import UNet, lower, run
 from npunet.engine import sessions
 
-ARITHMETICS = ("seq", "seq_fma")
+ARITHMETICS = ("seq", "seq_fma", "winograd")
 WAVE = {"kernel": (1, 3), "pool": (1, 3), "strides": (1, 2)}
 
 
@@ -27,6 +27,14 @@ def strided(seed=0):
     blocks = [{"filters": 7, "kernel": (3, 2), "pool": (3, 2), "strides": (2, 1), "activation": "elu"},
               {"filters": 12, "depth": 2, "kernel": 3, "pool": 2, "strides": (1, 3), "seperable": True}]
     return shaken(UNet({"blocks": blocks, "use_logits": False}, (8, 15, 2), 5, seed=seed), seed)
+
+
+def tiled(seed=0, **options):
+    """A 2-D network without strides whose 3x3 kernels "winograd" takes: one, two and three vectors, each less a few."""
+    blocks = [{"filters": 17, "depth": 2, "dropout": 0.2, "activation": "relu"},
+              {"filters": 8, "depth": 2, "ddepth": 1, "skip": False, "activation": "elu"},
+              {"filters": 27, "norm": None}]
+    return shaken(UNet({"blocks": blocks, "output_kernel_size": 3, **options}, (9, 14, 3), 9, seed=seed), seed)
 
 
 def shaken(model, seed):

@@ -1,6 +1,6 @@
 """Run as a program: prints a sha256 of predictions, and what the engine was compiled for.
 
-    python engine_digest.py seq_fma [seq]
+    python engine_digest.py seq_fma [seq winograd]
 """
 
 import hashlib
@@ -8,14 +8,14 @@ import os
 import sys
 
 import numpy as np
-from engine_cases import any_size, batch_for, small, strided
+from engine_cases import any_size, batch_for, small, strided, tiled
 
 
 def digest(arithmetics):
-    """sha256 of the outputs of three networks in each of the arithmetics."""
+    """sha256 of the outputs of four networks in each of the arithmetics."""
     sha = hashlib.sha256()
     rng = np.random.default_rng(3)
-    for model, size in ((small(), (48,)), (any_size(), (7, 13)), (strided(), (8, 15))):
+    for model, size in ((small(), (48,)), (any_size(), (7, 13)), (strided(), (8, 15)), (tiled(), (6, 9))):
         x = batch_for(model, rng, 2, size)
         for arithmetic in arithmetics:
             sha.update(model.predict(x, backend="engine", arithmetic=arithmetic, threads=1).tobytes())

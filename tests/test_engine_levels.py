@@ -53,15 +53,15 @@ def check_level(request, level, arithmetics):
 @THOROUGH
 @pytest.mark.skipif(not cpu_has("sse2"), reason="not an x86 machine")
 def test_without_fma_and_avx(request):
-    check_level(request, "baseline", ["seq_fma"])
+    check_level(request, "baseline", ["seq_fma", "winograd"])
 
 
 @THOROUGH
 @pytest.mark.parametrize(("level", "feature"), [("baseline", "sse2"), ("avx2", "fma"), ("avx512", "avx512f")])
-def test_every_level_in_both_arithmetics(level, feature, request):
+def test_every_level_in_every_arithmetic(level, feature, request):
     if not cpu_has(feature):
         pytest.skip(f"this CPU has no {feature}")
-    check_level(request, level, ["seq", "seq_fma"])
+    check_level(request, level, ["seq", "seq_fma", "winograd"])
 
 
 @THOROUGH
@@ -189,7 +189,7 @@ def test_the_whole_engine_without_a_cache(tmp_path):
 
 
 def test_the_digest_tells_arithmetics_apart():
-    assert engine_digest.digest(["seq"]) != engine_digest.digest(["seq_fma"])
+    assert len({engine_digest.digest([name]) for name in ("seq", "seq_fma", "winograd")}) == 3
 
 
 def test_the_warmup_verb(capsys, monkeypatch):

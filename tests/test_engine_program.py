@@ -85,6 +85,9 @@ def test_the_verb_prints_a_table(capsys):
     assert "separable" in out[3] and "ENC1_D1_conv" in out[3] and "1x5x1x1, 1x1x1x12, 12" in out[3]
     assert "relu6" in out[3] and "13,600" in out[3]
     assert any(line.startswith("arena on one thread: fused, in place ") for line in out)
+    assert cli.main(["program", "dense-2d", "--arithmetic", "winograd"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[1].split()[-3:] == ["MACs", "done", "bytes"] and "2,055,208,960 MACs (653,787,136 done)" in out[-3]
     assert cli.main(["program", "ecg-docstring", "--input-shape", "1600,1", "--threads", "2"]) == 0
     assert "input 1x1600x1  threads 2" in capsys.readouterr().out
 

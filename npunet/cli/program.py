@@ -12,6 +12,9 @@ from npunet.cli import models
 from npunet.engine import report
 from npunet.engine.program import compile_program
 from npunet.engine.sessions import check_threads
+from npunet.ops.accumulate import ARITHMETICS
+
+ENGINE_ARITHMETICS = [name for name in ARITHMETICS if name != "any"]
 
 
 def add(verbs: Any) -> None:
@@ -22,6 +25,8 @@ def add(verbs: Any) -> None:
     parser.add_argument("--input-shape", type=models.shape_argument, metavar="L,C|H,W,C",
                         help="shape of one sample (default: the model's own)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads that share a sample (default 1)")
+    parser.add_argument("--arithmetic", choices=ENGINE_ARITHMETICS, default="seq_fma",
+                        help="for which; only winograd has another program (default seq_fma)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -36,7 +41,8 @@ def program(arguments: Namespace) -> None:
         raise ValueError(f"a program is for one size, {shape} leaves one open; add --input-shape, such as 800,1")
     images, _ = model.sizes.admit(np.empty((1, *shape), np.float32), model.dtype, None)
     graph = model.sizes.graph(images.shape[1:3])
-    compiled, peaks = compile_program(graph, model.weights, threads=threads), report.peaks(graph, model.weights)
+    compiled = compile_program(graph, model.weights, threads=threads, arithmetic=arguments.arithmetic)
+    peaks = report.peaks(graph, model.weights, arguments.arithmetic)
     if arguments.json:
         print(json.dumps(report.as_dict(compiled, peaks), indent=1))
     else:

@@ -11,19 +11,12 @@ from npunet.engine.jit import inlined
 from npunet.engine.narrow import make_narrow
 from npunet.engine.opcodes import Field, Flag, Op
 from npunet.engine.simd import LANES, VECTOR_BYTES
-from npunet.engine.tile import make_convolve
+from npunet.engine.tile import block_vectors, make_convolve
+from npunet.engine.winograd import winograd
 
 REGISTERS = 12  # accumulators of the largest tile: 16 vector registers less weights and one broadcast
-CONV, SEPARABLE, DEPTHWISE = int(Op.CONV), int(Op.SEPARABLE), int(Op.DEPTHWISE)
+CONV, SEPARABLE, DEPTHWISE, WINOGRAD = (int(op) for op in (Op.CONV, Op.SEPARABLE, Op.DEPTHWISE, Op.WINOGRAD))
 SPREAD = int(Flag.SPREAD)
-
-
-@inlined
-def block_vectors(remaining):
-    """Vectors of output channels that the next tile takes: twos, after one three where the number is odd."""
-    if remaining == 1:
-        return 1
-    return 3 if remaining % 2 else 2
 
 
 def make_any_tile(fused: bool):
@@ -156,7 +149,8 @@ def make_convolve_group(fused: bool):
     def convolve_group(program, start, arena, constants, thread, threads):
         """A group of convolutions over one image: all of them on a piece of a row before the next piece is begun.
 
-        What one member writes and the next reads stays in the second-level cache.
+        What one member writes and the next reads stays in the second-level cache. A WINOGRAD, which only is a head,
+        does a band of rows before the others come to them.
         """
         head = program[start]
         first, last = share(head[Field.HEIGHT], head[Field.ALIGN_Y], thread, threads)
@@ -164,11 +158,15 @@ def make_convolve_group(fused: bool):
         if head[Field.HEIGHT] < threads * head[Field.ALIGN_Y]:
             first, last = 0, head[Field.HEIGHT]
             left, right = share(head[Field.WIDTH], head[Field.ALIGN_X], thread, threads)
+        tiled = fused and head[Field.OP] == WINOGRAD
         for i in range(first, last):
+            if tiled and (i - first) % head[Field.BAND] == 0:
+                scratch = arena + 4 * (head[Field.SCRATCH] + thread * head[Field.SCRATCH_SIZE])
+                winograd(head, arena, constants, scratch, i, min(i + head[Field.BAND], last), left, right)
             at = left
             while at < right:
                 count = min(head[Field.PIECE], right - at)
-                for member in range(start, start + head[Field.GROUP]):
+                for member in range(start + tiled, start + head[Field.GROUP]):
                     p = program[member]
                     if p[Field.FLAGS] & SPREAD == 0 or i % p[Field.COPIES_Y] == 0:
                         scratch = arena + 4 * (p[Field.SCRATCH] + thread * p[Field.SCRATCH_SIZE])
@@ -184,5 +182,5 @@ def make_convolve_group(fused: bool):
 @inlined
 def share(size, align, thread, threads):
     """Thread `thread`'s part of `size` positions, cut at multiples of `align`."""
-    units = size // align
-    return units * thread // threads * align, units * (thread + 1) // threads * align
+    units = (size + align - 1) // align
+    return units * thread // threads * align, min(units * (thread + 1) // threads * align, size)

@@ -13,7 +13,7 @@ from npunet.engine.opcodes import Field, Op
 from npunet.engine.simd import INT64, address
 from npunet.layers import NORM_EPSILON
 
-COPY_IN, COPY_OUT, _, _, _, MAX_POOL, UPSAMPLE, ADD, CONCAT, ACTIVATE, LAYER_NORM, SOFTMAX = (
+COPY_IN, COPY_OUT, _, _, _, MAX_POOL, UPSAMPLE, ADD, CONCAT, ACTIVATE, LAYER_NORM, SOFTMAX, _ = (
     int(op) for op in Op
 )
 ARRIVED, GENERATION = 0, 1  # places in the barrier array

@@ -19,6 +19,7 @@ import numpy as np
 from npunet.engine.opcodes import ACTIVATION_KINDS, Flag, Op
 from npunet.geometry import Pads, Pair
 from npunet.graph import Graph, Node, Shape
+from npunet.ops import winograd
 
 FUSABLE_ACTIVATIONS = {"relu": Flag.RELU, "relu6": Flag.RELU6}
 IN_PLACE_OPS = {*ACTIVATION_KINDS, "layer_norm", "softmax"}
@@ -67,12 +68,13 @@ class Lowered:
 @dataclass
 class Lowering:
     """One pass over a deployed graph. With fuse=False every node is its own step; with in_place=False no step
-    writes over what it reads."""
+    writes over what it reads; with tiled=True the convolutions that can be are done by Winograd's algorithm."""
 
     graph: Graph
     weights: Mapping[str, np.ndarray]
     fuse: bool = True
     in_place: bool = True
+    tiled: bool = False
     steps: list[Step] = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)
     absorbed: set[str] = field(default_factory=set)  # nodes that another node's step computes
@@ -149,9 +151,13 @@ class Lowering:
             half = self.depthwise_of(producer)
             step = replace(half, op=Op.SEPARABLE, layer=node.name, fused=(producer.name,), weights=self.kernel(node))
         else:
-            step = Step(Op.CONV, node.name, x=self.place(node.inputs[0]), y="", kernel=self.kernel(node).shape[:2],
+            kernel = self.kernel(node)
+            step = Step(Op.CONV, node.name, x=self.place(node.inputs[0]), y="", kernel=kernel.shape[:2],
                         dilation=node.attrs["dilation"], pads=node.attrs["pads"])
-            step = trim(step, self.kernel(node), self.graph.shape(node.inputs[0]))
+            if self.tiled and winograd.applies(node.shape[:2], kernel.shape, node.attrs["stride"], step.dilation):
+                step = replace(step, op=Op.WINOGRAD, weights=kernel)
+            else:
+                step = trim(step, kernel, self.graph.shape(node.inputs[0]))
         if len(node.weights) > 1:
             step = replace(step, bias=self.weights[node.weights[1]], flags=step.flags | Flag.BIAS)
         step, result = self.take_in_successors(step, node)

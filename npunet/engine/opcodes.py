@@ -28,6 +28,7 @@ class Op(IntEnum):
     ACTIVATE = 9  # an activation that no convolution could take in
     LAYER_NORM = 10
     SOFTMAX = 11
+    WINOGRAD = 12  # dense 3x3 convolution by tiles of 4x4 outputs
 
 
 class Flag(IntEnum):
@@ -89,6 +90,8 @@ class Field(IntEnum):
     ALIGN_X = 42
     NARROW = 43  # number of filters of a convolution whose vectors run along positions; 0 for all others
     PITCH = 44  # elements of one of its transposed rows
+    TILES = 45  # tiles that a WINOGRAD transforms at a time
+    BAND = 46  # rows of its output that it does before the others of its group
 
 
 FIELDS = len(Field)

@@ -12,15 +12,16 @@ from npunet.arena import Arena, Lifetime, place
 from npunet.engine.lowering import Lowered, Lowering, Step
 from npunet.engine.opcodes import FIELDS, LANES, Field, Flag, Op
 from npunet.engine.pack import Constants
+from npunet.engine.strips import CACHE_ELEMENTS, band_rows, strip_scratch, strip_tiles
 from npunet.graph import Graph, Shape
 from npunet.lower import deploy
+from npunet.ops.winograd import TILE, transform_kernel
 
 ALIGNMENT = 16  # float32 elements: one cache line
-CACHE_ELEMENTS = 1 << 16  # half of a second-level cache of 512 KiB
 TILE_POSITIONS = 12  # a multiple of the positions of every tile's shape
 NARROW_VECTORS = (8, 6, 4, 3, 2, 2)  # vectors of positions in a tile of 1 ... 6 filters
 NARROW_PIECE = 96  # positions of a row that a narrow convolution transposes at a time
-CONVOLUTIONS = (Op.CONV, Op.SEPARABLE, Op.DEPTHWISE)
+CONVOLUTIONS = (Op.CONV, Op.SEPARABLE, Op.DEPTHWISE, Op.WINOGRAD)
 
 
 @dataclass(frozen=True)
@@ -82,16 +83,17 @@ class Program:
 
 
 def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads: int = 1, fuse: bool = True,
-                    in_place: bool = True) -> Program:
+                    in_place: bool = True, arithmetic: str = "seq_fma") -> Program:
     """The program of a network as trained, for one input size.
 
     weights : float32, by the graph's names
     fuse, in_place : leave out these savings, for what they save to be seen
+    arithmetic : only "winograd" makes another program
 
     The result depends on nothing but the arguments.
     """
     deployed, folded = deploy(graph, weights)
-    lowered = Lowering(deployed, folded, fuse, in_place).run()
+    lowered = Lowering(deployed, folded, fuse, in_place, tiled=arithmetic == "winograd").run()
     images = lay_out(lowered)
     groups = form_groups(lowered)
     arena = place(lifetimes(lowered, groups, images, threads), ALIGNMENT)
@@ -107,7 +109,7 @@ def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads:
         fields = encode_group(steps, images)
         table[group.start, list(fields)] = list(fields.values())
         for number, step in zip(group, steps, strict=True):
-            if step.op == Op.SEPARABLE or is_narrow(step):
+            if needs_scratch(step):
                 table[number, Field.SCRATCH_SIZE] = scratch_size(step, piece_of(steps, images), images)
             if is_narrow(step):
                 table[number, Field.PITCH] = narrow_pitch(step, piece_of(steps, images))
@@ -126,6 +128,9 @@ def lay_out(lowered: Lowered) -> dict[str, Image]:
     for step in lowered.steps:
         if step.op in CONVOLUTIONS:
             (top, bottom), (left, right) = step.pads
+            if step.op == Op.WINOGRAD:  # whole tiles
+                height, width, _ = lowered.shapes[step.y]
+                bottom, right = bottom + -height % TILE, right + -width % TILE
             halos[step.x] = tuple(map(max, halos[step.x], (top, bottom, left, right)))
     return {name: Image(*lowered.shapes[name], halo) for name, halo in halos.items()}
 
@@ -145,7 +150,7 @@ def form_groups(lowered: Lowered) -> list[range]:
 def joins(step: Step, members: list[Step], lowered: Lowered) -> bool:
     if step.op not in CONVOLUTIONS or members[-1].op not in CONVOLUTIONS:
         return False
-    if is_narrow(step) or is_narrow(members[-1]):
+    if step.op == Op.WINOGRAD or is_narrow(step) or is_narrow(members[-1]):
         return False
     written, read_around = {member.y for member in members}, {member.x for member in members if member.kernel != (1, 1)}
     same_size = all(lowered.shapes[step.y][:2] == lowered.shapes[member.y][:2] for member in members)
@@ -163,7 +168,7 @@ def lifetimes(lowered: Lowered, groups: list[range], images: Mapping[str, Image]
             for name in {step.x, step.y, step.addend} - {""}:
                 first = lives[name].first if name in lives else moment
                 lives[name] = Lifetime(images[name].size, first, moment)
-            if step.op == Op.SEPARABLE or is_narrow(step):
+            if needs_scratch(step):
                 piece = piece_of([lowered.steps[member] for member in group], images)
                 size = threads * scratch_size(step, piece, images)
                 lives[scratch_name(number)] = Lifetime(size, moment, moment)
@@ -174,6 +179,10 @@ def is_narrow(step: Step) -> bool:
     """Whether a convolution has so few filters that its vectors run along positions."""
     plain = step.flags & (Flag.CONTINUE | Flag.ADD | Flag.SPREAD) == 0
     return step.op == Op.CONV and plain and step.weights.shape[3] <= len(NARROW_VECTORS) and step.weights.size > 0
+
+
+def needs_scratch(step: Step) -> bool:
+    return step.op in (Op.SEPARABLE, Op.WINOGRAD) or is_narrow(step)
 
 
 def narrow_pitch(step: Step, piece: int) -> int:
@@ -194,10 +203,11 @@ def piece_of(group: list[Step], images: Mapping[str, Image]) -> int:
     width = images[group[0].y].width
     if is_narrow(group[0]):
         return min(width, NARROW_PIECE)
-    if len(group) == 1 and group[0].op == Op.CONV:
+    pieced = [step for step in group if step.op != Op.WINOGRAD]  # which comes before the others, in bands
+    if not pieced or (len(group) == 1 and group[0].op == Op.CONV):
         return width
     elements = 0  # for each position
-    for step in group:
+    for step in pieced:
         rows = step.kernel[0] + (step.op == Op.SEPARABLE)
         elements += rows * images[step.x].col + images[step.y].col
     unit = lcm(TILE_POSITIONS, *(step.copies[1] for step in group))
@@ -209,6 +219,8 @@ def scratch_size(step: Step, piece: int, images: Mapping[str, Image]) -> int:
     """Elements of one thread's scratch for pieces of that size."""
     if is_narrow(step):
         return narrow_pitch(step, piece) * step.kernel[0] * images[step.x].col + LANES * LANES * NARROW_VECTORS[0]
+    if step.op == Op.WINOGRAD:
+        return strip_scratch(images[step.x].col)
     return min(piece, images[step.y].width) * images[step.x].col
 
 
@@ -219,6 +231,10 @@ def encode_group(group: list[Step], images: Mapping[str, Image]) -> dict[Field, 
         fields[Field.PIECE] = piece_of(group, images)
         fields[Field.ALIGN_Y] = max(step.copies[0] for step in group)
         fields[Field.ALIGN_X] = max(step.copies[1] for step in group)
+    if group[0].op == Op.WINOGRAD:
+        fields[Field.ALIGN_Y] = fields[Field.ALIGN_X] = TILE
+        y = images[group[0].y]
+        fields[Field.BAND] = band_rows(images[group[0].x].col, y.height, y.width) if len(group) > 1 else y.height
     return fields
 
 
@@ -253,17 +269,22 @@ def encode(number: int, step: Step, images: Mapping[str, Image], arena: Arena, c
         fields[Field.COPIES_Y], fields[Field.COPIES_X] = step.copies
         fields[Field.START] = -top * x.row - left * x.col
         fields[Field.TAP_ROW], fields[Field.TAP_COL] = step.dilation[0] * x.row, step.dilation[1] * x.col
-        if is_narrow(step):
+        bias = step.bias
+        if step.op == Op.WINOGRAD:
+            fields[Field.TILES] = strip_tiles(x.col)
+            fields[Field.WEIGHTS] = constants.kernel(transform_kernel(step.weights))
+            bias = np.full(shown.channels, -0.0, np.float32) if bias is None else bias  # -0 changes no sum
+        elif is_narrow(step):
             fields[Field.NARROW] = step.weights.shape[3]
             fields[Field.WEIGHTS] = constants.flat(step.weights)
         elif step.weights is not None:
             fields[Field.WEIGHTS] = constants.kernel(step.weights)
-        if step.bias is not None:
-            fields[Field.BIAS] = constants.bias(step.bias, clamped=bool(step.flags & (Flag.RELU | Flag.RELU6)))
+        if bias is not None:
+            fields[Field.BIAS] = constants.bias(bias, clamped=bool(step.flags & (Flag.RELU | Flag.RELU6)))
         if step.depthwise is not None:
             fields[Field.DEPTHWISE_WEIGHTS] = constants.depthwise(step.depthwise)
     elif step.op == Op.LAYER_NORM:
         fields[Field.WEIGHTS], fields[Field.BIAS] = constants.flat(step.weights), constants.flat(step.bias)
-    if step.op == Op.SEPARABLE or is_narrow(step):
+    if needs_scratch(step):
         fields[Field.SCRATCH] = arena.offsets[scratch_name(number)]
     return fields

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from npunet.engine.lowering import Step
-from npunet.engine.opcodes import Field, Flag
+from npunet.engine.opcodes import Field, Flag, Op
 from npunet.engine.program import CONVOLUTIONS, Image, Program, compile_program
+from npunet.engine.strips import MATRICES
 from npunet.graph import Graph, Shape
+from npunet.ops.winograd import TILE
 
 FLOAT = 4  # bytes
 FLAG_WORDS = {Flag.CONTINUE: "continues y", Flag.BIAS: "bias", Flag.RELU: "relu", Flag.RELU6: "relu6", Flag.ADD: "add"}
@@ -35,7 +37,8 @@ class Instruction:
     reads, writes : operands in the arena; the user's arrays, at the two ends, are not
     fused  : what else it does: bias, clamp, and the layers that need no instruction of their own for it
     head   : number of the instruction with which it runs piece by piece; its own when it runs alone
-    macs   : multiply-accumulates for one sample, without padding channels
+    macs   : multiply-accumulates for one sample, without padding channels, of a convolution as it is defined
+    done   : those that are done: fewer where Winograd's algorithm does it (its transforms not counted)
     moved  : bytes of operands and weights that it touches, padding channels included
     """
 
@@ -48,6 +51,7 @@ class Instruction:
     fused: tuple[str, ...]
     head: int
     macs: int
+    done: int
     moved: int
 
 
@@ -65,7 +69,7 @@ def instructions(program: Program) -> list[Instruction]:
         rows.append(Instruction(
             number, step.op.name.lower(), step.layer, tuple(operand(program, name) for name in reads),
             (operand(program, step.y),) if step.y else (), tuple(array.shape for array in arrays),
-            (*words(step.flags), *step.fused), head, macs(step, program),
+            (*words(step.flags), *step.fused), head, macs(step, program), done(step, program),
             touched + FLOAT * sum(array.size for array in arrays),
         ))
     return rows
@@ -93,18 +97,28 @@ def macs(step: Step, program: Program) -> int:
     return x.height * x.width * sum(array.size for array in (step.depthwise, step.weights) if array is not None)
 
 
-def peaks(graph: Graph, weights: Mapping[str, np.ndarray]) -> dict[str, int]:
+def done(step: Step, program: Program) -> int:
+    """Products of a Winograd convolution's tiles; of every other instruction, its MACs."""
+    if step.op != Op.WINOGRAD:
+        return macs(step, program)
+    y, (_, _, C, F) = program.images[step.y], step.weights.shape
+    return -(-y.height // TILE) * -(-y.width // TILE) * MATRICES * C * F
+
+
+def peaks(graph: Graph, weights: Mapping[str, np.ndarray], arithmetic: str = "seq_fma") -> dict[str, int]:
     """Bytes of the arena on one thread with each saving and without."""
     kinds = {"fused, in place": (True, True), "fused": (True, False), "in place": (False, True),
              "neither": (False, False)}
-    return {kind: FLOAT * compile_program(graph, weights, fuse=fuse, in_place=in_place).arena.size
-            for kind, (fuse, in_place) in kinds.items()}
+    programs = {kind: compile_program(graph, weights, fuse=fuse, in_place=in_place, arithmetic=arithmetic)
+                for kind, (fuse, in_place) in kinds.items()}
+    return {kind: FLOAT * program.arena.size for kind, program in programs.items()}
 
 
 def totals(program: Program) -> dict[str, int]:
     """Sums over a program: instructions, MACs, bytes moved, and the bytes that it stands in."""
     rows = instructions(program)
-    return {"instructions": len(rows), "macs": sum(row.macs for row in rows), "moved": sum(row.moved for row in rows),
+    return {"instructions": len(rows), "macs": sum(row.macs for row in rows),
+            "done": sum(row.done for row in rows), "moved": sum(row.moved for row in rows),
             "arena": FLOAT * program.arena.size, "constants": program.constants.nbytes, "table": program.table.nbytes,
             "input": FLOAT * prod(program.input_shape), "output": FLOAT * prod(program.output_shape)}
 
@@ -118,18 +132,22 @@ def as_dict(program: Program, arena_peaks: Mapping[str, int]) -> dict[str, Any]:
 
 def text(program: Program, arena_peaks: Mapping[str, int], title: str) -> str:
     """A program as a table with totals."""
-    header = ("#", "instruction", "layer", "reads", "writes", "weights", "fused", "MACs", "bytes")
+    sums, sizes = totals(program), "x".join(map(str, program.input_shape))
+    tiled = sums["done"] < sums["macs"]
     lines = [(("+" if row.head != row.number else "") + str(row.number), row.op, row.layer, shown(row.reads),
               shown(row.writes), ", ".join("x".join(map(str, shape)) for shape in row.weights), ", ".join(row.fused),
-              f"{row.macs:,}", f"{row.moved:,}") for row in instructions(program)]
-    sums, sizes = totals(program), "x".join(map(str, program.input_shape))
+              f"{row.macs:,}", *([f"{row.done:,}"] if tiled else []), f"{row.moved:,}")
+             for row in instructions(program)]
+    header = ("#", "instruction", "layer", "reads", "writes", "weights", "fused", "MACs",
+              *(["done"] if tiled else []), "bytes")
+    told = f" ({sums['done']:,} done)" if tiled else ""
     kinds = "; ".join(f"{kind} {size:,}" for kind, size in arena_peaks.items())
     return "\n".join([
         f"{title}  input {sizes}  threads {program.threads}",
-        *columns([header, *lines], right=(0, 7, 8)),
+        *columns([header, *lines], right=(0, 7, 8, 9)),
         "reads and writes: HxWxC@byte in the arena, [zeros above, below, left, right]; "
         "+: done piece by piece with the instruction before",
-        f"{sums['instructions']} instructions, {sums['macs']:,} MACs, {sums['moved']:,} bytes moved a sample",
+        f"{sums['instructions']} instructions, {sums['macs']:,} MACs{told}, {sums['moved']:,} bytes moved a sample",
         f"bytes: arena {sums['arena']:,}, constants {sums['constants']:,}, table {sums['table']:,}, "
         f"input {sums['input']:,}, output {sums['output']:,}",
         f"arena on one thread: {kinds}",

@@ -22,7 +22,7 @@ from npunet.summary import rows
 from npunet.weights import WeightStore
 
 WORTH_A_THREAD = 20_000_000  # multiply-accumulates: two thirds of a millisecond, several times what starting one takes
-ENTRIES = {"seq": SEQ, "seq_fma": SEQ_FMA}
+ENTRIES = {"seq": SEQ, "seq_fma": SEQ_FMA, "winograd": SEQ_FMA}  # winograd is another program, not another interpreter
 MEMORY, SAMPLES, RESULTS = 2, 3, 4  # which argument of an entry
 NOTHING = np.zeros((0, 0), np.float32)
 
@@ -31,7 +31,7 @@ class Engine:
     """One network at one size, with its weights as they are now. Calls from several threads may overlap.
 
     graph      : the network as trained
-    arithmetic : "seq_fma" or "seq"
+    arithmetic : "seq_fma", "seq" or "winograd"
     threads    : at most so many share a call, where the work is worth it; None for one per core
 
     Raises ImportError without Numba.
@@ -42,7 +42,7 @@ class Engine:
             raise ImportError("backend='engine' needs Numba: pip install numba, or use backend='numpy'")
         self.most = check_threads(threads)
         self.stamp, self.block = weights.stamp, weights.block.copy()
-        self.program = compile_program(graph, weights.read_only, threads=self.most)
+        self.program = compile_program(graph, weights.read_only, threads=self.most, arithmetic=arithmetic)
         self.macs = sum(row.macs for row in rows(graph))
         self.native = ENTRIES[arithmetic]()
         self.idle: list[Call] = []  # each with an arena that nobody is using

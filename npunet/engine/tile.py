@@ -14,6 +14,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from npunet.engine.jit import inlined
 from npunet.engine.opcodes import Flag
 from npunet.engine.simd import (
     FLOAT,
@@ -44,6 +45,14 @@ UNROLLED = 4  # input channels in one pass of the innermost loop
 CLAMPED = int(Flag.RELU | Flag.RELU6)
 INT32 = ir.IntType(32)
 INFINITY = float("inf")
+
+
+@inlined
+def block_vectors(remaining):
+    """Vectors of output channels that the next tile takes: twos, after one three where the number is odd."""
+    if remaining == 1:
+        return 1
+    return 3 if remaining % 2 else 2
 
 
 class Arguments(NamedTuple):

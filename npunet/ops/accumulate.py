@@ -3,6 +3,7 @@
 "any"      whatever is fastest: BLAS, or NumPy's own order
 "seq"      acc = fl(acc + fl(x * w)), one term after another
 "seq_fma"  acc = fl(acc + x * w), one term after another; float32 only
+"winograd" as "seq_fma", but for the dense convolutions that ops.winograd computes its own way; float32 only
 
 Outputs are vectorised, a sum never is: so the bits depend on neither block size nor machine.
 """
@@ -13,7 +14,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-ARITHMETICS = ("any", "seq", "seq_fma")
+ARITHMETICS = ("any", "seq", "seq_fma", "winograd")
+FUSED = ("seq_fma", "winograd")  # sums by fused multiply-add
 
 _BLOCK = 1 << 16  # outputs worked on together, so that the buffers stay in cache
 _LOW = np.int64((1 << 29) - 1)  # the bits of a float64 that a float32 has no room for
@@ -22,11 +24,11 @@ _SAFE = 2.0**-120  # products at least this large leave no inexact sum among the
 
 
 def check_arithmetic(arithmetic: str, dtype: np.dtype) -> None:
-    """Raise ValueError for an unknown arithmetic, or for seq_fma on anything but float32."""
+    """Raise ValueError for an unknown arithmetic, or for a fused one on anything but float32."""
     if arithmetic not in ARITHMETICS:
         raise ValueError(f"arithmetic {arithmetic!r} is not one of {', '.join(ARITHMETICS)}")
-    if arithmetic == "seq_fma" and dtype != np.float32:
-        raise ValueError(f'arithmetic "seq_fma" is defined for float32, not for {dtype}; use "seq" or "any"')
+    if arithmetic in FUSED and dtype != np.float32:
+        raise ValueError(f'arithmetic "{arithmetic}" is defined for float32, not for {dtype}; use "seq" or "any"')
 
 
 def accumulate(y: np.ndarray, x_tap: np.ndarray, w_tap: np.ndarray, arithmetic: str = "any") -> np.ndarray:
@@ -69,7 +71,7 @@ def accumulate_depthwise(y: np.ndarray, x_tap: np.ndarray, w_tap: np.ndarray, ar
     Raises ValueError for an unknown arithmetic, or for seq_fma on anything but float32.
     """
     check_arithmetic(arithmetic, y.dtype)
-    if arithmetic != "seq_fma":
+    if arithmetic not in FUSED:
         weights = np.broadcast_to(w_tap, y.shape[-3:]).copy()  # a whole row of outputs, so that NumPy's loops are long
         y += x_tap[..., None] * weights
         return y
@@ -137,7 +139,7 @@ def _blocks(total: np.ndarray) -> Iterator[slice]:
 def _add_products(acc: np.ndarray, xs: np.ndarray, ws: np.ndarray, arithmetic: str) -> np.ndarray:
     """acc + xs[0] * ws[0] + xs[1] * ws[1] + ... in the declared arithmetic; acc is overwritten."""
     with np.errstate(over="ignore", invalid="ignore"):  # as in C: infinities and NaN, no warning
-        return _fused(acc, xs, ws) if arithmetic == "seq_fma" else _separate(acc, zip(xs, ws, strict=True))
+        return _fused(acc, xs, ws) if arithmetic in FUSED else _separate(acc, zip(xs, ws, strict=True))
 
 
 def _separate(acc: np.ndarray, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

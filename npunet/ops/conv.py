@@ -9,6 +9,7 @@ import numpy as np
 from npunet.geometry import Pads, Pair
 from npunet.ops.accumulate import accumulate, sequential_sum
 from npunet.ops.windows import windows
+from npunet.ops.winograd import applies, conv2d_winograd
 
 Gradients = tuple[np.ndarray, np.ndarray, "np.ndarray | None"]
 
@@ -31,7 +32,7 @@ def conv2d_forward(
     w : (KH, KW, C, F)    dtype of x
     b : (F,) or None      added last
     pads : ((top, bottom), (left, right)), already resolved by geometry.same_pads_2d
-    arithmetic : summation order, see ops.accumulate
+    arithmetic : summation order, see ops.accumulate; "winograd" is another algorithm where ops.winograd applies
 
     Returns y : (N, OH, OW, F).
     Raises ValueError when C differs between x and w, or the padded input is smaller than the dilated kernel.
@@ -39,6 +40,8 @@ def conv2d_forward(
     """
     _check_channels(x, w)
     taps = windows(x, w.shape[:2], stride, pads, dilation)  # KH x KW views, each (N, OH, OW, C)
+    if arithmetic == "winograd" and applies(taps.shape_out[1:], w.shape, stride, dilation):
+        return conv2d_winograd(x, w, b, pads=pads)
     y = np.zeros(taps.shape_out + w.shape[3:], x.dtype)  # (N, OH, OW, F)
     for ky, kx in taps:
         y = accumulate(y, taps[ky, kx], w[ky, kx], arithmetic)  # y + x_tap @ w_tap, in the declared order
