@@ -150,7 +150,7 @@ def make_convolve_group(fused: bool):
         """A group of convolutions over one image: all of them on a piece of a row before the next piece is begun.
 
         What one member writes and the next reads stays in the second-level cache. A WINOGRAD, which only is a head,
-        does a band of rows before the others come to them.
+        does a band of rows before the others come to them. A narrow head's pieces go down the image, see narrow.
         """
         head = program[start]
         first, last = share(head[Field.HEIGHT], head[Field.ALIGN_Y], thread, threads)
@@ -159,22 +159,25 @@ def make_convolve_group(fused: bool):
             first, last = 0, head[Field.HEIGHT]
             left, right = share(head[Field.WIDTH], head[Field.ALIGN_X], thread, threads)
         tiled = fused and head[Field.OP] == WINOGRAD
-        for i in range(first, last):
-            if tiled and (i - first) % head[Field.BAND] == 0:
-                scratch = arena + 4 * (head[Field.SCRATCH] + thread * head[Field.SCRATCH_SIZE])
-                winograd(head, arena, constants, scratch, i, min(i + head[Field.BAND], last), left, right)
-            at = left
-            while at < right:
-                count = min(head[Field.PIECE], right - at)
-                for member in range(start + tiled, start + head[Field.GROUP]):
-                    p = program[member]
-                    if p[Field.FLAGS] & SPREAD == 0 or i % p[Field.COPIES_Y] == 0:
-                        scratch = arena + 4 * (p[Field.SCRATCH] + thread * p[Field.SCRATCH_SIZE])
-                        if p[Field.NARROW] > 0:
-                            narrow(p, arena, constants, scratch, i, at, count)
-                        else:
-                            convolve_piece(p, arena, constants, scratch, i, at, count)
-                at += count
+        column = head[Field.PIECE] if head[Field.NARROW] > 0 else head[Field.WIDTH]
+        for begin in range(left, right, max(1, column)):
+            end = min(begin + column, right)
+            for i in range(first, last):
+                if tiled and (i - first) % head[Field.BAND] == 0:
+                    scratch = arena + 4 * (head[Field.SCRATCH] + thread * head[Field.SCRATCH_SIZE])
+                    winograd(head, arena, constants, scratch, i, min(i + head[Field.BAND], last), left, right)
+                at = begin
+                while at < end:
+                    count = min(head[Field.PIECE], end - at)
+                    for member in range(start + tiled, start + head[Field.GROUP]):
+                        p = program[member]
+                        if p[Field.FLAGS] & SPREAD == 0 or i % p[Field.COPIES_Y] == 0:
+                            scratch = arena + 4 * (p[Field.SCRATCH] + thread * p[Field.SCRATCH_SIZE])
+                            if p[Field.NARROW] > 0:
+                                narrow(p, arena, constants, scratch, i, at, count, i == first)
+                            else:
+                                convolve_piece(p, arena, constants, scratch, i, at, count)
+                    at += count
 
     return convolve_group
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from npunet.engine.native import Entry
 
-INFERENCE = ("engine", "layers.py", "ops/activation.py", "ops/exponential.py")
+INFERENCE = ("engine", "layers.py", "ops/activation.py", "ops/exponential.py", "ops/winograd.py")
 TRAINING = (*INFERENCE, "engine/training", "ops/losses.py")
 
 SEQ = Entry("npunet.engine.entry", "seq", INFERENCE)

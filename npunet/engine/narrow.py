@@ -3,6 +3,9 @@
 With fewer filters than lanes, a vector of filters is mostly empty. So the rows that a piece of the output reads are
 first transposed into the scratch, channel by channel; then a tile is `filters` x `vectors` of neighbouring positions.
 Each output still sums its taps and channels in the declared order.
+
+Pieces go down the image, so that each row is transposed once. The scratch is a ring of as many rows as the taps reach,
+twice over: each row stands in both, so those of an output always stand one after another.
 """
 
 from __future__ import annotations
@@ -34,12 +37,13 @@ from npunet.engine.simd import (
 )
 
 
-@intrinsic
-def transpose(typing, x, x_step, t, t_step):
-    """LANES positions of LANES channels, every x_step bytes, to LANES rows of positions, every t_step bytes."""
+@intrinsic(prefer_literal=True)
+def transpose(typing, copies, x, x_step, t, t_step, apart):
+    """LANES positions of LANES channels, every x_step bytes, to LANES rows of positions, every t_step bytes; in a
+    literal number of copies, so many bytes apart."""
 
     def generate(context, builder, signature, arguments):
-        x, x_step, t, t_step = arguments
+        _, x, x_step, t, t_step, apart = arguments
         rows = [load_vector(builder, offset(builder, x, x_step, m)) for m in range(LANES)]
         # three rounds of pairwise exchanges: of elements, of pairs, of halves
         for distance, low, high in (
@@ -54,10 +58,11 @@ def transpose(typing, x, x_step, t, t_step):
                     exchanged[m + distance] = shuffle(builder, rows[m], rows[m + distance], high)
             rows = exchanged
         for channel, row in enumerate(PLACES):
-            store_vector(builder, rows[row], offset(builder, t, t_step, channel))
+            for copy in range(copies.literal_value):
+                store_vector(builder, rows[row], offset(builder, offset(builder, t, t_step, channel), apart, copy))
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 4), generate
+    return types.void(copies, *[types.intp] * 5), generate
 
 
 # where the three rounds leave each channel
@@ -121,35 +126,44 @@ def make_narrow_tile(fused: bool):
 
 
 def make_narrow(fused: bool):
-    """The narrow convolution of positions at ... at+count-1 of row i of the output of instruction p."""
+    """The narrow convolution of positions at ... at+count-1 of row i of the output of instruction p.
+
+    `fresh` when row i - 1 of these positions was not the last thing it did with this scratch.
+    """
     tile = make_narrow_tile(fused)
     V1, V2, V3, V4, V5, V6 = NARROW_VECTORS
 
     @inlined
-    def narrow(p, arena, constants, scratch, i, at, count):
+    def narrow(p, arena, constants, scratch, i, at, count, fresh):
         filters, kh, kw, x_step = p[Field.NARROW], p[Field.KH], p[Field.KW], 4 * p[Field.X_COL]
         vectors = NARROW_VECTORS[filters - 1]
         tap_col = 4 * (p[Field.TAP_COL] // p[Field.X_COL])  # neighbouring positions are neighbours now
         needed = count + (kw - 1) * (tap_col // 4)
         pitch = 4 * p[Field.PITCH]
         x = arena + 4 * (p[Field.X] + i * p[Field.X_ROW] + p[Field.START]) + at * x_step
-        out = scratch + pitch * kh * p[Field.X_COL]
-        for ky in range(kh):
+        dilation, size = p[Field.TAP_ROW] // p[Field.X_ROW], pitch * p[Field.X_COL]
+        ring = (kh - 1) * dilation + 1
+        out = scratch + (2 * ring if ring > 1 else 1) * size
+        for row in range(0 if fresh else ring - 1, ring):
             for channel in range(0, p[Field.X_COL], LANES):
                 done = 0
                 while done < needed:
                     if needed >= LANES:
                         done = min(done, needed - LANES)  # the last block reaches back: it writes the same again
-                    transpose(x + 4 * (ky * p[Field.TAP_ROW] + channel) + done * x_step, x_step,
-                              scratch + pitch * (ky * p[Field.X_COL] + channel) + 4 * done, pitch)
+                    source = x + 4 * (row * p[Field.X_ROW] + channel) + done * x_step
+                    target = scratch + (i + row) % ring * size + pitch * channel + 4 * done
+                    if ring == 1:
+                        transpose(1, source, x_step, target, pitch, 0)
+                    else:
+                        transpose(2, source, x_step, target, pitch, ring * size)
                     done += LANES
         y = arena + 4 * (p[Field.Y] + i * p[Field.Y_ROW] + at * p[Field.Y_COL])
         w, bias = constants + 4 * p[Field.WEIGHTS], constants + 4 * p[Field.BIAS]
         y_step = 4 * p[Field.Y_COL]
-        channels, flags, tap_row = p[Field.CHANNELS], p[Field.FLAGS], pitch * p[Field.X_COL]
+        channels, flags, tap_row = p[Field.CHANNELS], p[Field.FLAGS], dilation * size
         done = 0
         while done < count:
-            t = scratch + 4 * done
+            t = scratch + i % ring * size + 4 * done
             if filters == 1:
                 tile(1, V1, t, pitch, w, channels, kh, kw, tap_row, tap_col, flags, bias, out)
             elif filters == 2:
@@ -164,7 +178,7 @@ def make_narrow(fused: bool):
                 tile(6, V6, t, pitch, w, channels, kh, kw, tap_row, tap_col, flags, bias, out)
             ready = min(LANES * vectors, count - done)
             for m in range(0, ready - LANES + 1, LANES):  # back to filters side by side
-                transpose(out + 4 * m, VECTOR_BYTES * vectors, y + m * y_step, y_step)
+                transpose(1, out + 4 * m, VECTOR_BYTES * vectors, y + m * y_step, y_step, 0)
             for m in range(ready // LANES * LANES, ready):
                 for f in range(filters):
                     copy_value(out + 4 * (f * LANES * vectors + m), y + m * y_step + 4 * f)

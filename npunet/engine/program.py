@@ -19,8 +19,8 @@ from npunet.ops.winograd import TILE, transform_kernel
 
 ALIGNMENT = 16  # float32 elements: one cache line
 TILE_POSITIONS = 12  # a multiple of the positions of every tile's shape
-NARROW_VECTORS = (8, 6, 4, 3, 2, 2)  # vectors of positions in a tile of 1 ... 6 filters
-NARROW_PIECE = 96  # positions of a row that a narrow convolution transposes at a time
+NARROW_VECTORS = (8, 4, 3, 3, 2, 2)  # of positions in a tile of 1 ... 6 filters: sums, inputs, a weight in 16 registers
+NARROW_ELEMENTS = 1 << 12  # that a narrow convolution transposes at a time: half of a first-level cache of 32 KiB
 CONVOLUTIONS = (Op.CONV, Op.SEPARABLE, Op.DEPTHWISE, Op.WINOGRAD)
 
 
@@ -185,9 +185,29 @@ def needs_scratch(step: Step) -> bool:
     return step.op in (Op.SEPARABLE, Op.WINOGRAD) or is_narrow(step)
 
 
+def narrow_tile(step: Step) -> int:
+    """Positions of a row that a tile of a narrow convolution takes."""
+    return LANES * NARROW_VECTORS[step.weights.shape[3] - 1]
+
+
+def narrow_piece(step: Step, images: Mapping[str, Image]) -> int:
+    """Positions of a row that a narrow convolution transposes at a time: whole tiles, few enough for what it transposes
+    to stay in the first-level cache."""
+    tile, width = narrow_tile(step), images[step.y].width
+    few = NARROW_ELEMENTS // (narrow_rows(step) * images[step.x].col)
+    return min(width, max(1, few // tile) * tile)
+
+
+def narrow_rows(step: Step) -> int:
+    """Rows of the scratch of a narrow convolution: a ring of as many as its taps reach, twice where that is several."""
+    ring = (step.kernel[0] - 1) * step.dilation[0] + 1
+    return 2 * ring if ring > 1 else 1
+
+
 def narrow_pitch(step: Step, piece: int) -> int:
     """Elements of a transposed row of a piece: with what the taps reach and what the last tile reads beyond it."""
-    return piece + (step.kernel[1] - 1) * step.dilation[1] + LANES * NARROW_VECTORS[0]
+    tiles = -(-piece // narrow_tile(step))
+    return tiles * narrow_tile(step) + (step.kernel[1] - 1) * step.dilation[1] + LANES
 
 
 def scratch_name(number: int) -> str:
@@ -202,7 +222,7 @@ def piece_of(group: list[Step], images: Mapping[str, Image]) -> int:
     """
     width = images[group[0].y].width
     if is_narrow(group[0]):
-        return min(width, NARROW_PIECE)
+        return narrow_piece(group[0], images)
     pieced = [step for step in group if step.op != Op.WINOGRAD]  # which comes before the others, in bands
     if not pieced or (len(group) == 1 and group[0].op == Op.CONV):
         return width
@@ -218,7 +238,7 @@ def piece_of(group: list[Step], images: Mapping[str, Image]) -> int:
 def scratch_size(step: Step, piece: int, images: Mapping[str, Image]) -> int:
     """Elements of one thread's scratch for pieces of that size."""
     if is_narrow(step):
-        return narrow_pitch(step, piece) * step.kernel[0] * images[step.x].col + LANES * LANES * NARROW_VECTORS[0]
+        return narrow_pitch(step, piece) * narrow_rows(step) * images[step.x].col + LANES * LANES * NARROW_VECTORS[0]
     if step.op == Op.WINOGRAD:
         return strip_scratch(images[step.x].col)
     return min(piece, images[step.y].width) * images[step.x].col
