@@ -32,27 +32,26 @@ class Session:
         self.engine = Engine(sizes.graph(self._images.shape[1:3]), weights, arithmetic, threads)
         self._results = np.zeros((batch, *self.engine.program.output_shape), np.float32)
         self.output = sizes.release(self._results, None)
+        self._run = self.engine.repeated(self._images, self._results)
 
     def __call__(self, x: np.ndarray | None = None) -> np.ndarray:
-        """Run x, or without it what stands in `input`; returns `output`.
+        """Run what stands in `input`; returns `output`.
 
-        x : of input's shape. Contiguous float32 is read where it is, other numbers are converted into `input` first
+        x : of input's shape, real numbers: copied into `input` first
 
         Raises ValueError for another shape, and for what is not real.
         """
-        images = self._images if x is None or x is self.input else self._admitted(np.asarray(x))
-        self.engine(images, self._results)
+        if x is not None and x is not self.input:
+            self._take(np.asarray(x))
+        self._run()
         return self.output
 
-    def _admitted(self, x: np.ndarray) -> np.ndarray:
+    def _take(self, x: np.ndarray) -> None:
         if x.shape != self.input.shape:
             raise ValueError(f"x has shape {x.shape}; this session runs {self.input.shape}, compile one for that size")
-        if x.dtype == np.float32 and x.flags.c_contiguous:
-            return x.reshape(self._images.shape)
         if x.dtype.kind not in "fiub":
             raise ValueError(f"x has dtype {x.dtype}; it must hold real numbers")
         self.input[...] = x
-        return self._images
 
     def __repr__(self) -> str:
         return f"Session({self.input.shape} -> {self.output.shape}, {len(self.engine.program.table)} instructions)"

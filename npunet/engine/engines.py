@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 ENGINES_KEPT = 8  # sizes and arithmetics for which a model keeps its engine
 
 
+@cache
 def engine_installed() -> bool:
-    """Whether Numba can be imported."""
-    return sys.modules.get("numba") is not None or find_spec("numba") is not None
+    """Whether Numba can be imported; looked up once."""
+    return find_spec("numba") is not None
 
 
 class Engines:

@@ -62,7 +62,7 @@ class Engine:
             out = np.empty((len(x), *self.program.output_shape), np.float32)
         samples = np.ascontiguousarray(x).reshape(len(x), -1)
         results = out.reshape(len(x), -1)
-        threads = min(self.most, max(1, len(x) * self.macs // WORTH_A_THREAD))
+        threads = self.threads_for(len(x))
         if threads == 1:
             self.run(samples, results)
         elif len(x) >= threads:
@@ -71,6 +71,18 @@ class Engine:
         else:
             self.run_together(samples, results, threads)
         return out
+
+    def repeated(self, x: np.ndarray, out: np.ndarray) -> Callable[[], object]:
+        """The same for arrays that stay where they are, to be run again and again; calls of it must not overlap."""
+        if self.threads_for(len(x)) > 1:
+            return lambda: self(x, out)
+        call = self.take_call()
+        call.put(SAMPLES, x.reshape(len(x), -1))
+        call.put(RESULTS, out.reshape(len(x), -1))
+        return call
+
+    def threads_for(self, samples: int) -> int:
+        return min(self.most, max(1, samples * self.macs // WORTH_A_THREAD))
 
     def run(self, samples: np.ndarray, results: np.ndarray) -> None:
         """In this thread, one sample after another."""
