@@ -46,7 +46,7 @@ def measure(names: list[str], folder: Path, rounds: int, core: int) -> dict[str,
     """Median seconds to the first output and bytes, of every peer; rounds go over all of them in turn."""
     taken: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
-    for _ in range(rounds + 1):  # the first one fills the caches of the file system and of Numba
+    for _ in range(rounds + 1):  # the first one fills the caches of the file system and of the engine
         for name in names:
             if taken[name] and taken[name][-1]["seconds"] > SLOW:
                 continue

@@ -2,7 +2,7 @@
 
     python bench/sizes.py [--model separable-2d] [--sizes 256,512,1024,2048] [--threads 1] [-o DIR] [--quick]
 
-Each size runs in a fresh process, which first predicts a small image, so that Numba and the weights are there. Then it
+Each size runs in a fresh process, which first predicts a small image, so that engine and weights are there. Then it
 makes the input and predicts once; what its memory grows to above that is compared with
 
     weights + arena + input + output

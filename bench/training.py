@@ -7,7 +7,7 @@
 A step is forward, cross-entropy with the reference's L2, backward, and SGD with momentum 0.9. Each framework stands in
 a process of its own, pinned to its cores. Its first loss is compared with the NumPy definition's, and one that is wrong
 is not timed. Rounds go over all of them, each time for a fraction of a second; what is told is the median of the steps,
-and of the ratios within a round. `first step` counts from the model in memory to the first loss, Numba's cache warm.
+and of the ratios within a round. `first step` counts from the model in memory to the first loss, the engine compiled.
 `of peak` is the share of the machine's FMA peak, three times the forward's multiply-accumulates a step.
 
 Writes training.json and training.md.

@@ -13,8 +13,10 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
+from npunet.engine.enums import teach_enums
 from npunet.engine.native import ObjectCode
 
+teach_enums()
 OPTIONS = {"error_model": "numpy", "fastmath": False, "_nrt": False}
 
 jit = njit(**OPTIONS)

@@ -148,12 +148,22 @@ class Entry:
         digest = hashlib.sha256()
         settings = {name: value for name, value in os.environ.items()
                     if name.startswith("NUMBA_") and name != "NUMBA_CACHE_DIR"}
-        digest.update(json.dumps([llvmlite.__version__, llvm.get_host_cpu_name(),
-                                  llvm.get_host_cpu_features().flatten(), sorted(settings.items())]).encode())
+        digest.update(json.dumps([llvmlite.__version__, llvm.get_host_cpu_name(), cpu_features(),
+                                  sorted(settings.items())]).encode())
         numba = find_spec("numba")
         for path in (Path(numba.origin).with_name("_version.py"), *files(self.sources)):
             digest.update(path.read_bytes())
         return f"npunet-{self.name}-{digest.hexdigest()[:16]}.o"
+
+
+def cpu_features() -> str:
+    """What LLVM knows of this machine; empty where it knows nothing."""
+    import llvmlite.binding as llvm
+
+    try:
+        return llvm.get_host_cpu_features().flatten()
+    except RuntimeError:
+        return ""
 
 
 def files(sources: Sequence[str]) -> list[Path]:

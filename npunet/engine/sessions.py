@@ -1,4 +1,4 @@
-"""A network ready to run: its program, its memory, and the threads that share the work. Imports Numba when one is made.
+"""A network ready to run: its program, its memory, and the threads that share the work.
 
 Threads are started for a call and joined before it returns: nothing is left behind at exit or in a fork, and calls from
 several Python threads do not wait for one another.

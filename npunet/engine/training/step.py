@@ -1,4 +1,4 @@
-"""EngineStep: NumpyStep's interface over one compiled program a batch shape. Imports Numba when one is made."""
+"""EngineStep: NumpyStep's interface over one compiled program a batch shape."""
 
 from __future__ import annotations
 
