@@ -115,6 +115,7 @@ def picture(result: dict[str, Any], path: Path) -> None:
         axes.axvline(limit_ms(result["subjects"][name], result["peak"], "1"), color="#D55E00", linewidth=1,
                      label="FMA limit, 1 thread")
         axes.set(xscale="log", xlabel=f"ms a sample, batch {batch}", title=name)
+        axes.xaxis.set_minor_formatter("")  # several of them would run into one another
         axes.set_yticks(range(len(peers)), peers, fontsize=8)
         axes.margins(x=0.15)
     handles, labels = figure.axes[0].get_legend_handles_labels()
