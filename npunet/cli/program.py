@@ -11,10 +11,7 @@ import numpy as np
 from npunet.cli import models
 from npunet.engine import report
 from npunet.engine.program import compile_program
-from npunet.engine.sessions import check_threads
-from npunet.ops.accumulate import ARITHMETICS
-
-ENGINE_ARITHMETICS = [name for name in ARITHMETICS if name != "any"]
+from npunet.engine.sessions import ENTRIES, check_threads
 
 
 def add(verbs: Any) -> None:
@@ -25,7 +22,7 @@ def add(verbs: Any) -> None:
     parser.add_argument("--input-shape", type=models.shape_argument, metavar="L,C|H,W,C",
                         help="shape of one sample (default: the model's own)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads that share a sample (default 1)")
-    parser.add_argument("--arithmetic", choices=ENGINE_ARITHMETICS, default="seq_fma",
+    parser.add_argument("--arithmetic", choices=tuple(ENTRIES), default="seq_fma",
                         help="for which; only winograd has another program (default seq_fma)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 

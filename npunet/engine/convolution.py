@@ -146,6 +146,18 @@ def make_convolve_group(fused: bool):
                 constants + 4 * p[Field.BIAS], addend, addend_step, copies_y, copies_x, y_row, y_col)
 
     @inlined
+    def convolve_members(program, members, arena, constants, thread, i, at, count, fresh):
+        """All members of a group but a WINOGRAD, on one piece of row i of the head's output."""
+        for member in range(members[0], members[1]):
+            p = program[member]
+            if p[Field.FLAGS] & SPREAD == 0 or i % p[Field.COPIES_Y] == 0:
+                scratch = arena + 4 * (p[Field.SCRATCH] + thread * p[Field.SCRATCH_SIZE])
+                if p[Field.NARROW] > 0:
+                    narrow(p, arena, constants, scratch, i, at, count, fresh)
+                else:
+                    convolve_piece(p, arena, constants, scratch, i, at, count)
+
+    @inlined
     def convolve_group(program, start, arena, constants, thread, threads):
         """A group of convolutions over one image: all of them on a piece of a row before the next piece is begun.
 
@@ -169,14 +181,8 @@ def make_convolve_group(fused: bool):
                 at = begin
                 while at < end:
                     count = min(head[Field.PIECE], end - at)
-                    for member in range(start + tiled, start + head[Field.GROUP]):
-                        p = program[member]
-                        if p[Field.FLAGS] & SPREAD == 0 or i % p[Field.COPIES_Y] == 0:
-                            scratch = arena + 4 * (p[Field.SCRATCH] + thread * p[Field.SCRATCH_SIZE])
-                            if p[Field.NARROW] > 0:
-                                narrow(p, arena, constants, scratch, i, at, count, i == first)
-                            else:
-                                convolve_piece(p, arena, constants, scratch, i, at, count)
+                    members = (start + tiled, start + head[Field.GROUP])
+                    convolve_members(program, members, arena, constants, thread, i, at, count, i == first)
                     at += count
 
     return convolve_group

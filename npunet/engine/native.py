@@ -99,7 +99,7 @@ def places(argument: np.ndarray | int) -> tuple[int, ...]:
 class Entry:
     """A function of the engine, ready when first asked for.
 
-    module  : has ENTRIES[name], what is to be compiled, and imports Numba
+    module  : its compile_entry(name) gives the ObjectCode; it imports Numba, and is imported only for that
     sources : folders and files, relative to the package, that the machine code depends on
     """
 
@@ -204,4 +204,5 @@ def write(path: Path, made: ObjectCode) -> None:
 
 
 def say_compiling() -> None:
-    print("npunet: compiling the engine for this machine; this happens once", file=sys.stderr, flush=True)
+    print("npunet: compiling the engine for this machine; this happens once and takes about a minute",
+          file=sys.stderr, flush=True)

@@ -221,7 +221,6 @@ class Prepared:
              options: Mapping[str, Any]) -> None:
         """One batch's data. Raises ValueError for labels that do not fit."""
         self.batch = np.ascontiguousarray(images).reshape(-1)
-        output = (*images.shape[:3], self.classes) if self.program.batch else ()
         image = self.program.images[self.program.logits]
         output = (len(images), image.height, image.width, self.classes)
         if self.loss == opcodes.SQUARED_ERROR:
