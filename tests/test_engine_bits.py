@@ -2,7 +2,17 @@
 
 import numpy as np
 import pytest
-from engine_cases import ARITHMETICS, any_size, assert_same_bits, batch_for, definition, engine_for, small, strided
+from engine_cases import (
+    ARITHMETICS,
+    any_size,
+    assert_same_bits,
+    batch_for,
+    definition,
+    engine_for,
+    shaken,
+    small,
+    strided,
+)
 from test_reference import NAMES, model_of, stored
 
 from npunet import UNet
@@ -116,3 +126,31 @@ def test_any_layout_and_dtype_of_the_input(rng):
     assert_same_bits(model.predict(x.astype(np.float64)), expected)
     assert_same_bits(model.predict(x.astype(">f4")), expected)
     assert_same_bits(model.predict(np.rint(x).astype(np.int8)), model.predict(np.rint(x)))
+
+
+@pytest.mark.parametrize("filters", [1, 2, 3, 4, 5, 6, 7])
+def test_few_filters(filters, rng, every_thread_works):
+    """Vectors along positions: rows of every number of tiles, several pieces, taps that reach over many rows."""
+    blocks = [{"filters": filters, "kernel": (3, 2), "dilation": (2, 3), "pool": 2, "norm": None, "skip": False}]
+    model = shaken(UNet({"blocks": blocks, "output_kernel_size": (2, 3)}, (9, 20, 11), filters), filters)
+    for height, width in ((1, 1), (9, 7), (3, 8), (6, 50), (5, 97), (4, 131), (2, 400)):
+        x = batch_for(model, rng, 1, (height, width))
+        x[0, -1, -1, 0] = np.nan
+        engine, images = engine_for(model, x, threads=1 + width % 3)
+        assert_same_bits(engine(images), definition(model, x, "seq_fma"), f"{filters} filters, {height} x {width}")
+
+
+@pytest.mark.parametrize("separable", [False, True])
+@pytest.mark.parametrize("channels", [1, 2, 3, 7])
+def test_few_channels(channels, separable, rng, every_thread_works):
+    """Images without padding channels: what lies behind the end of a row must not show."""
+    blocks = [{"filters": 6, "kernel": (3, 2), "dilation": (1, 2), "pool": 2, "seperable": separable},
+              {"filters": 9, "kernel": 3, "pool": 2}]
+    model = shaken(UNet({"blocks": blocks}, (9, 20, channels), 3), channels)
+    for height, width in ((1, 1), (9, 7), (3, 8), (6, 13), (5, 301)):
+        x = batch_for(model, rng, 1, (height, width))
+        x[0, :, -1], x[0, 0, 0] = np.inf, np.nan
+        engine, images = engine_for(model, x, threads=1 + width % 3)
+        with np.errstate(invalid="ignore"):
+            expected = definition(model, x, "seq_fma")
+        assert_same_bits(engine(images), expected, f"{channels} channels, {height} x {width}")

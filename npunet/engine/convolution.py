@@ -135,11 +135,13 @@ def make_convolve_group(fused: bool):
         x = arena + 4 * (p[Field.X] + i * p[Field.X_ROW] + p[Field.START]) + at * x_step
         step, kh, kw, y_step = x_step, p[Field.KH], p[Field.KW], copies_x * y_col
         if op != CONV:
-            between = (channels + LANES - 1) // LANES
+            between, positions = (channels + LANES - 1) // LANES, count
             to, to_step = (scratch, VECTOR_BYTES * between) if op == SEPARABLE else (y, y_step)
-            depthwise_row(count, between, x, x_step, constants + 4 * p[Field.DEPTHWISE_WEIGHTS], kh, kw,
+            if p[Field.X_COL] == 1:  # LANES positions of the one channel are a vector
+                positions, x_step = (count + LANES - 1) // LANES, VECTOR_BYTES
+            depthwise_row(positions, between, x, x_step, constants + 4 * p[Field.DEPTHWISE_WEIGHTS], kh, kw,
                           4 * p[Field.TAP_ROW], 4 * p[Field.TAP_COL], to, to_step)
-            x, step, kh, kw = to, to_step, 1, 1
+            x, step, kh, kw = to, 4 if p[Field.X_COL] == 1 else to_step, 1, 1
         if op != DEPTHWISE:
             row(count, p[Field.VECTORS], x, step, constants + 4 * p[Field.WEIGHTS], channels, kh, kw,
                 4 * p[Field.TAP_ROW], 4 * p[Field.TAP_COL], y, y_step, p[Field.FLAGS],

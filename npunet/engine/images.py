@@ -4,16 +4,40 @@ from __future__ import annotations
 
 from npunet.engine.jit import inlined, jit
 from npunet.engine.opcodes import Field
-from npunet.engine.simd import LANES, VECTOR_BYTES, add_tile, copy_value, larger, load, stand_alone, store, zeros
+from npunet.engine.simd import (
+    LANES,
+    VECTOR_BYTES,
+    add_tile,
+    clear_value,
+    copy_value,
+    larger,
+    load,
+    stand_alone,
+    store,
+    zeros,
+)
 
 POOL_ROWS = 4
 
 
 @jit
-def fill_zero(at, vectors):
-    """Zero `vectors` neighbouring vectors."""
-    for v in range(vectors):
-        store(zeros(1, 1), at + VECTOR_BYTES * v, 0)
+def fill_zero(at, count):
+    """Zero `count` neighbouring values."""
+    whole = count // LANES * LANES
+    for k in range(0, whole, LANES):
+        store(zeros(1, 1), at + 4 * k, 0)
+    for k in range(whole, count):
+        clear_value(at + 4 * k)
+
+
+@jit
+def copy_values(x, y, count):
+    """Copy `count` neighbouring values from address to address."""
+    whole = count // LANES * LANES
+    for k in range(0, whole, LANES):
+        store(load(zeros(1, 1), x + 4 * k, 0), y + 4 * k, 0)
+    for k in range(whole, count):
+        copy_value(x + 4 * k, y + 4 * k)
 
 
 @jit
@@ -23,14 +47,14 @@ def clear_halo(p, arena):
     top, bottom, left, right = p[Field.TOP], p[Field.BOTTOM], p[Field.LEFT], p[Field.RIGHT]
     if top + bottom + left + right == 0:
         return
-    height, width, vectors = p[Field.HEIGHT], p[Field.WIDTH], p[Field.Y_COL] // LANES
+    height, width, y_col = p[Field.HEIGHT], p[Field.WIDTH], p[Field.Y_COL]
     for i in range(-top, height + bottom):
         row = arena + 4 * (p[Field.Y] + i * p[Field.Y_ROW])
         if i < 0 or i >= height:
-            fill_zero(row - 4 * left * p[Field.Y_COL], (left + width + right) * vectors)
+            fill_zero(row - 4 * left * y_col, (left + width + right) * y_col)
         else:
-            fill_zero(row - 4 * left * p[Field.Y_COL], left * vectors)
-            fill_zero(row + 4 * width * p[Field.Y_COL], right * vectors)
+            fill_zero(row - 4 * left * y_col, left * y_col)
+            fill_zero(row + 4 * width * y_col, right * y_col)
 
 
 @jit
@@ -42,6 +66,9 @@ def copy_in(p, arena, sample, first, last, left, right):
     for i in range(first, last):
         y = arena + 4 * (p[Field.Y] + i * p[Field.Y_ROW] + left * p[Field.Y_COL])
         x = sample + 4 * (i * p[Field.WIDTH] + left) * channels
+        if p[Field.Y_COL] == channels:
+            copy_values(x, y, (right - left) * channels)
+            continue
         for _ in range(left, right):
             for v in range(whole):
                 store(load(zeros(1, 1), x + VECTOR_BYTES * v, 0), y + VECTOR_BYTES * v, 0)
@@ -66,6 +93,9 @@ def copy_out(p, arena, result, first, last, left, right):
         x = arena + 4 * (p[Field.X] + i * p[Field.X_ROW] + left * p[Field.X_COL])
         y = result + 4 * (i * p[Field.WIDTH] + left) * channels
         end = y + 4 * (right - left) * channels
+        if p[Field.X_COL] == channels:
+            copy_values(x, y, (right - left) * channels)
+            continue
         for _ in range(left, right):
             if y + VECTOR_BYTES * vectors <= end:
                 for v in range(vectors):

@@ -4,21 +4,23 @@ With fewer filters than lanes, a vector of filters is mostly empty. So the rows 
 first transposed into the scratch, channel by channel; then a tile is `filters` x `vectors` of neighbouring positions.
 Each output still sums its taps and channels in the declared order.
 
-Pieces go down the image, so that each row is transposed once. The scratch is a ring of as many rows as the taps reach,
-twice over: each row stands in both, so those of an output always stand one after another.
+Pieces go down the image, so that each row is transposed once. The scratch is a ring of as many rows as the taps reach.
 """
 
 from __future__ import annotations
 
+from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
 from npunet.engine.jit import inlined
 from npunet.engine.opcodes import Field, Flag
-from npunet.engine.program import NARROW_VECTORS
+from npunet.engine.program import NARROW_LEAST, NARROW_VECTORS
 from npunet.engine.simd import (
+    FLOAT,
     INT64,
     LANES,
+    VECTOR,
     VECTOR_BYTES,
     along,
     choose,
@@ -30,43 +32,32 @@ from npunet.engine.simd import (
     make_multiply_add,
     offset,
     repeat,
-    shuffle,
     smaller_vector,
     splat,
     store_vector,
 )
+from npunet.engine.transpose import exchanged, transpose
 
 
 @intrinsic(prefer_literal=True)
-def transpose(typing, copies, x, x_step, t, t_step, apart):
-    """LANES positions of LANES channels, every x_step bytes, to LANES rows of positions, every t_step bytes; in a
-    literal number of copies, so many bytes apart."""
+def transpose_back(typing, filters, t, t_step, y, y_step):
+    """A literal number of rows of LANES positions, every t_step bytes, to positions of so many filters."""
+    F = filters.literal_value
 
     def generate(context, builder, signature, arguments):
-        _, x, x_step, t, t_step, apart = arguments
-        rows = [load_vector(builder, offset(builder, x, x_step, m)) for m in range(LANES)]
-        # three rounds of pairwise exchanges: of elements, of pairs, of halves
-        for distance, low, high in (
-            (1, [0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15]),
-            (2, [0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]),
-            (4, [0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]),
-        ):
-            exchanged = list(rows)
-            for m in range(LANES):
-                if m & distance == 0:
-                    exchanged[m] = shuffle(builder, rows[m], rows[m + distance], low)
-                    exchanged[m + distance] = shuffle(builder, rows[m], rows[m + distance], high)
-            rows = exchanged
-        for channel, row in enumerate(PLACES):
-            for copy in range(copies.literal_value):
-                store_vector(builder, rows[row], offset(builder, offset(builder, t, t_step, channel), apart, copy))
+        _, t, t_step, y, y_step = arguments
+        rows = [load_vector(builder, offset(builder, t, t_step, f)) for f in range(F)]
+        rows += [ir.Constant(VECTOR, ir.Undefined)] * (LANES - F)
+        few, lanes = ir.VectorType(FLOAT, F), ir.Constant(ir.VectorType(ir.IntType(32), F), list(range(F)))
+        for m, row in enumerate(exchanged(builder, rows)):
+            at = builder.inttoptr(offset(builder, y, y_step, m), few.as_pointer())
+            builder.store(builder.shuffle_vector(row, row, lanes), at).align = 4
         return context.get_dummy_value()
 
-    return types.void(copies, *[types.intp] * 5), generate
+    return types.void(filters, *[types.intp] * 4), generate
 
 
-# where the three rounds leave each channel
-PLACES = (0, 2, 1, 3, 4, 6, 5, 7)
+UNROLLED = 4  # input channels in one pass of the innermost loop
 
 
 def make_narrow_tile(fused: bool):
@@ -74,31 +65,40 @@ def make_narrow_tile(fused: bool):
     multiply_add = make_multiply_add(fused)
 
     @intrinsic(prefer_literal=True)
-    def narrow_tile(typing, filters, vectors, t, t_step, w, channels, kh, kw, tap_row, tap_col, flags, bias, out):
+    def narrow_tile(typing, filters, vectors, t, t_step, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags,
+                    bias, out):
         F, V = filters.literal_value, vectors.literal_value
 
         def generate(context, builder, signature, arguments):
-            _, _, t, t_step, w, channels, kh, kw, tap_row, tap_col, flags, bias, out = arguments
+            _, _, t, t_step, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out = arguments
 
-            def over_channels(carried):
+            def over_channel(carried):
                 """acc[f][v] = acc[f][v] + x[v] * w[f]."""
                 at, w, *acc = carried
-                values = [load_vector(builder, place) for place in along(builder, at, V)]
-                for f in range(F):
-                    weight = splat(builder, load_scalar(builder, builder.add(w, INT64(4 * f))))
-                    for v, value in enumerate(values):
+                weights = [splat(builder, load_scalar(builder, builder.add(w, INT64(4 * f)))) for f in range(F)]
+                for v, place in enumerate(along(builder, at, V)):
+                    value = load_vector(builder, place)
+                    for f, weight in enumerate(weights):
                         acc[f * V + v] = multiply_add(builder, value, weight, acc[f * V + v])
                 return [builder.add(at, t_step), builder.add(w, INT64(4 * F)), *acc]
 
+            def over_four_channels(carried):
+                for _ in range(UNROLLED):
+                    carried = over_channel(carried)
+                return carried
+
             def over_kx(carried):
                 at, *w_and_acc = carried
-                _, *w_and_acc = repeat(builder, channels, [at, *w_and_acc], over_channels)
+                carried = repeat(builder, fours, [at, *w_and_acc], over_four_channels)
+                _, *w_and_acc = repeat(builder, rest, carried, over_channel)
                 return [builder.add(at, tap_col), *w_and_acc]
 
             def over_ky(carried):
                 row, *w_and_acc = carried
                 _, *w_and_acc = repeat(builder, kw, [row, *w_and_acc], over_kx)
-                return [builder.add(row, tap_row), *w_and_acc]
+                row = builder.add(row, tap_row)
+                around = builder.icmp_signed(">=", row, ring_end)
+                return [builder.select(around, builder.sub(row, ring), row), *w_and_acc]
 
             def asked(flag):
                 return builder.icmp_signed("!=", builder.and_(flags, INT64(flag)), INT64(0))
@@ -111,6 +111,7 @@ def make_narrow_tile(fused: bool):
                 low, high = everywhere(0.0), everywhere(high)
                 return lambda acc: [smaller_vector(builder, high, larger_vector(builder, low, a)) for a in acc]
 
+            fours, rest = builder.sdiv(channels, INT64(UNROLLED)), builder.srem(channels, INT64(UNROLLED))
             acc = [everywhere(0.0)] * (F * V)
             _, _, *acc = repeat(builder, kh, [t, w, *acc], over_ky)
             acc = choose(builder, asked(Flag.BIAS), acc, add_bias)
@@ -120,9 +121,26 @@ def make_narrow_tile(fused: bool):
                 store_vector(builder, value, builder.add(out, INT64(VECTOR_BYTES * k)))
             return context.get_dummy_value()
 
-        return types.void(filters, vectors, *[types.intp] * 11), generate
+        return types.void(filters, vectors, *[types.intp] * 13), generate
 
     return narrow_tile
+
+
+@inlined
+def back(filters, t, t_step, y, y_step):
+    """LANES positions from rows of positions to filters side by side."""
+    if filters == 1:
+        transpose_back(1, t, t_step, y, y_step)
+    elif filters == 2:
+        transpose_back(2, t, t_step, y, y_step)
+    elif filters == 3:
+        transpose_back(3, t, t_step, y, y_step)
+    elif filters == 4:
+        transpose_back(4, t, t_step, y, y_step)
+    elif filters == 5:
+        transpose_back(5, t, t_step, y, y_step)
+    else:
+        transpose_back(6, t, t_step, y, y_step)
 
 
 def make_narrow(fused: bool):
@@ -131,58 +149,72 @@ def make_narrow(fused: bool):
     `fresh` when row i - 1 of these positions was not the last thing it did with this scratch.
     """
     tile = make_narrow_tile(fused)
-    V1, V2, V3, V4, V5, V6 = NARROW_VECTORS
+
+    @inlined
+    def any_tile(filters, vectors, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out):
+        if filters == 1:
+            tile(1, 8, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+        elif filters == 2:
+            if vectors == 6:
+                tile(2, 6, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+            elif vectors == 5:
+                tile(2, 5, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+            else:
+                tile(2, 4, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+        elif filters == 3:
+            if vectors == 4:
+                tile(3, 4, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+            else:
+                tile(3, 3, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+        elif filters == 4:
+            tile(4, 3, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+        elif filters == 5:
+            tile(5, 2, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+        else:
+            tile(6, 2, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
 
     @inlined
     def narrow(p, arena, constants, scratch, i, at, count, fresh):
         filters, kh, kw, x_step = p[Field.NARROW], p[Field.KH], p[Field.KW], 4 * p[Field.X_COL]
-        vectors = NARROW_VECTORS[filters - 1]
+        most, least = NARROW_VECTORS[filters - 1], NARROW_LEAST[filters - 1]
         tap_col = 4 * (p[Field.TAP_COL] // p[Field.X_COL])  # neighbouring positions are neighbours now
         needed = count + (kw - 1) * (tap_col // 4)
         pitch = 4 * p[Field.PITCH]
         x = arena + 4 * (p[Field.X] + i * p[Field.X_ROW] + p[Field.START]) + at * x_step
         dilation, size = p[Field.TAP_ROW] // p[Field.X_ROW], pitch * p[Field.X_COL]
-        ring = (kh - 1) * dilation + 1
-        out = scratch + (2 * ring if ring > 1 else 1) * size
-        for row in range(0 if fresh else ring - 1, ring):
+        rows = (kh - 1) * dilation + 1
+        ring, ring_end = rows * size, scratch + rows * size
+        out = ring_end
+        for row in range(0 if fresh else rows - 1, rows):
+            place = scratch + (i + row) % rows * size
             for channel in range(0, p[Field.X_COL], LANES):
                 done = 0
                 while done < needed:
                     if needed >= LANES:
                         done = min(done, needed - LANES)  # the last block reaches back: it writes the same again
-                    source = x + 4 * (row * p[Field.X_ROW] + channel) + done * x_step
-                    target = scratch + (i + row) % ring * size + pitch * channel + 4 * done
-                    if ring == 1:
-                        transpose(1, source, x_step, target, pitch, 0)
-                    else:
-                        transpose(2, source, x_step, target, pitch, ring * size)
+                    transpose(x + 4 * (row * p[Field.X_ROW] + channel) + done * x_step, x_step,
+                              place + pitch * channel + 4 * done, pitch)
                     done += LANES
         y = arena + 4 * (p[Field.Y] + i * p[Field.Y_ROW] + at * p[Field.Y_COL])
         w, bias = constants + 4 * p[Field.WEIGHTS], constants + 4 * p[Field.BIAS]
         y_step = 4 * p[Field.Y_COL]
         channels, flags, tap_row = p[Field.CHANNELS], p[Field.FLAGS], dilation * size
-        done = 0
-        while done < count:
-            t = scratch + i % ring * size + 4 * done
-            if filters == 1:
-                tile(1, V1, t, pitch, w, channels, kh, kw, tap_row, tap_col, flags, bias, out)
-            elif filters == 2:
-                tile(2, V2, t, pitch, w, channels, kh, kw, tap_row, tap_col, flags, bias, out)
-            elif filters == 3:
-                tile(3, V3, t, pitch, w, channels, kh, kw, tap_row, tap_col, flags, bias, out)
-            elif filters == 4:
-                tile(4, V4, t, pitch, w, channels, kh, kw, tap_row, tap_col, flags, bias, out)
-            elif filters == 5:
-                tile(5, V5, t, pitch, w, channels, kh, kw, tap_row, tap_col, flags, bias, out)
-            else:
-                tile(6, V6, t, pitch, w, channels, kh, kw, tap_row, tap_col, flags, bias, out)
-            ready = min(LANES * vectors, count - done)
+        t = scratch + i % rows * size
+        left = count
+        while left > 0:
+            wanted = (left + LANES - 1) // LANES
+            tiles = (wanted + most - 1) // most
+            vectors = max(least, (wanted + tiles - 1) // tiles)
+            any_tile(filters, vectors, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias,
+                     out)
+            ready = min(LANES * vectors, left)
             for m in range(0, ready - LANES + 1, LANES):  # back to filters side by side
-                transpose(1, out + 4 * m, VECTOR_BYTES * vectors, y + m * y_step, y_step, 0)
+                back(filters, out + 4 * m, VECTOR_BYTES * vectors, y + m * y_step, y_step)
             for m in range(ready // LANES * LANES, ready):
                 for f in range(filters):
                     copy_value(out + 4 * (f * LANES * vectors + m), y + m * y_step + 4 * f)
             y += ready * y_step
-            done += LANES * vectors
+            t += 4 * ready
+            left -= ready
 
     return narrow

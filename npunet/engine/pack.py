@@ -28,11 +28,11 @@ class Constants:
             start = stop
         return self.flat(np.concatenate(blocks))
 
-    def depthwise(self, w: np.ndarray) -> int:
-        """A depthwise kernel (KH, KW, C, 1) as [ky][kx][vector][lane]."""
+    def depthwise(self, w: np.ndarray, spread: bool = False) -> int:
+        """A depthwise kernel (KH, KW, C, 1) as [ky][kx][vector][lane]; spread, of one channel, in every lane."""
         KH, KW, C, _ = w.shape
         padded = np.zeros((KH, KW, -(-C // LANES) * LANES), np.float32)
-        padded[..., :C] = w[..., 0]
+        padded[..., : LANES if spread else C] = w[..., 0]
         return self.flat(padded)
 
     def bias(self, b: np.ndarray, clamped: bool) -> int:

@@ -19,24 +19,27 @@ from npunet.ops.winograd import TILE, transform_kernel
 
 ALIGNMENT = 16  # float32 elements: one cache line
 TILE_POSITIONS = 12  # a multiple of the positions of every tile's shape
-NARROW_VECTORS = (8, 4, 3, 3, 2, 2)  # of positions in a tile of 1 ... 6 filters: sums, inputs, a weight in 16 registers
-NARROW_ELEMENTS = 1 << 12  # that a narrow convolution transposes at a time: half of a first-level cache of 32 KiB
+NARROW_VECTORS = (8, 6, 4, 3, 2, 2)  # of positions in the largest tile of 1 ... 6 filters: sums, weights and one input
+NARROW_LEAST = (8, 4, 3, 3, 2, 2)  # in the smallest
+NARROW_ELEMENTS = 6 << 10  # that a narrow convolution transposes at a time: most of a first-level cache of 32 KiB
 CONVOLUTIONS = (Op.CONV, Op.SEPARABLE, Op.DEPTHWISE, Op.WINOGRAD)
 
 
 @dataclass(frozen=True)
 class Image:
-    """How a tensor lies in memory: channels padded to whole vectors, zeros around it where a reader pads."""
+    """How a tensor lies in memory: channels padded to whole vectors, or, of a thin one, side by side; zeros around it
+    where a reader pads."""
 
     height: int
     width: int
     channels: int
     halo: tuple[int, int, int, int]  # top, bottom, left, right
+    thin: bool = False
 
     @property
     def col(self) -> int:
         """Elements from one position to the next."""
-        return vectors(self.channels) * LANES
+        return self.channels if self.thin else vectors(self.channels) * LANES
 
     @property
     def row(self) -> int:
@@ -79,7 +82,7 @@ class Program:
 
     @property
     def margin(self) -> int:
-        return LANES * max(image.col for image in self.images.values())
+        return LANES * LANES + LANES * max(image.col for image in self.images.values())
 
 
 def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads: int = 1, fuse: bool = True,
@@ -132,7 +135,21 @@ def lay_out(lowered: Lowered) -> dict[str, Image]:
                 height, width, _ = lowered.shapes[step.y]
                 bottom, right = bottom + -height % TILE, right + -width % TILE
             halos[step.x] = tuple(map(max, halos[step.x], (top, bottom, left, right)))
-    return {name: Image(*lowered.shapes[name], halo) for name, halo in halos.items()}
+    return {name: Image(*lowered.shapes[name], halo, is_thin(name, lowered)) for name, halo in halos.items()}
+
+
+def is_thin(name: str, lowered: Lowered) -> bool:
+    """Whether a tensor of few channels is worked on value by value, so that padding would only be carried about: what
+    dense convolutions read, of one channel also separable ones, and what a narrow one leaves to be copied out."""
+    channels = lowered.shapes[name][2]
+    reads = [step for step in lowered.steps if name in (step.x, step.addend)]
+    writes = [step for step in lowered.steps if step.y == name]
+    if channels >= LANES or not reads or any(step.addend == name for step in reads):
+        return False
+    if all(step.op == Op.COPY_IN for step in writes):
+        return all((step.op == Op.CONV and not is_narrow(step)) or (step.op == Op.SEPARABLE and channels == 1)
+                   for step in reads)
+    return all(map(is_narrow, writes)) and all(step.op == Op.COPY_OUT for step in reads)
 
 
 def form_groups(lowered: Lowered) -> list[range]:
@@ -185,29 +202,24 @@ def needs_scratch(step: Step) -> bool:
     return step.op in (Op.SEPARABLE, Op.WINOGRAD) or is_narrow(step)
 
 
-def narrow_tile(step: Step) -> int:
-    """Positions of a row that a tile of a narrow convolution takes."""
-    return LANES * NARROW_VECTORS[step.weights.shape[3] - 1]
-
-
 def narrow_piece(step: Step, images: Mapping[str, Image]) -> int:
     """Positions of a row that a narrow convolution transposes at a time: whole tiles, few enough for what it transposes
     to stay in the first-level cache."""
-    tile, width = narrow_tile(step), images[step.y].width
+    tile, width = LANES * NARROW_VECTORS[step.weights.shape[3] - 1], images[step.y].width
     few = NARROW_ELEMENTS // (narrow_rows(step) * images[step.x].col)
     return min(width, max(1, few // tile) * tile)
 
 
 def narrow_rows(step: Step) -> int:
-    """Rows of the scratch of a narrow convolution: a ring of as many as its taps reach, twice where that is several."""
-    ring = (step.kernel[0] - 1) * step.dilation[0] + 1
-    return 2 * ring if ring > 1 else 1
+    """Rows that the taps of a narrow convolution reach."""
+    return (step.kernel[0] - 1) * step.dilation[0] + 1
 
 
 def narrow_pitch(step: Step, piece: int) -> int:
     """Elements of a transposed row of a piece: with what the taps reach and what the last tile reads beyond it."""
-    tiles = -(-piece // narrow_tile(step))
-    return tiles * narrow_tile(step) + (step.kernel[1] - 1) * step.dilation[1] + LANES
+    beyond = NARROW_LEAST[step.weights.shape[3] - 1]
+    reached = (-(-piece // LANES) + beyond) * LANES + (step.kernel[1] - 1) * step.dilation[1]
+    return -(-reached // ALIGNMENT) * ALIGNMENT
 
 
 def scratch_name(number: int) -> str:
@@ -241,7 +253,7 @@ def scratch_size(step: Step, piece: int, images: Mapping[str, Image]) -> int:
         return narrow_pitch(step, piece) * narrow_rows(step) * images[step.x].col + LANES * LANES * NARROW_VECTORS[0]
     if step.op == Op.WINOGRAD:
         return strip_scratch(images[step.x].col)
-    return min(piece, images[step.y].width) * images[step.x].col
+    return vectors(min(piece, images[step.y].width) * images[step.x].col) * LANES
 
 
 def encode_group(group: list[Step], images: Mapping[str, Image]) -> dict[Field, int]:
@@ -302,7 +314,7 @@ def encode(number: int, step: Step, images: Mapping[str, Image], arena: Arena, c
         if bias is not None:
             fields[Field.BIAS] = constants.bias(bias, clamped=bool(step.flags & (Flag.RELU | Flag.RELU6)))
         if step.depthwise is not None:
-            fields[Field.DEPTHWISE_WEIGHTS] = constants.depthwise(step.depthwise)
+            fields[Field.DEPTHWISE_WEIGHTS] = constants.depthwise(step.depthwise, spread=images[step.x].thin)
     elif step.op == Op.LAYER_NORM:
         fields[Field.WEIGHTS], fields[Field.BIAS] = constants.flat(step.weights), constants.flat(step.bias)
     if needs_scratch(step):

@@ -148,6 +148,17 @@ def copy_value(typing, source, target):
 
 
 @intrinsic
+def clear_value(typing, target):
+    """Set the float at an address to +0."""
+
+    def generate(context, builder, signature, arguments):
+        builder.store(FLOAT(0.0), builder.inttoptr(arguments[0], FLOAT.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.intp), generate
+
+
+@intrinsic
 def stand_alone(typing):
     """Keep the calling function out of its callers' code: LLVM would copy it into each and optimise every copy."""
 
