@@ -62,7 +62,7 @@ def measure(name: str, arithmetic: str, peak_gflops: float, rounds: int = ROUNDS
 
     def run(table: np.ndarray) -> float:
         start = time.perf_counter()
-        engine.native(table, engine.program.constants, arena, x, y, 0, 1, np.zeros(2, np.int64))
+        engine.native(table, engine.program.constants, arena, x, y, 0, 1, np.zeros(3, np.int64))
         return time.perf_counter() - start
 
     run(engine.program.table)

@@ -160,18 +160,14 @@ def make_convolve_group(fused: bool):
                     convolve_piece(p, arena, constants, scratch, i, at, count)
 
     @inlined
-    def convolve_group(program, start, arena, constants, thread, threads):
-        """A group of convolutions over one image: all of them on a piece of a row before the next piece is begun.
+    def convolve_group(program, start, arena, constants, thread, first, last, left, right):
+        """A group of convolutions over rows first ... last-1, positions left ... right-1 of an image: all of them on a
+        piece of a row before the next piece is begun.
 
         What one member writes and the next reads stays in the second-level cache. A WINOGRAD, which only is a head,
         does a band of rows before the others come to them. A narrow head's pieces go down the image, see narrow.
         """
         head = program[start]
-        first, last = share(head[Field.HEIGHT], head[Field.ALIGN_Y], thread, threads)
-        left, right = 0, head[Field.WIDTH]
-        if head[Field.HEIGHT] < threads * head[Field.ALIGN_Y]:
-            first, last = 0, head[Field.HEIGHT]
-            left, right = share(head[Field.WIDTH], head[Field.ALIGN_X], thread, threads)
         tiled = fused and head[Field.OP] == WINOGRAD
         column = head[Field.PIECE] if head[Field.NARROW] > 0 else head[Field.WIDTH]
         for begin in range(left, right, max(1, column)):
@@ -188,10 +184,3 @@ def make_convolve_group(fused: bool):
                     at += count
 
     return convolve_group
-
-
-@inlined
-def share(size, align, thread, threads):
-    """Thread `thread`'s part of `size` positions, cut at multiples of `align`."""
-    units = (size + align - 1) // align
-    return units * thread // threads * align, min(units * (thread + 1) // threads * align, size)

@@ -19,7 +19,7 @@ def compile_entry(name: str) -> ObjectCode:
     """Run a program on every sample, as thread `thread` of `threads` that all call this with the same arrays.
 
     program : int64 (instructions, FIELDS);  constants, memory : float32, aligned to 64 bytes
-    samples, results : float32 (N, H * W * C);  thread, threads;  barrier : int64 (2,) of zeros
+    samples, results : float32 (N, H * W * C);  thread, threads;  barrier : int64 (3,) of zeros
 
     name : "seq_fma", or "seq" with every product and every sum rounded
     """

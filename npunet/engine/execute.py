@@ -7,7 +7,8 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from npunet.engine import images, pointwise
-from npunet.engine.convolution import make_convolve_group, share
+from npunet.engine.bands import band, share
+from npunet.engine.convolution import make_convolve_group
 from npunet.engine.jit import inlined, jit
 from npunet.engine.opcodes import Field, Op
 from npunet.engine.simd import INT64, address
@@ -16,7 +17,7 @@ from npunet.layers import NORM_EPSILON
 COPY_IN, COPY_OUT, _, _, _, MAX_POOL, UPSAMPLE, ADD, CONCAT, ACTIVATE, LAYER_NORM, SOFTMAX, _ = (
     int(op) for op in Op
 )
-ARRIVED, GENERATION = 0, 1  # places in the barrier array
+ARRIVED, GENERATION, TICKET = 0, 1, 2  # places in the barrier array
 
 
 @intrinsic
@@ -46,10 +47,12 @@ def yield_core(typing):
 
 @inlined
 def wait_for_all(barrier, threads):
-    """Return when all threads have come here. Spins briefly, then gives the core away between looks."""
+    """Return when all threads have come here; tickets start from 0 again. Spins briefly, then gives the core away
+    between looks."""
     generation = fetch_add(barrier + 8 * GENERATION, 0)
     if fetch_add(barrier + 8 * ARRIVED, 1) == threads - 1:
         fetch_add(barrier + 8 * ARRIVED, -threads)
+        fetch_add(barrier + 8 * TICKET, -fetch_add(barrier + 8 * TICKET, 0))
         fetch_add(barrier + 8 * GENERATION, 1)
         return
     looks = 0
@@ -60,18 +63,10 @@ def wait_for_all(barrier, threads):
 
 
 @inlined
-def step(p, arena, constants, memory, weights, sample, result, thread, threads):
-    """Thread `thread`'s share of one instruction that is no convolution: a band of rows, or of positions where rows
-    are few."""
+def step(p, arena, constants, memory, weights, sample, result, first, last, left, right):
+    """Rows first ... last-1 (of what an UPSAMPLE reads, of what others write), positions left ... right-1, of one
+    instruction that is no convolution."""
     op = p[Field.OP]
-    height, width = p[Field.HEIGHT], p[Field.WIDTH]
-    if op == UPSAMPLE:
-        height, width = p[Field.X_HEIGHT], p[Field.X_WIDTH]
-    first, last, left, right = 0, height, 0, width
-    if height >= threads:
-        first, last = share(height, 1, thread, threads)
-    else:
-        left, right = share(width, 1, thread, threads)
     if op == MAX_POOL:
         images.max_pool(p, arena, first, last, left, right)
     elif op == UPSAMPLE:
@@ -89,8 +84,19 @@ def step(p, arena, constants, memory, weights, sample, result, thread, threads):
     elif op == SOFTMAX:
         pointwise.softmax(p, memory, first, last, left, right)
     elif op == LAYER_NORM:
-        first, last = share(p[Field.CHANNELS], 1, thread, threads)
-        pointwise.layer_norm(p, memory, weights, NORM_EPSILON, first, last)
+        pointwise.layer_norm(p, memory, weights, NORM_EPSILON, left, right)
+
+
+@inlined
+def extent(p):
+    """Rows and positions that threads share, and what these can be cut at."""
+    if p[Field.OP] == UPSAMPLE:
+        return p[Field.X_HEIGHT], p[Field.X_WIDTH], 1, 1
+    if p[Field.OP] == LAYER_NORM:
+        return 1, p[Field.CHANNELS], 1, 1
+    if p[Field.PIECE] > 0:
+        return p[Field.HEIGHT], p[Field.WIDTH], p[Field.ALIGN_Y], p[Field.ALIGN_X]
+    return p[Field.HEIGHT], p[Field.WIDTH], 1, 1
 
 
 def make_walk(fused: bool):
@@ -110,10 +116,21 @@ def make_walk(fused: bool):
                 if thread == 0:
                     for member in range(number, number + members):
                         images.clear_halo(program[member], arena)
-                if p[Field.PIECE] > 0:
-                    convolve_group(program, number, arena, constants, thread, threads)
-                else:
-                    step(p, arena, constants, memory, weights, sample, result, thread, threads)
+                rows, columns, align_y, align_x = extent(p)
+                first, last, left, right = 0, rows, 0, columns
+                shared = threads > 1 and rows >= threads * align_y
+                if threads > 1 and not shared:
+                    left, right = share(columns, align_x, thread, threads)
+                while first < rows:
+                    if shared:
+                        ticket = fetch_add(counters + 8 * TICKET, 1)
+                        first, last = band(ticket, rows, align_y, threads)
+                    if first < last and p[Field.PIECE] > 0:
+                        convolve_group(program, number, arena, constants, thread, first, last, left, right)
+                    elif first < last:
+                        step(p, arena, constants, memory, weights, sample, result, first, last, left, right)
+                    if not shared:
+                        first = rows
                 if threads > 1:
                     wait_for_all(counters, threads)
                 number += members

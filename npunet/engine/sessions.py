@@ -92,9 +92,10 @@ class Engine:
         call()
         self.idle.append(call)
 
-    def run_together(self, samples: np.ndarray, results: np.ndarray, threads: int) -> None:
-        """All threads on one sample at a time, each a band of rows of every instruction."""
-        call, barrier = self.take_call(), np.zeros(2, np.int64)
+    def run_together(self, samples: np.ndarray, results: np.ndarray, threads: int,
+                     in_parallel: Callable[[Sequence[Job]], None]) -> None:
+        """All threads on one sample at a time, each some rows of every instruction."""
+        call, barrier = self.take_call(), np.zeros(3, np.int64)
         shared = (self.program.table, self.program.constants, call.arguments[MEMORY], samples, results)
         in_parallel([Call(self.native, *shared, thread, threads, barrier) for thread in range(threads)])
         self.idle.append(call)
@@ -106,7 +107,7 @@ class Engine:
         except IndexError:
             arena = aligned(self.program.arena.size + self.program.margin)
             return Call(self.native, self.program.table, self.program.constants, arena, NOTHING, NOTHING, 0, 1,
-                        np.zeros(2, np.int64))
+                        np.zeros(3, np.int64))
 
 
 def check_threads(threads: int | None) -> int:

@@ -23,7 +23,7 @@ def compile_entry(name: str) -> ObjectCode:
     program : int64 (instructions, FIELDS)
     arena, params, gradients, state, velocities : float32, aligned to 64 bytes;  sums, numbers : float64
     batch : float32, N*H*W*C;  labels : int32, N*H*W;  targets : float64, N*H*W*K;  masks : float32
-    samples : N;  thread, threads;  barrier : int64 (2,) of zeros
+    samples : N;  thread, threads;  barrier : int64 (3,) of zeros
 
     name : "train", the only one
     """

@@ -117,7 +117,7 @@ class EngineStep:
         return prepared.tensor(name)
 
     def _run(self, prepared: Prepared) -> None:
-        threads, barrier = self.threads, np.zeros(2, np.int64)
+        threads, barrier = self.threads, np.zeros(3, np.int64)
         program = prepared.program
         shared = (prepared.arena, self.params, self.gradients, self.momenta,
                   self.velocities, prepared.sums, prepared.numbers, prepared.batch, prepared.labels, prepared.targets,
