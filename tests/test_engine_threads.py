@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from engine_cases import assert_same_bits, batch_for, definition, small, strided
 
-from npunet.engine import engines, sessions
+from npunet.engine import engines, helpers, sessions
 
 pytest.importorskip("numba")
 CHILD_SECONDS = 20
@@ -81,7 +81,28 @@ def test_an_error_in_a_thread_reaches_the_caller():
         raise RuntimeError("told")
 
     with pytest.raises(RuntimeError, match="told"):
-        sessions.in_parallel([lambda: None, fail, lambda: None])
+        helpers.in_parallel([lambda: None, fail, lambda: None])
+    team = helpers.Team()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="told"):
+            team.run([lambda: None, fail, lambda: None])
+        team.run([lambda: None, lambda: None])
+
+
+def test_a_session_keeps_its_threads_for_a_moment(rng, monkeypatch):
+    monkeypatch.setattr(sessions, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(helpers, "PATIENCE", 0.3)
+    model, others = small(), set(threading.enumerate())
+    x = batch_for(model, rng, 5)
+    expected, session = model.predict(x), model.compile(batch=5, threads=3)
+    for pause in (0, 0, 0.6, 0):                                           # after the third, they have gone
+        time.sleep(pause)
+        assert_same_bits(session(x), expected)
+        mine = set(threading.enumerate()) - others
+        assert len(mine) == 2
+    for thread in mine:
+        thread.join(5)
+        assert not thread.is_alive()
 
 
 class TestFork:
@@ -96,6 +117,15 @@ class TestFork:
         expected = model.predict(x, threads=3)
         assert run_in_fork(lambda: np.array_equal(model.predict(x, threads=3), expected)) == 0
         assert np.array_equal(model.predict(x, threads=3), expected)
+
+    def test_of_a_session_whose_threads_wait(self, rng, monkeypatch):
+        monkeypatch.setattr(sessions, "WORTH_A_THREAD", 1)
+        model = small()
+        x = batch_for(model, rng, 4)
+        session, expected = model.compile(batch=4, threads=3), model.predict(x)
+        session(x)
+        assert run_in_fork(lambda: np.array_equal(session(x), expected)) == 0
+        assert_same_bits(session(x), expected)
 
     def test_while_another_thread_predicts(self, rng, monkeypatch):
         monkeypatch.setattr(engines, "ENGINES_KEPT", 1)  # engines are made all the time, so forks fall into that too
@@ -132,7 +162,8 @@ def test_exits_at_once_after_use():
     """A process that has used every thread ends by itself."""
     code = ("import numpy as np\nfrom engine_cases import batch_for, small\nfrom npunet.engine import sessions\n"
             "sessions.WORTH_A_THREAD = 1\nmodel = small()\n"
-            "model.predict(batch_for(model, np.random.default_rng(0), 8), threads=8)\nprint('done')")
+            "x = batch_for(model, np.random.default_rng(0), 8)\n"
+            "model.predict(x, threads=8)\nmodel.compile(batch=8, threads=8)(x)\nprint('done')")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     result = subprocess.run([sys.executable, "-c", code], env=environment, timeout=120, capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (0, "done\n"), result.stderr

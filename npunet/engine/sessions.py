@@ -1,19 +1,19 @@
 """A network ready to run: its program, its memory, and the threads that share the work.
 
-Threads are started for a call and joined before it returns: nothing is left behind at exit or in a fork, and calls from
-several Python threads do not wait for one another.
+Threads are started for a call and joined before it returns, but for repeated calls, which keep theirs for a moment:
+nothing is left behind at exit or in a fork, and calls from several Python threads do not wait for one another.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from npunet.engine.engines import engine_installed
 from npunet.engine.entries import SEQ, SEQ_FMA
+from npunet.engine.helpers import Job, Team, in_parallel
 from npunet.engine.native import Call
 from npunet.engine.pack import aligned
 from npunet.engine.program import compile_program
@@ -60,26 +60,30 @@ class Engine:
         """
         if out is None:
             out = np.empty((len(x), *self.program.output_shape), np.float32)
-        samples = np.ascontiguousarray(x).reshape(len(x), -1)
-        results = out.reshape(len(x), -1)
-        threads = self.threads_for(len(x))
-        if threads == 1:
-            self.run(samples, results)
-        elif len(x) >= threads:
-            parts = [slice(len(x) * t // threads, len(x) * (t + 1) // threads) for t in range(threads)]
-            in_parallel([lambda part=part: self.run(samples[part], results[part]) for part in parts])
-        else:
-            self.run_together(samples, results, threads)
+        self.share(np.ascontiguousarray(x).reshape(len(x), -1), out.reshape(len(x), -1), in_parallel)
         return out
 
     def repeated(self, x: np.ndarray, out: np.ndarray) -> Callable[[], object]:
         """The same for arrays that stay where they are, to be run again and again; calls of it must not overlap."""
+        samples, results = x.reshape(len(x), -1), out.reshape(len(x), -1)
         if self.threads_for(len(x)) > 1:
-            return lambda: self(x, out)
+            team = Team()
+            return lambda: self.share(samples, results, team.run)
         call = self.take_call()
-        call.put(SAMPLES, x.reshape(len(x), -1))
-        call.put(RESULTS, out.reshape(len(x), -1))
+        call.put(SAMPLES, samples)
+        call.put(RESULTS, results)
         return call
+
+    def share(self, samples: np.ndarray, results: np.ndarray, in_parallel: Callable[[Sequence[Job]], None]) -> None:
+        """Run samples (N, H * W * C) in as many threads as are worth it."""
+        threads = self.threads_for(len(samples))
+        if threads == 1:
+            self.run(samples, results)
+        elif len(samples) >= threads:
+            parts = [slice(len(samples) * t // threads, len(samples) * (t + 1) // threads) for t in range(threads)]
+            in_parallel([lambda part=part: self.run(samples[part], results[part]) for part in parts])
+        else:
+            self.run_together(samples, results, threads, in_parallel)
 
     def threads_for(self, samples: int) -> int:
         return min(self.most, max(1, samples * self.macs // WORTH_A_THREAD))
@@ -118,22 +122,3 @@ def check_threads(threads: int | None) -> int:
         raise ValueError(f"threads={threads!r} must be at least 1, or None for one per core")
     return int(threads)
 
-
-def in_parallel(jobs: Sequence[Callable[[], None]]) -> None:
-    """Run every job, the first in this thread; returns when all are done, and raises what any of them raised."""
-    failures: list[BaseException] = []
-
-    def guarded(job: Callable[[], None]) -> None:
-        try:
-            job()
-        except BaseException as error:
-            failures.append(error)
-
-    helpers = [threading.Thread(target=guarded, args=(job,)) for job in jobs[1:]]
-    for helper in helpers:
-        helper.start()
-    guarded(jobs[0])
-    for helper in helpers:
-        helper.join()
-    if failures:
-        raise failures[0]

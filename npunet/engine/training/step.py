@@ -11,9 +11,10 @@ import numpy as np
 from npunet import run
 from npunet.engine.engines import engine_installed
 from npunet.engine.entries import TRAIN
+from npunet.engine.helpers import Team
 from npunet.engine.native import Call
 from npunet.engine.pack import aligned
-from npunet.engine.sessions import check_threads, in_parallel
+from npunet.engine.sessions import check_threads
 from npunet.engine.training import opcodes
 from npunet.engine.training.instructions import Unsupported
 from npunet.engine.training.opcodes import Number
@@ -61,7 +62,7 @@ class EngineStep:
         self.batch_norm_momentum, self.threads = batch_norm_momentum, check_threads(threads)
         self.rule = Rule(kind=self._kind(), clipping=self._clipping()[0],
                          decay=optimiser.weight_decay is not None, l2=l2)
-        self.native = TRAIN()
+        self.native, self.team = TRAIN(), Team()
         self.programs: OrderedDict[tuple[int, ...], Prepared] = OrderedDict()
         self.offsets, size = {}, 0
         for name, spec in model.graph.weights.items():
@@ -125,7 +126,7 @@ class EngineStep:
         if threads == 1:
             self.native(program.tables[0], *shared, 0, 1, barrier)
         else:
-            in_parallel([Call(self.native, program.tables[thread], *shared, thread, threads, barrier)
+            self.team.run([Call(self.native, program.tables[thread], *shared, thread, threads, barrier)
                          for thread in range(threads)])
 
     def _prepare(self, graph: Any, shape: tuple[int, ...]) -> Prepared:

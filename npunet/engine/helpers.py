@@ -1,0 +1,92 @@
+"""Threads that share a call with the one that makes it: started for it alone, or kept a moment for the next."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+
+PATIENCE = 0.2  # seconds that a helper waits for another job: waking it takes a quarter of the time of starting one
+Job = Callable[[], object]
+
+
+def in_parallel(jobs: Sequence[Job]) -> None:
+    """Run every job, the first in this thread; returns when all are done and their threads have ended. Raises what any
+    of them raised."""
+    failures: list[BaseException] = []
+    threads = [threading.Thread(target=guarded, args=(job, failures)) for job in jobs[1:]]
+    for thread in threads:
+        thread.start()
+    guarded(jobs[0], failures)
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+class Team:
+    """Helpers for calls that follow one another; those of one team must not overlap.
+
+    A helper ends when PATIENCE has passed without a job, so none outlives its team's calls for long, and none keeps a
+    process from ending. In a forked child the team starts anew.
+    """
+
+    def __init__(self) -> None:
+        self.helpers: list[Helper] = []
+        self.process = os.getpid()
+
+    def run(self, jobs: Sequence[Job]) -> None:
+        """As in_parallel."""
+        if self.process != os.getpid():
+            self.helpers, self.process = [], os.getpid()
+        failures: list[BaseException] = []
+        done: SimpleQueue[None] = SimpleQueue()
+        for number, job in enumerate(jobs[1:]):
+            if number == len(self.helpers):
+                self.helpers.append(Helper())
+            task = (job, failures, done)
+            if not self.helpers[number].takes(task):
+                self.helpers[number] = Helper()
+                self.helpers[number].takes(task)
+        guarded(jobs[0], failures)
+        for _ in jobs[1:]:
+            done.get()
+        if failures:
+            raise failures[0]
+
+
+class Helper(threading.Thread):
+    """A thread that does one task after another, as long as they come soon enough."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True, name="npunet helper")
+        self.tasks: SimpleQueue[tuple[Job, list[BaseException], SimpleQueue[None]]] = SimpleQueue()
+        self.leaving, self.left = threading.Lock(), False
+        self.start()
+
+    def takes(self, task: tuple[Job, list[BaseException], SimpleQueue[None]]) -> bool:
+        """Whether it is still there to do the task."""
+        with self.leaving:
+            if not self.left:
+                self.tasks.put(task)
+            return not self.left
+
+    def run(self) -> None:
+        while not self.left:
+            try:
+                job, failures, done = self.tasks.get(timeout=PATIENCE)
+            except Empty:
+                with self.leaving:
+                    self.left = self.tasks.empty()
+                continue
+            guarded(job, failures)
+            del job  # with what it holds
+            done.put(None)
+
+
+def guarded(job: Job, failures: list[BaseException]) -> None:
+    try:
+        job()
+    except BaseException as error:
+        failures.append(error)
