@@ -1,17 +1,16 @@
 """Losses: a row of logits to its share of the loss and to the gradient of the logits, in one pass.
 
-Cross-entropy of logits and Dice take the declared float32 exponential, eight classes at a time, and sum it over the
-classes in float64; the others work in float64. Logarithms and float64 exponentials are series of plain operations, so
-that no library decides a bit. See ops.losses for the formulas.
+Cross-entropy of logits and Dice take the declared float32 exponential and sum it over the classes in float64; the
+others work in float64. See ops.losses for the formulas.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from npunet.engine.jit import inlined, jit
+from npunet.engine.jit import jit
 from npunet.engine.simd import LANES, VECTOR_BYTES, stand_alone
-from npunet.engine.training.activations import exponential_inline
+from npunet.engine.training.crossentropy import crossentropy_row, exponentials_to
 from npunet.engine.training.opcodes import (
     CROSSENTROPY,
     CROSSENTROPY_OF_SOFTMAX,
@@ -22,9 +21,8 @@ from npunet.engine.training.opcodes import (
     Number,
 )
 from npunet.engine.training.rows import X, Y, opens_strip, place, slot
+from npunet.engine.training.series import exp64, log64
 from npunet.engine.training.vectors import (
-    bits_of,
-    from_bits,
     load,
     read,
     read_wide,
@@ -36,50 +34,7 @@ from npunet.engine.training.vectors import (
 from npunet.ops.losses import CLIP
 
 ZERO, ONE = np.float32(0), np.float32(1)
-ROOT_MANTISSA = 0x6A09E667F3BCD  # of the root of 2
-LN2_HI, LN2_LO = float.fromhex("0x1.62e42fee00000p-1"), float.fromhex("0x1.a39ef35793c76p-33")
-LOG2E = float.fromhex("0x1.71547652b82fep+0")
-C0, C1, C2, C3, C4, C5, C6, C7, C8, C9, C10, C11 = (1.0 / (2 * k + 1) for k in range(12))
-FACTORIALS = tuple(1.0 / float(np.prod(np.arange(1.0, k + 1))) for k in range(15))
-MANTISSA = (1 << 52) - 1
 WEIGHTS = int(Number.WEIGHTS)
-
-
-@inlined
-def log_inline(x):
-    """Natural logarithm of a normal positive float64 by 2 artanh((m - 1) / (m + 1)), m within a root of 2 of 1."""
-    bits = bits_of(x)
-    above = 1 if bits & MANTISSA > ROOT_MANTISSA else 0
-    exponent = (bits >> 52) - 1023 + above
-    m = from_bits((bits & MANTISSA) | ((1023 - above) << 52))
-    s = (m - 1.0) / (m + 1.0)
-    t = s * s
-    t2 = t * t
-    t4 = t2 * t2
-    low = (C0 + C1 * t) + (C2 + C3 * t) * t2
-    middle = (C4 + C5 * t) + (C6 + C7 * t) * t2
-    high = (C8 + C9 * t) + (C10 + C11 * t) * t2
-    q = low + (middle + high * t4) * t4
-    value = exponent * LN2_HI + (exponent * LN2_LO + 2.0 * s * q)
-    return value if x < np.inf else x  # NaN and infinity stay
-
-
-@jit
-def log64(x):
-    return log_inline(x)
-
-
-@jit
-def exp64(x):
-    """Exponential of a float64, 0 below -700; x at most 700."""
-    if x < -700.0:
-        return 0.0
-    n = np.rint(x * LOG2E) if x == x else 0.0
-    r = (x - n * LN2_HI) - n * LN2_LO
-    q = FACTORIALS[14]
-    for k in range(13, -1, -1):
-        q = q * r + FACTORIALS[k]
-    return q * from_bits((np.int64(n) + 1023) << 52)
 
 
 @jit
@@ -110,46 +65,6 @@ def probability(x, k, top, total):
 @jit
 def clip(value):
     return min(max(value, CLIP), 1 - CLIP)
-
-
-@inlined
-def exponentials_to(y, x, channels):
-    """exp(x - top) of all classes to y, in float32; returns top, the largest logit, and their sum in float64."""
-    top, total = read(x), 0.0
-    for k in range(1, channels):
-        top = max(read(x + 4 * k), top)  # a NaN comes through in the sum
-    for first in range(0, channels, LANES):
-        store(exponential_inline(load(x + 4 * first) - same(top)), y + 4 * first)
-        for k in range(first, min(first + LANES, channels)):
-            total += read(y + 4 * k)
-    return top, total
-
-
-@jit
-def crossentropy_row(p, arena, numbers, labels, n, i):
-    """dx = weight / counted * (softmax(x) - [k is the label]); returns the sum of weight * (log sum exp - x[label])."""
-    stand_alone()
-    channels, width = p[Field.CHANNELS], p[Field.WIDTH]
-    x, y = place(p, arena, X, n, i), place(p, arena, Y, n, i)
-    per_position, ignored = 1.0 / max(1.0, numbers[Number.COUNTED]), np.int64(numbers[Number.IGNORED])
-    at, loss = (n * p[Field.HEIGHT] + i) * width, 0.0
-    for j in range(width):
-        label = np.int64(labels[at + j])
-        if label == ignored:
-            for first in range(0, channels, LANES):
-                store(same(ZERO), y + 4 * first)
-        else:
-            top, total = exponentials_to(y, x, channels)
-            weight, share = numbers[WEIGHTS + label], ONE / np.float32(total)
-            scale = np.float32(weight * per_position)
-            own = scale * (read(y + 4 * label) * share - ONE)
-            for first in range(0, channels, LANES):
-                store(same(scale) * (load(y + 4 * first) * same(share)), y + 4 * first)
-            write(own, y + 4 * label)
-            loss += weight * (log_inline(total) - (np.float64(read(x + 4 * label)) - top))
-        x += 4 * p[Field.X_COL]
-        y += 4 * p[Field.Y_COL]
-    return loss
 
 
 @jit

@@ -10,7 +10,7 @@ from __future__ import annotations
 from npunet.engine.opcodes import ACTIVATION_KINDS
 from npunet.engine.training.instructions import Instruction, Part, Unsupported, padded
 from npunet.engine.training.lowering_convolutions import Convolutions
-from npunet.engine.training.opcodes import DICE, LINEAR, NORM_ROWS, Field, Mode, Op
+from npunet.engine.training.opcodes import BOUNDED, DICE, LINEAR, NORM_ROWS, Field, Mode, Op
 from npunet.graph import Node
 
 
@@ -135,10 +135,11 @@ class Lowering(Convolutions):
         def backward() -> None:
             dy = self.gradient(result)
             sums = self.add_sums(f"d {node.name}/sums", 2 * padded(C))
-            self.emit(Op.NORM_SUMS, node.name, x=dy, z=y, u=u, norm=norm, sums=sums, fields=fields)
+            z = "" if kind in BOUNDED else y  # the others' slope is told from their output
+            self.emit(Op.NORM_SUMS, node.name, x=dy, z=z, u=u, norm=norm, sums=sums, fields=fields)
             self.end(Op.NORM_END, node.name, x=u, norm=norm, sums=sums, fields=fields)
             dx = dy if dy == f"d {result}" else self.new(f"d {x}", node.shape)  # in place where nothing else reads it
-            self.emit(Op.NORM_DX, node.name, x=dy, y=dx, z=y, u=u, norm=norm, fields=fields)
+            self.emit(Op.NORM_DX, node.name, x=dy, y=dx, z=z, u=u, norm=norm, fields=fields)
             self.contribute(x, Part(alias=dx))
 
         self.tape.append(backward)

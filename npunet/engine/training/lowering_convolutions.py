@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from npunet.engine.training.emitter import Emitter
-from npunet.engine.training.instructions import POINT, Instruction, Part, Taps, Unsupported, padded, strips_of, taps_of
+from npunet.engine.training.instructions import (
+    LANES,
+    POINT,
+    Instruction,
+    Part,
+    Taps,
+    Unsupported,
+    padded,
+    strips_of,
+    taps_of,
+)
 from npunet.engine.training.opcodes import Field, Flag, Mode, Op
 from npunet.graph import Node, Shape
 
 NARROW = 48  # positions: shorter rows are not worth a piece of their own
+
+
+def even(number: int) -> int:
+    """The next even number: CONV_DW's tiles take rows by twos."""
+    return number + number % 2
 
 
 class Convolutions(Emitter):
@@ -95,15 +110,19 @@ class Convolutions(Emitter):
                         channels: int | None = None) -> None:
         _, KW, C, F = self.graph.weights[kernel].shape
         channels = C - first if channels is None else channels
-        count = taps[0].count * taps[1].count * (channels + channels % 2)  # tiles take channels by twos
-        if count:
+        seen = taps[0].count * taps[1].count
+        if seen * channels:
             start = self.offsets[kernel] + ((taps[0].skipped * KW + taps[1].skipped) * C + first) * F
-            fields = {Field.PARAM: start, Field.STEP_A: KW * C * F, Field.STEP_B: C * F, Field.STEP_R: F,
-                      Field.TAPS: count, Field.SIZE: F}
+            fields = {Field.PARAM: start, Field.STEP_A: KW * C * F, Field.STEP_B: C * F}
+            tall, wide = even(channels) * padded(F), even(F) * padded(channels)  # whichever tiles waste less
+            rows, row_step, lanes, lane_step = (channels, F, F, 1) if tall <= wide else (F, 1, channels, F)
+            fields |= {Field.CHANNELS: rows, Field.STEP_R: row_step, Field.SIZE: lanes, Field.STEP_C: lane_step,
+                       Field.VECTORS: padded(lanes) // LANES, Field.TAPS: seen * even(rows),
+                       Field.FLAGS: 0 if tall <= wide else Flag.TURNED}
             x = self.place(x)
             own = {"x": x, "z": dy, "taps": taps, "fields": fields}
-            if self.sums_by_strip(x, dy, count):
-                own["sums"] = self.add_sums(f"d {kernel} from {first}/sums", count * padded(F))
+            if self.sums_by_strip(x, dy, seen * even(channels)):
+                own["sums"] = self.add_sums(f"d {kernel} from {first}/sums", seen * min(tall, wide))
                 self.emit(Op.CONV_DW, name, **own)
                 self.later.append(Instruction(Op.CONV_DW_END, name, Mode.SPREAD, **own))
             else:

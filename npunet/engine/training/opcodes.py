@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from npunet.engine.opcodes import ACTIVATION_KINDS
+
 
 class Mode(IntEnum):
     """How threads share an instruction, or the group of instructions that it heads."""
@@ -71,6 +73,7 @@ class Flag(IntEnum):
     ADD = 16
     SPREAD = 32
     WHOLE = 64  # PACK: one block, whatever the number of vectors
+    TURNED = 128  # CONV_DW: tiles of filters x vectors of channels
 
 
 class Field(IntEnum):
@@ -133,7 +136,7 @@ class Field(IntEnum):
     SIZE = 54
     TERMS = 55  # N * H * W of a mean
     Z_WIDTH = 56
-    TAPS = 57  # KH * KW * C of CONV_DW, C rounded up to even
+    TAPS = 57  # KH * KW * rows of CONV_DW's tiles (channels, or filters), these rounded up to even
     PIECE_ROWS = 58  # positions summed in float32 at a time: rows and columns
     PIECE_COLS = 59
     STEP_A = 60  # of PACK: source steps along kernel rows, kernel columns, input channels, output channels
@@ -174,6 +177,7 @@ class Number(IntEnum):
 
 
 LINEAR = 5  # no activation; the others are engine.opcodes.ACTIVATION_KINDS
+BOUNDED = (ACTIVATION_KINDS["relu6"], ACTIVATION_KINDS["relu"], LINEAR)  # pass their input on between two bounds
 CROSSENTROPY, CROSSENTROPY_OF_SOFTMAX, FOCAL, DICE, SQUARED_ERROR = range(5)
 NO_CLIP, CLIP_NORM, CLIP_GLOBAL, CLIP_VALUE = range(4)
 DESCENT, MOMENTUM, NESTEROV, ADAM = range(4)

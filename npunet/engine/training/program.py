@@ -27,6 +27,7 @@ JOINS = {  # which instructions of Mode.SPREAD may stand in one group with which
     Op.MOVE: {Op.UPDATE, Op.MOVE},
 }
 AROUND = {Op.CONV, Op.DEPTHWISE, Op.DEPTHWISE_DW, Op.CONV_DW}  # read x at their taps
+OF_SUMS = {Op.STATISTICS_END, Op.NORM_END, Op.SUMS_END, Op.CONV_DW_END, Op.LOSS_END, Op.DICE_END}  # read sums alone
 WHOLE_SAMPLE = {Op.LAYER_NORM, Op.LAYER_NORM_DX}
 
 
@@ -202,6 +203,9 @@ def rows_of(instruction: Instruction, images: Mapping[str, Image]) -> int:
 
 
 def names_of(instruction: Instruction) -> set[str]:
+    """The tensors that it reads or writes."""
+    if instruction.op in OF_SUMS:
+        return set()
     return {instruction.x, instruction.y, instruction.z, instruction.u} - {""}
 
 
@@ -248,7 +252,7 @@ def sum_lifetimes(groups: Sequence[range], instructions: Sequence[Instruction], 
              for each in instructions if each.sums and each.mode == Mode.ROWS}
     own = {number: each for number, each in enumerate(instructions) if each.mode == Mode.TILES}
     for number, each in own.items():
-        sizes[scratch_name(number)] = each.fields[Field.TAPS] * images[each.z].col
+        sizes[scratch_name(number)] = each.fields[Field.TAPS] * each.fields[Field.VECTORS] * LANES
     lives = spans(groups, instructions, sizes, lambda each: {each.sums} - {""})
     for moment, group in enumerate(groups):
         if group.start in own:

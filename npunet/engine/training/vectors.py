@@ -15,7 +15,7 @@ from npunet.engine.simd import FLOAT, INT64, LANES, VECTOR, load_vector, splat, 
 
 DOUBLE = ir.DoubleType()
 WIDE = ir.VectorType(DOUBLE, LANES)
-INTEGERS = ir.VectorType(ir.IntType(32), LANES)
+INTEGERS, LONGS = (ir.VectorType(ir.IntType(bits), LANES) for bits in (32, 64))
 
 
 class Lanes(types.Type):
@@ -189,7 +189,7 @@ def root(typing, value):
     return vector(vector), generate
 
 
-def define_choice(comparison):
+def define_choice(comparison, compared=vector, chosen=vector):
     """An intrinsic (a, b, x, y): x where the comparison of a and b holds, else y."""
 
     @intrinsic
@@ -198,7 +198,7 @@ def define_choice(comparison):
             a, b, x, y = arguments
             return builder.select(comparison(builder, a, b), x, y)
 
-        return vector(vector, vector, vector, vector), generate
+        return chosen(compared, compared, chosen, chosen), generate
 
     return choose
 
@@ -208,6 +208,8 @@ where_equal = define_choice(lambda builder, a, b: builder.fcmp_ordered("==", a, 
 # a beats b where it is larger, or the first NaN
 where_beats = define_choice(lambda builder, a, b: builder.and_(builder.fcmp_unordered(">", a, b),
                                                                builder.fcmp_ordered("ord", b, b)))
+wide_where_equal = define_choice(lambda builder, a, b: builder.fcmp_ordered("==", a, b), chosen=wide)
+wide_where_less = define_choice(lambda builder, a, b: builder.fcmp_ordered("<", a, b), wide, wide)
 where_outside = define_choice(lambda builder, a, b: builder.fcmp_unordered(">", a, b))  # NaN counts as outside
 
 
@@ -219,6 +221,28 @@ def lane(typing, value, number):
         return builder.extract_element(arguments[0], builder.trunc(arguments[1], ir.IntType(32)))
 
     return types.float32(vector, types.int64), generate
+
+
+@intrinsic
+def wide_lane(typing, value, number):
+    """One float64 of a vector."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.extract_element(arguments[0], builder.trunc(arguments[1], ir.IntType(32)))
+
+    return types.float64(wide, types.int64), generate
+
+
+@intrinsic
+def load_integers(typing, at):
+    """The int32 vector at an address, as float32: exact below 2^24."""
+
+    def generate(context, builder, signature, arguments):
+        value = builder.load(builder.inttoptr(arguments[0], INTEGERS.as_pointer()))
+        value.align = 4
+        return builder.sitofp(value, VECTOR)
+
+    return vector(types.intp), generate
 
 
 @intrinsic

@@ -1,4 +1,5 @@
-"""Gradients of dense kernels: tiles of (tap and input channel) x filters, each summed over the whole batch.
+"""Gradients of dense kernels: tiles of (tap and input channel) x filters, or TURNED, of (tap and filter) x channels,
+where that fills the vectors better; each summed over the whole batch, in the same order either way.
 
 dw[ky, kx, c, f] = sum over n, i, j of x[n, i + ky*dy - top, j + kx*dx - left, c] * dz[n, i, j, f]
 
@@ -30,7 +31,7 @@ from npunet.engine.simd import (
     splat,
     stand_alone,
 )
-from npunet.engine.training.opcodes import Field
+from npunet.engine.training.opcodes import Field, Flag
 from npunet.engine.training.rows import X, Z, opens_strip, place, slot
 from npunet.engine.training.vectors import (
     WIDE,
@@ -46,10 +47,13 @@ from npunet.engine.training.vectors import (
     write,
 )
 
+TURNED = int(Flag.TURNED)
+
 
 @intrinsic(prefer_literal=True)
 def tile(typing, rows, vectors, arguments):
-    """Add a piece to a tile of float64 sums: `rows` neighbouring channels of x by `vectors` vectors of filters.
+    """Add a piece to a tile of float64 sums: `rows` neighbouring channels of x by `vectors` vectors of filters z, or
+    filters x by vectors of channels z.
 
     arguments: x, x_row, x_col, z, z_row, z_col, height, width, sums, sums_row; all in bytes
     """
@@ -113,7 +117,7 @@ def any_tile(rows, vectors, arguments):
 
 @jit
 def rows_of_tile(vectors, channels):
-    """Channels of the next tile where so many are left; a single last one is done with what stands behind it."""
+    """Rows of the next tile where so many are left; a single last one is done with what stands behind it."""
     if vectors == 2:
         return 6 if channels > 8 or channels == 6 else (4 if channels > 2 else 2)
     if vectors == 3:
@@ -126,8 +130,11 @@ def add_pieces(p, arena, home, n, first, last, thread, threads):
     """Add rows first ... last-1 of sample n, piece by piece, to this thread's tiles of the sums at `home`."""
     stand_alone()
     vectors, width, kw, channels = p[Field.VECTORS], p[Field.Z_WIDTH], p[Field.KW], p[Field.CHANNELS]
-    sums_row = 2 * VECTOR_BYTES * vectors
+    sums_row, turned = 2 * VECTOR_BYTES * vectors, p[Field.FLAGS] & TURNED != 0
     x_row, x_col, z_row, z_col = 4 * p[Field.X_ROW], 4 * p[Field.X_COL], 4 * p[Field.Z_ROW], 4 * p[Field.Z_COL]
+    ones_row, ones_col, eights_row, eights_col = x_row, x_col, z_row, z_col  # value by value, and by vectors
+    if turned:
+        ones_row, ones_col, eights_row, eights_col = z_row, z_col, x_row, x_col
     for i in range(first, last, p[Field.PIECE_ROWS]):
         rows = min(p[Field.PIECE_ROWS], last - i)
         for j in range(0, width, p[Field.PIECE_COLS]):
@@ -139,17 +146,19 @@ def add_pieces(p, arena, home, n, first, last, thread, threads):
                 sums = home + 2 * VECTOR_BYTES * done
                 for tap in range(p[Field.KH] * kw):
                     at = x + 4 * (tap // kw * p[Field.TAP_ROW] + tap % kw * p[Field.TAP_COL])
+                    ones, eights = (z, at) if turned else (at, z)
+                    eights += VECTOR_BYTES * done
                     left = channels
                     while left > 0:
                         size = rows_of_tile(block, left)
                         if number % threads == thread:
-                            any_tile(size, block, (at, x_row, x_col, z, z_row, z_col, rows, cols, sums, sums_row))
+                            any_tile(size, block, (ones, ones_row, ones_col, eights, eights_row, eights_col, rows, cols,
+                                                   sums, sums_row))
                         number += 1
                         left -= size
-                        at += 4 * size
+                        ones += 4 * size
                         sums += size * sums_row
                 done += block
-                z += VECTOR_BYTES * block
 
 
 @jit
@@ -170,7 +179,7 @@ def close_tiles(p, home, gradients, thread, threads, clear):
                             if clear:
                                 store_wide(nothing(), at)
                             elif c + k < channels:
-                                put_filters(p, load_wide(at), gradients, tap, c + k, v)
+                                put_vector(p, load_wide(at), gradients, tap, c + k, v)
                 number += 1
                 c += size
                 row += size
@@ -212,17 +221,17 @@ def conv_dw_end(p, gradients, sums, samples):
                 for _ in range(samples * p[Field.STRIPS]):
                     total = total + load_wide(at)
                     at += 8 * p[Field.SUMS_SIZE]
-                put_filters(p, total, gradients, tap, c, v)
+                put_vector(p, total, gradients, tap, c, v)
 
 
 @jit
-def put_filters(p, total, gradients, tap, c, v):
-    """Round vector v of filters of a tap and a channel to where the kernel has them."""
+def put_vector(p, total, gradients, tap, row, v):
+    """Round vector v of a tap and a row of tiles to where the kernel has it."""
     ky, kx = tap // p[Field.KW], tap % p[Field.KW]
-    at = gradients + 4 * (p[Field.PARAM] + ky * p[Field.STEP_A] + kx * p[Field.STEP_B] + c * p[Field.STEP_R])
-    first, value = v * LANES, narrow(total)
-    if first + LANES <= p[Field.SIZE]:
+    at = gradients + 4 * (p[Field.PARAM] + ky * p[Field.STEP_A] + kx * p[Field.STEP_B] + row * p[Field.STEP_R])
+    first, value, step = v * LANES, narrow(total), 4 * p[Field.STEP_C]
+    if step == 4 and first + LANES <= p[Field.SIZE]:
         store(value, at + 4 * first)
     else:
-        for f in range(first, p[Field.SIZE]):
-            write(lane(value, f - first), at + 4 * f)
+        for k in range(first, min(first + LANES, p[Field.SIZE])):
+            write(lane(value, k - first), at + step * k)
