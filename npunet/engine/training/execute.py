@@ -11,7 +11,7 @@ from npunet.engine.depthwise import make_depthwise_row
 from npunet.engine.execute import wait_for_all
 from npunet.engine.jit import inlined, jit
 from npunet.engine.simd import address, stand_alone
-from npunet.engine.training import activations, batch_norm, losses, rows, spatial, sums, update
+from npunet.engine.training import activations, batch_norm, depthwise_gradient, losses, rows, spatial, sums, update
 from npunet.engine.training.convolution import row
 from npunet.engine.training.opcodes import Field, Mode, Op
 from npunet.engine.training.rows import X, Y, Z, clear_halo, place
@@ -60,7 +60,7 @@ def do_row(p, arena, params, batch, masks, totals, numbers, labels, targets, n, 
     elif op == CONV_DW:
         conv_dw_row(p, arena, totals, n, i)
     elif op == DEPTHWISE_DW:
-        spatial.depthwise_dw(p, arena, totals, n, i)
+        depthwise_gradient.depthwise_dw(p, arena, totals, n, i)
     elif op == BIAS_SUMS:
         rows.bias_sums(p, arena, totals, n, i)
     elif op == MAX_POOL:

@@ -9,6 +9,7 @@ from npunet.engine.training.opcodes import Field, Mode, Op
 from npunet.geometry import Pair
 
 STRIPS = 16  # at least so many in a batch, where it has the rows
+WAYS = 8  # float32 sums at most that a tap of a depthwise kernel's gradient is shared out to
 LANES = 8  # as simd.LANES, which cannot be read without loading Numba
 
 
@@ -80,6 +81,11 @@ class Part:
     alias: str = ""
     emit: Callable[[str, bool], None] | None = None
     adds: bool = False
+
+
+def ways_of(width: int) -> int:
+    """Float32 sums a tap, where so many neighbouring ones of a depthwise kernel are summed together."""
+    return {5: 2, 3: 3}.get(width, WAYS)
 
 
 def padded(channels: int) -> int:

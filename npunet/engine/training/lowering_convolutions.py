@@ -6,6 +6,7 @@ from npunet.engine.training.emitter import Emitter
 from npunet.engine.training.instructions import (
     LANES,
     POINT,
+    WAYS,
     Instruction,
     Part,
     Taps,
@@ -86,7 +87,8 @@ class Convolutions(Emitter):
         def backward() -> None:
             dy = self.gradient(name)
             if taps[0].count * taps[1].count:
-                sums = self.add_sums(f"d {name}/sums", taps[0].count * taps[1].count * padded(C))
+                kept = WAYS * padded(C) // 2  # float32 sums of a tap behind its total
+                sums = self.add_sums(f"d {name}/sums", taps[0].count * taps[1].count * (padded(C) + kept))
                 steps = {Field.STEP_A: KW * C, Field.STEP_B: C,
                          Field.PARAM: self.offsets[kernel] + (taps[0].skipped * KW + taps[1].skipped) * C}
                 self.emit(Op.DEPTHWISE_DW, name, x=self.place(x), z=dy, sums=sums, taps=taps)

@@ -1,40 +1,22 @@
-"""Kernels that look around, a row at a time: pooling, upsampling, layer norm over a sample, depthwise gradients."""
+"""Kernels that look around, a row at a time: pooling, upsampling, layer norm over a sample."""
 
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
 from npunet.engine.jit import jit
-from npunet.engine.simd import (
-    INT64,
-    LANES,
-    VECTOR,
-    VECTOR_BYTES,
-    choose,
-    load_vector,
-    make_multiply_add,
-    offset,
-    repeat,
-    stand_alone,
-)
+from npunet.engine.simd import LANES, VECTOR_BYTES, stand_alone
 from npunet.engine.training.activations import activate
 from npunet.engine.training.opcodes import Field
-from npunet.engine.training.rows import X, Y, Z, fill, opens_strip, place, slot
+from npunet.engine.training.rows import X, Y, Z, fill, place
 from npunet.engine.training.vectors import (
-    WIDE,
-    keep_order,
     load,
-    load_wide_at,
     narrow,
     nothing,
     read,
     rolled,
     same,
     store,
-    store_wide_at,
     where_beats,
     where_equal,
     wide_root,
@@ -224,73 +206,3 @@ def layer_norm_dw(p, arena, gradients, samples):
                     dbeta += float(d)
             write(np.float32(dgamma), gradients + 4 * (p[Field.PARAM] + i * width + j))
             write(np.float32(dbeta), gradients + 4 * (p[Field.PARAM_2] + i * width + j))
-
-
-@intrinsic(prefer_literal=True)
-def sum_taps(typing, kw, steps, count, x, x_step, z, z_step, sums, sums_step, fresh):
-    """Sums of x[j + kx] * z[j] over j for kw neighbouring taps, added to `sums`, or put there where fresh.
-
-    Every tap has `steps` sums in float32, each over every steps-th position; what is left over goes to the first.
-    They are added to the total in order, in float64.
-    """
-    width, ways = kw.literal_value, steps.literal_value
-    multiply_add = make_multiply_add(fused=True)
-
-    def generate(context, builder, signature, arguments):
-        _, _, count, x, x_step, z, z_step, sums, sums_step, fresh = arguments
-
-        def some(ways):
-            def over_positions(carried):
-                keep_order(builder)
-                x, z, *acc = carried
-                gradients = [load_vector(builder, offset(builder, z, z_step, way)) for way in range(ways)]
-                for position in range(ways + width - 1):
-                    value = load_vector(builder, offset(builder, x, x_step, position))
-                    for way in range(max(0, position - width + 1), min(ways, position + 1)):
-                        k = (position - way) * len(acc_ways) + way
-                        acc[k] = multiply_add(builder, value, gradients[way], acc[k])
-                return [offset(builder, x, x_step, ways), offset(builder, z, z_step, ways), *acc]
-
-            return over_positions
-
-        acc_ways = range(ways)
-        acc = [ir.Constant(VECTOR, [0.0] * LANES)] * (width * ways)
-        carried = repeat(builder, builder.sdiv(count, INT64(ways)), [x, z, *acc], some(ways))
-        _, _, *acc = repeat(builder, builder.srem(count, INT64(ways)), carried, some(1))
-        for kx in range(width):
-            at = offset(builder, sums, sums_step, kx)
-            (total,) = choose(builder, builder.icmp_signed("==", fresh, INT64(0)), [ir.Constant(WIDE, [0.0] * LANES)],
-                              lambda _, at=at: [load_wide_at(builder, at)])
-            for way in range(ways):
-                total = builder.fadd(total, builder.fpext(acc[kx * ways + way], WIDE))
-            store_wide_at(builder, total, at)
-        return context.get_dummy_value()
-
-    return types.void(kw, steps, *[types.intp] * 8), generate
-
-
-@jit
-def depthwise_dw(p, arena, sums, n, i):
-    """Add a row's share of a depthwise kernel's gradient to the strip's: for every tap a row of channels.
-
-    x : the convolution's input, z : its output's gradient. See sum_taps for the order.
-    """
-    stand_alone()
-    width, vectors, kh, kw = p[Field.WIDTH], p[Field.VECTORS], p[Field.KH], p[Field.KW]
-    x_step, z_step = 4 * p[Field.X_COL], 4 * p[Field.Z_COL]
-    tap_row, tap_col = 4 * p[Field.TAP_ROW], 4 * p[Field.TAP_COL]
-    fresh, sums_step = 1 if opens_strip(p, i) else 0, 8 * LANES * vectors
-    for v in range(vectors):
-        z = place(p, arena, Z, n, i) + VECTOR_BYTES * v
-        x = place(p, arena, X, n, i) + 4 * p[Field.START] + VECTOR_BYTES * v
-        at = slot(p, sums, n, i) + 8 * LANES * v
-        for _ in range(kh):
-            if tap_col == x_step and kw == 3:
-                sum_taps(3, 3, width, x, x_step, z, z_step, at, sums_step, fresh)
-            elif tap_col == x_step and kw == 5:
-                sum_taps(5, 2, width, x, x_step, z, z_step, at, sums_step, fresh)
-            else:
-                for kx in range(kw):
-                    sum_taps(1, 8, width, x + kx * tap_col, x_step, z, z_step, at + kx * sums_step, sums_step, fresh)
-            x += tap_row
-            at += kw * sums_step
