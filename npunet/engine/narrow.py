@@ -152,6 +152,7 @@ def make_narrow(fused: bool):
 
     @inlined
     def any_tile(filters, vectors, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out):
+        """A tile of one of the shapes between NARROW_LEAST and NARROW_VECTORS."""
         if filters == 1:
             tile(1, 8, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
         elif filters == 2:

@@ -1,6 +1,8 @@
 """Gradients of dense kernels: tiles of (tap and input channel) x filters, or TURNED, of (tap and filter) x channels,
 where that fills the vectors better; each summed over the whole batch, in the same order either way.
 
+CHANNELS counts the rows of all tiles of a tap: TURNED, those are filters.
+
 dw[ky, kx, c, f] = sum over n, i, j of x[n, i + ky*dy - top, j + kx*dx - left, c] * dz[n, i, j, f]
 
 A piece is PIECE_ROWS x PIECE_COLS positions of one sample, at most 128: its products are summed in float32 by
