@@ -10,7 +10,7 @@ from npunet.engine.depthwise import make_depthwise_row
 from npunet.engine.jit import inlined
 from npunet.engine.narrow import make_narrow
 from npunet.engine.opcodes import Field, Flag, Op
-from npunet.engine.simd import LANES, VECTOR_BYTES
+from npunet.engine.simd import LANES, VECTOR_BYTES, WIDE
 from npunet.engine.tile import block_vectors, make_convolve
 from npunet.engine.winograd import winograd
 
@@ -19,12 +19,57 @@ CONV, SEPARABLE, DEPTHWISE, WINOGRAD = (int(op) for op in (Op.CONV, Op.SEPARABLE
 SPREAD = int(Flag.SPREAD)
 
 
+@inlined
+def cut(count, vectors):
+    """Neighbouring positions as tiles: pairs of the positions of a tile and a number of tiles."""
+    if WIDE:  # eights and fives, which all numbers from 28 on are made of, and what is left of smaller ones
+        fives = min(5 * count % 8, count // 5)
+        eights = (count - 5 * fives) // 8
+        rest = count - 5 * fives - 8 * eights
+        return (8, eights), (5, fives), (2, rest // 2), (1, rest % 2)
+    most = REGISTERS // vectors
+    tiles = (count + most - 1) // most
+    least = count // tiles
+    larger = count - least * tiles
+    return (least + 1, larger), (least, tiles - larger), (1, 0), (1, 0)
+
+
 def make_any_tile(fused: bool):
-    """One function that convolves neighbouring tiles of any shape: rows x vectors is at most REGISTERS.
+    """One function that convolves neighbouring tiles of any shape: rows x vectors is at most REGISTERS, or, where
+    registers are WIDE, rows one of those below.
 
     arguments: those of tile.Arguments, in their order
     """
     convolve = make_convolve(fused)
+
+    @inlined
+    def any_wide_tile(rows, vectors, arguments):
+        if vectors == 2:
+            if rows == 8:
+                convolve(8, 2, arguments)
+            elif rows == 5:
+                convolve(5, 2, arguments)
+            elif rows == 2:
+                convolve(2, 2, arguments)
+            else:
+                convolve(1, 2, arguments)
+        elif vectors == 3:
+            if rows == 8:
+                convolve(8, 3, arguments)
+            elif rows == 5:
+                convolve(5, 3, arguments)
+            elif rows == 2:
+                convolve(2, 3, arguments)
+            else:
+                convolve(1, 3, arguments)
+        elif rows == 8:
+            convolve(8, 1, arguments)
+        elif rows == 5:
+            convolve(5, 1, arguments)
+        elif rows == 2:
+            convolve(2, 1, arguments)
+        else:
+            convolve(1, 1, arguments)
 
     @inlined
     def any_tile(rows, vectors, arguments):
@@ -78,7 +123,7 @@ def make_any_tile(fused: bool):
         else:
             convolve(1, 1, arguments)
 
-    return any_tile
+    return any_wide_tile if WIDE else any_tile
 
 
 def make_row(fused: bool):
@@ -91,12 +136,8 @@ def make_row(fused: bool):
         done = 0
         while done < vectors:
             block = block_vectors(vectors - done)
-            most = REGISTERS // block
-            tiles = (count + most - 1) // most
-            least = count // tiles
-            larger = count - least * tiles
             at = 0
-            for rows, number in ((least + 1, larger), (least, tiles - larger)):
+            for rows, number in cut(count, block):
                 if number > 0:
                     any_tile(
                         rows, block,

@@ -6,16 +6,15 @@ of them once and keeps a whole kernel row of weights in registers. Other kernels
 
 from __future__ import annotations
 
-from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
 from npunet.engine.jit import inlined
 from npunet.engine.simd import (
-    LANES,
-    VECTOR,
     VECTOR_BYTES,
+    WIDE,
     Tile,
+    everywhere,
     load_vector,
     make_elementwise,
     make_multiply_add,
@@ -31,33 +30,34 @@ PART_BYTES = 1 << 14  # of the input that all channels' tiles go through togethe
 
 
 def make_slide(fused: bool):
-    """The intrinsic that sums all taps of `rows` neighbouring positions, for a literal kernel width and dilation 1.
+    """The intrinsic that sums all taps of `rows` neighbouring positions of one register of channels, `vectors` of them,
+    for a literal kernel width and dilation 1.
 
     `height` is the kernel's, or 0 to let `kh` count, in a loop that costs a tile a third of its time.
     """
     multiply_add = make_multiply_add(fused)
 
     @intrinsic(prefer_literal=True)
-    def slide(typing, rows, height, kw, x, x_step, w, w_step, kh, tap_row):
-        tile, width = Tile(rows.literal_value, 1), kw.literal_value
+    def slide(typing, rows, vectors, height, kw, x, x_step, w, w_step, kh, tap_row):
+        tile, width = Tile(rows.literal_value, vectors.literal_value), kw.literal_value
 
         def generate(context, builder, signature, arguments):
-            _, _, _, x, x_step, w, w_step, kh, tap_row = arguments
+            _, _, _, _, x, x_step, w, w_step, kh, tap_row = arguments
 
             def over_ky(carried):
                 """acc[m] = acc[m] + x[m + kx] * w[kx], kx ascending for every m."""
                 row, w, *acc = carried
-                weights = [load_vector(builder, offset(builder, w, w_step, kx)) for kx in range(width)]
+                weights = [load_vector(builder, offset(builder, w, w_step, kx), tile.lanes) for kx in range(width)]
                 half = tile.rows // 2
                 for step in range(half + width - 1):
                     for first in (0, half):  # two fronts in turn: a sum's next term then finds its last one finished
-                        value = load_vector(builder, offset(builder, row, x_step, first + step))
+                        value = load_vector(builder, offset(builder, row, x_step, first + step), tile.lanes)
                         for kx in range(max(0, step - half + 1), min(width, step + 1)):
                             m = first + step - kx
                             acc[m] = multiply_add(builder, value, weights[kx], acc[m])
                 return [builder.add(row, tap_row), offset(builder, w, w_step, width), *acc]
 
-            acc = [ir.Constant(VECTOR, [0.0] * LANES)] * tile.rows
+            acc = [everywhere(0.0, tile.lanes)] * tile.rows
             carried = [x, w, *acc]
             for _ in range(height.literal_value):
                 carried = over_ky(carried)
@@ -65,7 +65,7 @@ def make_slide(fused: bool):
                 carried = repeat(builder, kh, carried, over_ky)
             return pack(builder, carried[2:])
 
-        return tile(rows, height, kw, *[types.intp] * 6), generate
+        return tile(rows, vectors, height, kw, *[types.intp] * 6), generate
 
     return slide
 
@@ -84,38 +84,52 @@ def make_depthwise_row(fused: bool):
                 w += w_step
         return acc
 
+    def make_run(vectors):
+        """Positions at ... end-1 of a literal number of vectors; fewer than a tile only where the row is shorter."""
+
+        @inlined
+        def run(at, end, count, x, x_step, w, w_step, kh, kw, tap_row, tap_col, y, y_step):
+            dense = tap_col == x_step
+            while at < end:
+                if count < ROWS:
+                    one = tap_by_tap(zeros(1, vectors), x + at * x_step, x_step, w, w_step, kh, kw, tap_row, tap_col)
+                    store(one, y + at * y_step, y_step)
+                    at += 1
+                    continue
+                at = min(at, count - ROWS)  # the last tile reaches back: it writes the same values again
+                here, there = x + at * x_step, y + at * y_step
+                if dense and kw == 3 and kh == 1:
+                    store(slide(ROWS, vectors, 1, 3, here, x_step, w, w_step, kh, tap_row), there, y_step)
+                elif dense and kw == 3 and kh == 3:
+                    store(slide(ROWS, vectors, 3, 3, here, x_step, w, w_step, kh, tap_row), there, y_step)
+                elif dense and kw == 3:
+                    store(slide(ROWS, vectors, 0, 3, here, x_step, w, w_step, kh, tap_row), there, y_step)
+                elif dense and kw == 5 and kh == 1:
+                    store(slide(ROWS, vectors, 1, 5, here, x_step, w, w_step, kh, tap_row), there, y_step)
+                elif dense and kw == 5:
+                    store(slide(ROWS, vectors, 0, 5, here, x_step, w, w_step, kh, tap_row), there, y_step)
+                else:
+                    many = tap_by_tap(zeros(ROWS, vectors), here, x_step, w, w_step, kh, kw, tap_row, tap_col)
+                    store(many, there, y_step)
+                at += ROWS
+
+        return run
+
+    run, run_pair = make_run(1), make_run(2)
+
     @inlined
     def depthwise_row(count, vectors, x, x_step, w, kh, kw, tap_row, tap_col, y, y_step):
         w_step = VECTOR_BYTES * vectors
-        dense = tap_col == x_step
         part = max(ROWS, PART_BYTES // (w_step * kh) // ROWS * ROWS)
         for start in range(0, count, part):
             end, column = min(start + part, count), 0
+            while WIDE and column + 2 * VECTOR_BYTES <= w_step:
+                run_pair(start, end, count, x + column, x_step, w + column, w_step, kh, kw, tap_row, tap_col,
+                         y + column, y_step)
+                column += 2 * VECTOR_BYTES
             while column < w_step:
-                at, source, kernel, target = start, x + column, w + column, y + column
-                while at < end:
-                    if count < ROWS:
-                        one = tap_by_tap(zeros(1, 1), source + at * x_step, x_step, kernel, w_step, kh, kw, tap_row,
-                                         tap_col)
-                        store(one, target + at * y_step, y_step)
-                        at += 1
-                        continue
-                    at = min(at, count - ROWS)  # the last tile reaches back: it writes the same values again
-                    here, there = source + at * x_step, target + at * y_step
-                    if dense and kw == 3 and kh == 1:
-                        store(slide(ROWS, 1, 3, here, x_step, kernel, w_step, kh, tap_row), there, y_step)
-                    elif dense and kw == 3 and kh == 3:
-                        store(slide(ROWS, 3, 3, here, x_step, kernel, w_step, kh, tap_row), there, y_step)
-                    elif dense and kw == 3:
-                        store(slide(ROWS, 0, 3, here, x_step, kernel, w_step, kh, tap_row), there, y_step)
-                    elif dense and kw == 5 and kh == 1:
-                        store(slide(ROWS, 1, 5, here, x_step, kernel, w_step, kh, tap_row), there, y_step)
-                    elif dense and kw == 5:
-                        store(slide(ROWS, 0, 5, here, x_step, kernel, w_step, kh, tap_row), there, y_step)
-                    else:
-                        many = tap_by_tap(zeros(ROWS, 1), here, x_step, kernel, w_step, kh, kw, tap_row, tap_col)
-                        store(many, there, y_step)
-                    at += ROWS
+                run(start, end, count, x + column, x_step, w + column, w_step, kh, kw, tap_row, tap_col, y + column,
+                    y_step)
                 column += VECTOR_BYTES
 
     return depthwise_row

@@ -22,6 +22,8 @@ from npunet.engine.simd import (
     LANES,
     VECTOR,
     VECTOR_BYTES,
+    WIDE,
+    Tile,
     along,
     choose,
     copy_value,
@@ -67,17 +69,21 @@ def make_narrow_tile(fused: bool):
     @intrinsic(prefer_literal=True)
     def narrow_tile(typing, filters, vectors, t, t_step, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags,
                     bias, out):
-        F, V = filters.literal_value, vectors.literal_value
+        F, tile = filters.literal_value, Tile(filters.literal_value, vectors.literal_value)
+        V, lanes = tile.parts, tile.lanes
 
         def generate(context, builder, signature, arguments):
             _, _, t, t_step, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out = arguments
 
+            def everywhere_of(start, f):
+                return splat(builder, load_scalar(builder, builder.add(start, INT64(4 * f))), lanes)
+
             def over_channel(carried):
                 """acc[f][v] = acc[f][v] + x[v] * w[f]."""
                 at, w, *acc = carried
-                weights = [splat(builder, load_scalar(builder, builder.add(w, INT64(4 * f)))) for f in range(F)]
-                for v, place in enumerate(along(builder, at, V)):
-                    value = load_vector(builder, place)
+                weights = [everywhere_of(w, f) for f in range(F)]
+                for v, place in enumerate(along(builder, at, V, lanes)):
+                    value = load_vector(builder, place, lanes)
                     for f, weight in enumerate(weights):
                         acc[f * V + v] = multiply_add(builder, value, weight, acc[f * V + v])
                 return [builder.add(at, t_step), builder.add(w, INT64(4 * F)), *acc]
@@ -104,21 +110,21 @@ def make_narrow_tile(fused: bool):
                 return builder.icmp_signed("!=", builder.and_(flags, INT64(flag)), INT64(0))
 
             def add_bias(acc):
-                biases = [splat(builder, load_scalar(builder, builder.add(bias, INT64(4 * f)))) for f in range(F)]
+                biases = [everywhere_of(bias, f) for f in range(F)]
                 return [builder.fadd(value, biases[k // V]) for k, value in enumerate(acc)]
 
             def clamp(high):
-                low, high = everywhere(0.0), everywhere(high)
+                low, high = everywhere(0.0, lanes), everywhere(high, lanes)
                 return lambda acc: [smaller_vector(builder, high, larger_vector(builder, low, a)) for a in acc]
 
             fours, rest = builder.sdiv(channels, INT64(UNROLLED)), builder.srem(channels, INT64(UNROLLED))
-            acc = [everywhere(0.0)] * (F * V)
+            acc = [everywhere(0.0, lanes)] * (F * V)
             _, _, *acc = repeat(builder, kh, [t, w, *acc], over_ky)
             acc = choose(builder, asked(Flag.BIAS), acc, add_bias)
             acc = choose(builder, asked(Flag.RELU), acc, clamp(float("inf")))
             acc = choose(builder, asked(Flag.RELU6), acc, clamp(6.0))
             for k, value in enumerate(acc):
-                store_vector(builder, value, builder.add(out, INT64(VECTOR_BYTES * k)))
+                store_vector(builder, value, builder.add(out, INT64(4 * lanes * k)))
             return context.get_dummy_value()
 
         return types.void(filters, vectors, *[types.intp] * 13), generate
@@ -152,23 +158,26 @@ def make_narrow(fused: bool):
 
     @inlined
     def any_tile(filters, vectors, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out):
-        """A tile of one of the shapes between NARROW_LEAST and NARROW_VECTORS."""
+        """A tile of one of the shapes between NARROW_LEAST and NARROW_VECTORS; where registers are WIDE, of pairs."""
         if filters == 1:
             tile(1, 8, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
         elif filters == 2:
             if vectors == 6:
                 tile(2, 6, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
-            elif vectors == 5:
+            elif vectors == 5 and not WIDE:
                 tile(2, 5, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
             else:
                 tile(2, 4, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
         elif filters == 3:
-            if vectors == 4:
+            if vectors == 4 or WIDE:
                 tile(3, 4, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
             else:
                 tile(3, 3, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
         elif filters == 4:
-            tile(4, 3, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+            if WIDE:
+                tile(4, 4, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+            else:
+                tile(4, 3, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
         elif filters == 5:
             tile(5, 2, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
         else:
@@ -206,6 +215,8 @@ def make_narrow(fused: bool):
             wanted = (left + LANES - 1) // LANES
             tiles = (wanted + most - 1) // most
             vectors = max(least, (wanted + tiles - 1) // tiles)
+            if WIDE:
+                vectors += vectors % 2
             any_tile(filters, vectors, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias,
                      out)
             ready = min(LANES * vectors, left)

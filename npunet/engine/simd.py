@@ -2,7 +2,8 @@
 
 A tile holds `rows` positions x `vectors` vectors of LANES output channels. Every function here works on all of its
 elements at once and never mixes lanes, so each output sees its own sum in the order in which the kernel forms it. LLVM
-maps the vectors to what the machine has (and splits them where it has less); the bits do not depend on it.
+maps the vectors to what the machine has (and splits them where it has less); where registers are WIDE, two neighbouring
+vectors are one. The bits do not depend on it.
 
 Addresses are byte addresses held in intp, so that a kernel does its own arithmetic on them.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, register_model
 
 from npunet.engine.opcodes import LANES
@@ -21,22 +23,43 @@ INT64 = ir.IntType(64)
 VECTOR_BYTES = 4 * LANES
 
 
+def has_feature(name: str) -> bool:
+    """Whether the machine that is compiled for has this feature of an x86-64, by LLVM's name for it."""
+    triple, _, features = cpu_target.target_context.codegen().magic_tuple()
+    return triple.startswith("x86_64") and f"+{name}" in features.split(",")
+
+
+ONE_REGISTER = has_feature("avx")  # holds a vector
+WIDE = has_feature("avx512f") and has_feature("avx512vl")  # a register holds two vectors, and there are 32
+
+
 class Tile(types.Type):
-    """rows x vectors accumulators, row by row."""
+    """rows x vectors accumulators, row by row; `lanes` of them at a time."""
 
     def __init__(self, rows: int, vectors: int) -> None:
         self.rows, self.vectors = rows, vectors
+        self.lanes = 2 * LANES if WIDE and vectors % 2 == 0 else LANES
         super().__init__(name=f"Tile({rows}, {vectors}, {LANES})")
 
     @property
+    def parts(self) -> int:
+        """Registers that a position takes."""
+        return self.vectors * LANES // self.lanes
+
+    @property
     def size(self) -> int:
-        return self.rows * self.vectors
+        """Registers that it takes."""
+        return self.rows * self.parts
+
+    @property
+    def model(self) -> ir.ArrayType:
+        return ir.ArrayType(ir.VectorType(FLOAT, self.lanes), self.size)
 
 
 @register_model(Tile)
 class TileModel(models.PrimitiveModel):
     def __init__(self, manager, tile: Tile) -> None:
-        super().__init__(manager, tile, ir.ArrayType(VECTOR, tile.size))
+        super().__init__(manager, tile, tile.model)
 
 
 @intrinsic(prefer_literal=True)
@@ -45,7 +68,7 @@ def zeros(typing, rows, vectors):
     tile = Tile(rows.literal_value, vectors.literal_value)
 
     def generate(context, builder, signature, arguments):
-        return ir.Constant(ir.ArrayType(VECTOR, tile.size), [ir.Constant(VECTOR, [0.0] * LANES)] * tile.size)
+        return ir.Constant(tile.model, [everywhere(0.0, tile.lanes)] * tile.size)
 
     return tile(rows, vectors), generate
 
@@ -56,7 +79,7 @@ def load(typing, tile, source, step):
 
     def generate(context, builder, signature, arguments):
         _, source, step = arguments
-        return pack(builder, [load_vector(builder, at) for at in addresses(builder, tile, source, step)])
+        return pack(builder, [load_vector(builder, at, tile.lanes) for at in addresses(builder, tile, source, step)])
 
     return tile(tile, types.intp, types.intp), generate
 
@@ -80,8 +103,9 @@ def make_multiply_add(fused: bool):
     def multiply_add(builder, x, w, acc):
         if not fused:
             return builder.fadd(acc, builder.fmul(x, w))
+        kind = acc.type
         fma = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(VECTOR, [VECTOR] * 3), f"llvm.fma.v{LANES}f32"
+            builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fma.v{kind.count}f32"
         )
         return builder.call(fma, [x, w, acc])
 
@@ -99,10 +123,10 @@ def make_elementwise(fused: bool):
         def generate(context, builder, signature, arguments):
             acc, x, step, w = arguments
             sums = unpack(builder, acc)
-            weights = [load_vector(builder, at) for at in along(builder, w, tile.vectors)]
+            weights = [load_vector(builder, at, tile.lanes) for at in along(builder, w, tile.parts, tile.lanes)]
             for k, at in enumerate(addresses(builder, tile, x, step)):
-                value = load_vector(builder, at)
-                sums[k] = multiply_add(builder, value, weights[k % tile.vectors], sums[k])
+                value = load_vector(builder, at, tile.lanes)
+                sums[k] = multiply_add(builder, value, weights[k % tile.parts], sums[k])
             return pack(builder, sums)
 
         return tile(tile, types.intp, types.intp, types.intp), generate
@@ -129,6 +153,8 @@ def larger(typing, tile, other):
         values = []
         for a, b in zip(*(unpack(builder, argument) for argument in arguments), strict=True):
             most = builder.select(builder.fcmp_ordered(">", b, a), b, a)
+            if ONE_REGISTER:  # one instruction, unless LLVM joins it with the next select
+                most = at_this_place(builder, most)
             values.append(builder.select(builder.fcmp_unordered("uno", b, b), b, most))
         return pack(builder, values)
 
@@ -170,6 +196,17 @@ def stand_alone(typing):
 
 
 @intrinsic
+def rolled(typing):
+    """Keep the loop around this call as written."""
+
+    def generate(context, builder, signature, arguments):
+        keep_order(builder)
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
 def address(typing, array):
     """Byte address of an array's first element."""
 
@@ -182,16 +219,16 @@ def address(typing, array):
     return types.intp(array), generate
 
 
-def along(builder, start, count: int):
+def along(builder, start, count: int, lanes: int = LANES):
     """Addresses of `count` consecutive vectors."""
-    return [builder.add(start, INT64(VECTOR_BYTES * v)) for v in range(count)]
+    return [builder.add(start, INT64(4 * lanes * v)) for v in range(count)]
 
 
 def addresses(builder, tile: Tile, start, step):
-    """Address of every vector of a tile, position after position."""
+    """Address of every register of a tile, position after position."""
     bases = every_third(builder, tile.rows, start, step)
     for m in range(tile.rows):
-        yield from along(builder, position(builder, bases, step, m), tile.vectors)
+        yield from along(builder, position(builder, bases, step, m), tile.parts, tile.lanes)
 
 
 def every_third(builder, rows: int, start, step) -> list:
@@ -205,6 +242,16 @@ def position(builder, bases: list, step, m: int):
     return builder.add(base, builder.shl(step, INT64(steps - 1))) if steps else base
 
 
+def keep_order(builder) -> None:
+    """Emit nothing, in a form that LLVM does not duplicate and moves no load across.
+
+    The loop around it stays as written, and what was to be loaded late does not take a register early: unrolled or
+    hoisted, the sums of a tile go to memory and back, at a third of the speed.
+    """
+    nothing = ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "", "", side_effect=True)
+    builder.call(nothing, [], attrs=("convergent",))
+
+
 def repeat(builder, count, carried: list, body) -> list:
     """Emit a loop: body(carried) gives the next carried values, `count` times; the values after it."""
     before = builder.block
@@ -215,6 +262,7 @@ def repeat(builder, count, carried: list, body) -> list:
     values = [builder.phi(value.type) for value in carried]
     builder.cbranch(builder.icmp_signed("<", index, count), inside, after)
     builder.position_at_end(inside)
+    keep_order(builder)
     following = body(values)
     index.add_incoming(INT64(0), before)
     index.add_incoming(builder.add(index, INT64(1)), builder.block)
@@ -252,19 +300,19 @@ def load_scalar(builder, at):
     return builder.load(builder.inttoptr(at, FLOAT.as_pointer()))
 
 
-def load_vector(builder, at):
-    value = builder.load(builder.inttoptr(at, VECTOR.as_pointer()))
+def load_vector(builder, at, lanes: int = LANES):
+    value = builder.load(builder.inttoptr(at, ir.VectorType(FLOAT, lanes).as_pointer()))
     value.align = 4
     return value
 
 
 def store_vector(builder, value, at) -> None:
-    builder.store(value, builder.inttoptr(at, VECTOR.as_pointer())).align = 4
+    builder.store(value, builder.inttoptr(at, value.type.as_pointer())).align = 4
 
 
-def everywhere(number: float):
+def everywhere(number: float, lanes: int = LANES):
     """The constant vector with one number in every lane."""
-    return ir.Constant(VECTOR, [number] * LANES)
+    return ir.Constant(ir.VectorType(FLOAT, lanes), [number] * lanes)
 
 
 def larger_vector(builder, low, value):
@@ -277,16 +325,11 @@ def smaller_vector(builder, high, value):
     return builder.select(builder.fcmp_ordered("<", high, value), high, value)
 
 
-def has_vector_registers(context) -> bool:
-    """Whether the code is for an x86 with AVX: there a vector can be named to LLVM as one register."""
-    triple, _, features = context.codegen().magic_tuple()
-    return triple.startswith("x86_64") and "+avx," in f"{features},"
-
-
 def at_this_place(builder, value):
     """The same vector, in a form that LLVM neither moves nor looks through: what it is made of comes before, what it
-    becomes behind. Only where has_vector_registers."""
-    return builder.asm(ir.FunctionType(VECTOR, [VECTOR]), "", "=x,0", [value], side_effect=True)
+    becomes behind. Only where it is in ONE_REGISTER."""
+    kind = ir.FunctionType(value.type, [value.type])
+    return builder.asm(kind, "", "=v,0" if WIDE else "=x,0", [value], side_effect=True)
 
 
 def shuffle(builder, a, b, lanes: list[int]):
@@ -294,11 +337,11 @@ def shuffle(builder, a, b, lanes: list[int]):
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), LANES), lanes))
 
 
-def splat(builder, scalar):
+def splat(builder, scalar, lanes: int = LANES):
     """A vector with the scalar in every lane."""
-    undefined = ir.Constant(VECTOR, ir.Undefined)
+    undefined = ir.Constant(ir.VectorType(FLOAT, lanes), ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.IntType(32)(0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
 
 
 def pack(builder, values):

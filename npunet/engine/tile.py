@@ -20,7 +20,9 @@ from npunet.engine.simd import (
     FLOAT,
     INT64,
     LANES,
+    ONE_REGISTER,
     VECTOR_BYTES,
+    WIDE,
     Tile,
     addresses,
     along,
@@ -28,7 +30,6 @@ from npunet.engine.simd import (
     choose,
     every_third,
     everywhere,
-    has_vector_registers,
     larger_vector,
     load_scalar,
     load_vector,
@@ -44,6 +45,7 @@ from npunet.engine.simd import (
 UNROLLED = 4  # input channels in one pass of the innermost loop
 CLAMPED = int(Flag.RELU | Flag.RELU6)
 INT32 = ir.IntType(32)
+ORDERED = ONE_REGISTER and not WIDE
 INFINITY = float("inf")
 
 
@@ -85,11 +87,9 @@ def make_convolve(fused: bool):
 
     @intrinsic(prefer_literal=True)
     def convolve(typing, rows, vectors, arguments):
-        tile = Tile(rows.literal_value, vectors.literal_value)
-
         def generate(context, builder, signature, values):
             given = Arguments(*cgutils.unpack_tuple(builder, values[2]))
-            Emission(builder, tile, given, multiply_add, has_vector_registers(context)).row_of_tiles()
+            row_of_tiles(builder, rows.literal_value, vectors.literal_value, given, multiply_add)
             return context.get_dummy_value()
 
         return types.void(rows, vectors, arguments), generate
@@ -104,18 +104,39 @@ def unknown(builder, condition, yes: float, no: float):
     return builder.bitcast(hidden, FLOAT)
 
 
-class Emission:
-    """Emits the instructions of one row of tiles."""
+def row_of_tiles(builder, rows: int, vectors: int, given: Arguments, multiply_add) -> None:
+    """Emits neighbouring tiles. Where registers are WIDE, what is left of three vectors after a pair follows the pair."""
+    tiles = [Emission(builder, rows, part, first, vectors, given, multiply_add) for first, part in parts_of(vectors)]
 
-    def __init__(self, builder, tile: Tile, given: Arguments, multiply_add, ordered: bool) -> None:
-        self.builder, self.tile, self.given, self.multiply_add = builder, tile, given, multiply_add
-        self.ordered = ordered
+    def one_tile(carried):
+        for tile in tiles:
+            tile.convolve(*carried)
+        x, y, addend = carried
+        return [offset(builder, x, given.x_step, rows), offset(builder, y, given.y_step, rows),
+                offset(builder, addend, given.addend_step, rows)]
+
+    repeat(builder, given.tiles, [given.x, given.y, given.addend], one_tile)
+
+
+def parts_of(vectors: int) -> list[tuple[int, int]]:
+    """The first and the number of the vectors that are summed together."""
+    return [(0, 2), (2, 1)] if WIDE and vectors == 3 else [(0, vectors)]
+
+
+class Emission:
+    """Emits the instructions of one tile: `vectors` of the `block` vectors that weights lie in, from number `first`."""
+
+    def __init__(self, builder, rows: int, vectors: int, first: int, block: int, given: Arguments,
+                 multiply_add) -> None:
+        self.builder, self.given, self.multiply_add = builder, given, multiply_add
+        self.tile = tile = Tile(rows, vectors)
+        self.shift, self.w_step = INT64(VECTOR_BYTES * first), INT64(VECTOR_BYTES * block)
         self.bases = -(-tile.rows // 3)
         self.fours = builder.sdiv(given.channels, INT64(UNROLLED))
         self.rest = builder.srem(given.channels, INT64(UNROLLED))
-        self.low = splat(builder, unknown(builder, self.asked(CLAMPED), 0.0, -INFINITY))
-        self.high = splat(builder, unknown(builder, self.asked(Flag.RELU6), 6.0, INFINITY))
-        self.bias = builder.select(self.asked(Flag.BIAS), given.bias, self.nothing())
+        self.low = splat(builder, unknown(builder, self.asked(CLAMPED), 0.0, -INFINITY), tile.lanes)
+        self.high = splat(builder, unknown(builder, self.asked(Flag.RELU6), 6.0, INFINITY), tile.lanes)
+        self.bias = builder.select(self.asked(Flag.BIAS), builder.add(given.bias, self.shift), self.nothing())
 
     def nothing(self):
         """Address of as many -0 as a bias has values: they change no value that they are added to."""
@@ -124,27 +145,21 @@ class Emission:
         return self.builder.ptrtoint(cgutils.global_constant(self.builder, "npunet_minus_zero", zeros), INT64)
 
     def here(self, value):
-        return at_this_place(self.builder, value) if self.ordered else value
+        return at_this_place(self.builder, value) if ORDERED else value
 
     def asked(self, flags: int):
         """Whether any of the flags is set."""
         return self.builder.icmp_signed("!=", self.builder.and_(self.given.flags, INT64(flags)), INT64(0))
 
-    def row_of_tiles(self) -> None:
-        given, rows = self.given, self.tile.rows
-
-        def one_tile(carried):
-            x, y, addend = carried
-            acc = [everywhere(0.0)] * self.tile.size
-            acc = choose(self.builder, self.asked(Flag.CONTINUE), acc, lambda _: self.load_from(y, given.y_step))
-            acc = self.sum_taps(x, acc)
-            acc = self.finish(acc, addend)
-            self.store_at(y, acc)
-            choose(self.builder, self.asked(Flag.SPREAD), [], lambda _: self.spread(y, acc))
-            return [offset(self.builder, x, given.x_step, rows), offset(self.builder, y, given.y_step, rows),
-                    offset(self.builder, addend, given.addend_step, rows)]
-
-        repeat(self.builder, given.tiles, [given.x, given.y, given.addend], one_tile)
+    def convolve(self, x, y, addend) -> None:
+        builder = self.builder
+        y, addend = builder.add(y, self.shift), builder.add(addend, self.shift)
+        acc = [everywhere(0.0, self.tile.lanes)] * self.tile.size
+        acc = choose(builder, self.asked(Flag.CONTINUE), acc, lambda _: self.load_from(y, self.given.y_step))
+        acc = self.finish(self.sum_taps(x, acc), addend)
+        spread = self.asked(Flag.SPREAD)
+        choose(builder, spread, [], lambda _: self.spread(y, acc))
+        choose(builder, builder.not_(spread), [], lambda _: self.store_at(y, acc))
 
     def sum_taps(self, x, acc: list) -> list:
         """acc + all taps and channels."""
@@ -162,21 +177,21 @@ class Emission:
             _, *others = repeat(builder, given.kw, [row, *others], over_kx)
             return [builder.add(row, given.tap_row), *others]
 
-        _, _, *acc = repeat(builder, given.kh, [x, given.w, *acc], over_ky)
+        _, _, *acc = repeat(builder, given.kh, [x, builder.add(given.w, self.shift), *acc], over_ky)
         return acc
 
     def over_channel(self, carried: list) -> list:
         """acc[m][v] = acc[m][v] + x[m] * w[v]."""
         builder, tile = self.builder, self.tile
         bases, w, acc = carried[: self.bases], carried[self.bases], carried[self.bases + 1 :]
-        weights = [load_vector(builder, place) for place in along(builder, w, tile.vectors)]
+        weights = [self.load_part(place) for place in self.parts(w)]
         for m in range(tile.rows):
-            scalar = splat(builder, load_scalar(builder, position(builder, bases, self.given.x_step, m)))
+            scalar = splat(builder, load_scalar(builder, position(builder, bases, self.given.x_step, m)), tile.lanes)
             for v, weight in enumerate(weights):
-                k = m * tile.vectors + v
+                k = m * tile.parts + v
                 acc[k] = self.multiply_add(builder, scalar, weight, acc[k])
         bases = [builder.add(base, INT64(4)) for base in bases]
-        return [*bases, builder.add(w, INT64(VECTOR_BYTES * tile.vectors)), *acc]
+        return [*bases, builder.add(w, self.w_step), *acc]
 
     def over_four_channels(self, carried: list) -> list:
         for _ in range(UNROLLED):
@@ -185,13 +200,13 @@ class Emission:
 
     def finish(self, acc: list, addend) -> list:
         """Bias, clamp and second image, as far as they are asked for."""
-        builder, vectors = self.builder, self.tile.vectors
+        builder, parts = self.builder, self.tile.parts
 
         def image(k, value):
-            return builder.fadd(value, load_vector(builder, others[k]))
+            return builder.fadd(value, self.load_part(others[k]))
 
         def add_bias(k, value):
-            return builder.fadd(value, load_vector(builder, biases[k % vectors]))
+            return builder.fadd(value, self.load_part(biases[k % parts]))
 
         def floor(_, value):
             return larger_vector(builder, self.low, value)
@@ -213,10 +228,10 @@ class Emission:
 
             return lambda acc: apply(list(acc))
 
-        biases = list(along(builder, self.bias, vectors))
+        biases = self.parts(self.bias)
         others = list(addresses(builder, self.tile, addend, self.given.addend_step))
         clamped, adds = self.asked(CLAMPED), self.asked(Flag.ADD)
-        if vectors == 3:
+        if parts == 3:
             clamping, adding = chains([add_bias, floor, ceiling, floor]), chains([add_bias, image])
         else:
             clamping, adding = chains([add_bias], [floor, ceiling]), chains([add_bias], [image, ceiling])
@@ -226,11 +241,19 @@ class Emission:
         return choose(builder, builder.and_(clamped, adds), acc, chains([add_bias], [floor, ceiling], [image]))
 
     def load_from(self, start, step) -> list:
-        return [load_vector(self.builder, place) for place in addresses(self.builder, self.tile, start, step)]
+        return [self.load_part(place) for place in addresses(self.builder, self.tile, start, step)]
 
-    def store_at(self, start, acc: list) -> None:
+    def load_part(self, place):
+        return load_vector(self.builder, place, self.tile.lanes)
+
+    def parts(self, start) -> list:
+        """Addresses of what stands for one position."""
+        return along(self.builder, start, self.tile.parts, self.tile.lanes)
+
+    def store_at(self, start, acc: list) -> list:
         for value, place in zip(acc, addresses(self.builder, self.tile, start, self.given.y_step), strict=True):
             store_vector(self.builder, value, place)
+        return []
 
     def spread(self, y, acc: list) -> list:
         """Every position at its COPIES_Y x COPIES_X places."""

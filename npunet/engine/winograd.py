@@ -144,24 +144,25 @@ def multiply(typing, rows, vectors, v, v_step, w, channels, m):
                 bases, w, acc = carried[:number], carried[number], carried[number + 1 :]
                 for c in range(count):
                     shifted = [builder.add(base, INT64(4 * c)) for base in bases]
-                    weights = [load_vector(builder, at) for at in along(builder, w, tile.vectors)]
+                    weights = [load_vector(builder, at, tile.lanes) for at in along(builder, w, tile.parts, tile.lanes)]
                     for k in range(tile.size):
-                        t, f = divmod(k, tile.vectors)
+                        t, f = divmod(k, tile.parts)
                         if f == 0:
-                            value = splat(builder, load_scalar(builder, position(builder, shifted, v_step, t)))
+                            scalar = load_scalar(builder, position(builder, shifted, v_step, t))
+                            value = splat(builder, scalar, tile.lanes)
                         acc[k] = fma(builder, value, weights[f], acc[k])
                     w = builder.add(w, INT64(VECTOR_BYTES * tile.vectors))
                 return [*(builder.add(base, INT64(then)) for base in bases), w, *acc]
 
             return body
 
-        carried = [*bases, w, *[everywhere(0.0)] * tile.size]
+        carried = [*bases, w, *[everywhere(0.0, tile.lanes)] * tile.size]
         whole, rest = builder.sdiv(channels, INT64(LANES)), builder.srem(channels, INT64(LANES))
         carried = repeat(builder, whole, carried, over_channels(LANES, STEP))
         carried = repeat(builder, rest, carried, over_channels(1, 4))
         for k, value in enumerate(carried[-tile.size :]):
-            t, f = divmod(k, tile.vectors)
-            store_vector(builder, value, builder.add(m, INT64(STEP * tile.vectors * t + VECTOR_BYTES * f)))
+            t, f = divmod(k, tile.parts)
+            store_vector(builder, value, builder.add(m, INT64(STEP * tile.vectors * t + 4 * tile.lanes * f)))
         return context.get_dummy_value()
 
     return types.void(rows, vectors, *[types.intp] * 5), generate

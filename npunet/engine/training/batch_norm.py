@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from npunet.engine.jit import inlined, jit
-from npunet.engine.simd import LANES, VECTOR_BYTES, stand_alone
+from npunet.engine.simd import LANES, VECTOR_BYTES, rolled, stand_alone
 from npunet.engine.training.activations import ZERO, activate, bounded, bounds, through
 from npunet.engine.training.opcodes import Field
 from npunet.engine.training.rows import U, X, Y, Z, opens_strip, place, slot
@@ -12,7 +12,6 @@ from npunet.engine.training.vectors import (
     load,
     load_wide,
     nothing,
-    rolled,
     same,
     store,
     store_wide,

@@ -5,16 +5,16 @@ Batches have long rows, which two shapes fill but for a few positions; those go 
 
 from __future__ import annotations
 
-from npunet.engine.convolution import block_vectors
+from npunet.engine.convolution import block_vectors, tile_vectors
 from npunet.engine.jit import inlined
-from npunet.engine.simd import VECTOR_BYTES
+from npunet.engine.simd import VECTOR_BYTES, WIDE
 from npunet.engine.tile import make_convolve
 
 convolve = make_convolve(fused=True)
 
 
 @inlined
-def tiles(rows, vectors, arguments):
+def narrow_tiles(rows, vectors, arguments):
     """Neighbouring tiles of one of the shapes below."""
     if vectors == 2:
         if rows == 6:
@@ -34,6 +34,35 @@ def tiles(rows, vectors, arguments):
         convolve(6, 1, arguments)
     else:
         convolve(1, 1, arguments)
+
+
+@inlined
+def wide_tiles(rows, vectors, arguments):
+    """Neighbouring tiles of one of the shapes below, where registers are WIDE."""
+    if vectors == 2:
+        if rows == 8:
+            convolve(8, 2, arguments)
+        elif rows == 5:
+            convolve(5, 2, arguments)
+        else:
+            convolve(1, 2, arguments)
+    elif rows == 8:
+        convolve(8, 1, arguments)
+    elif rows == 5:
+        convolve(5, 1, arguments)
+    else:
+        convolve(1, 1, arguments)
+
+
+tiles = wide_tiles if WIDE else narrow_tiles
+
+
+@inlined
+def tile_rows(vectors):
+    """Positions of the larger and of the smaller tile, 0 for none."""
+    if WIDE:
+        return 8, 5
+    return (6, 4) if vectors == 2 else ((4, 0) if vectors == 3 else (10, 6))
 
 
 @inlined
@@ -58,17 +87,20 @@ def row(count, vectors, x, x_step, w, channels, kh, kw, tap_row, tap_col, y, y_s
     done = 0
     while done < vectors:
         block = block_vectors(vectors - done)
-        larger, smaller = (6, 4) if block == 2 else ((4, 0) if block == 3 else (10, 6))
-        many, few = cut(count, larger, smaller)
-        at = 0
-        for rows, number in ((larger, many), (smaller, few), (1, count - many * larger - few * smaller)):
-            if number > 0:
-                tiles(rows, block,
-                      (number, x + at * x_step, x_step, w, channels, kh, kw, tap_row, tap_col, y + at * y_step, y_step,
-                       flags, bias, addend + at * addend_step, addend_step, copies_y, copies_x, y_row, y_col))
-                at += rows * number
+        w_step, part = VECTOR_BYTES * block, 0
+        while part < block:
+            width = tile_vectors(block - part)
+            shift = VECTOR_BYTES * (done + part)
+            larger, smaller = tile_rows(width)
+            many, few = cut(count, larger, smaller)
+            at = 0
+            for rows, number in ((larger, many), (smaller, few), (1, count - many * larger - few * smaller)):
+                if number > 0:
+                    tiles(rows, width,
+                          (number, x + at * x_step, x_step, w + VECTOR_BYTES * part, w_step, channels, kh, kw, tap_row,
+                           tap_col, y + shift + at * y_step, y_step, flags, bias + shift,
+                           addend + shift + at * addend_step, addend_step, copies_y, copies_x, y_row, y_col))
+                    at += rows * number
+            part += width
         done += block
-        w += kh * kw * channels * VECTOR_BYTES * block
-        y += VECTOR_BYTES * block
-        bias += VECTOR_BYTES * block
-        addend += VECTOR_BYTES * block
+        w += kh * kw * channels * w_step

@@ -30,7 +30,7 @@ from npunet.engine.simd import (
 from npunet.engine.training.instructions import WAYS, ways_of
 from npunet.engine.training.opcodes import Field
 from npunet.engine.training.rows import X, Z, opens_strip, place, slot
-from npunet.engine.training.vectors import WIDE, keep_order, load_wide_at, store_wide_at
+from npunet.engine.training.vectors import WIDE, load_wide_at, store_wide_at
 
 PART_BYTES = 3 << 13  # that a part reads: three quarters of a first-level cache of 32 KiB
 UNIT = 24  # positions: whole turns of every number of ways

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from npunet.engine.jit import jit
-from npunet.engine.simd import LANES, VECTOR_BYTES, stand_alone
+from npunet.engine.simd import LANES, VECTOR_BYTES, rolled, stand_alone
 from npunet.engine.training.opcodes import Field
-from npunet.engine.training.vectors import load, load_wide, nothing, read, rolled, same, store, store_wide, widen, write
+from npunet.engine.training.vectors import load, load_wide, nothing, read, same, store, store_wide, widen, write
 
 X, Y, Z, U = int(Field.X), int(Field.Y), int(Field.Z), int(Field.U)
 ZERO = np.float32(0)

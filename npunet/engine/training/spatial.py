@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from npunet.engine.jit import jit
-from npunet.engine.simd import LANES, VECTOR_BYTES, stand_alone
+from npunet.engine.simd import LANES, VECTOR_BYTES, rolled, stand_alone
 from npunet.engine.training.activations import activate
 from npunet.engine.training.opcodes import Field
 from npunet.engine.training.rows import X, Y, Z, fill, place
@@ -14,7 +14,6 @@ from npunet.engine.training.vectors import (
     narrow,
     nothing,
     read,
-    rolled,
     same,
     store,
     where_beats,

@@ -48,27 +48,6 @@ for symbol, instruction in ((operator.add, "fadd"), (operator.sub, "fsub"), (ope
     define_operator(symbol, instruction)
 
 
-def keep_order(builder) -> None:
-    """Emit nothing, in a form that LLVM does not duplicate and moves no load across.
-
-    The loop around it stays as written, and what was to be loaded late does not take a register early: unrolled or
-    hoisted, the sums of a tile go to memory and back, at a third of the speed.
-    """
-    nothing = ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "", "", side_effect=True)
-    builder.call(nothing, [], attrs=("convergent",))
-
-
-@intrinsic
-def rolled(typing):
-    """Keep the loop around this call as written."""
-
-    def generate(context, builder, signature, arguments):
-        keep_order(builder)
-        return context.get_dummy_value()
-
-    return types.void(), generate
-
-
 @intrinsic
 def load(typing, at):
     """The float32 vector at an address."""
