@@ -30,6 +30,7 @@ from npunet.engine.simd import (
     choose,
     every_third,
     everywhere,
+    hidden,
     larger_vector,
     load_scalar,
     load_vector,
@@ -100,8 +101,7 @@ def make_convolve(fused: bool):
 def unknown(builder, condition, yes: float, no: float):
     """One number or the other, which the compiler is kept from knowing: it would leave out what changes nothing."""
     chosen = builder.bitcast(builder.select(condition, FLOAT(yes), FLOAT(no)), INT32)
-    hidden = builder.asm(ir.FunctionType(INT32, [INT32]), "", "=r,0", [chosen], side_effect=False)
-    return builder.bitcast(hidden, FLOAT)
+    return builder.bitcast(hidden(builder, chosen), FLOAT)
 
 
 def row_of_tiles(builder, rows: int, vectors: int, given: Arguments, multiply_add) -> None:
