@@ -23,7 +23,6 @@ from npunet.engine.simd import (
     VECTOR,
     VECTOR_BYTES,
     WIDE,
-    Tile,
     along,
     choose,
     copy_value,
@@ -60,6 +59,7 @@ def transpose_back(typing, filters, t, t_step, y, y_step):
 
 
 UNROLLED = 4  # input channels in one pass of the innermost loop
+WIDE_FILTERS = 5  # from which WIDE vectors pay: they start at any position, so most of their loads take two cache lines
 
 
 def make_narrow_tile(fused: bool):
@@ -69,8 +69,9 @@ def make_narrow_tile(fused: bool):
     @intrinsic(prefer_literal=True)
     def narrow_tile(typing, filters, vectors, t, t_step, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags,
                     bias, out):
-        F, tile = filters.literal_value, Tile(filters.literal_value, vectors.literal_value)
-        V, lanes = tile.parts, tile.lanes
+        F, V, lanes = filters.literal_value, vectors.literal_value, LANES
+        if WIDE and F >= WIDE_FILTERS and V % 2 == 0:
+            V, lanes = V // 2, 2 * LANES
 
         def generate(context, builder, signature, arguments):
             _, _, t, t_step, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out = arguments
@@ -158,26 +159,23 @@ def make_narrow(fused: bool):
 
     @inlined
     def any_tile(filters, vectors, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out):
-        """A tile of one of the shapes between NARROW_LEAST and NARROW_VECTORS; where registers are WIDE, of pairs."""
+        """A tile of one of the shapes between NARROW_LEAST and NARROW_VECTORS."""
         if filters == 1:
             tile(1, 8, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
         elif filters == 2:
             if vectors == 6:
                 tile(2, 6, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
-            elif vectors == 5 and not WIDE:
+            elif vectors == 5:
                 tile(2, 5, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
             else:
                 tile(2, 4, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
         elif filters == 3:
-            if vectors == 4 or WIDE:
+            if vectors == 4:
                 tile(3, 4, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
             else:
                 tile(3, 3, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
         elif filters == 4:
-            if WIDE:
-                tile(4, 4, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
-            else:
-                tile(4, 3, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+            tile(4, 3, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
         elif filters == 5:
             tile(5, 2, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
         else:
@@ -215,8 +213,6 @@ def make_narrow(fused: bool):
             wanted = (left + LANES - 1) // LANES
             tiles = (wanted + most - 1) // most
             vectors = max(least, (wanted + tiles - 1) // tiles)
-            if WIDE:
-                vectors += vectors % 2
             any_tile(filters, vectors, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias,
                      out)
             ready = min(LANES * vectors, left)
