@@ -1,11 +1,12 @@
 """One row of a convolution by few tile shapes: the same sums as engine.convolution in the same order, less to compile.
 
-Batches have long rows, which two shapes fill but for a few positions; those go one by one.
+Batches have long rows, which two shapes fill but for a few positions; those go one by one. Where registers are WIDE the
+shapes are few already.
 """
 
 from __future__ import annotations
 
-from npunet.engine.convolution import block_vectors, tile_vectors
+from npunet.engine.convolution import block_vectors, make_row
 from npunet.engine.jit import inlined
 from npunet.engine.simd import VECTOR_BYTES, WIDE
 from npunet.engine.tile import make_convolve
@@ -14,7 +15,7 @@ convolve = make_convolve(fused=True)
 
 
 @inlined
-def narrow_tiles(rows, vectors, arguments):
+def tiles(rows, vectors, arguments):
     """Neighbouring tiles of one of the shapes below."""
     if vectors == 2:
         if rows == 6:
@@ -37,35 +38,6 @@ def narrow_tiles(rows, vectors, arguments):
 
 
 @inlined
-def wide_tiles(rows, vectors, arguments):
-    """Neighbouring tiles of one of the shapes below, where registers are WIDE."""
-    if vectors == 2:
-        if rows == 8:
-            convolve(8, 2, arguments)
-        elif rows == 5:
-            convolve(5, 2, arguments)
-        else:
-            convolve(1, 2, arguments)
-    elif rows == 8:
-        convolve(8, 1, arguments)
-    elif rows == 5:
-        convolve(5, 1, arguments)
-    else:
-        convolve(1, 1, arguments)
-
-
-tiles = wide_tiles if WIDE else narrow_tiles
-
-
-@inlined
-def tile_rows(vectors):
-    """Positions of the larger and of the smaller tile, 0 for none."""
-    if WIDE:
-        return 8, 5
-    return (6, 4) if vectors == 2 else ((4, 0) if vectors == 3 else (10, 6))
-
-
-@inlined
 def cut(count, larger, smaller):
     """Numbers of larger and of smaller tiles: as many positions as possible, as many of the larger as that allows."""
     many, few = count // larger, 0
@@ -81,26 +53,26 @@ def cut(count, larger, smaller):
 
 
 @inlined
-def row(count, vectors, x, x_step, w, channels, kh, kw, tap_row, tap_col, y, y_step, flags, bias, addend, addend_step,
-        copies_y, copies_x, y_row, y_col):
+def row_of_few_shapes(count, vectors, x, x_step, w, channels, kh, kw, tap_row, tap_col, y, y_step, flags, bias, addend,
+                      addend_step, copies_y, copies_x, y_row, y_col):
     """The convolution of `count` neighbouring positions of one row, all output channels; see make_convolve."""
     done = 0
     while done < vectors:
         block = block_vectors(vectors - done)
-        w_step, part = VECTOR_BYTES * block, 0
-        while part < block:
-            width = tile_vectors(block - part)
-            shift = VECTOR_BYTES * (done + part)
-            larger, smaller = tile_rows(width)
-            many, few = cut(count, larger, smaller)
-            at = 0
-            for rows, number in ((larger, many), (smaller, few), (1, count - many * larger - few * smaller)):
-                if number > 0:
-                    tiles(rows, width,
-                          (number, x + at * x_step, x_step, w + VECTOR_BYTES * part, w_step, channels, kh, kw, tap_row,
-                           tap_col, y + shift + at * y_step, y_step, flags, bias + shift,
-                           addend + shift + at * addend_step, addend_step, copies_y, copies_x, y_row, y_col))
-                    at += rows * number
-            part += width
+        larger, smaller = (6, 4) if block == 2 else ((4, 0) if block == 3 else (10, 6))
+        many, few = cut(count, larger, smaller)
+        at = 0
+        for rows, number in ((larger, many), (smaller, few), (1, count - many * larger - few * smaller)):
+            if number > 0:
+                tiles(rows, block,
+                      (number, x + at * x_step, x_step, w, channels, kh, kw, tap_row, tap_col, y + at * y_step, y_step,
+                       flags, bias, addend + at * addend_step, addend_step, copies_y, copies_x, y_row, y_col))
+                at += rows * number
         done += block
-        w += kh * kw * channels * w_step
+        w += kh * kw * channels * VECTOR_BYTES * block
+        y += VECTOR_BYTES * block
+        bias += VECTOR_BYTES * block
+        addend += VECTOR_BYTES * block
+
+
+row = make_row(fused=True) if WIDE else row_of_few_shapes

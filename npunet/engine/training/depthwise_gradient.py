@@ -20,6 +20,7 @@ from npunet.engine.simd import (
     VECTOR,
     VECTOR_BYTES,
     choose,
+    keep_order,
     load_vector,
     make_multiply_add,
     offset,
@@ -30,7 +31,7 @@ from npunet.engine.simd import (
 from npunet.engine.training.instructions import WAYS, ways_of
 from npunet.engine.training.opcodes import Field
 from npunet.engine.training.rows import X, Z, opens_strip, place, slot
-from npunet.engine.training.vectors import WIDE, load_wide_at, store_wide_at
+from npunet.engine.training.vectors import DOUBLES, load_wide_at, store_wide_at
 
 PART_BYTES = 3 << 13  # that a part reads: three quarters of a first-level cache of 32 KiB
 UNIT = 24  # positions: whole turns of every number of ways
@@ -83,10 +84,10 @@ def sum_taps(typing, kw, ways, count, x, x_step, z, z_step, kept, opens, closes,
         def close(_):
             for kx in range(width):
                 at = offset(builder, sums, sums_step, kx)
-                (total,) = choose(builder, is_not(fresh), [ir.Constant(WIDE, [0.0] * LANES)],
+                (total,) = choose(builder, is_not(fresh), [ir.Constant(DOUBLES, [0.0] * LANES)],
                                   lambda _, at=at: [load_wide_at(builder, at)])
                 for way in range(number):
-                    total = builder.fadd(total, builder.fpext(acc[kx * number + way], WIDE))
+                    total = builder.fadd(total, builder.fpext(acc[kx * number + way], DOUBLES))
                 store_wide_at(builder, total, at)
             return []
 

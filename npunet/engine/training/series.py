@@ -11,7 +11,7 @@ from npunet.engine.jit import inlined, jit
 from npunet.engine.training.vectors import (
     INTEGERS,
     LONGS,
-    WIDE,
+    DOUBLES,
     bits_of,
     from_bits,
     wide,
@@ -78,7 +78,7 @@ def parts_of(typing, x):
         exponent = builder.add(builder.sub(builder.lshr(bits, every(52)), every(1023)), above)
         m = builder.or_(mantissa, builder.shl(builder.sub(every(1023), above), every(52)))
         return context.make_tuple(builder, signature.return_type, [
-            builder.bitcast(m, WIDE), builder.sitofp(builder.trunc(exponent, INTEGERS), WIDE)])
+            builder.bitcast(m, DOUBLES), builder.sitofp(builder.trunc(exponent, INTEGERS), DOUBLES)])
 
     return types.UniTuple(wide, 2)(wide), generate
 

@@ -14,7 +14,7 @@ from numba.extending import intrinsic, lower_builtin, models, register_model, ty
 from npunet.engine.simd import FLOAT, INT64, LANES, VECTOR, load_vector, splat, store_vector
 
 DOUBLE = ir.DoubleType()
-WIDE = ir.VectorType(DOUBLE, LANES)
+DOUBLES = ir.VectorType(DOUBLE, LANES)
 INTEGERS, LONGS = (ir.VectorType(ir.IntType(bits), LANES) for bits in (32, 64))
 
 
@@ -23,7 +23,7 @@ class Lanes(types.Type):
 
 
 vector, wide = Lanes("float32 x 8"), Lanes("float64 x 8")
-LLVM = {vector: VECTOR, wide: WIDE}
+LLVM = {vector: VECTOR, wide: DOUBLES}
 
 
 @register_model(Lanes)
@@ -87,13 +87,13 @@ def store_wide(typing, value, at):
 
 
 def load_wide_at(builder, at):
-    value = builder.load(builder.inttoptr(at, WIDE.as_pointer()))
+    value = builder.load(builder.inttoptr(at, DOUBLES.as_pointer()))
     value.align = 8
     return value
 
 
 def store_wide_at(builder, value, at) -> None:
-    builder.store(value, builder.inttoptr(at, WIDE.as_pointer())).align = 8
+    builder.store(value, builder.inttoptr(at, DOUBLES.as_pointer())).align = 8
 
 
 @intrinsic
@@ -105,13 +105,13 @@ def same(typing, value):
 @intrinsic
 def nothing(typing):
     """A float64 vector of +0."""
-    return wide(), lambda context, builder, signature, arguments: ir.Constant(WIDE, [0.0] * LANES)
+    return wide(), lambda context, builder, signature, arguments: ir.Constant(DOUBLES, [0.0] * LANES)
 
 
 @intrinsic
 def widen(typing, value):
     """float32 to float64."""
-    return wide(vector), lambda context, builder, signature, arguments: builder.fpext(arguments[0], WIDE)
+    return wide(vector), lambda context, builder, signature, arguments: builder.fpext(arguments[0], DOUBLES)
 
 
 @intrinsic
@@ -125,7 +125,7 @@ def wide_same(typing, value):
     """A float64 vector with one number in every lane."""
 
     def generate(context, builder, signature, arguments):
-        undefined = ir.Constant(WIDE, ir.Undefined)
+        undefined = ir.Constant(DOUBLES, ir.Undefined)
         first = builder.insert_element(undefined, arguments[0], ir.IntType(32)(0))
         return builder.shuffle_vector(first, undefined, ir.Constant(INTEGERS, [0] * LANES))
 
@@ -137,7 +137,7 @@ def wide_root(typing, value):
     """Square root in float64."""
 
     def generate(context, builder, signature, arguments):
-        function = ir.FunctionType(WIDE, [WIDE])
+        function = ir.FunctionType(DOUBLES, [DOUBLES])
         named = cgutils.get_or_insert_function(builder.module, function, f"llvm.sqrt.v{LANES}f64")
         return builder.call(named, arguments)
 

@@ -26,6 +26,7 @@ from npunet.engine.simd import (
     VECTOR,
     VECTOR_BYTES,
     along,
+    keep_order,
     load_scalar,
     load_vector,
     make_multiply_add,
@@ -36,8 +37,7 @@ from npunet.engine.simd import (
 from npunet.engine.training.opcodes import Field, Flag
 from npunet.engine.training.rows import X, Z, opens_strip, place, slot
 from npunet.engine.training.vectors import (
-    WIDE,
-    keep_order,
+    DOUBLES,
     lane,
     load_wide,
     load_wide_at,
@@ -87,7 +87,7 @@ def tile(typing, rows, vectors, arguments):
             for v in range(vectors_count):
                 at = builder.add(sums, INT64(2 * VECTOR_BYTES * v))
                 total = load_wide_at(builder, at)
-                store_wide_at(builder, builder.fadd(total, builder.fpext(acc[k * vectors_count + v], WIDE)), at)
+                store_wide_at(builder, builder.fadd(total, builder.fpext(acc[k * vectors_count + v], DOUBLES)), at)
             sums = builder.add(sums, sums_row)
         return context.get_dummy_value()
 
