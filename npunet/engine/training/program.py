@@ -11,8 +11,9 @@ from npunet.arena import Arena, Lifetime, place
 from npunet.engine.program import Image
 from npunet.engine.training.instructions import LANES, Instruction, padded, strips_of
 from npunet.engine.training.lowering import Lowering
+from npunet.engine.training.recompute import OF_SUMS, recomputed
 from npunet.engine.training.opcodes import DICE, FIELDS, NO_CLIP, Field, Mode, Number, Op
-from npunet.graph import Graph
+from npunet.graph import Graph, Shape
 
 ALIGNMENT = 16  # elements: one cache line of float32
 PIECE = 128  # positions whose products are summed in float32 (see weight_gradient): few enough to stay in cache,
@@ -27,7 +28,6 @@ JOINS = {  # which instructions of Mode.SPREAD may stand in one group with which
     Op.MOVE: {Op.UPDATE, Op.MOVE},
 }
 AROUND = {Op.CONV, Op.DEPTHWISE, Op.DEPTHWISE_DW, Op.CONV_DW}  # read x at their taps
-OF_SUMS = {Op.STATISTICS_END, Op.NORM_END, Op.SUMS_END, Op.CONV_DW_END, Op.LOSS_END, Op.DICE_END}  # read sums alone
 WHOLE_SAMPLE = {Op.LAYER_NORM, Op.LAYER_NORM_DX}
 
 
@@ -71,11 +71,12 @@ def compile_step(graph: Graph, offsets: Mapping[str, int], batch: int, loss: int
     threads : for so many at most; what a step computes does not depend on it
     """
     lowering = Lowering(graph, dict(offsets), batch, loss).run()
-    instructions = lowering.instructions
+    instructions, equals = recomputed(lowering.instructions, form_groups(lowering.instructions, lay_out(lowering.shapes, lowering.instructions)))
+    shapes = lowering.shapes | {name: lowering.shapes[kept] for name, kept in equals.items()}
     classes = graph.shape(graph.output)[2]
     used = int(Number.WEIGHTS) + classes + (2 * classes * batch if loss == DICE else 0)
     numbers = add_update(instructions, graph, offsets, rule, used)
-    images = lay_out(lowering)
+    images = lay_out(shapes, instructions)
     groups = form_groups(instructions, images)
     brief = brief_tensors(groups, instructions) if threads <= batch else set()
     copies = {name: threads if name in brief else batch for name in images}
@@ -131,14 +132,14 @@ def add_update(instructions: list[Instruction], graph: Graph, offsets: Mapping[s
     return slot
 
 
-def lay_out(lowering: Lowering) -> dict[str, Image]:
+def lay_out(shapes: Mapping[str, Shape], instructions: Sequence[Instruction]) -> dict[str, Image]:
     """Every tensor with the halo that its greediest reader asks for."""
-    halos = dict.fromkeys(lowering.shapes, (0, 0, 0, 0))
-    for instruction in lowering.instructions:
+    halos = dict.fromkeys(shapes, (0, 0, 0, 0))
+    for instruction in instructions:
         if instruction.op in AROUND:
             (top, bottom), (left, right) = (taps.reach for taps in instruction.taps)
             halos[instruction.x] = tuple(map(max, halos[instruction.x], (top, bottom, left, right)))
-    return {name: Image(*lowering.shapes[name], halo) for name, halo in halos.items()}
+    return {name: Image(*shapes[name], halo) for name, halo in halos.items()}
 
 
 def form_groups(instructions: Sequence[Instruction], images: Mapping[str, Image]) -> list[range]:
