@@ -117,7 +117,7 @@ def depthwise_dw(p, arena, sums, n, i):
         kept = home + kh * kw * sums_step
         for v in range(vectors):
             z = place(p, arena, Z, n, i) + start * z_step + VECTOR_BYTES * v
-            x = place(p, arena, X, n, i) + 4 * p[Field.START] + start * x_step + VECTOR_BYTES * v
+            x = place(p, arena, X, n, i + p[Field.FIRST_ROW]) + 4 * p[Field.START] + start * x_step + VECTOR_BYTES * v
             at = home + 8 * LANES * v
             for _ in range(kh):
                 if tap_col == x_step and kw == 3:

@@ -9,26 +9,17 @@ import numpy as np
 
 from npunet.arena import Arena, Lifetime, place
 from npunet.engine.program import Image
+from npunet.engine.training.groups import AROUND, brief_tensors, form_groups, lags_of, names_of, rows_of
 from npunet.engine.training.instructions import LANES, Instruction, padded, strips_of
 from npunet.engine.training.lowering import Lowering
-from npunet.engine.training.recompute import OF_SUMS, recomputed
 from npunet.engine.training.opcodes import DICE, FIELDS, NO_CLIP, Field, Mode, Number, Op
+from npunet.engine.training.recompute import recomputed
+from npunet.engine.training.rings import Ring, rings_of
 from npunet.graph import Graph, Shape
 
 ALIGNMENT = 16  # elements: one cache line of float32
 PIECE = 128  # positions whose products are summed in float32 (see weight_gradient): few enough to stay in cache,
 WIDE = 32  # and half as many where there are more channels than these
-ENDS = {Op.SUMS_END, Op.CONV_DW_END, Op.LOSS_END, Op.LAYER_NORM_DW}
-JOINS = {  # which instructions of Mode.SPREAD may stand in one group with which before them
-    Op.PACK: {Op.PACK},
-    **dict.fromkeys((*ENDS, Op.NORM_END), ENDS),
-    Op.REGULARISE: {Op.REGULARISE},
-    Op.SQUARES: {Op.SQUARES},
-    Op.UPDATE: {Op.UPDATE, Op.MOVE},
-    Op.MOVE: {Op.UPDATE, Op.MOVE},
-}
-AROUND = {Op.CONV, Op.DEPTHWISE, Op.DEPTHWISE_DW, Op.CONV_DW}  # read x at their taps
-WHOLE_SAMPLE = {Op.LAYER_NORM, Op.LAYER_NORM_DX}
 
 
 @dataclass(frozen=True)
@@ -71,7 +62,8 @@ def compile_step(graph: Graph, offsets: Mapping[str, int], batch: int, loss: int
     threads : for so many at most; what a step computes does not depend on it
     """
     lowering = Lowering(graph, dict(offsets), batch, loss).run()
-    instructions, equals = recomputed(lowering.instructions, form_groups(lowering.instructions, lay_out(lowering.shapes, lowering.instructions)))
+    instructions, equals = recomputed(lowering.instructions, form_groups(lowering.instructions, lay_out(
+        lowering.shapes, lowering.instructions)))
     shapes = lowering.shapes | {name: lowering.shapes[kept] for name, kept in equals.items()}
     classes = graph.shape(graph.output)[2]
     used = int(Number.WEIGHTS) + classes + (2 * classes * batch if loss == DICE else 0)
@@ -79,14 +71,19 @@ def compile_step(graph: Graph, offsets: Mapping[str, int], batch: int, loss: int
     images = lay_out(shapes, instructions)
     groups = form_groups(instructions, images)
     brief = brief_tensors(groups, instructions) if threads <= batch else set()
+    rings = rings_of(groups, instructions, images, brief)
+    stored = images | {name: ring.image(images[name]) for name, ring in rings.items()}
     copies = {name: threads if name in brief else batch for name in images}
-    arena = place(lifetimes(groups, instructions, images, lowering.regions, copies), ALIGNMENT)
+    arena = place(lifetimes(groups, instructions, stored, lowering.regions, copies), ALIGNMENT)
     sums = place(sum_lifetimes(groups, instructions, images, lowering.sums, batch), ALIGNMENT)
     table = np.zeros((len(instructions), FIELDS), np.int64)
     written: set[str] = set()
     for number, instruction in enumerate(instructions):
         fields = encode(instruction, images, batch, lowering.sums)
-        fields |= locate(instruction, number, images, arena, sums, first=instruction.y not in written)
+        fields |= locate(instruction, number, stored, rings, arena, sums)
+        if instruction.y and instruction.y not in written:
+            halo = images[instruction.y].halo
+            fields |= dict(zip((Field.TOP, Field.BOTTOM, Field.LEFT, Field.RIGHT), halo, strict=True))
         table[number, list(fields)] = list(fields.values())
         written.add(instruction.y)
     for group in groups:
@@ -95,7 +92,7 @@ def compile_step(graph: Graph, offsets: Mapping[str, int], batch: int, loss: int
             lags = lags_of([instructions[number] for number in group])
             table[group.start : group.stop, Field.LAG] = lags
             table[group.start, Field.LAST_LAG] = max(lags)
-    tables = np.stack([for_thread(table, thread, instructions, images, brief) for thread in range(threads)])
+    tables = np.stack([for_thread(table, thread, instructions, stored, brief) for thread in range(threads)])
     masks = sum(batch * node.shape[0] * node.shape[1] * node.shape[2]
                 for node in graph if node.op == "dropout_inference")
     return StepProgram(tables, arena, sums, numbers, masks, images, instructions, batch,
@@ -142,90 +139,11 @@ def lay_out(shapes: Mapping[str, Shape], instructions: Sequence[Instruction]) ->
     return {name: Image(*shapes[name], halo) for name, halo in halos.items()}
 
 
-def form_groups(instructions: Sequence[Instruction], images: Mapping[str, Image]) -> list[range]:
-    groups: list[range] = []
-    for number, instruction in enumerate(instructions):
-        if groups and joins(instruction, [instructions[member] for member in groups[-1]], images):
-            groups[-1] = range(groups[-1].start, number + 1)
-        else:
-            groups.append(range(number, number + 1))
-    return groups
-
-
-def joins(instruction: Instruction, members: Sequence[Instruction], images: Mapping[str, Image]) -> bool:
-    last = members[-1]
-    if instruction.mode != last.mode or instruction.mode == Mode.TILES:
-        return False
-    if instruction.mode == Mode.SPREAD:
-        return last.op in JOINS.get(instruction.op, ())
-    rows = {rows_of(member, images) for member in (last, instruction)}
-    whole = {last.op, instruction.op} & WHOLE_SAMPLE
-    return len(rows) == 1 and (rows == {1} or not whole)
-
-
-def lags_of(group: Sequence[Instruction]) -> list[int]:
-    """How many rows each instruction of a group comes behind the first, so that all that it reads is there and nothing
-    that another still reads is overwritten."""
-    lags: list[int] = []
-    for number, later in enumerate(group):
-        lag = 0
-        for before, earlier in zip(lags, group[:number], strict=True):
-            (above, _), (_, below) = reach(earlier), reach(later)
-            if earlier.y and earlier.y == later.x:
-                lag = max(lag, before + below)
-            elif earlier.y and earlier.y in names_of(later):
-                lag = max(lag, before)
-            if later.y and later.y == earlier.x:
-                lag = max(lag, before + above)
-            elif later.y and later.y in names_of(earlier):
-                lag = max(lag, before)
-        lags.append(lag)
-    return lags
-
-
-def reach(instruction: Instruction) -> tuple[int, int]:
-    """Rows of x that an instruction reads above and below its own."""
-    if instruction.op in AROUND:
-        return instruction.taps[0].reach
-    if instruction.op in (Op.MAX_POOL, Op.MAX_POOL_DX):
-        above = instruction.fields[Field.PAD_TOP]
-        below = instruction.fields[Field.KH] - 1 - above
-        return (above, below) if instruction.op == Op.MAX_POOL else (below, above)
-    return 0, 0
-
-
-def rows_of(instruction: Instruction, images: Mapping[str, Image]) -> int:
-    """Rows of a sample that an instruction does one by one."""
-    if instruction.mode != Mode.ROWS:
-        return 0
-    if instruction.op == Op.CONV:
-        return images[instruction.x].height  # of a spreading one, the low resolution
-    return images[instruction.y or instruction.x].height
-
-
-def names_of(instruction: Instruction) -> set[str]:
-    """The tensors that it reads or writes."""
-    if instruction.op in OF_SUMS:
-        return set()
-    return {instruction.x, instruction.y, instruction.z, instruction.u} - {""}
-
-
 def lifetimes(groups: Sequence[range], instructions: Sequence[Instruction], images: Mapping[str, Image],
               regions: Mapping[str, int], copies: Mapping[str, int]) -> dict[str, Lifetime]:
     """Of tensors, each in so many copies, and regions of float32: from the group that first names one to the last."""
     sizes = {name: image.size * copies[name] for name, image in images.items()} | dict(regions)
     return spans(groups, instructions, sizes, lambda each: names_of(each) | {each.norm, each.weights, each.bias} - {""})
-
-
-def brief_tensors(groups: Sequence[range], instructions: Sequence[Instruction]) -> set[str]:
-    """Tensors that live in one group only: where a group goes sample by sample, each thread needs one sample of them,
-    which stays in its cache."""
-    seen: dict[str, set[int]] = {}
-    for moment, group in enumerate(groups):
-        for number in group:
-            for name in names_of(instructions[number]):
-                seen.setdefault(name, set()).add(moment if instructions[number].mode == Mode.ROWS else -1)
-    return {name for name, moments in seen.items() if len(moments) == 1 and -1 not in moments}
 
 
 def for_thread(table: np.ndarray, thread: int, instructions: Sequence[Instruction], images: Mapping[str, Image],
@@ -297,7 +215,7 @@ def encode(instruction: Instruction, images: Mapping[str, Image], batch: int, su
         fields |= {Field.X_HEIGHT: x.height, Field.X_WIDTH: x.width, Field.CHANNELS: x.channels}
     if instruction.op in AROUND:
         y_taps, x_taps = instruction.taps
-        fields |= {Field.START: y_taps.first * x.row + x_taps.first * x.col, Field.TAP_ROW: y_taps.step * x.row,
+        fields |= {Field.FIRST_ROW: y_taps.first, Field.START: x_taps.first * x.col, Field.TAP_ROW: y_taps.step * x.row,
                    Field.TAP_COL: x_taps.step * x.col}
     if dense_dw:
         fields[Field.Z_WIDTH] = image.width
@@ -310,17 +228,19 @@ def encode(instruction: Instruction, images: Mapping[str, Image], batch: int, su
     return fields | instruction.fields
 
 
-def locate(instruction: Instruction, number: int, images: Mapping[str, Image], arena: Arena, sums: Arena,
-           first: bool) -> dict:
-    """The fields that say where things are; `first` when it is the first to write its output."""
+def locate(instruction: Instruction, number: int, images: Mapping[str, Image], rings: Mapping[str, Ring], arena: Arena,
+           sums: Arena) -> dict:
+    """The fields that say where things are."""
     fields: dict[Field, int] = {}
     for name, at in tensors_of(instruction):
         image = images[name]
         fields[at] = arena.offsets[name] + image.inner
         fields |= {Field(at + 1): image.size, Field(at + 2): image.row, Field(at + 3): image.col}
-    if instruction.y and first:
-        halo = images[instruction.y].halo
-        fields |= dict(zip((Field.TOP, Field.BOTTOM, Field.LEFT, Field.RIGHT), halo, strict=True))
+        if name in rings:
+            fields[Field(at + 4)] = rings[name].rows
+    if instruction.y in rings:
+        fields[Field.MIRRORED] = rings[instruction.y].mirrored
+        fields[Field.LEFT], fields[Field.RIGHT] = images[instruction.y].halo[2:]
     if instruction.norm:
         fields[Field.NORM] = arena.offsets[instruction.norm]
     if instruction.weights:

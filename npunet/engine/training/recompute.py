@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from npunet.engine.training.groups import OF_SUMS
 from npunet.engine.training.instructions import Instruction
 from npunet.engine.training.opcodes import Mode, Op
 
 CHEAP = {Op.NORMALISE, Op.DEPTHWISE}
-OF_SUMS = {Op.STATISTICS_END, Op.NORM_END, Op.SUMS_END, Op.CONV_DW_END, Op.LOSS_END, Op.DICE_END}  # read sums alone
 
 
 def read_by(instruction: Instruction) -> set[str]:

@@ -20,6 +20,8 @@ ZERO = np.float32(0)
 @jit
 def place(p, arena, field, n, i):
     """Address of row i of sample n of the tensor described from column `field` on."""
+    if p[field + 4] > 0:
+        i %= p[field + 4]
     return arena + 4 * (p[field] + n * p[field + 1] + i * p[field + 2])
 
 
@@ -55,17 +57,28 @@ def clear_halo(p, arena, n, i):
 @jit
 def clear_around(p, arena, n, i):
     left, right, width, height = p[Field.LEFT], p[Field.RIGHT], p[Field.WIDTH], p[Field.HEIGHT]
-    vectors = p[Field.Y_COL] // LANES
+    vectors, margin = p[Field.Y_COL] // LANES, 4 * p[Field.LEFT] * p[Field.Y_COL]
     row = place(p, arena, Y, n, i)
-    start = row - 4 * left * p[Field.Y_COL]
-    fill(start, left * vectors)
+    fill(row - margin, left * vectors)
     fill(row + 4 * width * p[Field.Y_COL], right * vectors)
     if i == 0:
         for above in range(1, p[Field.TOP] + 1):
-            fill(start - 4 * above * p[Field.Y_ROW], (left + width + right) * vectors)
+            fill(place(p, arena, Y, n, -above) - margin, (left + width + right) * vectors)
     if i == height - 1:
-        for below in range(1, p[Field.BOTTOM] + 1):
-            fill(start + 4 * below * p[Field.Y_ROW], (left + width + right) * vectors)
+        for below in range(height, height + p[Field.BOTTOM]):
+            fill(place(p, arena, Y, n, below) - margin, (left + width + right) * vectors)
+            mirror(p, arena, n, below)
+
+
+@jit
+def mirror(p, arena, n, i):
+    """Write row i of a ring y behind the ring too, where a reader's rows may run over its end."""
+    stand_alone()
+    if p[Field.Y_RING] > 0 and i % p[Field.Y_RING] < p[Field.MIRRORED]:
+        row = place(p, arena, Y, n, i) - 4 * p[Field.LEFT] * p[Field.Y_COL]
+        behind = row + 4 * p[Field.Y_RING] * p[Field.Y_ROW]
+        for v in range(p[Field.Y_ROW] // LANES):
+            store(load(row + VECTOR_BYTES * v), behind + VECTOR_BYTES * v)
 
 
 @jit

@@ -141,7 +141,7 @@ def add_pieces(p, arena, home, n, first, last, thread, threads):
         rows = min(p[Field.PIECE_ROWS], last - i)
         for j in range(0, width, p[Field.PIECE_COLS]):
             cols = min(p[Field.PIECE_COLS], width - j)
-            x, z = place(p, arena, X, n, i) + 4 * p[Field.START] + j * x_col, place(p, arena, Z, n, i) + j * z_col
+            x, z = place(p, arena, X, n, i + p[Field.FIRST_ROW]) + 4 * p[Field.START] + j * x_col, place(p, arena, Z, n, i) + j * z_col
             number, done = 0, 0
             while done < vectors:
                 block = block_vectors(vectors - done)
