@@ -13,13 +13,14 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from npunet.engine.jit import jit
+from npunet.engine.jit import inlined, jit
 from npunet.engine.simd import (
     INT64,
     LANES,
-    VECTOR,
     VECTOR_BYTES,
+    WIDE,
     choose,
+    everywhere,
     keep_order,
     load_vector,
     make_multiply_add,
@@ -31,7 +32,7 @@ from npunet.engine.simd import (
 from npunet.engine.training.instructions import WAYS, ways_of
 from npunet.engine.training.opcodes import Field
 from npunet.engine.training.rows import X, Z, opens_strip, place, slot
-from npunet.engine.training.vectors import DOUBLES, load_wide_at, store_wide_at
+from npunet.engine.training.vectors import doubles, load_wide_at, store_wide_at
 
 PART_BYTES = 3 << 13  # that a part reads: three quarters of a first-level cache of 32 KiB
 UNIT = 24  # positions: whole turns of every number of ways
@@ -39,27 +40,28 @@ WAYS_1, WAYS_3, WAYS_5 = ways_of(1), ways_of(3), ways_of(5)
 
 
 @intrinsic(prefer_literal=True)
-def sum_taps(typing, kw, ways, count, x, x_step, z, z_step, kept, opens, closes, sums, sums_step, fresh):
-    """Sums of x[j + kx] * z[j] over `count` positions j of a part, for kw neighbouring taps.
+def sum_taps(typing, vectors, kw, ways, count, x, x_step, z, z_step, kept, opens, closes, sums, sums_step, fresh):
+    """Sums of x[j + kx] * z[j] over `count` positions j of a part, for kw neighbouring taps; one register of channels,
+    `vectors` of them.
 
     kept   : where the float32 sums, `ways` a tap, come from unless it opens the row, and go to unless it closes it
     sums   : then they are added to these, one vector a tap, or put there where fresh
 
     What is left over of a row after whole turns of the ways goes to the first.
     """
-    width, number = kw.literal_value, ways.literal_value
+    width, number, lanes = kw.literal_value, ways.literal_value, LANES * vectors.literal_value
     multiply_add = make_multiply_add(fused=True)
 
     def generate(context, builder, signature, arguments):
-        _, _, count, x, x_step, z, z_step, kept, opens, closes, sums, sums_step, fresh = arguments
+        _, _, _, count, x, x_step, z, z_step, kept, opens, closes, sums, sums_step, fresh = arguments
 
         def some(turn):
             def over_positions(carried):
                 keep_order(builder)
                 x, z, *acc = carried
-                gradients = [load_vector(builder, offset(builder, z, z_step, way)) for way in range(turn)]
+                gradients = [load_vector(builder, offset(builder, z, z_step, way), lanes) for way in range(turn)]
                 for position in range(turn + width - 1):
-                    value = load_vector(builder, offset(builder, x, x_step, position))
+                    value = load_vector(builder, offset(builder, x, x_step, position), lanes)
                     for way in range(max(0, position - width + 1), min(turn, position + 1)):
                         k = (position - way) * number + way
                         acc[k] = multiply_add(builder, value, gradients[way], acc[k])
@@ -70,9 +72,9 @@ def sum_taps(typing, kw, ways, count, x, x_step, z, z_step, kept, opens, closes,
         def is_not(flag):
             return builder.icmp_signed("==", flag, INT64(0))
 
-        places = [builder.add(kept, INT64(VECTOR_BYTES * k)) for k in range(width * number)]
-        acc = [ir.Constant(VECTOR, [0.0] * LANES)] * (width * number)
-        acc = choose(builder, is_not(opens), acc, lambda _: [load_vector(builder, at) for at in places])
+        places = [builder.add(kept, INT64(4 * lanes * k)) for k in range(width * number)]
+        acc = [everywhere(0.0, lanes)] * (width * number)
+        acc = choose(builder, is_not(opens), acc, lambda _: [load_vector(builder, at, lanes) for at in places])
         carried = repeat(builder, builder.sdiv(count, INT64(number)), [x, z, *acc], some(number))
         _, _, *acc = repeat(builder, builder.srem(count, INT64(number)), carried, some(1))
 
@@ -84,10 +86,10 @@ def sum_taps(typing, kw, ways, count, x, x_step, z, z_step, kept, opens, closes,
         def close(_):
             for kx in range(width):
                 at = offset(builder, sums, sums_step, kx)
-                (total,) = choose(builder, is_not(fresh), [ir.Constant(DOUBLES, [0.0] * LANES)],
-                                  lambda _, at=at: [load_wide_at(builder, at)])
+                (total,) = choose(builder, is_not(fresh), [ir.Constant(doubles(lanes), [0.0] * lanes)],
+                                  lambda _, at=at: [load_wide_at(builder, at, lanes)])
                 for way in range(number):
-                    total = builder.fadd(total, builder.fpext(acc[kx * number + way], DOUBLES))
+                    total = builder.fadd(total, builder.fpext(acc[kx * number + way], doubles(lanes)))
                 store_wide_at(builder, total, at)
             return []
 
@@ -95,7 +97,34 @@ def sum_taps(typing, kw, ways, count, x, x_step, z, z_step, kept, opens, closes,
         choose(builder, builder.not_(is_not(closes)), [], close)
         return context.get_dummy_value()
 
-    return types.void(kw, ways, *[types.intp] * 11), generate
+    return types.void(vectors, kw, ways, *[types.intp] * 11), generate
+
+
+def make_column(vectors):
+    """The sums of a part, all taps of a literal number of vectors."""
+
+    @inlined
+    def column(p, count, x, z, kept, opens, closes, sums, fresh):
+        kw, x_step, z_step, tap_col = p[Field.KW], 4 * p[Field.X_COL], 4 * p[Field.Z_COL], 4 * p[Field.TAP_COL]
+        sums_step = 8 * LANES * p[Field.VECTORS]
+        for _ in range(p[Field.KH]):
+            if tap_col == x_step and kw == 3:
+                sum_taps(vectors, 3, WAYS_3, count, x, x_step, z, z_step, kept, opens, closes, sums, sums_step, fresh)
+            elif tap_col == x_step and kw == 5:
+                sum_taps(vectors, 5, WAYS_5, count, x, x_step, z, z_step, kept, opens, closes, sums, sums_step, fresh)
+            else:
+                for kx in range(kw):
+                    sum_taps(vectors, 1, WAYS_1, count, x + kx * tap_col, x_step, z, z_step,
+                             kept + kx * vectors * VECTOR_BYTES * WAYS, opens, closes, sums + kx * sums_step, sums_step,
+                             fresh)
+            x += 4 * p[Field.TAP_ROW]
+            sums += kw * sums_step
+            kept += kw * vectors * VECTOR_BYTES * WAYS
+
+    return column
+
+
+column, column_pair = make_column(1), make_column(2)
 
 
 @jit
@@ -107,27 +136,20 @@ def depthwise_dw(p, arena, sums, n, i):
     stand_alone()
     width, vectors, kh, kw = p[Field.WIDTH], p[Field.VECTORS], p[Field.KH], p[Field.KW]
     x_step, z_step = 4 * p[Field.X_COL], 4 * p[Field.Z_COL]
-    tap_row, tap_col = 4 * p[Field.TAP_ROW], 4 * p[Field.TAP_COL]
-    fresh, sums_step = 1 if opens_strip(p, i) else 0, 8 * LANES * vectors
+    fresh = 1 if opens_strip(p, i) else 0
     home = slot(p, sums, n, i)
-    kept_step = VECTOR_BYTES * WAYS * kw
+    first_kept = home + kh * kw * 8 * LANES * vectors
     part = max(1, PART_BYTES // ((kh + 1) * x_step) // UNIT) * UNIT
     for start in range(0, width, part):
         count, opens, closes = min(part, width - start), 1 if start == 0 else 0, 1 if start + part >= width else 0
-        kept = home + kh * kw * sums_step
-        for v in range(vectors):
-            z = place(p, arena, Z, n, i) + start * z_step + VECTOR_BYTES * v
-            x = place(p, arena, X, n, i + p[Field.FIRST_ROW]) + 4 * p[Field.START] + start * x_step + VECTOR_BYTES * v
-            at = home + 8 * LANES * v
-            for _ in range(kh):
-                if tap_col == x_step and kw == 3:
-                    sum_taps(3, WAYS_3, count, x, x_step, z, z_step, kept, opens, closes, at, sums_step, fresh)
-                elif tap_col == x_step and kw == 5:
-                    sum_taps(5, WAYS_5, count, x, x_step, z, z_step, kept, opens, closes, at, sums_step, fresh)
-                else:
-                    for kx in range(kw):
-                        sum_taps(1, WAYS_1, count, x + kx * tap_col, x_step, z, z_step,
-                                 kept + kx * VECTOR_BYTES * WAYS, opens, closes, at + kx * sums_step, sums_step, fresh)
-                x += tap_row
-                at += kw * sums_step
-                kept += kept_step
+        z = place(p, arena, Z, n, i) + start * z_step
+        x = place(p, arena, X, n, i + p[Field.FIRST_ROW]) + 4 * p[Field.START] + start * x_step
+        v = 0
+        while WIDE and v + 2 <= vectors:
+            column_pair(p, count, x + VECTOR_BYTES * v, z + VECTOR_BYTES * v, first_kept + v * kh * kw * VECTOR_BYTES * WAYS,
+                        opens, closes, home + 8 * LANES * v, fresh)
+            v += 2
+        while v < vectors:
+            column(p, count, x + VECTOR_BYTES * v, z + VECTOR_BYTES * v, first_kept + v * kh * kw * VECTOR_BYTES * WAYS,
+                   opens, closes, home + 8 * LANES * v, fresh)
+            v += 1

@@ -86,14 +86,18 @@ def store_wide(typing, value, at):
     return types.void(wide, types.intp), generate
 
 
-def load_wide_at(builder, at):
-    value = builder.load(builder.inttoptr(at, DOUBLES.as_pointer()))
+def doubles(lanes: int) -> ir.VectorType:
+    return ir.VectorType(DOUBLE, lanes)
+
+
+def load_wide_at(builder, at, lanes: int = LANES):
+    value = builder.load(builder.inttoptr(at, doubles(lanes).as_pointer()))
     value.align = 8
     return value
 
 
 def store_wide_at(builder, value, at) -> None:
-    builder.store(value, builder.inttoptr(at, DOUBLES.as_pointer())).align = 8
+    builder.store(value, builder.inttoptr(at, value.type.as_pointer())).align = 8
 
 
 @intrinsic

@@ -23,9 +23,11 @@ from npunet.engine.jit import inlined, jit
 from npunet.engine.simd import (
     INT64,
     LANES,
-    VECTOR,
     VECTOR_BYTES,
+    WIDE,
+    Tile,
     along,
+    everywhere,
     keep_order,
     load_scalar,
     load_vector,
@@ -37,7 +39,7 @@ from npunet.engine.simd import (
 from npunet.engine.training.opcodes import Field, Flag
 from npunet.engine.training.rows import X, Z, opens_strip, place, slot
 from npunet.engine.training.vectors import (
-    DOUBLES,
+    doubles,
     lane,
     load_wide,
     load_wide_at,
@@ -59,7 +61,8 @@ def tile(typing, rows, vectors, arguments):
 
     arguments: x, x_row, x_col, z, z_row, z_col, height, width, sums, sums_row; all in bytes
     """
-    rows_count, vectors_count = rows.literal_value, vectors.literal_value
+    shape = Tile(rows.literal_value, vectors.literal_value)
+    parts, lanes = shape.parts, shape.lanes
     multiply_add = make_multiply_add(fused=True)
 
     def generate(context, builder, signature, values):
@@ -69,11 +72,11 @@ def tile(typing, rows, vectors, arguments):
             """acc[k][v] = acc[k][v] + x[k] * z[v]."""
             keep_order(builder)
             x, z, *acc = carried
-            gradients = [load_vector(builder, at) for at in along(builder, z, vectors_count)]
-            for k in range(rows_count):
-                scalar = splat(builder, load_scalar(builder, builder.add(x, INT64(4 * k))))
+            gradients = [load_vector(builder, at, lanes) for at in along(builder, z, parts, lanes)]
+            for k in range(shape.rows):
+                scalar = splat(builder, load_scalar(builder, builder.add(x, INT64(4 * k))), lanes)
                 for v, gradient in enumerate(gradients):
-                    acc[k * vectors_count + v] = multiply_add(builder, scalar, gradient, acc[k * vectors_count + v])
+                    acc[k * parts + v] = multiply_add(builder, scalar, gradient, acc[k * parts + v])
             return [builder.add(x, x_col), builder.add(z, z_col), *acc]
 
         def over_rows(carried):
@@ -81,13 +84,13 @@ def tile(typing, rows, vectors, arguments):
             _, _, *acc = repeat(builder, width, [x, z, *acc], over_positions)
             return [builder.add(x, x_row), builder.add(z, z_row), *acc]
 
-        acc = [ir.Constant(VECTOR, [0.0] * LANES)] * (rows_count * vectors_count)
+        acc = [everywhere(0.0, lanes)] * shape.size
         _, _, *acc = repeat(builder, height, [x, z, *acc], over_rows)
-        for k in range(rows_count):
-            for v in range(vectors_count):
-                at = builder.add(sums, INT64(2 * VECTOR_BYTES * v))
-                total = load_wide_at(builder, at)
-                store_wide_at(builder, builder.fadd(total, builder.fpext(acc[k * vectors_count + v], DOUBLES)), at)
+        for k in range(shape.rows):
+            for v in range(parts):
+                at = builder.add(sums, INT64(8 * lanes * v))
+                total = load_wide_at(builder, at, lanes)
+                store_wide_at(builder, builder.fadd(total, builder.fpext(acc[k * parts + v], doubles(lanes))), at)
             sums = builder.add(sums, sums_row)
         return context.get_dummy_value()
 
@@ -95,7 +98,35 @@ def tile(typing, rows, vectors, arguments):
 
 
 @inlined
-def any_tile(rows, vectors, arguments):
+def any_wide_tile(rows, vectors, arguments):
+    """A tile of one of the shapes that `rows_of_tile` gives where registers are WIDE; three vectors are a pair and one.
+    """
+    if vectors > 1:
+        if rows == 8:
+            tile(8, 2, arguments)
+        elif rows == 6:
+            tile(6, 2, arguments)
+        elif rows == 4:
+            tile(4, 2, arguments)
+        else:
+            tile(2, 2, arguments)
+    if vectors != 2:
+        ones, ones_row, ones_col, eights, eights_row, eights_col, height, width, sums, sums_row = arguments
+        before = vectors - 1
+        last = (ones, ones_row, ones_col, eights + before * VECTOR_BYTES, eights_row, eights_col, height, width,
+                sums + before * 2 * VECTOR_BYTES, sums_row)
+        if rows == 8:
+            tile(8, 1, last)
+        elif rows == 6:
+            tile(6, 1, last)
+        elif rows == 4:
+            tile(4, 1, last)
+        else:
+            tile(2, 1, last)
+
+
+@inlined
+def any_narrow_tile(rows, vectors, arguments):
     """A tile of one of the shapes that `rows_of_tile` gives."""
     if vectors == 2:
         if rows == 6:
@@ -120,11 +151,16 @@ def any_tile(rows, vectors, arguments):
 @jit
 def rows_of_tile(vectors, channels):
     """Rows of the next tile where so many are left; a single last one is done with what stands behind it."""
+    if WIDE:
+        return 8 if channels >= 7 else channels + channels % 2
     if vectors == 2:
         return 6 if channels > 8 or channels == 6 else (4 if channels > 2 else 2)
     if vectors == 3:
         return 4 if channels > 2 else 2
     return 12 if channels >= 12 else (6 if channels > 4 else 2)
+
+
+any_tile = any_wide_tile if WIDE else any_narrow_tile
 
 
 @jit
