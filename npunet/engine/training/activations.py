@@ -86,8 +86,7 @@ def through(d, y, kind):
 @jit
 def bounds(kind):
     """Between which values a ReLU or a linear unit passes its input on."""
-    low = same(-INFINITY if kind == LINEAR else ZERO)
-    return low, same(SIX if kind == RELU6 else INFINITY)
+    return -INFINITY if kind == LINEAR else ZERO, SIX if kind == RELU6 else INFINITY
 
 
 @jit

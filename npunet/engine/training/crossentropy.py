@@ -22,7 +22,6 @@ from npunet.engine.training.vectors import (
     where_greater,
     wide_lane,
     wide_same,
-    wide_where_equal,
     widen,
     write,
 )
@@ -60,7 +59,7 @@ def crossentropy_of_eight(x, x_step, y, channels, labels, numbers, per_position,
         power = exponential_inline(value - top)
         store(power, y + VECTOR_BYTES * k)
         total = total + widen(power)
-        weight = wide_where_equal(labels, number, wide_same(numbers[WEIGHTS + k]), weight)
+        weight = where_equal(labels, number, wide_same(numbers[WEIGHTS + k]), weight)
         logit = where_equal(labels, number, value, logit)
         own = where_equal(labels, number, power, own)
     share, scale = same(ONE) / narrow(total), narrow(weight * wide_same(per_position))

@@ -8,10 +8,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from npunet.engine.jit import jit
-from npunet.engine.simd import LANES, VECTOR_BYTES, rolled, stand_alone
+from npunet.engine.jit import inlined, jit
+from npunet.engine.simd import LANES, VECTOR_BYTES, WIDE, rolled, stand_alone
 from npunet.engine.training.opcodes import Field
-from npunet.engine.training.vectors import load, load_wide, nothing, read, same, store, store_wide, widen, write
+from npunet.engine.training.vectors import (
+    load,
+    load_pair,
+    load_wide,
+    load_wide_pair,
+    nothing,
+    nothing_pair,
+    read,
+    same,
+    store,
+    store_wide,
+    widen,
+    write,
+)
 
 X, Y, Z, U = int(Field.X), int(Field.Y), int(Field.Z), int(Field.U)
 ZERO = np.float32(0)
@@ -114,17 +127,33 @@ def mask_in(p, arena, masks, n, i):
         y += 4 * p[Field.Y_COL]
 
 
-@jit
-def bias_sums(p, arena, sums, n, i):
-    """Add a row's sums of x to the strip's."""
-    stand_alone()
-    x_step, fresh = 4 * p[Field.X_COL], opens_strip(p, i)
-    for v in range(p[Field.VECTORS]):
-        at = slot(p, sums, n, i) + 8 * LANES * v
-        total = nothing() if fresh else load_wide(at)
+def make_bias_sums(load, load_wide, nothing):
+    @inlined
+    def bias_sums_of(p, arena, sums, n, i, v):
+        x_step, at = 4 * p[Field.X_COL], slot(p, sums, n, i) + 8 * LANES * v
+        total = nothing() if opens_strip(p, i) else load_wide(at)
         x = place(p, arena, X, n, i) + VECTOR_BYTES * v
         for _ in range(p[Field.WIDTH]):
             rolled()
             total = total + widen(load(x))
             x += x_step
         store_wide(total, at)
+
+    return bias_sums_of
+
+
+bias_sums_of = make_bias_sums(load, load_wide, nothing)
+bias_sums_of_pair = make_bias_sums(load_pair, load_wide_pair, nothing_pair)
+
+
+@jit
+def bias_sums(p, arena, sums, n, i):
+    """Add a row's sums of x to the strip's."""
+    stand_alone()
+    v = 0
+    while WIDE and v + 2 <= p[Field.VECTORS]:
+        bias_sums_of_pair(p, arena, sums, n, i, v)
+        v += 2
+    while v < p[Field.VECTORS]:
+        bias_sums_of(p, arena, sums, n, i, v)
+        v += 1

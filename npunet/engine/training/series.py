@@ -16,7 +16,7 @@ from npunet.engine.training.vectors import (
     from_bits,
     wide,
     wide_same,
-    wide_where_less,
+    where_less,
 )
 
 ROOT_MANTISSA = 0x6A09E667F3BCD  # of the root of 2
@@ -96,4 +96,4 @@ def wide_log(x):
     high = (wide_same(C8) + wide_same(C9) * t) + (wide_same(C10) + wide_same(C11) * t) * t2
     q = low + (middle + high * t4) * t4
     value = exponent * wide_same(LN2_HI) + (exponent * wide_same(LN2_LO) + wide_same(2.0) * s * q)
-    return wide_where_less(x, wide_same(np.inf), value, x)
+    return where_less(x, wide_same(np.inf), value, x)

@@ -1,5 +1,7 @@
 """Eight float32 or eight float64 at a time, with operators: what the training kernels are written in.
 
+Where registers are WIDE, kernels of channels take a pair of vectors at a time, sixteen values.
+
 Lanes never mix, and no multiplication is fused with an addition unless `fma` says so. An address is a byte address.
 """
 
@@ -19,17 +21,22 @@ INTEGERS, LONGS = (ir.VectorType(ir.IntType(bits), LANES) for bits in (32, 64))
 
 
 class Lanes(types.Type):
-    """A vector of one element type."""
+    """A vector: so many values of one LLVM type."""
+
+    def __init__(self, element: ir.Type, count: int) -> None:
+        self.model = ir.VectorType(element, count)
+        super().__init__(name=str(self.model))
 
 
-vector, wide = Lanes("float32 x 8"), Lanes("float64 x 8")
-LLVM = {vector: VECTOR, wide: DOUBLES}
+vector, wide = Lanes(FLOAT, LANES), Lanes(DOUBLE, LANES)
+pair, wide_pair = Lanes(FLOAT, 2 * LANES), Lanes(DOUBLE, 2 * LANES)
+WIDENED = {vector: wide, pair: wide_pair}
 
 
 @register_model(Lanes)
 class LanesModel(models.PrimitiveModel):
     def __init__(self, manager, lanes: Lanes) -> None:
-        super().__init__(manager, lanes, LLVM[lanes])
+        super().__init__(manager, lanes, lanes.model)
 
 
 def define_operator(symbol, instruction: str) -> None:
@@ -37,7 +44,7 @@ def define_operator(symbol, instruction: str) -> None:
     def infer(context):
         return lambda a, b: a if isinstance(a, Lanes) and a == b else None
 
-    for lanes in LLVM:
+    for lanes in (vector, wide, pair, wide_pair):
         lower_builtin(symbol, lanes, lanes)(
             lambda context, builder, signature, arguments: getattr(builder, instruction)(*arguments)
         )
@@ -48,10 +55,22 @@ for symbol, instruction in ((operator.add, "fadd"), (operator.sub, "fsub"), (ope
     define_operator(symbol, instruction)
 
 
-@intrinsic
-def load(typing, at):
-    """The float32 vector at an address."""
-    return vector(types.intp), lambda context, builder, signature, arguments: load_vector(builder, arguments[0])
+def define_load(lanes: Lanes):
+    """The vector at an address, aligned as its values are."""
+
+    @intrinsic
+    def load(typing, at):
+        def generate(context, builder, signature, arguments):
+            value = builder.load(builder.inttoptr(arguments[0], lanes.model.as_pointer()))
+            value.align = 4 if lanes.model.element == FLOAT else 8
+            return value
+
+        return lanes(types.intp), generate
+
+    return load
+
+
+load, load_pair, load_wide, load_wide_pair = map(define_load, (vector, pair, wide, wide_pair))
 
 
 @intrinsic
@@ -62,17 +81,7 @@ def store(typing, value, at):
         store_vector(builder, *arguments)
         return context.get_dummy_value()
 
-    return types.void(vector, types.intp), generate
-
-
-@intrinsic
-def load_wide(typing, at):
-    """The float64 vector at an address."""
-
-    def generate(context, builder, signature, arguments):
-        return load_wide_at(builder, arguments[0])
-
-    return wide(types.intp), generate
+    return types.void(value, types.intp), generate
 
 
 @intrinsic
@@ -83,7 +92,7 @@ def store_wide(typing, value, at):
         store_wide_at(builder, *arguments)
         return context.get_dummy_value()
 
-    return types.void(wide, types.intp), generate
+    return types.void(value, types.intp), generate
 
 
 def doubles(lanes: int) -> ir.VectorType:
@@ -107,15 +116,33 @@ def same(typing, value):
 
 
 @intrinsic
-def nothing(typing):
+def same_as(typing, like, value):
+    """A float32 vector of the kind of the first argument with one number in every lane."""
+
+    def generate(context, builder, signature, arguments):
+        return splat(builder, arguments[1], like.model.count)
+
+    return like(like, types.float32), generate
+
+
+def define_nothing(lanes: Lanes):
     """A float64 vector of +0."""
-    return wide(), lambda context, builder, signature, arguments: ir.Constant(DOUBLES, [0.0] * LANES)
+
+    @intrinsic
+    def nothing(typing):
+        return lanes(), lambda *_: ir.Constant(lanes.model, [0.0] * lanes.model.count)
+
+    return nothing
+
+
+nothing, nothing_pair = define_nothing(wide), define_nothing(wide_pair)
 
 
 @intrinsic
 def widen(typing, value):
     """float32 to float64."""
-    return wide(vector), lambda context, builder, signature, arguments: builder.fpext(arguments[0], DOUBLES)
+    to = WIDENED[value]
+    return to(value), lambda context, builder, signature, arguments: builder.fpext(arguments[0], to.model)
 
 
 @intrinsic
@@ -153,11 +180,11 @@ def fma(typing, a, b, c):
     """a * b + c, rounded once."""
 
     def generate(context, builder, signature, arguments):
-        function = ir.FunctionType(VECTOR, [VECTOR] * 3)
-        named = cgutils.get_or_insert_function(builder.module, function, f"llvm.fma.v{LANES}f32")
+        function = ir.FunctionType(a.model, [a.model] * 3)
+        named = cgutils.get_or_insert_function(builder.module, function, f"llvm.fma.v{a.model.count}f32")
         return builder.call(named, arguments)
 
-    return vector(vector, vector, vector), generate
+    return a(a, a, a), generate
 
 
 @intrinsic
@@ -172,7 +199,7 @@ def root(typing, value):
     return vector(vector), generate
 
 
-def define_choice(comparison, compared=vector, chosen=vector):
+def define_choice(comparison):
     """An intrinsic (a, b, x, y): x where the comparison of a and b holds, else y."""
 
     @intrinsic
@@ -181,7 +208,7 @@ def define_choice(comparison, compared=vector, chosen=vector):
             a, b, x, y = arguments
             return builder.select(comparison(builder, a, b), x, y)
 
-        return chosen(compared, compared, chosen, chosen), generate
+        return x(a, a, x, x), generate
 
     return choose
 
@@ -191,8 +218,7 @@ where_equal = define_choice(lambda builder, a, b: builder.fcmp_ordered("==", a, 
 # a beats b where it is larger, or the first NaN
 where_beats = define_choice(lambda builder, a, b: builder.and_(builder.fcmp_unordered(">", a, b),
                                                                builder.fcmp_ordered("ord", b, b)))
-wide_where_equal = define_choice(lambda builder, a, b: builder.fcmp_ordered("==", a, b), chosen=wide)
-wide_where_less = define_choice(lambda builder, a, b: builder.fcmp_ordered("<", a, b), wide, wide)
+where_less = define_choice(lambda builder, a, b: builder.fcmp_ordered("<", a, b))
 where_outside = define_choice(lambda builder, a, b: builder.fcmp_unordered(">", a, b))  # NaN counts as outside
 
 
