@@ -13,10 +13,11 @@ HERE = Path(__file__).parent
 # Compiling for one level takes 20 to 60 s of a core: CI does some of them apart from the others, releases do all.
 THOROUGH = pytest.mark.skipif("NPUNET_THOROUGH" not in os.environ,
                               reason="compiles the engine anew, up to a minute: set NPUNET_THOROUGH=1")
-LEVELS = {
-    "baseline": ("x86-64", ""),                                   # SSE2: no FMA instruction, vectors of four
-    "avx2": ("haswell", None),
-    "avx512": ("skylake-avx512", None),
+AVX2 = "+avx,+avx2,+fma,+bmi,+bmi2"
+LEVELS = {  # what LLVM is told of the CPU: a name alone says nothing to the engine of what registers there are
+    "baseline": ("x86-64", ""),  # SSE2: no FMA instruction, vectors of four
+    "avx2": ("haswell", AVX2),
+    "avx512": ("skylake-avx512", f"{AVX2},+avx512f,+avx512vl,+avx512bw,+avx512dq"),
 }
 
 
@@ -45,8 +46,8 @@ def kept(request, name):
 
 def check_level(request, level, arithmetics):
     name, features = LEVELS[level]
-    environment = {"NUMBA_CPU_NAME": name} | ({} if features is None else {"NUMBA_CPU_FEATURES": features})
-    out, _ = run_elsewhere([str(HERE / "engine_digest.py"), *arithmetics], kept(request, level), **environment)
+    out, _ = run_elsewhere([str(HERE / "engine_digest.py"), *arithmetics], kept(request, level), NUMBA_CPU_NAME=name,
+                           NUMBA_CPU_FEATURES=features)
     assert out.split() == [engine_digest.digest(arithmetics), name]
 
 
@@ -65,13 +66,15 @@ def test_every_level_in_every_arithmetic(level, feature, request):
 
 
 @THOROUGH
-@pytest.mark.skipif(not cpu_has("sse2"), reason="not an x86 machine")
-def test_fifty_training_steps_without_fma_and_avx(request):
+@pytest.mark.parametrize(("level", "feature"), [("baseline", "sse2"), ("avx2", "fma"), ("avx512", "avx512f")])
+def test_fifty_training_steps_at_every_level(level, feature, request):
     import test_engine_step as steps
 
+    if not cpu_has(feature):
+        pytest.skip(f"this CPU has no {feature}")
     code = "import test_engine_step as t; print(t.train(1, t.SGD(momentum=0.9)))"
-    name, features = LEVELS["baseline"]
-    out, _ = run_elsewhere(["-c", code], kept(request, "training"), NUMBA_CPU_NAME=name, NUMBA_CPU_FEATURES=features)
+    name, features = LEVELS[level]
+    out, _ = run_elsewhere(["-c", code], kept(request, f"training-{level}"), NUMBA_CPU_NAME=name, NUMBA_CPU_FEATURES=features)
     assert out.strip() == str(steps.train(2, steps.SGD(momentum=0.9)))
 
 

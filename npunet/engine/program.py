@@ -243,7 +243,7 @@ def piece_of(group: list[Step], images: Mapping[str, Image]) -> int:
         rows = step.kernel[0] + (step.op == Op.SEPARABLE)
         elements += rows * images[step.x].col + images[step.y].col
     unit = lcm(TILE_POSITIONS, *(step.copies[1] for step in group))
-    import os; pieces = -(-width // (max(1, int(os.environ.get("PIECE", CACHE_ELEMENTS)) // (elements * unit)) * unit))
+    pieces = -(-width // (max(1, CACHE_ELEMENTS // (elements * unit)) * unit))
     return -(-width // (pieces * unit)) * unit
 
 

@@ -105,7 +105,7 @@ def unknown(builder, condition, yes: float, no: float):
 
 
 def row_of_tiles(builder, rows: int, vectors: int, given: Arguments, multiply_add) -> None:
-    """Emits neighbouring tiles. Where registers are WIDE, what is left of three vectors after a pair follows the pair."""
+    """Emits neighbouring tiles. Where registers are WIDE, three vectors are a pair and, behind it, the third."""
     tiles = [Emission(builder, rows, part, first, vectors, given, multiply_add) for first, part in parts_of(vectors)]
 
     def one_tile(carried):

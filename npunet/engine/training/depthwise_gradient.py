@@ -31,7 +31,7 @@ from npunet.engine.simd import (
 )
 from npunet.engine.training.instructions import WAYS, ways_of
 from npunet.engine.training.opcodes import Field
-from npunet.engine.training.rows import X, Z, opens_strip, place, slot
+from npunet.engine.training.rows import Z, first_tap, opens_strip, place, slot
 from npunet.engine.training.vectors import doubles, load_wide_at, store_wide_at
 
 PART_BYTES = 3 << 13  # that a part reads: three quarters of a first-level cache of 32 KiB
@@ -138,18 +138,18 @@ def depthwise_dw(p, arena, sums, n, i):
     x_step, z_step = 4 * p[Field.X_COL], 4 * p[Field.Z_COL]
     fresh = 1 if opens_strip(p, i) else 0
     home = slot(p, sums, n, i)
-    first_kept = home + kh * kw * 8 * LANES * vectors
+    first_kept, kept_step = home + kh * kw * 8 * LANES * vectors, kh * kw * VECTOR_BYTES * WAYS
     part = max(1, PART_BYTES // ((kh + 1) * x_step) // UNIT) * UNIT
     for start in range(0, width, part):
         count, opens, closes = min(part, width - start), 1 if start == 0 else 0, 1 if start + part >= width else 0
         z = place(p, arena, Z, n, i) + start * z_step
-        x = place(p, arena, X, n, i + p[Field.FIRST_ROW]) + 4 * p[Field.START] + start * x_step
+        x = first_tap(p, arena, n, i) + start * x_step
         v = 0
-        while WIDE and v + 2 <= vectors:
-            column_pair(p, count, x + VECTOR_BYTES * v, z + VECTOR_BYTES * v, first_kept + v * kh * kw * VECTOR_BYTES * WAYS,
-                        opens, closes, home + 8 * LANES * v, fresh)
-            v += 2
         while v < vectors:
-            column(p, count, x + VECTOR_BYTES * v, z + VECTOR_BYTES * v, first_kept + v * kh * kw * VECTOR_BYTES * WAYS,
-                   opens, closes, home + 8 * LANES * v, fresh)
-            v += 1
+            shift, kept = VECTOR_BYTES * v, first_kept + v * kept_step
+            if WIDE and v + 2 <= vectors:
+                column_pair(p, count, x + shift, z + shift, kept, opens, closes, home + 2 * shift, fresh)
+                v += 2
+            else:
+                column(p, count, x + shift, z + shift, kept, opens, closes, home + 2 * shift, fresh)
+                v += 1

@@ -14,7 +14,7 @@ from npunet.engine.simd import address, stand_alone
 from npunet.engine.training import activations, batch_norm, depthwise_gradient, losses, rows, spatial, sums, update
 from npunet.engine.training.convolution import row
 from npunet.engine.training.opcodes import Field, Mode, Op
-from npunet.engine.training.rows import X, Y, Z, clear_halo, mirror, place
+from npunet.engine.training.rows import Y, Z, clear_halo, first_tap, mirror, place
 from npunet.engine.training.weight_gradient import conv_dw, conv_dw_end, conv_dw_row
 from npunet.layers import NORM_EPSILON
 
@@ -31,7 +31,7 @@ depthwise_row = make_depthwise_row(fused=True)
 def conv(p, arena, n, i):
     """Row i of x, convolved, to row i of y, or to all its copies."""
     y_row, y_col, copies_y, copies_x = 4 * p[Field.Y_ROW], 4 * p[Field.Y_COL], p[Field.COPIES_Y], p[Field.COPIES_X]
-    row(p[Field.X_WIDTH], p[Field.VECTORS], place(p, arena, X, n, i + p[Field.FIRST_ROW]) + 4 * p[Field.START], 4 * p[Field.X_COL],
+    row(p[Field.X_WIDTH], p[Field.VECTORS], first_tap(p, arena, n, i), 4 * p[Field.X_COL],
         arena + 4 * p[Field.WEIGHTS], p[Field.CHANNELS], p[Field.KH], p[Field.KW], 4 * p[Field.TAP_ROW],
         4 * p[Field.TAP_COL], place(p, arena, Y, n, i * copies_y), copies_x * y_col, p[Field.FLAGS],
         arena + 4 * p[Field.BIAS], place(p, arena, Z, n, i), 4 * p[Field.Z_COL], copies_y, copies_x, y_row, y_col)
@@ -39,7 +39,7 @@ def conv(p, arena, n, i):
 
 @inlined
 def depthwise(p, arena, n, i):
-    depthwise_row(p[Field.WIDTH], p[Field.VECTORS], place(p, arena, X, n, i + p[Field.FIRST_ROW]) + 4 * p[Field.START], 4 * p[Field.X_COL],
+    depthwise_row(p[Field.WIDTH], p[Field.VECTORS], first_tap(p, arena, n, i), 4 * p[Field.X_COL],
                   arena + 4 * p[Field.WEIGHTS], p[Field.KH], p[Field.KW], 4 * p[Field.TAP_ROW], 4 * p[Field.TAP_COL],
                   place(p, arena, Y, n, i), 4 * p[Field.Y_COL])
 

@@ -18,37 +18,46 @@ from npunet.engine.training.opcodes import Mode, Op
 CHEAP = {Op.NORMALISE, Op.DEPTHWISE}
 
 
-def read_by(instruction: Instruction) -> set[str]:
+def read_by(instruction: Instruction) -> list[str]:
     """The tensors that an instruction reads."""
-    return set() if instruction.op in OF_SUMS else {instruction.x, instruction.z, instruction.u} - {""}
+    return [] if instruction.op in OF_SUMS else [name for name in (instruction.x, instruction.z, instruction.u) if name]
 
 
-def recomputed(instructions: Sequence[Instruction], groups: Sequence[range]) -> tuple[list[Instruction], dict[str, str]]:
+def recomputed(instructions: Sequence[Instruction],
+               groups: Sequence[range]) -> tuple[list[Instruction], dict[str, str]]:
     """The instructions with the cheap ones again in every group that reads what they gave in another; and, of each
     tensor that is new, the one that it equals."""
     makers = cheap_tensors(instructions)
     result, equals = [], {}
     for moment, group in enumerate(groups):
-        made = {instructions[number].y for number in group}
-        again: dict[str, str] = {}
-
-        def remade(name: str) -> str:
-            """The tensor in this group, made if need be."""
-            if name not in makers or name in made:
-                return name
-            if name not in again:
-                maker = makers[name]
-                again[name] = f"{name} in group {moment}"
-                equals[again[name]] = name
-                result.append(replace(maker, x=remade(maker.x), y=again[name]))
-            return again[name]
-
-        for number in group:
-            instruction = instructions[number]
-            renamed = {name: remade(name) for name in read_by(instruction)}
-            places = {at: renamed.get(getattr(instruction, at), getattr(instruction, at)) for at in ("x", "z", "u")}
-            result.append(replace(instruction, **places))
+        completed = Completed([instructions[number] for number in group], f"in group {moment}", makers)
+        result += completed.result
+        equals |= {new: kept for kept, new in completed.again.items()}
     return result, equals
+
+
+class Completed:
+    """One group, with what it needs made again."""
+
+    def __init__(self, members: Sequence[Instruction], suffix: str, makers: Mapping[str, Instruction]) -> None:
+        self.suffix, self.makers = suffix, makers
+        self.own = {member.y for member in members}
+        self.again: dict[str, str] = {}
+        self.result: list[Instruction] = []
+        for member in members:
+            renamed = {name: self.made(name) for name in read_by(member)}
+            reads = {at: getattr(member, at) for at in ("x", "z", "u")}
+            self.result.append(replace(member, **{at: renamed.get(name, name) for at, name in reads.items()}))
+
+    def made(self, name: str) -> str:
+        """The tensor in this group, made if need be."""
+        if name not in self.makers or name in self.own:
+            return name
+        if name not in self.again:
+            maker = self.makers[name]
+            self.again[name] = f"{name} {self.suffix}"
+            self.result.append(replace(maker, x=self.made(maker.x), y=self.again[name]))
+        return self.again[name]
 
 
 def cheap_tensors(instructions: Sequence[Instruction]) -> dict[str, Instruction]:

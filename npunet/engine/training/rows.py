@@ -39,6 +39,12 @@ def place(p, arena, field, n, i):
 
 
 @jit
+def first_tap(p, arena, n, i):
+    """Address of what the first tap of row i's first output reads of x."""
+    return place(p, arena, X, n, i + p[Field.FIRST_ROW]) + 4 * p[Field.START]
+
+
+@jit
 def slot(p, sums, n, i):
     """Address of the sums of the strip that holds row i of sample n."""
     return sums + 8 * (p[Field.SUMS] + (n * p[Field.STRIPS] + i // p[Field.STRIP_ROWS]) * p[Field.SUMS_SIZE])

@@ -9,14 +9,14 @@ from numba.extending import intrinsic
 
 from npunet.engine.jit import inlined, jit
 from npunet.engine.training.vectors import (
+    DOUBLES,
     INTEGERS,
     LONGS,
-    DOUBLES,
     bits_of,
     from_bits,
+    where_less,
     wide,
     wide_same,
-    where_less,
 )
 
 ROOT_MANTISSA = 0x6A09E667F3BCD  # of the root of 2

@@ -14,7 +14,6 @@ tile, or a strip, is one thread's.
 
 from __future__ import annotations
 
-from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
@@ -37,7 +36,7 @@ from npunet.engine.simd import (
     stand_alone,
 )
 from npunet.engine.training.opcodes import Field, Flag
-from npunet.engine.training.rows import X, Z, opens_strip, place, slot
+from npunet.engine.training.rows import Z, first_tap, opens_strip, place, slot
 from npunet.engine.training.vectors import (
     doubles,
     lane,
@@ -177,7 +176,7 @@ def add_pieces(p, arena, home, n, first, last, thread, threads):
         rows = min(p[Field.PIECE_ROWS], last - i)
         for j in range(0, width, p[Field.PIECE_COLS]):
             cols = min(p[Field.PIECE_COLS], width - j)
-            x, z = place(p, arena, X, n, i + p[Field.FIRST_ROW]) + 4 * p[Field.START] + j * x_col, place(p, arena, Z, n, i) + j * z_col
+            x, z = first_tap(p, arena, n, i) + j * x_col, place(p, arena, Z, n, i) + j * z_col
             number, done = 0, 0
             while done < vectors:
                 block = block_vectors(vectors - done)
