@@ -74,7 +74,8 @@ def test_fifty_training_steps_at_every_level(level, feature, request):
         pytest.skip(f"this CPU has no {feature}")
     code = "import test_engine_step as t; print(t.train(1, t.SGD(momentum=0.9)))"
     name, features = LEVELS[level]
-    out, _ = run_elsewhere(["-c", code], kept(request, f"training-{level}"), NUMBA_CPU_NAME=name, NUMBA_CPU_FEATURES=features)
+    out, _ = run_elsewhere(["-c", code], kept(request, f"training-{level}"), NUMBA_CPU_NAME=name,
+                           NUMBA_CPU_FEATURES=features)
     assert out.strip() == str(steps.train(2, steps.SGD(momentum=0.9)))
 
 

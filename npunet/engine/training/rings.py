@@ -60,4 +60,4 @@ def ring_of(name: str, members: Sequence[Instruction], lags: Sequence[int], imag
         first = lag if first is None else min(first, lag)
         above, below = reach(instruction) if instruction.x == name else (0, 0)
         last, window = max(last, lag + above), max(window, above + below)
-    return Ring(last - first + image.halo[1] + 1 + image.halo[0], window)
+    return Ring(last - first + image.halo[1] + 1, window)
