@@ -116,9 +116,18 @@ def open_keras(name: str, threads: int) -> Step:
     return lambda: float(train(x, labels).numpy())
 
 
+def open_jax(name: str, threads: int) -> Step:
+    """XLA takes as many threads as it has cores, which are as many as `threads`."""
+    from jax_train import make_step
+
+    model, x, labels = data(name)
+    step = make_step(model, RATE, MOMENTUM)
+    return lambda: step(x, labels)
+
+
 OPEN = {"npunet": open_npunet, "torch": open_torch("contiguous_format"),
         "torch channels-last": open_torch("channels_last"), "torch compile": open_torch("channels_last", compiled=True),
-        "keras": open_keras}
+        "keras": open_keras, "jax": open_jax}
 
 
 def serve(connection: Any, peer: str, cores: list[int]) -> None:
