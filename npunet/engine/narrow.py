@@ -27,6 +27,7 @@ from npunet.engine.simd import (
     choose,
     copy_value,
     everywhere,
+    fetch,
     larger_vector,
     load_scalar,
     load_vector,
@@ -59,6 +60,7 @@ def transpose_back(typing, filters, t, t_step, y, y_step):
 
 
 UNROLLED = 4  # input channels in one pass of the innermost loop
+CACHE_LINE = 16  # channels
 WIDE_FILTERS = 5  # from which WIDE vectors pay: they start at any position, so most of their loads take two cache lines
 
 
@@ -200,8 +202,10 @@ def make_narrow(fused: bool):
                 while done < needed:
                     if needed >= LANES:
                         done = min(done, needed - LANES)  # the last block reaches back: it writes the same again
-                    transpose(x + 4 * (row * p[Field.X_ROW] + channel) + done * x_step, x_step,
-                              place + pitch * channel + 4 * done, pitch)
+                    block = x + 4 * (row * p[Field.X_ROW] + channel) + done * x_step
+                    transpose(block, x_step, place + pitch * channel + 4 * done, pitch)
+                    if kh > 1 and channel % CACHE_LINE == 0:
+                        fetch(LANES, block + 4 * p[Field.X_ROW], x_step)  # what the next row will read
                     done += LANES
         y = arena + 4 * (p[Field.Y] + i * p[Field.Y_ROW] + at * p[Field.Y_COL])
         w, bias = constants + 4 * p[Field.WEIGHTS], constants + 4 * p[Field.BIAS]

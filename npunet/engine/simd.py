@@ -161,6 +161,22 @@ def larger(typing, tile, other):
     return tile(tile, tile), generate
 
 
+@intrinsic(prefer_literal=True)
+def fetch(typing, rows, at, step):
+    """Ask for what stands at `rows` addresses (a literal number), every `step` bytes, to be brought near."""
+
+    def generate(context, builder, signature, arguments):
+        pointer, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        for m in range(rows.literal_value):
+            place = builder.inttoptr(offset(builder, arguments[1], arguments[2], m), pointer)
+            builder.call(prefetch, [place, flag(0), flag(2), flag(1)])
+        return context.get_dummy_value()
+
+    return types.void(rows, types.intp, types.intp), generate
+
+
 @intrinsic
 def copy_value(typing, source, target):
     """Copy one float from address to address."""
