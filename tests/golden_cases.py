@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import warnings
@@ -43,6 +44,14 @@ def files_of(folder):
 def compilers():
     """The C compilers of this machine, of those that are tested."""
     return [name for name in ("gcc", "clang") if shutil.which(name)]
+
+
+@cache
+def links(compiler, flags):
+    """Whether the compiler has the libraries that these flags ask for: Debian's clang may come without sanitizers."""
+    done = subprocess.run([compiler, *flags, "-x", "c", "-", "-o", os.devnull], input="int main(void) { return 0; }",
+                          text=True, capture_output=True, check=False)
+    return done.returncode == 0
 
 
 def compiled(folder, subject, arithmetic, compiler="gcc", flags=("-O2",)):
