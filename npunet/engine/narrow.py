@@ -161,7 +161,8 @@ def make_narrow(fused: bool):
 
     @inlined
     def any_tile(filters, vectors, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out):
-        """A tile of one of the shapes between NARROW_LEAST and NARROW_VECTORS."""
+        """A tile of one of the shapes between NARROW_LEAST and NARROW_VECTORS, or, where registers are WIDE, of two of
+        them for each of five or six filters."""
         if filters == 1:
             tile(1, 8, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
         elif filters == 2:
@@ -178,6 +179,10 @@ def make_narrow(fused: bool):
                 tile(3, 3, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
         elif filters == 4:
             tile(4, 3, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+        elif WIDE and filters == 5 and vectors == 4:
+            tile(5, 4, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+        elif WIDE and vectors == 4:
+            tile(6, 4, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
         elif filters == 5:
             tile(5, 2, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
         else:
@@ -217,6 +222,8 @@ def make_narrow(fused: bool):
             wanted = (left + LANES - 1) // LANES
             tiles = (wanted + most - 1) // most
             vectors = max(least, (wanted + tiles - 1) // tiles)
+            if WIDE and filters >= WIDE_FILTERS and wanted >= 4:
+                vectors = 4
             any_tile(filters, vectors, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias,
                      out)
             ready = min(LANES * vectors, left)
