@@ -7,10 +7,11 @@ changes no bit.
 from __future__ import annotations
 
 from npunet.engine.depthwise import make_depthwise_row
+from npunet.engine.emit import VECTOR_BYTES, WIDE
 from npunet.engine.jit import inlined
 from npunet.engine.narrow import make_narrow
 from npunet.engine.opcodes import Field, Flag, Op
-from npunet.engine.simd import LANES, VECTOR_BYTES, WIDE
+from npunet.engine.simd import LANES
 from npunet.engine.tile import block_vectors, make_convolve
 from npunet.engine.winograd import winograd
 

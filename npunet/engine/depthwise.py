@@ -9,22 +9,9 @@ from __future__ import annotations
 from numba.core import types
 from numba.extending import intrinsic
 
+from npunet.engine.emit import VECTOR_BYTES, WIDE, everywhere, load_vector, make_multiply_add, offset, pack, repeat
 from npunet.engine.jit import inlined
-from npunet.engine.simd import (
-    VECTOR_BYTES,
-    WIDE,
-    Tile,
-    everywhere,
-    fetch,
-    load_vector,
-    make_elementwise,
-    make_multiply_add,
-    offset,
-    pack,
-    repeat,
-    store,
-    zeros,
-)
+from npunet.engine.simd import Tile, fetch, make_elementwise, store, zeros
 
 ROWS = 8  # positions of a tile: with five weights and two inputs, fifteen registers
 PART_BYTES = 1 << 14  # of the input that all channels' tiles go through together: half of a first-level cache of 32 KiB

@@ -9,9 +9,10 @@ from numba.extending import intrinsic
 from npunet.engine import images, pointwise
 from npunet.engine.bands import band, share
 from npunet.engine.convolution import make_convolve_group
+from npunet.engine.emit import INT64
 from npunet.engine.jit import inlined, jit
 from npunet.engine.opcodes import Field, Op
-from npunet.engine.simd import INT64, address
+from npunet.engine.simd import address
 from npunet.layers import NORM_EPSILON
 
 COPY_IN, COPY_OUT, _, _, _, MAX_POOL, UPSAMPLE, ADD, CONCAT, ACTIVATE, LAYER_NORM, SOFTMAX, _ = (

@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
+from npunet.engine.emit import VECTOR_BYTES, WIDE
 from npunet.engine.jit import inlined, jit
 from npunet.engine.opcodes import Field
-from npunet.engine.simd import (
-    LANES,
-    VECTOR_BYTES,
-    WIDE,
-    add_tile,
-    clear_value,
-    copy_value,
-    larger,
-    load,
-    rolled,
-    stand_alone,
-    store,
-    zeros,
-)
+from npunet.engine.simd import LANES, add_tile, clear_value, copy_value, larger, load, rolled, stand_alone, store, zeros
 
 POOL_ROWS = 4
 

@@ -13,21 +13,15 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from npunet.engine.jit import inlined
-from npunet.engine.opcodes import Field, Flag
-from npunet.engine.program import NARROW_LEAST, NARROW_VECTORS
-from npunet.engine.simd import (
+from npunet.engine.emit import (
     FLOAT,
     INT64,
-    LANES,
     VECTOR,
     VECTOR_BYTES,
     WIDE,
     along,
     choose,
-    copy_value,
     everywhere,
-    fetch,
     larger_vector,
     load_scalar,
     load_vector,
@@ -38,6 +32,10 @@ from npunet.engine.simd import (
     splat,
     store_vector,
 )
+from npunet.engine.jit import inlined
+from npunet.engine.opcodes import Field, Flag
+from npunet.engine.program import NARROW_LEAST, NARROW_VECTORS
+from npunet.engine.simd import LANES, copy_value, fetch
 from npunet.engine.transpose import exchanged, transpose
 
 

@@ -14,17 +14,12 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from npunet.engine.jit import inlined
-from npunet.engine.opcodes import Flag
-from npunet.engine.simd import (
+from npunet.engine.emit import (
     FLOAT,
     INT64,
-    LANES,
     ONE_REGISTER,
     VECTOR_BYTES,
     WIDE,
-    Tile,
-    addresses,
     along,
     at_this_place,
     choose,
@@ -42,6 +37,9 @@ from npunet.engine.simd import (
     splat,
     store_vector,
 )
+from npunet.engine.jit import inlined
+from npunet.engine.opcodes import Flag
+from npunet.engine.simd import LANES, Tile, addresses
 
 UNROLLED = 4  # input channels in one pass of the innermost loop
 CLAMPED = int(Flag.RELU | Flag.RELU6)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from numba.core import types
 from numba.extending import intrinsic
 
-from npunet.engine.simd import LANES, load_vector, offset, shuffle, store_vector
+from npunet.engine.emit import load_vector, offset, shuffle, store_vector
+from npunet.engine.simd import LANES
 
 PLACES = (0, 2, 1, 3, 4, 6, 5, 7)  # where the rounds leave each row of the result
 

@@ -13,14 +13,10 @@ from __future__ import annotations
 from numba.core import types
 from numba.extending import intrinsic
 
-from npunet.engine.jit import inlined, jit
-from npunet.engine.opcodes import Field, Flag
-from npunet.engine.simd import (
+from npunet.engine.emit import (
     FLOAT,
     INT64,
-    LANES,
     VECTOR_BYTES,
-    Tile,
     along,
     choose,
     every_third,
@@ -34,9 +30,11 @@ from npunet.engine.simd import (
     repeat,
     smaller_vector,
     splat,
-    stand_alone,
     store_vector,
 )
+from npunet.engine.jit import inlined, jit
+from npunet.engine.opcodes import Field, Flag
+from npunet.engine.simd import LANES, Tile, stand_alone
 from npunet.engine.strips import MATRICES, RUN, WIDEST
 from npunet.engine.tile import CLAMPED, INFINITY, block_vectors
 from npunet.ops.winograd import A1, A2, PATCH, PRODUCT, SUM, TILE

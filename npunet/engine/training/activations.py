@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from npunet.engine.emit import VECTOR_BYTES
 from npunet.engine.jit import inlined, jit
 from npunet.engine.opcodes import ACTIVATION_KINDS
 from npunet.engine.pointwise import C0, C1, C2, C3, C4, C5, LN2_HI, LN2_LO, LOG2E, LOWEST
-from npunet.engine.simd import VECTOR_BYTES, stand_alone
+from npunet.engine.simd import stand_alone
 from npunet.engine.training.opcodes import BOUNDED, LINEAR, Field
 from npunet.engine.training.rows import ZERO, X, Y, Z, place
 from npunet.engine.training.vectors import load, same, store, times_power_of_two, where_greater

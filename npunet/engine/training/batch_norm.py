@@ -5,8 +5,9 @@ Every kernel goes down a row once for each register of channels: a vector, or, w
 
 from __future__ import annotations
 
+from npunet.engine.emit import VECTOR_BYTES, WIDE
 from npunet.engine.jit import inlined, jit
-from npunet.engine.simd import LANES, VECTOR_BYTES, WIDE, rolled, stand_alone
+from npunet.engine.simd import LANES, rolled, stand_alone
 from npunet.engine.training.activations import ZERO, activate, bounded, bounds, through
 from npunet.engine.training.opcodes import Field
 from npunet.engine.training.rows import U, X, Y, Z, opens_strip, place, slot

@@ -7,8 +7,8 @@ shapes are few already.
 from __future__ import annotations
 
 from npunet.engine.convolution import block_vectors, make_row
+from npunet.engine.emit import VECTOR_BYTES, WIDE
 from npunet.engine.jit import inlined
-from npunet.engine.simd import VECTOR_BYTES, WIDE
 from npunet.engine.tile import make_convolve
 
 convolve = make_convolve(fused=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from npunet.engine.emit import VECTOR_BYTES
 from npunet.engine.jit import inlined, jit
-from npunet.engine.simd import LANES, VECTOR_BYTES, address, stand_alone
+from npunet.engine.simd import LANES, address, stand_alone
 from npunet.engine.training.activations import exponential_inline
 from npunet.engine.training.opcodes import Field, Number
 from npunet.engine.training.rows import X, Y, place

@@ -13,10 +13,8 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from npunet.engine.jit import inlined, jit
-from npunet.engine.simd import (
+from npunet.engine.emit import (
     INT64,
-    LANES,
     VECTOR_BYTES,
     WIDE,
     choose,
@@ -26,9 +24,10 @@ from npunet.engine.simd import (
     make_multiply_add,
     offset,
     repeat,
-    stand_alone,
     store_vector,
 )
+from npunet.engine.jit import inlined, jit
+from npunet.engine.simd import LANES, stand_alone
 from npunet.engine.training.instructions import WAYS, ways_of
 from npunet.engine.training.opcodes import Field
 from npunet.engine.training.rows import Z, first_tap, opens_strip, place, slot

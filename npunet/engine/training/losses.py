@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from npunet.engine.emit import VECTOR_BYTES
 from npunet.engine.jit import jit
-from npunet.engine.simd import LANES, VECTOR_BYTES, stand_alone
+from npunet.engine.simd import LANES, stand_alone
 from npunet.engine.training.crossentropy import crossentropy_row, exponentials_to
 from npunet.engine.training.opcodes import (
     CROSSENTROPY,

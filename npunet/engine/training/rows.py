@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from npunet.engine.emit import VECTOR_BYTES, WIDE
 from npunet.engine.jit import inlined, jit
-from npunet.engine.simd import LANES, VECTOR_BYTES, WIDE, rolled, stand_alone
+from npunet.engine.simd import LANES, rolled, stand_alone
 from npunet.engine.training.opcodes import Field
 from npunet.engine.training.vectors import (
     load,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from npunet.engine.emit import VECTOR_BYTES
 from npunet.engine.jit import jit
-from npunet.engine.simd import LANES, VECTOR_BYTES, rolled, stand_alone
+from npunet.engine.simd import LANES, rolled, stand_alone
 from npunet.engine.training.activations import activate
 from npunet.engine.training.opcodes import Field
 from npunet.engine.training.rows import X, Y, Z, fill, place

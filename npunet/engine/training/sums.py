@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from npunet.engine.convolution import block_vectors
+from npunet.engine.emit import VECTOR_BYTES
 from npunet.engine.jit import jit
-from npunet.engine.simd import LANES, VECTOR_BYTES, stand_alone
+from npunet.engine.simd import LANES, stand_alone
 from npunet.engine.training.losses import dice_slot
 from npunet.engine.training.opcodes import Field, Flag, Number
 from npunet.engine.training.vectors import load, read, read_wide, same, store, write

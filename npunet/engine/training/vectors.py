@@ -13,7 +13,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
-from npunet.engine.simd import FLOAT, INT64, LANES, VECTOR, splat, store_vector
+from npunet.engine.emit import FLOAT, INT64, VECTOR, splat, store_vector
+from npunet.engine.simd import LANES
 
 DOUBLE = ir.DoubleType()
 DOUBLES = ir.VectorType(DOUBLE, LANES)

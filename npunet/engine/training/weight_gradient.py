@@ -18,13 +18,10 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from npunet.engine.convolution import block_vectors
-from npunet.engine.jit import inlined, jit
-from npunet.engine.simd import (
+from npunet.engine.emit import (
     INT64,
-    LANES,
     VECTOR_BYTES,
     WIDE,
-    Tile,
     along,
     everywhere,
     keep_order,
@@ -33,8 +30,9 @@ from npunet.engine.simd import (
     make_multiply_add,
     repeat,
     splat,
-    stand_alone,
 )
+from npunet.engine.jit import inlined, jit
+from npunet.engine.simd import LANES, Tile, stand_alone
 from npunet.engine.training.opcodes import Field, Flag
 from npunet.engine.training.rows import Z, first_tap, opens_strip, place, slot
 from npunet.engine.training.vectors import (
