@@ -87,7 +87,7 @@ def make_depthwise_row(fused: bool):
                 at = min(at, count - ROWS)  # the last tile reaches back: it writes the same values again
                 here, there = x + at * x_step, y + at * y_step
                 if kh > 1:
-                    fetch(ROWS, here + kh * tap_row, x_step)  # what the next row will read first of all
+                    fetch(ROWS, here + kh * tap_row, x_step)  # of a row that nothing has read yet
                 if dense and kw == 3 and kh == 1:
                     store(slide(ROWS, vectors, 1, 3, here, x_step, w, w_step, kh, tap_row), there, y_step)
                 elif dense and kw == 3 and kh == 3:

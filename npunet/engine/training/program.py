@@ -19,7 +19,7 @@ from npunet.graph import Graph, Shape
 
 ALIGNMENT = 16  # elements: one cache line of float32
 PIECE = 128  # positions whose products are summed in float32 (see weight_gradient): few enough to stay in cache,
-WIDE = 32  # and half as many where there are more channels than these
+MANY = 32  # and half as many where there are more channels than these
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def encode(instruction: Instruction, images: Mapping[str, Image], batch: int, su
                    Field.TAP_COL: x_taps.step * x.col}
     if dense_dw:
         fields[Field.Z_WIDTH] = image.width
-        piece = PIECE if max(image.col, x.col) <= WIDE else PIECE // 2
+        piece = PIECE if max(image.col, x.col) <= MANY else PIECE // 2
         rows = max(1, piece // image.width)
         pieces = -(-image.width // piece)
         fields |= {Field.PIECE_ROWS: rows, Field.PIECE_COLS: -(-image.width // pieces)}
@@ -240,7 +240,7 @@ def locate(instruction: Instruction, number: int, images: Mapping[str, Image], r
             fields[Field(at + 4)] = rings[name].rows
     if instruction.y in rings:
         fields[Field.MIRRORED] = rings[instruction.y].mirrored
-        fields[Field.LEFT], fields[Field.RIGHT] = images[instruction.y].halo[2:]
+        fields[Field.LEFT], fields[Field.RIGHT] = images[instruction.y].halo[2:]  # which rows.mirror copies along
     if instruction.norm:
         fields[Field.NORM] = arena.offsets[instruction.norm]
     if instruction.weights:
