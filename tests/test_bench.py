@@ -68,6 +68,15 @@ def test_sizes(tmp_path):
     assert large["input"] == 4 * 512 * 512 and large["output"] == 2 * large["input"]
 
 
+def test_threads(tmp_path):
+    done = run_script("threads.py", "--quick", "--threads", "1,3", "--rounds", "1", "--seconds", "0.001", "-o",
+                      str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "threads.json").read_text())["rows"]
+    assert len(rows) == 3 and all(row["same"] and row["speedup"]["1"] == 1 and row["seconds"]["3"] > 0 for row in rows)
+    assert "| FMA peak" in done.stdout and "| times one thread | one thread, ms | 3 |" in done.stdout
+
+
 class TestChecks:
     """A peer that computes something else is not timed."""
 
