@@ -7,7 +7,7 @@ changes no bit.
 from __future__ import annotations
 
 from npunet.engine.depthwise import make_depthwise_row
-from npunet.engine.emit import VECTOR_BYTES, WIDE
+from npunet.engine.emit import HUNGRY, VECTOR_BYTES, WIDE
 from npunet.engine.jit import inlined
 from npunet.engine.narrow import make_narrow
 from npunet.engine.opcodes import Field, Flag, Op
@@ -63,6 +63,15 @@ def make_any_tile(fused: bool):
                 convolve(2, 3, arguments)
             else:
                 convolve(1, 3, arguments)
+        elif HUNGRY and vectors == 4:
+            if rows == 8:
+                convolve(8, 4, arguments)
+            elif rows == 5:
+                convolve(5, 4, arguments)
+            elif rows == 2:
+                convolve(2, 4, arguments)
+            else:
+                convolve(1, 4, arguments)
         elif rows == 8:
             convolve(8, 1, arguments)
         elif rows == 5:
@@ -137,6 +146,8 @@ def make_row(fused: bool):
         done = 0
         while done < vectors:
             block = block_vectors(vectors - done)
+            if HUNGRY and block == 2 and vectors - done >= 4:
+                block = 4
             at = 0
             for rows, number in cut(count, block):
                 if number > 0:

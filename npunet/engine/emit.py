@@ -18,14 +18,17 @@ INT64 = ir.IntType(64)
 VECTOR_BYTES = 4 * LANES
 
 
+TRIPLE, CPU, FEATURES = cpu_target.target_context.codegen().magic_tuple()  # of the machine that is compiled for
+
+
 def has_feature(name: str) -> bool:
-    """Whether the machine that is compiled for has this feature of an x86-64, by LLVM's name for it."""
-    triple, _, features = cpu_target.target_context.codegen().magic_tuple()
-    return triple.startswith("x86_64") and f"+{name}" in features.split(",")
+    """Whether the machine has this feature of an x86-64, by LLVM's name for it."""
+    return TRIPLE.startswith("x86_64") and f"+{name}" in FEATURES.split(",")
 
 
 ONE_REGISTER = has_feature("avx")  # holds a vector
 WIDE = has_feature("avx512f") and has_feature("avx512vl")  # a register holds two vectors, and there are 32
+HUNGRY = WIDE and CPU != "znver4"  # multiplies two such registers in a cycle: faster than it loads one for each
 
 
 def make_multiply_add(fused: bool):

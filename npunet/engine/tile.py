@@ -103,8 +103,10 @@ def unknown(builder, condition, yes: float, no: float):
 
 
 def row_of_tiles(builder, rows: int, vectors: int, given: Arguments, multiply_add) -> None:
-    """Emits neighbouring tiles. Where registers are WIDE, three vectors are a pair and, behind it, the third."""
-    tiles = [Emission(builder, rows, part, first, vectors, given, multiply_add) for first, part in parts_of(vectors)]
+    """Emits neighbouring tiles. Where registers are WIDE, three vectors are a pair and, behind it, the third, and four
+    are two blocks of two."""
+    block = 2 if vectors == 4 else vectors
+    tiles = [Emission(builder, rows, part, first, block, given, multiply_add) for first, part in parts_of(vectors)]
 
     def one_tile(carried):
         for tile in tiles:
@@ -122,7 +124,8 @@ def parts_of(vectors: int) -> list[tuple[int, int]]:
 
 
 class Emission:
-    """Emits the instructions of one tile: `vectors` of the `block` vectors that weights lie in, from number `first`."""
+    """Emits the instructions of one tile: `vectors` vectors of output channels, the first of them number `first` of a
+    block of weights, which has `block` of them."""
 
     def __init__(self, builder, rows: int, vectors: int, first: int, block: int, given: Arguments,
                  multiply_add) -> None:
@@ -130,11 +133,20 @@ class Emission:
         self.tile = tile = Tile(rows, vectors)
         self.shift, self.w_step = INT64(VECTOR_BYTES * first), INT64(VECTOR_BYTES * block)
         self.bases = -(-tile.rows // 3)
+        self.apart = self.weights_apart()
         self.fours = builder.sdiv(given.channels, INT64(UNROLLED))
         self.rest = builder.srem(given.channels, INT64(UNROLLED))
         self.low = splat(builder, unknown(builder, self.asked(CLAMPED), 0.0, -INFINITY), tile.lanes)
         self.high = splat(builder, unknown(builder, self.asked(Flag.RELU6), 6.0, INFINITY), tile.lanes)
         self.bias = builder.select(self.asked(Flag.BIAS), builder.add(given.bias, self.shift), self.nothing())
+
+    def weights_apart(self):
+        """Bytes between the weights of a position's registers. A pair is a block of its own; the next comes behind all
+        its taps."""
+        if self.tile.lanes == LANES:
+            return INT64(VECTOR_BYTES)
+        taps = self.builder.mul(self.given.kh, self.given.kw)
+        return self.builder.mul(self.builder.mul(taps, self.given.channels), INT64(2 * VECTOR_BYTES))
 
     def nothing(self):
         """Address of as many -0 as a bias has values: they change no value that they are added to."""
@@ -182,7 +194,7 @@ class Emission:
         """acc[m][v] = acc[m][v] + x[m] * w[v]."""
         builder, tile = self.builder, self.tile
         bases, w, acc = carried[: self.bases], carried[self.bases], carried[self.bases + 1 :]
-        weights = [self.load_part(place) for place in self.parts(w)]
+        weights = [self.load_part(offset(builder, w, self.apart, v)) for v in range(tile.parts)]
         for m in range(tile.rows):
             scalar = splat(builder, load_scalar(builder, position(builder, bases, self.given.x_step, m)), tile.lanes)
             for v, weight in enumerate(weights):
