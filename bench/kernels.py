@@ -30,11 +30,13 @@ import tables
 import worker
 
 from npunet.engine import report
+from npunet.engine.program import compile_program
 from npunet.engine.sessions import Engine
 
 SHARE = 3e-4  # seconds that one call of the interpreter should take
 ROUNDS = 25
 QUICK = ("tiny",)
+ALL_AT_ONCE = 1 << 62  # elements: no image is so large that instructions take turns
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def measure(name: str, arithmetic: str, peak_gflops: float, rounds: int = ROUNDS
     """Every instruction of a preset's program on one thread, and the program as a whole."""
     model = subjects.build(name)
     engine = Engine(model.graph, model.weights, arithmetic, 1)
+    engine.program = compile_program(model.graph, model.weights, arithmetic=arithmetic, large=ALL_AT_ONCE)
     x = np.random.default_rng(0).standard_normal((1, int(np.prod(model.graph.input_shape)))).astype(np.float32)
     y, arena = np.zeros((1, int(np.prod(engine.program.output_shape))), np.float32), engine.take_call().arguments[2]
 

@@ -54,4 +54,4 @@ class Session:
         self.input[...] = x
 
     def __repr__(self) -> str:
-        return f"Session({self.input.shape} -> {self.output.shape}, {len(self.engine.program.table)} instructions)"
+        return f"Session({self.input.shape} -> {self.output.shape}, {len(self.engine.program.steps)} instructions)"

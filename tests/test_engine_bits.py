@@ -63,9 +63,9 @@ def test_strided_sizes(size, rng, every_thread_works):
         assert_same_bits(engine(images[:1]), expected[:1], f"{size}, {threads} threads, one image")
 
 
-@pytest.mark.parametrize("filters", [1, 8, 15, 16, 24, 33, 40])
+@pytest.mark.parametrize("filters", [1, 8, 15, 16, 24, 31, 33, 40, 56])
 def test_channel_counts(filters, rng):
-    """Whole vectors, one less, one more; an odd number of vectors."""
+    """Whole vectors, one less, one more; odd numbers of vectors, fours of them."""
     blocks = [{"filters": filters, "kernel": 3, "pool": 2}, {"filters": filters + 1, "seperable": True, "pool": 2}]
     model = UNet({"blocks": blocks}, (5, 13, filters), filters)
     x = batch_for(model, rng, 1)

@@ -11,13 +11,14 @@ from npunet.engine.bands import band, share
 from npunet.engine.convolution import make_convolve_group
 from npunet.engine.emit import INT64
 from npunet.engine.jit import inlined, jit
-from npunet.engine.opcodes import Field, Op
+from npunet.engine.opcodes import Alone, Field, Op
 from npunet.engine.simd import address
 from npunet.layers import NORM_EPSILON
 
-COPY_IN, COPY_OUT, _, _, _, MAX_POOL, UPSAMPLE, ADD, CONCAT, ACTIVATE, LAYER_NORM, SOFTMAX, _ = (
+COPY_IN, COPY_OUT, _, _, _, MAX_POOL, UPSAMPLE, ADD, CONCAT, ACTIVATE, LAYER_NORM, SOFTMAX, _, MOVE = (
     int(op) for op in Op
 )
+SHARE, GO_ON, _ = (int(how) for how in Alone)
 ARRIVED, GENERATION, TICKET = 0, 1, 2  # places in the barrier array
 
 
@@ -76,6 +77,8 @@ def step(p, arena, constants, memory, weights, sample, result, first, last, left
         images.copy_in(p, arena, sample, first, last, left, right)
     elif op == COPY_OUT:
         images.copy_out(p, arena, result, first, last, left, right)
+    elif op == MOVE:
+        images.move(p, arena, first, last)
     elif op == ADD:
         images.add(p, arena, first, last, left, right)
     elif op == CONCAT:
@@ -113,14 +116,15 @@ def make_walk(fused: bool):
             number = 0
             while number < len(program):
                 p = program[number]
-                members = p[Field.GROUP]
-                if thread == 0:
+                members, alone = p[Field.GROUP], p[Field.ALONE]
+                if thread == 0 or alone != SHARE:
                     for member in range(number, number + members):
                         images.clear_halo(program[member], arena)
                 rows, columns, align_y, align_x = extent(p)
                 first, last, left, right = 0, rows, 0, columns
-                shared = threads > 1 and rows >= threads * align_y
-                if threads > 1 and not shared:
+                among = threads if alone == SHARE else 1
+                shared = among > 1 and rows >= among * align_y
+                if among > 1 and not shared:
                     left, right = share(columns, align_x, thread, threads)
                 while first < rows:
                     if shared:
@@ -132,7 +136,7 @@ def make_walk(fused: bool):
                         step(p, arena, constants, memory, weights, sample, result, first, last, left, right)
                     if not shared:
                         first = rows
-                if threads > 1:
+                if threads > 1 and alone != GO_ON:
                     wait_for_all(counters, threads)
                 number += members
             sample += 4 * samples.shape[1]

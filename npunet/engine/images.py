@@ -97,6 +97,15 @@ def copy_out(p, arena, result, first, last, left, right):
             y += 4 * channels
 
 
+@jit
+def move(p, arena, first, last):
+    """Rows of WIDTH elements to a lower address, in ascending order: they may overlap."""
+    stand_alone()
+    for i in range(first, last):
+        copy_values(arena + 4 * (p[Field.X] + i * p[Field.X_ROW]), arena + 4 * (p[Field.Y] + i * p[Field.Y_ROW]),
+                    p[Field.WIDTH])
+
+
 def make_largest(rows, vectors):
     """The largest in each of `rows` windows that begin every `step` bytes, over `vectors` vectors, both literal."""
 

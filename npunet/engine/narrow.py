@@ -33,8 +33,9 @@ from npunet.engine.emit import (
     store_vector,
 )
 from npunet.engine.jit import inlined
+from npunet.engine.layout import NARROW_VECTORS
 from npunet.engine.opcodes import Field, Flag
-from npunet.engine.program import NARROW_LEAST, NARROW_VECTORS
+from npunet.engine.pieces import NARROW_LEAST
 from npunet.engine.simd import LANES, copy_value, fetch
 from npunet.engine.transpose import exchanged, transpose
 

@@ -29,6 +29,10 @@ class Op(IntEnum):
     LAYER_NORM = 10
     SOFTMAX = 11
     WINOGRAD = 12  # dense 3x3 convolution by tiles of 4x4 outputs
+    MOVE = 13  # rows of a line buffer to its start
+
+
+CONVOLUTIONS = (Op.CONV, Op.SEPARABLE, Op.DEPTHWISE, Op.WINOGRAD)
 
 
 class Flag(IntEnum):
@@ -40,6 +44,14 @@ class Flag(IntEnum):
     RELU6 = 8  # and above at 6
     ADD = 16  # add the image at ADDEND last
     SPREAD = 32  # write every result COPIES_Y x COPIES_X times: nearest upsampling of the output
+
+
+class Alone(IntEnum):
+    """How several threads do a group."""
+
+    SHARE = 0  # each does some of it, then waits for the others
+    GO_ON = 1  # each has its own, and goes on
+    WAIT = 2  # each has its own, and waits for the others
 
 
 class Field(IntEnum):
@@ -92,6 +104,7 @@ class Field(IntEnum):
     PITCH = 44  # elements of one of its transposed rows
     TILES = 45  # tiles that a WINOGRAD transforms at a time
     BAND = 46  # rows of its output that it does before the others of its group
+    ALONE = 47  # whether threads share it, see Alone
 
 
 FIELDS = len(Field)

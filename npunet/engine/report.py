@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from npunet.engine.layout import Image
 from npunet.engine.lowering import Step
-from npunet.engine.opcodes import Field, Flag, Op
-from npunet.engine.program import CONVOLUTIONS, Image, Program, compile_program
+from npunet.engine.opcodes import CONVOLUTIONS, Flag, Op
+from npunet.engine.program import Program, compile_program
 from npunet.engine.strips import MATRICES
 from npunet.graph import Graph, Shape
 from npunet.ops.winograd import TILE
@@ -22,12 +23,17 @@ FLAG_WORDS = {Flag.CONTINUE: "continues y", Flag.BIAS: "bias", Flag.RELU: "relu"
 
 @dataclass(frozen=True)
 class Operand:
-    """A tensor in the arena: (H, W, C), bytes from the arena's start to its first value, zeros kept around it."""
+    """A tensor in the arena: (H, W, C), bytes from the arena's start to its first value, zeros kept around it.
+
+    rows : that its memory holds, zeros included: fewer than there are in a line buffer, which has a part for each
+           thread; in one, `offset` is where its memory begins
+    """
 
     tensor: str
     shape: Shape
     offset: int
     halo: tuple[int, int, int, int]
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ class Instruction:
     reads, writes : operands in the arena; the user's arrays, at the two ends, are not
     fused  : what else it does: bias, clamp, and the layers that need no instruction of their own for it
     head   : number of the instruction with which it runs piece by piece; its own when it runs alone
+    turns  : in how many it does its rows, in a chain with its neighbours; 1 when all at once
     macs   : multiply-accumulates for one sample, without padding channels, of a convolution as it is defined
     done   : those that are done: fewer where Winograd's algorithm does it (its transforms not counted)
     moved  : bytes of operands and weights that it touches, padding channels included
@@ -50,6 +57,7 @@ class Instruction:
     weights: tuple[tuple[int, ...], ...]
     fused: tuple[str, ...]
     head: int
+    turns: int
     macs: int
     done: int
     moved: int
@@ -57,10 +65,8 @@ class Instruction:
 
 def instructions(program: Program) -> list[Instruction]:
     """Every instruction of a program."""
-    rows, head = [], 0
+    rows, heads = [], {number: group.start for group in program.groups for number in group}
     for number, step in enumerate(program.steps):
-        if program.table[number, Field.GROUP]:
-            head = number
         reads = [name for name in (step.x, step.addend) if name]
         if step.flags & Flag.CONTINUE:
             reads.append(step.y)
@@ -69,16 +75,17 @@ def instructions(program: Program) -> list[Instruction]:
         rows.append(Instruction(
             number, step.op.name.lower(), step.layer, tuple(operand(program, name) for name in reads),
             (operand(program, step.y),) if step.y else (), tuple(array.shape for array in arrays),
-            (*words(step.flags), *step.fused), head, macs(step, program), done(step, program),
+            (*words(step.flags), *step.fused), heads[number], program.turns[number],
+            macs(step, program), done(step, program),
             touched + FLOAT * sum(array.size for array in arrays),
         ))
     return rows
 
 
 def operand(program: Program, name: str) -> Operand:
-    image = program.images[name]
-    offset = FLOAT * (program.arena.offsets[name] + image.inner)
-    return Operand(name, (image.height, image.width, image.channels), offset, image.halo)
+    image, stored = program.images[name], program.buffers.get(name, program.images[name])
+    offset = FLOAT * (program.arena.offsets[name] + (0 if name in program.buffers else image.inner))
+    return Operand(name, (image.height, image.width, image.channels), offset, image.halo, stored.size // stored.row)
 
 
 def inner_bytes(image: Image) -> int:
@@ -134,19 +141,24 @@ def text(program: Program, arena_peaks: Mapping[str, int], title: str) -> str:
     """A program as a table with totals."""
     sums, sizes = totals(program), "x".join(map(str, program.input_shape))
     tiled = sums["done"] < sums["macs"]
-    lines = [(("+" if row.head != row.number else "") + str(row.number), row.op, row.layer, shown(row.reads),
-              shown(row.writes), ", ".join("x".join(map(str, shape)) for shape in row.weights), ", ".join(row.fused),
-              f"{row.macs:,}", *([f"{row.done:,}"] if tiled else []), f"{row.moved:,}")
-             for row in instructions(program)]
-    header = ("#", "instruction", "layer", "reads", "writes", "weights", "fused", "MACs",
-              *(["done"] if tiled else []), "bytes")
+    rows = instructions(program)
+    chained = any(row.turns > 1 for row in rows)
+    lines = [(("+" if row.head != row.number else "") + str(row.number), *([f"{row.turns:,}"] if chained else []),
+              row.op, row.layer, shown(row.reads), shown(row.writes),
+              ", ".join("x".join(map(str, shape)) for shape in row.weights), ", ".join(row.fused),
+              f"{row.macs:,}", *([f"{row.done:,}"] if tiled else []), f"{row.moved:,}") for row in rows]
+    header = ("#", *(["turns"] if chained else []), "instruction", "layer", "reads", "writes", "weights", "fused",
+              "MACs", *(["done"] if tiled else []), "bytes")
+    right = [number for number, name in enumerate(header) if name in ("#", "turns", "MACs", "done", "bytes")]
     told = f" ({sums['done']:,} done)" if tiled else ""
     kinds = "; ".join(f"{kind} {size:,}" for kind, size in arena_peaks.items())
     return "\n".join([
         f"{title}  input {sizes}  threads {program.threads}",
-        *columns([header, *lines], right=(0, 7, 8, 9)),
+        *columns([header, *lines], right),
         "reads and writes: HxWxC@byte in the arena, [zeros above, below, left, right]; "
         "+: done piece by piece with the instruction before",
+        *(["turns: a band of rows at a time, in turn with its neighbours; "
+           "(rows): of a tensor that only they use, as many are kept"] if chained else []),
         f"{sums['instructions']} instructions, {sums['macs']:,} MACs{told}, {sums['moved']:,} bytes moved a sample",
         f"bytes: arena {sums['arena']:,}, constants {sums['constants']:,}, table {sums['table']:,}, "
         f"input {sums['input']:,}, output {sums['output']:,}",
@@ -157,7 +169,8 @@ def text(program: Program, arena_peaks: Mapping[str, int], title: str) -> str:
 def shown(operands: Iterable[Operand]) -> str:
     """Operands in short."""
     return " ".join(f"{'x'.join(map(str, each.shape))}@{each.offset}"
-                    + (f"[{','.join(map(str, each.halo))}]" if any(each.halo) else "") for each in operands)
+                    + (f"[{','.join(map(str, each.halo))}]" if any(each.halo) else "")
+                    + (f"({each.rows})" if each.rows < each.shape[0] else "") for each in operands)
 
 
 def columns(lines: Sequence[Sequence[str]], right: Sequence[int]) -> list[str]:

@@ -42,8 +42,8 @@ class Engine:
             raise ImportError("backend='engine' needs Numba: pip install numba, or use backend='numpy'")
         self.most = check_threads(threads)
         self.stamp, self.block = weights.stamp, weights.block.copy()
-        self.program = compile_program(graph, weights.read_only, threads=self.most, arithmetic=arithmetic)
         self.macs = sum(row.macs for row in rows(graph))
+        self.program = compile_program(graph, weights.read_only, threads=self.threads_for(1), arithmetic=arithmetic)
         self.native = ENTRIES[arithmetic]()
         self.idle: list[Call] = []  # each with an arena that nobody is using
 
@@ -75,15 +75,17 @@ class Engine:
         return call
 
     def share(self, samples: np.ndarray, results: np.ndarray, in_parallel: Callable[[Sequence[Job]], None]) -> None:
-        """Run samples (N, H * W * C) in as many threads as are worth it."""
-        threads = self.threads_for(len(samples))
-        if threads == 1:
+        """Run samples (N, H * W * C) in as many threads as are worth it: each some of them, or, where these are
+        few, all threads one after another."""
+        number = len(samples)
+        parts = min(number, self.threads_for(number))
+        if 0 < number < self.program.threads:
+            self.run_together(samples, results, in_parallel)
+        elif parts <= 1:
             self.run(samples, results)
-        elif len(samples) >= threads:
-            parts = [slice(len(samples) * t // threads, len(samples) * (t + 1) // threads) for t in range(threads)]
-            in_parallel([lambda part=part: self.run(samples[part], results[part]) for part in parts])
         else:
-            self.run_together(samples, results, threads, in_parallel)
+            slices = [slice(number * part // parts, number * (part + 1) // parts) for part in range(parts)]
+            in_parallel([lambda part=part: self.run(samples[part], results[part]) for part in slices])
 
     def threads_for(self, samples: int) -> int:
         return min(self.most, max(1, samples * self.macs // WORTH_A_THREAD))
@@ -96,12 +98,14 @@ class Engine:
         call()
         self.idle.append(call)
 
-    def run_together(self, samples: np.ndarray, results: np.ndarray, threads: int,
+    def run_together(self, samples: np.ndarray, results: np.ndarray,
                      in_parallel: Callable[[Sequence[Job]], None]) -> None:
-        """All threads on one sample at a time, each some rows of every instruction."""
+        """The program's threads on one sample at a time, each some rows of every instruction."""
+        threads = self.program.threads
         call, barrier = self.take_call(), np.zeros(3, np.int64)
-        shared = (self.program.table, self.program.constants, call.arguments[MEMORY], samples, results)
-        in_parallel([Call(self.native, *shared, thread, threads, barrier) for thread in range(threads)])
+        shared = (self.program.constants, call.arguments[MEMORY], samples, results)
+        in_parallel([Call(self.native, self.program.shared[thread], *shared, thread, threads, barrier)
+                     for thread in range(threads)])
         self.idle.append(call)
 
     def take_call(self) -> Call:

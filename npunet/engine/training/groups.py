@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from npunet.engine.program import Image
+from npunet.engine.layout import Image
 from npunet.engine.training.instructions import Instruction
 from npunet.engine.training.opcodes import Field, Mode, Op
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from npunet.arena import Arena, Lifetime, place
-from npunet.engine.program import Image
+from npunet.engine.layout import Image
 from npunet.engine.training.groups import AROUND, brief_tensors, form_groups, lags_of, names_of, rows_of
 from npunet.engine.training.instructions import LANES, Instruction, padded, strips_of
 from npunet.engine.training.lowering import Lowering

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from npunet.engine.program import Image
+from npunet.engine.layout import Image
 from npunet.engine.training.groups import lags_of, names_of, reach
 from npunet.engine.training.instructions import Instruction
 from npunet.engine.training.opcodes import Field, Flag, Mode, Op
