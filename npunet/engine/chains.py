@@ -7,8 +7,9 @@ chain each group does only the rows that the next one is about to read, so that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from npunet.engine.layout import Image
 from npunet.engine.lowering import Step
@@ -29,12 +30,120 @@ class Turn:
     whole: bool
 
 
+@dataclass(frozen=True)
+class Chain:
+    """Neighbouring groups.
+
+    steps, images : of the whole program, by number and by tensor
+    near          : elements of the rows of all images that a turn of each group touches
+    """
+
+    groups: tuple[range, ...]
+    steps: Sequence[Step]
+    images: Mapping[str, Image]
+    near: int
+
+    @cached_property
+    def names(self) -> set[str]:
+        """Tensors that it reads or writes."""
+        return set().union(*(names_of(group, self.steps) for group in self.groups))
+
+    @cached_property
+    def heights(self) -> list[int]:
+        """Rows of what each group writes, or of what it reads where it writes to the user."""
+        return [self.images[self.steps[group.start].y or self.steps[group.start].x].height for group in self.groups]
+
+    @cached_property
+    def band(self) -> int:
+        """Rows of the last group at a time."""
+        elements = sum(self.images[name].row * self.images[name].height for name in self.names)
+        return max(1, self.near * self.heights[-1] // elements)
+
+    @cached_property
+    def sources(self) -> list[list[tuple[int, Step, str]]]:
+        """For each group: which earlier one was the last to write a tensor that which of its steps names."""
+        found, writers = [], {}
+        for number, group in enumerate(self.groups):
+            found.append([(writers[name], self.steps[member], name) for member in group
+                          for name in (self.steps[member].x, self.steps[member].addend, self.steps[member].y)
+                          if name in writers])
+            writers |= {self.steps[member].y: number for member in group}
+        return found
+
+    @cached_property
+    def aligns(self) -> list[int]:
+        """What the rows of each group can be cut at."""
+        return [max(self.steps[member].copies[0] for member in group) for group in self.groups]
+
+    def pays(self, large: int) -> bool:
+        """Whether to take turns: with `large` images of more rows than one turn has."""
+        return sum(self.images[name].size for name in self.names) >= large and self.heights[-1] > self.band
+
+    def turns(self) -> list[Turn]:
+        """The turns of one thread, in an order in which each finds what it reads."""
+        if len(self.groups) == 1:
+            return [Turn(self.groups[0], 0, self.heights[0], whole=True)]
+        return self.turns_between([0] * len(self.groups), self.heights)
+
+    def turns_apart(self, brief: set[str], threads: int) -> list[list[Turn]] | None:
+        """The turns of each of several threads, none of which waits for another; None where one would have to.
+
+        Each does a strip of the image. Of `brief` tensors, of which it has its own, it does whatever rows it needs,
+        some of them also done by its neighbour; other rows are done by one.
+        """
+        starts = [self.first_rows(self.heights[-1] * thread // threads) for thread in range(threads)]
+        everyones = [any(self.steps[number].y not in brief for number in group) for group in self.groups]
+        apart = []
+        for first, following in zip(starts, [*starts[1:], self.heights], strict=True):
+            least = [end if is_everyones else start
+                     for start, end, is_everyones in zip(first, following, everyones, strict=True)]
+            turns = self.turns_between(first, least)
+            reached = {turn.group: turn.last for turn in turns}
+            if not turns or any(is_everyones and reached.get(group, end) > end for group, end, is_everyones
+                                in zip(self.groups, following, everyones, strict=True)):
+                return None
+            apart.append(turns)
+        return apart
+
+    def turns_between(self, first: Sequence[int], least: Sequence[int]) -> list[Turn]:
+        """Turns from a first row of each group to `least`, or as far as a later group needs: the last group does some
+        rows after others, and each group before it what these need."""
+        done, turns = list(first), []
+
+        def reach(number: int, last: int) -> None:
+            """Do rows up to `last` of a group, and before that what they need."""
+            align = self.aligns[number]
+            last = min(self.heights[number], -(-last // align) * align)
+            if last <= done[number]:
+                return
+            for source, step, name in self.sources[number]:
+                reach(source, min(self.heights[source], rows_touched(step, name, done[number], last)[1]))
+            turns.append(Turn(self.groups[number], done[number], last, whole=False))
+            done[number] = last
+
+        for last in range(first[-1] + self.band, least[-1] + self.band, self.band):
+            reach(len(self.groups) - 1, min(last, least[-1]))
+        for number, last in enumerate(least):
+            reach(number, last)
+        return turns
+
+    def first_rows(self, row: int) -> list[int]:
+        """The first row of each group that is needed for rows of the last group from one on."""
+        first = [height * row // self.heights[-1] for height in self.heights]
+        for number in reversed(range(len(self.groups))):
+            align = self.aligns[number]
+            first[number] = max(0, first[number]) // align * align
+            for source, step, name in self.sources[number]:
+                first[source] = min(first[source], rows_touched(step, name, first[number], first[number] + 1)[0])
+        return first
+
+
 def form_chains(groups: Sequence[range], steps: Sequence[Step], images: Mapping[str, Image],
-                large: int, near: int) -> list[list[range]]:
-    """Neighbouring groups as chains; most are alone in theirs.
+                large: int, near: int) -> list[Chain]:
+    """All groups as chains, most of them of one.
 
     A chain has one change of resolution at most and ends behind one to a lower: further changes would let its first
-    group run far ahead. One does not pay whose images have fewer than `large` elements, or no more rows than a turn.
+    group run far ahead.
     """
     chains: list[list[range]] = []
     changes, open_ended = 0, False
@@ -49,111 +158,14 @@ def form_chains(groups: Sequence[range], steps: Sequence[Step], images: Mapping[
             chains.append([group])
             changes = int(change)
         open_ended = able and members[-1].op != Op.MAX_POOL
+    formed = [Chain(tuple(chain), steps, images, near) for chain in chains]
+    return [part for chain in formed for part in
+            ([chain] if chain.pays(large) else [Chain((group,), steps, images, near) for group in chain.groups])]
 
 
-    def pays(chain: Sequence[range]) -> bool:
-        height = heights_of(chain, steps, images)[-1]
-        size = sum(images[name].size for name in names_of(chain, steps))
-        return size >= large and height > band_rows(chain, steps, images, height, near)
-
-    return [part for chain in chains for part in ([chain] if pays(chain) else [[group] for group in chain])]
-
-
-def names_of(groups: Sequence[range], steps: Sequence[Step]) -> set[str]:
-    """Tensors that some groups read or write."""
-    return {name for group in groups for number in group
-            for name in (steps[number].x, steps[number].y, steps[number].addend)} - {""}
-
-
-def take_turns(chain: Sequence[range], steps: Sequence[Step], images: Mapping[str, Image], near: int) -> list[Turn]:
-    """The turns of a chain, in an order in which each finds what it reads.
-
-    near : elements of the rows of all images that a turn of each group touches
-    """
-    heights = heights_of(chain, steps, images)
-    if len(chain) == 1:
-        return [Turn(chain[0], 0, heights[0], whole=True)]
-    return turns_between([0] * len(chain), heights, chain, steps, images, near)
-
-
-def take_turns_apart(chain: Sequence[range], steps: Sequence[Step], images: Mapping[str, Image], brief: set[str],
-                     threads: int, near: int) -> list[list[Turn]] | None:
-    """The turns of each of several threads, none of which waits for another in the chain; None where one would have to.
-
-    Each does a strip of the image. Of `brief` tensors, of which it has its own, it does whatever rows it needs, some of
-    them also done by its neighbour; other rows are done by one.
-    """
-    heights = heights_of(chain, steps, images)
-    firsts = [first_rows(chain, steps, images, heights[-1] * thread // threads) for thread in range(threads)]
-    shared = [any(steps[number].y not in brief for number in group) for group in chain]
-    apart = []
-    for starts, following in zip(firsts, [*firsts[1:], heights], strict=True):
-        ends = [end if is_shared else start for start, end, is_shared in zip(starts, following, shared, strict=True)]
-        limits = [end if is_shared else height for end, height, is_shared in zip(ends, heights, shared, strict=True)]
-        turns = turns_between(starts, ends, chain, steps, images, near)
-        if not turns or any(turn.last > limits[chain.index(turn.group)] for turn in turns):
-            return None
-        apart.append(turns)
-    return apart
-
-
-def turns_between(starts: Sequence[int], ends: Sequence[int], chain: Sequence[range], steps: Sequence[Step],
-                  images: Mapping[str, Image], near: int) -> list[Turn]:
-    """Turns from a first row of each group to at least a last: the last group does some rows after others, and each
-    group before it as many as these need."""
-    heights = heights_of(chain, steps, images)
-    done, turns, sources = list(starts), [], list(sources_of(chain, steps))
-
-    def reach(number: int, last: int) -> None:
-        """Do rows up to `last` of a group, and before that what they need."""
-        align = max(steps[member].copies[0] for member in chain[number])
-        last = min(heights[number], -(-last // align) * align)
-        if last <= done[number]:
-            return
-        for source, step, name in sources[number]:
-            reach(source, min(heights[source], rows_touched(step, name, done[number], last)[1]))
-        turns.append(Turn(chain[number], done[number], last, whole=False))
-        done[number] = last
-
-    band = band_rows(chain, steps, images, heights[-1], near)
-    for last in range(starts[-1] + band, ends[-1] + band, band):
-        reach(len(chain) - 1, min(last, ends[-1]))
-    for number, last in enumerate(ends):
-        reach(number, last)
-    return turns
-
-
-def first_rows(chain: Sequence[range], steps: Sequence[Step], images: Mapping[str, Image], row: int) -> list[int]:
-    """The first row of each group that is needed for rows of the last group from one on."""
-    heights = heights_of(chain, steps, images)
-    first = [height * row // heights[-1] for height in heights]
-    for number, sources in reversed(list(enumerate(sources_of(chain, steps)))):
-        align = max(steps[member].copies[0] for member in chain[number])
-        first[number] = max(0, first[number]) // align * align
-        for source, step, name in sources:
-            first[source] = min(first[source], rows_touched(step, name, first[number], first[number] + 1)[0])
-    return first
-
-
-def heights_of(chain: Sequence[range], steps: Sequence[Step], images: Mapping[str, Image]) -> list[int]:
-    """Rows of what each group writes, or of what it reads where it writes to the user."""
-    return [images[steps[group.start].y or steps[group.start].x].height for group in chain]
-
-
-def band_rows(chain: Sequence[range], steps: Sequence[Step], images: Mapping[str, Image], height: int,
-              near: int) -> int:
-    """Rows of the last group, of which there are `height`, at a time."""
-    elements = sum(images[name].row * images[name].height for name in names_of(chain, steps)) / height
-    return max(1, int(near / elements))
-
-
-def sources_of(chain: Sequence[range], steps: Sequence[Step]) -> Iterator[list[tuple[int, Step, str]]]:
-    """For each group: which earlier one wrote a tensor last that which of its steps names."""
-    writers: dict[str, int] = {}
-    for number, group in enumerate(chain):
-        yield [(writers[name], steps[member], name) for member in group
-               for name in (steps[member].x, steps[member].addend, steps[member].y) if name in writers]
-        writers |= {steps[member].y: number for member in group}
+def names_of(group: range, steps: Sequence[Step]) -> set[str]:
+    """Tensors that a group reads or writes."""
+    return {name for number in group for name in (steps[number].x, steps[number].y, steps[number].addend)} - {""}
 
 
 def rows_touched(step: Step, name: str, first: int, last: int) -> tuple[int, int]:

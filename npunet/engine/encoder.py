@@ -28,7 +28,7 @@ class Encoder:
     def of_thread(self, plan: Plan, thread: int) -> np.ndarray:
         """A plan as one of several threads carries it out."""
         if plan.apart is None:
-            return np.concatenate([self.whole[group.start : group.stop] for group in plan.chain])
+            return np.concatenate([self.whole[group.start : group.stop] for group in plan.chain.groups])
         below = {name: thread * rows for name, rows in plan.kept.items()}
         rows = np.concatenate([self.rows(item, below) for item in plan.apart[thread]])
         heads = np.flatnonzero(rows[:, Field.GROUP])

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from npunet.engine.chains import Turn, names_of, rows_touched
-from npunet.engine.layout import Image
-from npunet.engine.lowering import Step
+from npunet.engine.chains import Chain, Turn, names_of, rows_touched
 
 SPARE = 2  # times the rows that it needs at most, so that they need not move each time
 
@@ -39,10 +37,10 @@ class LineBuffer:
     capacity : rows that it needs to hold, `SPARE` times those that are still to be read at the fullest moment
     """
 
-    def __init__(self, name: str, turns: Sequence[Turn], steps: Sequence[Step], image: Image) -> None:
-        self.name, self.whole = name, image
-        self.users = {turn.group: [steps[number] for number in turn.group] for turn in turns
-                      if name in names_of([turn.group], steps)}
+    def __init__(self, name: str, turns: Sequence[Turn], chain: Chain) -> None:
+        self.name, self.whole = name, chain.images[name]
+        self.users = {turn.group: [chain.steps[number] for number in turn.group] for turn in turns
+                      if name in names_of(turn.group, chain.steps)}
         self.starts = {turn.group: turn.first for turn in reversed(turns) if turn.group in self.users}
         self.ends = {turn.group: turn.last for turn in turns if turn.group in self.users}
         self.writer = next(iter(self.users))
@@ -91,13 +89,11 @@ class LineBuffer:
                     if self.name in (step.x, step.y, step.addend)), default=self.end)
 
 
-def buffers_of(names: set[str], turns: Sequence[Turn], steps: Sequence[Step],
-               images: Mapping[str, Image]) -> list[LineBuffer]:
-    """The line buffers of some tensors, where the turns are those of several groups."""
-    if any(turn.whole for turn in turns):
+def buffers_of(names: set[str], turns: Sequence[Turn], chain: Chain) -> list[LineBuffer]:
+    """The line buffers of some tensors of a chain; none where it does all rows at once."""
+    if len(chain.groups) == 1:
         return []
-    named = names_of({turn.group for turn in turns}, steps)
-    return [LineBuffer(name, turns, steps, images[name]) for name in sorted(names & named)]
+    return [LineBuffer(name, turns, chain) for name in sorted(names & chain.names)]
 
 
 def with_moves(turns: Sequence[Turn], buffers: Sequence[LineBuffer]) -> list[Placed | Move]:

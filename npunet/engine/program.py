@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from npunet.arena import Arena, Lifetime, place
-from npunet.engine.chains import LARGE, NEAR, form_chains, names_of
+from npunet.engine.chains import LARGE, NEAR, form_chains
 from npunet.engine.encoder import Encoder
 from npunet.engine.groups import form_groups
 from npunet.engine.layout import Image, is_narrow, lay_out, vectors
@@ -78,7 +78,7 @@ def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads:
     deployed, folded = deploy(graph, weights)
     lowered = Lowering(deployed, folded, fuse, in_place, tiled=arithmetic == "winograd").run()
     steps, images, groups = lowered.steps, lay_out(lowered), form_groups(lowered)
-    plans = list(plan_all(form_chains(groups, steps, images, large, near), steps, images, threads, near))
+    plans = plan_all(form_chains(groups, steps, images, large, near), threads)
     buffers = stored_images(plans, images, threads)
     arena = place(lifetimes(plans, steps, images, images | buffers, threads), ALIGNMENT)
     constants = Constants()
@@ -111,10 +111,10 @@ def lifetimes(plans: Sequence[Plan], steps: Sequence[Step], images: Mapping[str,
     """From the chain that first names a tensor to the last that does; and the scratch of single groups."""
     lives: dict[str, Lifetime] = {}
     for moment, plan in enumerate(plans):
-        for name in sorted(names_of(plan.chain, steps)):
+        for name in sorted(plan.chain.names):
             first = lives[name].first if name in lives else moment
             lives[name] = Lifetime(stored[name].size, first, moment)
-        for group in plan.chain:
+        for group in plan.chain.groups:
             for number in group:
                 if needs_scratch(steps[number]):
                     piece = piece_of([steps[member] for member in group], images)

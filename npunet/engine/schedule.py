@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from npunet.engine.chains import names_of, take_turns, take_turns_apart
+from npunet.engine.chains import Chain
 from npunet.engine.layout import Image
 from npunet.engine.line_buffers import Move, Placed, buffers_of, with_moves
-from npunet.engine.lowering import Step
 
 
 @dataclass(frozen=True)
@@ -20,37 +19,36 @@ class Plan:
     apart : what each of several does without a word with the others; None where they share every instruction
     """
 
-    chain: Sequence[range]
+    chain: Chain
     kept: Mapping[str, int]
     alone: Sequence[Placed | Move]
     apart: Sequence[Sequence[Placed | Move]] | None = None
 
 
-def plan_all(chains: Sequence[Sequence[range]], steps: Sequence[Step], images: Mapping[str, Image],
-             threads: int, near: int) -> Iterator[Plan]:
-    """A plan for each chain, in order. near : elements of the rows that a turn of each group touches"""
-    named = [names_of(chain, steps) for chain in chains]
+def plan_all(chains: Sequence[Chain], threads: int) -> list[Plan]:
+    """A plan for each chain. A tensor that no other chain names may have a line buffer."""
+    plans = []
     for number, chain in enumerate(chains):
-        brief = named[number] - set().union(*named[:number], *named[number + 1 :])
-        yield plan(chain, steps, images, brief, threads, near)
+        others = set().union(*(other.names for other in (*chains[:number], *chains[number + 1 :])))
+        plans.append(plan(chain, chain.names - others, threads))
+    return plans
 
 
-def plan(chain: Sequence[range], steps: Sequence[Step], images: Mapping[str, Image], brief: set[str],
-         threads: int, near: int) -> Plan:
+def plan(chain: Chain, brief: set[str], threads: int) -> Plan:
     """A chain's; no tensor but the `brief` ones may have a line buffer."""
-    turns = take_turns(chain, steps, images, near)
-    buffers = [buffer for buffer in buffers_of(brief, turns, steps, images) if buffer.capacity < buffer.whole.height]
+    turns = chain.turns()
+    buffers = [buffer for buffer in buffers_of(brief, turns, chain) if buffer.capacity < buffer.whole.height]
     alone = with_moves(turns, buffers)
     kept = {buffer.name: buffer.capacity for buffer in buffers}
-    if threads == 1 or len(chain) == 1:
+    if threads == 1 or len(chain.groups) == 1:
         return Plan(chain, kept, alone)
-    strips = take_turns_apart(chain, steps, images, brief, threads, near)
+    strips = chain.turns_apart(brief, threads)
     if strips is None:
         return Plan(chain, {}, alone)
-    own = [buffers_of(brief, turns, steps, images) for turns in strips]
+    own = [buffers_of(brief, turns, chain) for turns in strips]
     for buffer in (buffer for each in own for buffer in each):
         kept[buffer.name] = max(kept.get(buffer.name, 0), buffer.capacity)
-    if any(threads * rows >= images[name].height for name, rows in kept.items()):
+    if any(threads * rows >= chain.images[name].height for name, rows in kept.items()):
         return Plan(chain, {}, alone)
     return Plan(chain, kept, alone, [with_moves(*each) for each in zip(strips, own, strict=True)])
 
