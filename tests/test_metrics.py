@@ -7,7 +7,7 @@ import pytest
 
 from npunet.evaluate.classes import ClassScores, confusion
 from npunet.evaluate.events import EventScores, boundaries, match
-from npunet.evaluate.objects import ObjectScores, foreground_iou, objects, otsu_threshold
+from npunet.evaluate.objects import Foreground, ObjectScores, objects, otsu_threshold
 
 #                    0  0  0  1  1  2  2  2  -  -
 TRUTH = np.array([[0, 0, 0, 1, 1, 2, 2, 2, 9, 9]])
@@ -130,10 +130,17 @@ def test_otsu_parts_two_heaps(rng):
     image = np.concatenate([dark, light])
     threshold = otsu_threshold(image)
     assert dark.max() - 0.05 < threshold < light.min() + 0.05
-    assert foreground_iou(np.arange(3500) >= 3000, image > threshold) == 1
+    assert np.array_equal(image > threshold, np.arange(3500) >= 3000)
 
 
 def test_the_overlap_of_masks_by_hand():
-    a, b = np.array([1, 1, 0, 0], bool), np.array([0, 1, 1, 0], bool)
-    assert foreground_iou(a, b) == pytest.approx(1 / 3)
-    assert foreground_iou(a & ~a, b & ~b) == 1
+    """Each image counts alike in `each`, each pixel in `together`."""
+    a, b, c = (np.array(mask, bool) for mask in ([1, 1, 0, 0], [0, 1, 1, 0], [1, 1, 1, 1]))
+    scores = Foreground()
+    scores.add(a, b)
+    scores.add(c, c)
+    scores.add(a & ~a, b & ~b)
+    assert scores.each.tolist() == pytest.approx([1 / 3, 1, 1]) and scores.together == pytest.approx(5 / 7)
+    nothing = Foreground()
+    nothing.add(a & ~a, b & ~b)
+    assert nothing.together == 1

@@ -72,7 +72,24 @@ def otsu_threshold(image: np.ndarray, bins: int = 256) -> float:
     return float(edges[1:-1][np.argmax(below * above * (means[0] - means[1]) ** 2)])
 
 
-def foreground_iou(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Intersection over union of two masks; 1 when both are empty."""
-    union = np.count_nonzero(truth | predicted)
-    return np.count_nonzero(truth & predicted) / union if union else 1.0
+class Foreground:
+    """How well masks meet the true ones: intersection over union, of each image and of all pixels together."""
+
+    def __init__(self) -> None:
+        self.counts: list[tuple[int, int]] = []  # pixels in both masks of an image, and in either
+
+    def add(self, truth: np.ndarray, predicted: np.ndarray) -> None:
+        """One image's masks."""
+        self.counts.append((np.count_nonzero(truth & predicted), np.count_nonzero(truth | predicted)))
+
+    @property
+    def each(self) -> np.ndarray:
+        """(N,) of the images; 1 where both masks are empty."""
+        both, either = np.array(self.counts, float).reshape(-1, 2).T
+        return np.where(either == 0, 1, both / np.maximum(either, 1))
+
+    @property
+    def together(self) -> float:
+        """Of all pixels: an image counts by the size of its foreground."""
+        both, either = np.sum(self.counts, axis=0)
+        return float(both / either) if either else 1.0

@@ -14,7 +14,7 @@ from npunet.data.pictures import Picture
 from npunet.data.recordings import IGNORE, Recording
 from npunet.evaluate.classes import ClassScores, confusion
 from npunet.evaluate.events import EventScores
-from npunet.evaluate.objects import ObjectScores, foreground_iou, objects, otsu_threshold
+from npunet.evaluate.objects import Foreground, ObjectScores, objects, otsu_threshold
 from npunet.segmenter import VIEWS, Segmenter
 
 SMALLEST = 10  # pixels of an object
@@ -89,31 +89,34 @@ def report_signals(model: Segmenter, recordings: Sequence[Recording]) -> SignalR
 class ImageReport:
     """Scores of a network on images, pixel by pixel and object by object, beside Otsu's threshold.
 
-    foreground, otsu : (N,) IoU of everything but class 0 in each image, of the network and of the threshold
+    foreground, otsu : IoU of everything but class 0, of the network and of the threshold
     objects          : connected regions of the foreground against the true objects
     shown            : pictures that are drawn, and their predicted labels
     """
 
     class_names: tuple[str, ...]
     classes: ClassScores
-    foreground: np.ndarray
-    otsu: np.ndarray
+    foreground: Foreground
+    otsu: Foreground
     objects: ObjectScores
     shown: list[tuple[Picture, np.ndarray]]
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
-        return {"images": len(self.foreground), **self.classes.to_dict(self.class_names),
-                "foreground_iou": round(float(self.foreground.mean()), 6),
-                "otsu_foreground_iou": round(float(self.otsu.mean()), 6), "objects": self.objects.to_dict()}
+        means = {f"{name}{of}": round(value, 6) for name, scores in (("", self.foreground), ("otsu_", self.otsu))
+                 for of, value in (("foreground_iou", float(scores.each.mean())),
+                                   ("foreground_iou_of_all_pixels", scores.together))}
+        return {"images": len(self.foreground.counts), **self.classes.to_dict(self.class_names), **means,
+                "objects": self.objects.to_dict()}
 
     def table(self) -> str:
         """As text."""
         found = self.objects.to_dict()
         share = "-" if found["average_precision"] is None else f"{found['average_precision']:.4f}"
         return (f"{self.classes.table(self.class_names, 'pixels')}\n\n"
-                f"foreground IoU, mean of {len(self.foreground)} images  {self.foreground.mean():.4f}\n"
-                f"the same by Otsu's threshold{'':>10}{self.otsu.mean():.4f}\n"
+                f"{'foreground IoU':<20}  mean of {len(self.foreground.counts)} images  of all their pixels\n"
+                f"{'network':<20}  {self.foreground.each.mean():>17.4f}  {self.foreground.together:>19.4f}\n"
+                f"{'Otsu threshold':<20}  {self.otsu.each.mean():>17.4f}  {self.otsu.together:>19.4f}\n"
                 f"objects at IoU 0.5: average precision {share}, {found['found']:,} found, {found['missed']:,} missed, "
                 f"{found['made_up']:,} made up")
 
@@ -138,18 +141,19 @@ def report_images(model: Segmenter, pictures: Sequence[Picture], views: int = VI
     if not pictures:
         raise ValueError("there are no images to evaluate on")
     names = model.class_names
-    matrix, tally, ious, otsu, segmented = np.zeros((len(names),) * 2, np.int64), ObjectScores(), [], [], []
+    matrix, tally, segmented = np.zeros((len(names),) * 2, np.int64), ObjectScores(), []
+    foreground, otsu = Foreground(), Foreground()
     for picture in pictures:
         labels = model.mask(picture.x[None], views)[0]
         matrix += confusion(picture.labels, labels, len(names), IGNORE)
         truth, grey = (picture.labels > 0) & (picture.labels != IGNORE), picture.x.mean(-1)
-        ious.append(foreground_iou(truth, labels > 0))
-        otsu.append(foreground_iou(truth, grey > otsu_threshold(grey)))
+        foreground.add(truth, labels > 0)
+        otsu.add(truth, grey > otsu_threshold(grey))
         tally.add(objects(truth) if picture.instances is None else picture.instances, objects(labels > 0, SMALLEST))
         segmented.append(labels)
-    order = np.argsort(ious, kind="stable")
+    order = np.argsort(foreground.each, kind="stable")
     chosen = [int(order[round(share * (len(order) - 1))]) for share in (0.75, 0.5, 0.25, 0.0)][: len(order)]
-    return ImageReport(names, ClassScores(matrix), np.array(ious), np.array(otsu), tally,
+    return ImageReport(names, ClassScores(matrix), foreground, otsu, tally,
                        [(pictures[n], segmented[n]) for n in chosen])
 
 
