@@ -1,9 +1,10 @@
-"""The rows of a program's table that stand for one turn of a group, or for a move within a line buffer."""
+"""A program's table from the turns of its groups and the moves within line buffers: each a row or more of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,35 +17,76 @@ from npunet.engine.opcodes import FIELDS, Alone, Field, Op
 from npunet.engine.schedule import Plan
 
 
-@dataclass(frozen=True)
+class Row(NamedTuple):
+    """A row of the table: what it is made from, and in what it differs.
+
+    x, y, addend : rows that it begins further down;  height : rows that it does
+    top, bottom  : whether what lies above and below the image is its to fill
+    pad_top, cut : padding above, and rows that the input lacks, of a pooling
+    """
+
+    template: int
+    x: int
+    y: int
+    addend: int
+    height: int
+    top: bool
+    bottom: bool
+    pad_top: int
+    cut: int
+
+
 class Encoder:
     """whole : each of `steps` for all its rows, in a table"""
 
-    whole: np.ndarray
-    steps: Sequence[Step]
-    images: Mapping[str, Image]
-    arena: Arena
+    def __init__(self, whole: np.ndarray, steps: Sequence[Step], images: Mapping[str, Image], arena: Arena) -> None:
+        self.whole, self.steps, self.images, self.arena = whole, steps, images, arena
+        self.moves = {name: len(whole) + number for number, name in enumerate(images)}
+        self.heights = whole[:, Field.HEIGHT].tolist()
+        self.pads = whole[:, Field.PAD_TOP].tolist()
 
     def of_thread(self, plan: Plan, thread: int) -> np.ndarray:
         """A plan as one of several threads carries it out."""
         if plan.apart is None:
             return np.concatenate([self.whole[group.start : group.stop] for group in plan.chain.groups])
-        below = {name: thread * rows for name, rows in plan.kept.items()}
-        rows = np.concatenate([self.rows(item, below) for item in plan.apart[thread]])
-        heads = np.flatnonzero(rows[:, Field.GROUP])
-        rows[heads, Field.ALONE], rows[heads[-1], Field.ALONE] = Alone.GO_ON, Alone.WAIT
-        return rows
+        table = self.table(plan.apart[thread], {name: thread * rows for name, rows in plan.kept.items()})
+        heads = np.flatnonzero(table[:, Field.GROUP])
+        table[heads, Field.ALONE], table[heads[-1], Field.ALONE] = Alone.GO_ON, Alone.WAIT
+        return table
 
-    def rows(self, item: Placed | Move, below: Mapping[str, int] | None = None) -> np.ndarray:
-        """below : rows of a line buffer's memory that are other threads'"""
-        return self.move(item, below or {}) if isinstance(item, Move) else self.turn(item, below or {})
+    def table(self, items: Iterable[Placed | Move], below: Mapping[str, int]) -> np.ndarray:
+        """Turns and moves as rows. below : rows of a line buffer's memory that are other threads'"""
+        rows = [row for item in items for row in
+                (self.of_move(item, below) if isinstance(item, Move) else self.of_turn(item, below))]
+        made = Row(*np.array(rows, np.int64).T)
+        table = self.templates[made.template]
+        for start, pitch, down in ((Field.X, Field.X_ROW, made.x), (Field.Y, Field.Y_ROW, made.y),
+                                   (Field.ADDEND, Field.ADDEND_ROW, made.addend)):
+            table[:, start] += down * table[:, pitch]
+        table[:, Field.HEIGHT], table[:, Field.PAD_TOP] = made.height, made.pad_top
+        table[:, Field.TOP] *= made.top
+        table[:, Field.BOTTOM] *= made.bottom
+        table[:, Field.X_HEIGHT] -= made.cut
+        return table
 
-    def turn(self, placed: Placed, below: Mapping[str, int]) -> np.ndarray:
+    @cached_property
+    def templates(self) -> np.ndarray:
+        """What rows are made from: instructions for all their rows, then a move of no rows within each tensor."""
+        moves = np.zeros((len(self.moves), FIELDS), np.int64)
+        for row, name in zip(moves, self.moves, strict=True):
+            start, pitch = self.arena.offsets[name], self.images[name].row  # all of a row, and what lies beside it
+            for field, value in ((Field.OP, Op.MOVE), (Field.GROUP, 1), (Field.X, start), (Field.Y, start),
+                                 (Field.X_ROW, pitch), (Field.Y_ROW, pitch), (Field.WIDTH, pitch)):
+                row[field] = value
+        return np.concatenate([self.whole, moves])
+
+    def of_turn(self, placed: Placed, below: Mapping[str, int]) -> Iterator[Row]:
         """A group's instructions for the rows of one turn."""
         turn = placed.turn
-        rows = self.whole[turn.group.start : turn.group.stop].copy()
         if turn.whole:
-            return rows
+            for number in turn.group:
+                yield Row(number, 0, 0, 0, self.heights[number], True, True, self.pads[number], 0)
+            return
 
         def down(name: str, row: int) -> int:
             """Rows of memory between the one that an instruction for all rows begins at and this one."""
@@ -52,27 +94,17 @@ class Encoder:
                 return row
             return row - placed.origins[name] + below.get(name, 0) - self.images[name].halo[0]
 
-        for p, number in zip(rows, turn.group, strict=True):
+        for number in turn.group:
             step = self.steps[number]
-            first = turn.first // step.copies[0]
+            first, pad_top, cut = turn.first // step.copies[0], self.pads[number], 0
             if step.op == Op.MAX_POOL:  # which looks where the image begins and ends
                 above, _ = rows_touched(step, step.x, turn.first, turn.last)
-                p[Field.PAD_TOP], first = max(0, -above), max(0, above)
-                p[Field.X_HEIGHT] -= first
-            p[Field.X] += down(step.x, first) * p[Field.X_ROW]
-            p[Field.Y] += down(step.y, turn.first) * p[Field.Y_ROW]
-            p[Field.ADDEND] += down(step.addend, turn.first) * p[Field.ADDEND_ROW]
-            p[Field.HEIGHT] = turn.last - turn.first
-            p[Field.TOP] *= turn.first == 0
-            p[Field.BOTTOM] *= turn.last == self.images[step.y].height
-        return rows
+                first = cut = max(0, above)
+                pad_top = max(0, -above)
+            yield Row(number, down(step.x, first), down(step.y, turn.first), down(step.addend, turn.first),
+                      turn.last - turn.first, turn.first == 0, turn.last == self.images[step.y].height, pad_top, cut)
 
-    def move(self, move: Move, below: Mapping[str, int]) -> np.ndarray:
-        """Whole rows, padding and what lies beside them included."""
-        row = self.images[move.tensor].row
-        start = self.arena.offsets[move.tensor] + below.get(move.tensor, 0) * row
-        fields = {Field.OP: Op.MOVE, Field.X: start + move.start * row, Field.X_ROW: row, Field.Y: start,
-                  Field.Y_ROW: row, Field.HEIGHT: move.rows, Field.WIDTH: row, Field.GROUP: 1}
-        rows = np.zeros((1, FIELDS), np.int64)
-        rows[0, list(fields)] = list(fields.values())
-        return rows
+    def of_move(self, move: Move, below: Mapping[str, int]) -> Iterator[Row]:
+        """One within a line buffer."""
+        others = below.get(move.tensor, 0)
+        yield Row(self.moves[move.tensor], others + move.start, others, 0, move.rows, False, False, 0, 0)

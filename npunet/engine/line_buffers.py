@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from npunet.engine.chains import Chain, Turn, names_of, rows_touched
+from npunet.engine.chains import Chain, Turn, rows_touched
 
 SPARE = 2  # times the rows that it needs at most, so that they need not move each time
 
@@ -25,7 +25,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Placed:
-    """A turn, and the first row that each buffer holds during it; rows of zeros above an image count from -1 down."""
+    """A turn, and the first row that each buffer it uses holds then; zeros above an image are rows from -1 down."""
 
     turn: Turn
     origins: Mapping[str, int]
@@ -39,28 +39,30 @@ class LineBuffer:
 
     def __init__(self, name: str, turns: Sequence[Turn], chain: Chain) -> None:
         self.name, self.whole = name, chain.images[name]
-        self.users = {turn.group: [chain.steps[number] for number in turn.group] for turn in turns
-                      if name in names_of(turn.group, chain.steps)}
+        self.uses = [(group, step) for group in dict.fromkeys(turn.group for turn in turns)
+                     for step in (chain.steps[number] for number in group) if name in (step.x, step.y, step.addend)]
+        self.users = {group for group, _ in self.uses}
+        self.writers = {group for group, step in self.uses if step.y == name}
         self.starts = {turn.group: turn.first for turn in reversed(turns) if turn.group in self.users}
         self.ends = {turn.group: turn.last for turn in turns if turn.group in self.users}
-        self.writer = next(iter(self.users))
         self.rewind()
         self.capacity = 0
         for turn in turns:
-            if self.written_by(turn):
-                self.capacity = max(self.capacity, SPARE * (self.end_after(turn) - self.lowest()))
-            self.advance(turn)
+            if turn.group in self.users:
+                if turn.group in self.writers:
+                    self.capacity = max(self.capacity, SPARE * (self.end_after(turn) - self.lowest()))
+                self.advance(turn)
         self.rewind()
 
     def rewind(self) -> None:
         self.following = dict(self.starts)  # row of its output that each group does next
-        first = self.starts[self.writer]
+        first = self.starts[self.uses[0][0]]
         self.origin = self.end = first if first else -self.whole.halo[0]
 
     def make_room(self, turn: Turn) -> Move | None:
-        """Let a turn go by; the move that it needs before it. `origin` is then the turn's."""
+        """Let a turn of one of its users go by; the move that it needs before it. `origin` is then the turn's."""
         move = None
-        if self.written_by(turn) and self.end_after(turn) - self.origin > self.capacity:
+        if turn.group in self.writers and self.end_after(turn) - self.origin > self.capacity:
             lowest = self.lowest()
             move = Move(self.name, lowest - self.origin, self.end - lowest)
             self.origin = lowest
@@ -68,13 +70,9 @@ class LineBuffer:
         return move
 
     def advance(self, turn: Turn) -> None:
-        if self.written_by(turn):
+        if turn.group in self.writers:
             self.end = max(self.end, self.end_after(turn))
-        if turn.group in self.following:
-            self.following[turn.group] = turn.last
-
-    def written_by(self, turn: Turn) -> bool:
-        return any(step.y == self.name for step in self.users.get(turn.group, ()))
+        self.following[turn.group] = turn.last
 
     def end_after(self, turn: Turn) -> int:
         """The row behind the last that is there when a turn has written its own; zeros below the image are."""
@@ -82,11 +80,11 @@ class LineBuffer:
 
     def lowest(self) -> int:
         """The first row that any group will still touch."""
-        if self.following[self.writer] == self.starts[self.writer]:
+        following, writer = self.following, self.uses[0][0]
+        if following[writer] == self.starts[writer]:
             return self.origin
-        return min((rows_touched(step, self.name, row, row + 1)[0] for group, row in self.following.items()
-                    if row < self.ends[group] for step in self.users[group]
-                    if self.name in (step.x, step.y, step.addend)), default=self.end)
+        return min((rows_touched(step, self.name, following[group], following[group] + 1)[0]
+                    for group, step in self.uses if following[group] < self.ends[group]), default=self.end)
 
 
 def buffers_of(names: set[str], turns: Sequence[Turn], chain: Chain) -> list[LineBuffer]:
@@ -98,8 +96,12 @@ def buffers_of(names: set[str], turns: Sequence[Turn], chain: Chain) -> list[Lin
 
 def with_moves(turns: Sequence[Turn], buffers: Sequence[LineBuffer]) -> list[Placed | Move]:
     """Turns, and the moves between them."""
+    users: dict[range, list[LineBuffer]] = {turn.group: [] for turn in turns}
+    for buffer in buffers:
+        for group in buffer.users:
+            users[group].append(buffer)
     placed: list[Placed | Move] = []
     for turn in turns:
-        placed += [move for buffer in buffers if (move := buffer.make_room(turn))]
-        placed.append(Placed(turn, {buffer.name: buffer.origin for buffer in buffers}))
+        placed += [move for buffer in users[turn.group] if (move := buffer.make_room(turn))]
+        placed.append(Placed(turn, {buffer.name: buffer.origin for buffer in users[turn.group]}))
     return placed

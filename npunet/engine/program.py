@@ -98,10 +98,11 @@ def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads:
             if is_narrow(step):
                 whole[number, Field.PITCH] = narrow_pitch(step, piece_of(members, images))
     encoder = Encoder(whole, steps, images, arena)
-    table = np.concatenate([encoder.rows(item) for plan in plans for item in plan.alone])
-    shared = tuple(np.concatenate([encoder.of_thread(plan, thread) for plan in plans]) for thread in range(threads))
+    table = encoder.table([item for plan in plans for item in plan.alone], {})
+    shared = tuple(np.concatenate([encoder.of_thread(plan, thread) for plan in plans])
+                   for thread in range(threads)) if threads > 1 else (table,)
     turns = Counter(item.turn.group for plan in plans for item in plan.alone if isinstance(item, Placed))
-    return Program(table, shared if threads > 1 else (table,), whole, constants.array(), arena, images, buffers,
+    return Program(table, shared, whole, constants.array(), arena, images, buffers,
                    tuple(steps), tuple(groups), tuple(turns[group] for group in groups for _ in group),
                    graph.input_shape, graph.shape(graph.output), threads)
 
