@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from npunet.engine.layout import Image
 from npunet.engine.lowering import Step
@@ -30,37 +29,29 @@ class Turn:
     whole: bool
 
 
-@dataclass(frozen=True)
 class Chain:
     """Neighbouring groups.
 
-    steps, images : of the whole program, by number and by tensor
-    near          : elements of the rows of all images that a turn of each group touches
+    groups, steps, images : of the whole program, steps by number and images by tensor
+    near    : elements of the rows of all images that a turn of each group touches
+    names   : tensors that it reads or writes
+    heights : rows of what each group writes, or of what it reads where it writes to the user
+    aligns  : what the rows of each group can be cut at
+    band    : rows of the last group at a time
+
+    Nothing waits to be computed: what functools keeps is locked before Python 3.12, and a fork would leave it locked.
     """
 
-    groups: tuple[range, ...]
-    steps: Sequence[Step]
-    images: Mapping[str, Image]
-    near: int
+    def __init__(self, groups: Sequence[range], steps: Sequence[Step], images: Mapping[str, Image], near: int) -> None:
+        self.groups, self.steps, self.images, self.near = tuple(groups), steps, images, near
+        self.names = set().union(*(names_of(group, steps) for group in groups))
+        self.heights = [images[steps[group.start].y or steps[group.start].x].height for group in groups]
+        self.aligns = [max(steps[member].copies[0] for member in group) for group in groups]
+        elements = sum(images[name].row * images[name].height for name in self.names)
+        self.band = max(1, near * self.heights[-1] // elements)
+        self.sources = self.find_sources()
 
-    @cached_property
-    def names(self) -> set[str]:
-        """Tensors that it reads or writes."""
-        return set().union(*(names_of(group, self.steps) for group in self.groups))
-
-    @cached_property
-    def heights(self) -> list[int]:
-        """Rows of what each group writes, or of what it reads where it writes to the user."""
-        return [self.images[self.steps[group.start].y or self.steps[group.start].x].height for group in self.groups]
-
-    @cached_property
-    def band(self) -> int:
-        """Rows of the last group at a time."""
-        elements = sum(self.images[name].row * self.images[name].height for name in self.names)
-        return max(1, self.near * self.heights[-1] // elements)
-
-    @cached_property
-    def sources(self) -> list[list[tuple[int, Step, str]]]:
+    def find_sources(self) -> list[list[tuple[int, Step, str]]]:
         """For each group: which earlier one was the last to write a tensor that which of its steps names."""
         found, writers = [], {}
         for number, group in enumerate(self.groups):
@@ -69,11 +60,6 @@ class Chain:
                           if name in writers])
             writers |= {self.steps[member].y: number for member in group}
         return found
-
-    @cached_property
-    def aligns(self) -> list[int]:
-        """What the rows of each group can be cut at."""
-        return [max(self.steps[member].copies[0] for member in group) for group in self.groups]
 
     def pays(self, large: int) -> bool:
         """Whether to take turns: with `large` images of more rows than one turn has."""
@@ -158,7 +144,7 @@ def form_chains(groups: Sequence[range], steps: Sequence[Step], images: Mapping[
             chains.append([group])
             changes = int(change)
         open_ended = able and members[-1].op != Op.MAX_POOL
-    formed = [Chain(tuple(chain), steps, images, near) for chain in chains]
+    formed = [Chain(chain, steps, images, near) for chain in chains]
     return [part for chain in formed for part in
             ([chain] if chain.pays(large) else [Chain((group,), steps, images, near) for group in chain.groups])]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +43,7 @@ class Encoder:
         self.moves = {name: len(whole) + number for number, name in enumerate(images)}
         self.heights = whole[:, Field.HEIGHT].tolist()
         self.pads = whole[:, Field.PAD_TOP].tolist()
+        self.templates = self.make_templates()
 
     def of_thread(self, plan: Plan, thread: int) -> np.ndarray:
         """A plan as one of several threads carries it out."""
@@ -69,8 +69,7 @@ class Encoder:
         table[:, Field.X_HEIGHT] -= made.cut
         return table
 
-    @cached_property
-    def templates(self) -> np.ndarray:
+    def make_templates(self) -> np.ndarray:
         """What rows are made from: instructions for all their rows, then a move of no rows within each tensor."""
         moves = np.zeros((len(self.moves), FIELDS), np.int64)
         for row, name in zip(moves, self.moves, strict=True):
