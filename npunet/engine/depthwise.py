@@ -72,36 +72,56 @@ def make_depthwise_row(fused: bool):
                 w += w_step
         return acc
 
+    def make_tiles(vectors, height, width):
+        """Positions at ... end-1, by kernels of a literal size. The last tile of a row reaches back: it writes the same
+        values again."""
+
+        @inlined
+        def tiles(at, end, count, x, x_step, w, w_step, kh, tap_row, y, y_step):
+            while at < end:
+                at = min(at, count - ROWS)
+                here = x + at * x_step
+                if height != 1:
+                    fetch(ROWS, here + kh * tap_row, x_step)  # of a row that nothing has read yet
+                sums = slide(ROWS, vectors, height, width, here, x_step, w, w_step, kh, tap_row)
+                store(sums, y + at * y_step, y_step)
+                at += ROWS
+
+        return tiles
+
     def make_run(vectors):
         """Positions at ... end-1 of a literal number of vectors; fewer than a tile only where the row is shorter."""
+        of_three, of_three_by_three, of_threes = (make_tiles(vectors, height, 3) for height in (1, 3, 0))
+        of_five, of_fives = (make_tiles(vectors, height, 5) for height in (1, 0))
+
+        @inlined
+        def of_any(rows, at, end, count, x, x_step, w, w_step, kh, kw, tap_row, tap_col, y, y_step):
+            while at < end:
+                at = min(at, count - rows)
+                here = x + at * x_step
+                if kh > 1 and rows > 1:
+                    fetch(ROWS, here + kh * tap_row, x_step)
+                sums = tap_by_tap(zeros(rows, vectors), here, x_step, w, w_step, kh, kw, tap_row, tap_col)
+                store(sums, y + at * y_step, y_step)
+                at += rows
 
         @inlined
         def run(at, end, count, x, x_step, w, w_step, kh, kw, tap_row, tap_col, y, y_step):
             dense = tap_col == x_step
-            while at < end:
-                if count < ROWS:
-                    one = tap_by_tap(zeros(1, vectors), x + at * x_step, x_step, w, w_step, kh, kw, tap_row, tap_col)
-                    store(one, y + at * y_step, y_step)
-                    at += 1
-                    continue
-                at = min(at, count - ROWS)  # the last tile reaches back: it writes the same values again
-                here, there = x + at * x_step, y + at * y_step
-                if kh > 1:
-                    fetch(ROWS, here + kh * tap_row, x_step)  # of a row that nothing has read yet
-                if dense and kw == 3 and kh == 1:
-                    store(slide(ROWS, vectors, 1, 3, here, x_step, w, w_step, kh, tap_row), there, y_step)
-                elif dense and kw == 3 and kh == 3:
-                    store(slide(ROWS, vectors, 3, 3, here, x_step, w, w_step, kh, tap_row), there, y_step)
-                elif dense and kw == 3:
-                    store(slide(ROWS, vectors, 0, 3, here, x_step, w, w_step, kh, tap_row), there, y_step)
-                elif dense and kw == 5 and kh == 1:
-                    store(slide(ROWS, vectors, 1, 5, here, x_step, w, w_step, kh, tap_row), there, y_step)
-                elif dense and kw == 5:
-                    store(slide(ROWS, vectors, 0, 5, here, x_step, w, w_step, kh, tap_row), there, y_step)
-                else:
-                    many = tap_by_tap(zeros(ROWS, vectors), here, x_step, w, w_step, kh, kw, tap_row, tap_col)
-                    store(many, there, y_step)
-                at += ROWS
+            if count < ROWS:
+                of_any(1, at, end, count, x, x_step, w, w_step, kh, kw, tap_row, tap_col, y, y_step)
+            elif dense and kw == 3 and kh == 1:
+                of_three(at, end, count, x, x_step, w, w_step, kh, tap_row, y, y_step)
+            elif dense and kw == 3 and kh == 3:
+                of_three_by_three(at, end, count, x, x_step, w, w_step, kh, tap_row, y, y_step)
+            elif dense and kw == 3:
+                of_threes(at, end, count, x, x_step, w, w_step, kh, tap_row, y, y_step)
+            elif dense and kw == 5 and kh == 1:
+                of_five(at, end, count, x, x_step, w, w_step, kh, tap_row, y, y_step)
+            elif dense and kw == 5:
+                of_fives(at, end, count, x, x_step, w, w_step, kh, tap_row, y, y_step)
+            else:
+                of_any(ROWS, at, end, count, x, x_step, w, w_step, kh, kw, tap_row, tap_col, y, y_step)
 
         return run
 

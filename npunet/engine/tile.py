@@ -42,6 +42,7 @@ from npunet.engine.opcodes import Flag
 from npunet.engine.simd import LANES, Tile, addresses
 
 UNROLLED = 4  # input channels in one pass of the innermost loop
+LARGE = 9  # vectors of a tile whose kernels of one tap have loops of their own
 CLAMPED = int(Flag.RELU | Flag.RELU6)
 INT32 = ir.IntType(32)
 ORDERED = ONE_REGISTER and not WIDE
@@ -104,18 +105,30 @@ def unknown(builder, condition, yes: float, no: float):
 
 def row_of_tiles(builder, rows: int, vectors: int, given: Arguments, multiply_add) -> None:
     """Emits neighbouring tiles. Where registers are WIDE, three vectors are a pair and, behind it, the third, and four
-    are two blocks of two."""
+    are two blocks of two. Loops over taps cost a small kernel as much as its stores, so LARGE tiles do one tap without.
+    """
     block = 2 if vectors == 4 else vectors
-    tiles = [Emission(builder, rows, part, first, block, given, multiply_add) for first, part in parts_of(vectors)]
 
-    def one_tile(carried):
-        for tile in tiles:
-            tile.convolve(*carried)
-        x, y, addend = carried
-        return [offset(builder, x, given.x_step, rows), offset(builder, y, given.y_step, rows),
-                offset(builder, addend, given.addend_step, rows)]
+    def tiles_of(one_tap: bool):
+        tiles = [Emission(builder, rows, part, first, block, one_tap, given, multiply_add)
+                 for first, part in parts_of(vectors)]
 
-    repeat(builder, given.tiles, [given.x, given.y, given.addend], one_tile)
+        def one_tile(carried):
+            for tile in tiles:
+                tile.convolve(*carried)
+            x, y, addend = carried
+            return [offset(builder, x, given.x_step, rows), offset(builder, y, given.y_step, rows),
+                    offset(builder, addend, given.addend_step, rows)]
+
+        repeat(builder, given.tiles, [given.x, given.y, given.addend], one_tile)
+        return []
+
+    if rows * vectors < LARGE:
+        tiles_of(one_tap=False)
+        return
+    one_tap = builder.icmp_signed("==", builder.mul(given.kh, given.kw), INT64(1))
+    choose(builder, one_tap, [], lambda _: tiles_of(one_tap=True))
+    choose(builder, builder.not_(one_tap), [], lambda _: tiles_of(one_tap=False))
 
 
 def parts_of(vectors: int) -> list[tuple[int, int]]:
@@ -127,9 +140,9 @@ class Emission:
     """Emits the instructions of one tile: `vectors` vectors of output channels, the first of them number `first` of a
     block of weights, which has `block` of them."""
 
-    def __init__(self, builder, rows: int, vectors: int, first: int, block: int, given: Arguments,
+    def __init__(self, builder, rows: int, vectors: int, first: int, block: int, one_tap: bool, given: Arguments,
                  multiply_add) -> None:
-        self.builder, self.given, self.multiply_add = builder, given, multiply_add
+        self.builder, self.one_tap, self.given, self.multiply_add = builder, one_tap, given, multiply_add
         self.tile = tile = Tile(rows, vectors)
         self.shift, self.w_step = INT64(VECTOR_BYTES * first), INT64(VECTOR_BYTES * block)
         self.bases = -(-tile.rows // 3)
@@ -173,22 +186,27 @@ class Emission:
 
     def sum_taps(self, x, acc: list) -> list:
         """acc + all taps and channels."""
-        builder, given = self.builder, self.given
+        builder, given, w = self.builder, self.given, self.builder.add(self.given.w, self.shift)
+        if self.one_tap:
+            return self.over_channels([x, w, *acc])[1:]
 
         def over_kx(carried):
-            at, *w_and_acc = carried
-            bases = every_third(builder, self.tile.rows, at, given.x_step)
-            carried = repeat(builder, self.fours, [*bases, *w_and_acc], self.over_four_channels)
-            carried = repeat(builder, self.rest, carried, self.over_channel)
-            return [builder.add(at, given.tap_col), *carried[self.bases :]]
+            return [builder.add(carried[0], given.tap_col), *self.over_channels(carried)]
 
         def over_ky(carried):
             row, *others = carried
             _, *others = repeat(builder, given.kw, [row, *others], over_kx)
             return [builder.add(row, given.tap_row), *others]
 
-        _, _, *acc = repeat(builder, given.kh, [x, builder.add(given.w, self.shift), *acc], over_ky)
+        _, _, *acc = repeat(builder, given.kh, [x, w, *acc], over_ky)
         return acc
+
+    def over_channels(self, carried: list) -> list:
+        """From the addresses of a tap's inputs and weights, and acc, to the next weights' address and acc."""
+        builder, (x, *w_and_acc) = self.builder, carried
+        bases = every_third(builder, self.tile.rows, x, self.given.x_step)
+        carried = repeat(builder, self.fours, [*bases, *w_and_acc], self.over_four_channels)
+        return repeat(builder, self.rest, carried, self.over_channel)[self.bases :]
 
     def over_channel(self, carried: list) -> list:
         """acc[m][v] = acc[m][v] + x[m] * w[v]."""
