@@ -149,7 +149,7 @@ class UNet:
     def _choose(self, backend: str, arithmetic: str | None) -> tuple[str, str]:
         if backend not in BACKENDS:
             raise ValueError(f"backend={backend!r} must be one of {', '.join(BACKENDS)}")
-        if arithmetic not in (None, *ARITHMETICS):
+        if arithmetic is not None and arithmetic not in ARITHMETICS:
             raise ValueError(f"arithmetic={arithmetic!r} must be None or one of {', '.join(ARITHMETICS)}")
         if arithmetic in FUSED and self.dtype != "float32":
             raise ValueError(f"arithmetic={arithmetic!r} is for float32, the model is {self.dtype}; use 'seq' or 'any'")

@@ -37,7 +37,7 @@ class Sizes:
         self._build = lru_cache(GRAPHS_KEPT)(
             lambda size: unet.build(params, (*size, channels), num_classes, rank=self.rank)
         )
-        self._fitting: dict[tuple[int, ...], tuple[int, ...]] = {}  # shapes of arrays that fit, and of their images
+        self._fitting: dict[tuple, tuple[int, ...]] = {}  # what arrays that fit as they are look like, and their images
         self.graph()
 
     def graph(self, size: Pair | None = None) -> Graph:
@@ -49,8 +49,8 @@ class Sizes:
         if fit not in FITS:
             raise ValueError(f"fit={fit!r} must be one of {', '.join(map(repr, FITS))}")
         x = np.asarray(x)
-        fitting = self._fitting.get(x.shape)
-        if fitting is not None and x.dtype == dtype:
+        looks = x.shape, x.dtype, dtype
+        if (fitting := self._fitting.get(looks)) is not None:
             return x.reshape(fitting), None
         if x.dtype.kind not in "fiub":
             raise ValueError(f"x has dtype {x.dtype}; it must hold real numbers")
@@ -72,7 +72,8 @@ class Sizes:
         if padded == size:
             if len(self._fitting) == SHAPES_KEPT:
                 self._fitting.clear()
-            self._fitting[x.shape] = images.shape
+            if x.dtype == dtype:
+                self._fitting[looks] = images.shape
             return images, None
         if fit is None:
             raise ValueError(f"x has size {size[2 - self.rank:]}, which the strides do not divide; pad it to "

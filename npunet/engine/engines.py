@@ -40,6 +40,6 @@ class Engines:
             from npunet.engine.sessions import Engine
 
             engine = self.kept[key] = Engine(graph, self.weights, arithmetic, threads)
-        for oldest in list(self.kept)[:-ENGINES_KEPT]:
-            self.kept.pop(oldest, None)
+            for oldest in list(self.kept)[:-ENGINES_KEPT]:
+                self.kept.pop(oldest, None)
         return engine
