@@ -70,9 +70,9 @@ class Sizes:
                              f"{self.size[2 - self.rank:]}. Cut the input into windows of that size")
         padded = tuple(-(-extent // multiple) * multiple for extent, multiple in zip(size, self.multiple, strict=True))
         if padded == size:
-            if len(self._fitting) == SHAPES_KEPT:
-                self._fitting.clear()
             if x.dtype == dtype:
+                if len(self._fitting) == SHAPES_KEPT:
+                    self._fitting.clear()
                 self._fitting[looks] = images.shape
             return images, None
         if fit is None:

@@ -23,12 +23,11 @@ SPREAD = int(Flag.SPREAD)
 @inlined
 def cut(count, vectors):
     """Neighbouring positions as tiles: pairs of the positions of a tile and a number of tiles."""
-    if WIDE or vectors == 1:
-        larger, smaller = (8, 5) if WIDE else (12, 7)  # which all numbers from 28, or 66, on are made of
-        few = min(smaller * count % larger, count // smaller)
-        many = (count - smaller * few) // larger
-        rest = count - smaller * few - larger * many
-        return (larger, many), (smaller, few), (2, rest // 2), (1, rest % 2)
+    if WIDE:  # eights and fives, which all numbers from 28 on are made of, and what is left of smaller ones
+        fives = min(5 * count % 8, count // 5)
+        eights = (count - 5 * fives) // 8
+        rest = count - 5 * fives - 8 * eights
+        return (8, eights), (5, fives), (2, rest // 2), (1, rest % 2)
     most = REGISTERS // vectors
     tiles = (count + most - 1) // most
     least = count // tiles
@@ -106,10 +105,29 @@ def make_any_tile(fused: bool):
                 convolve(2, 3, arguments)
             else:
                 convolve(1, 3, arguments)
-        elif rows == 12:
-            convolve(12, 1, arguments)
-        elif rows == 7:
-            convolve(7, 1, arguments)
+        elif rows >= 10:
+            if rows == 12:
+                convolve(12, 1, arguments)
+            elif rows == 11:
+                convolve(11, 1, arguments)
+            else:
+                convolve(10, 1, arguments)
+        elif rows >= 7:
+            if rows == 9:
+                convolve(9, 1, arguments)
+            elif rows == 8:
+                convolve(8, 1, arguments)
+            else:
+                convolve(7, 1, arguments)
+        elif rows >= 4:
+            if rows == 6:
+                convolve(6, 1, arguments)
+            elif rows == 5:
+                convolve(5, 1, arguments)
+            else:
+                convolve(4, 1, arguments)
+        elif rows == 3:
+            convolve(3, 1, arguments)
         elif rows == 2:
             convolve(2, 1, arguments)
         else:

@@ -42,7 +42,7 @@ from npunet.engine.opcodes import Flag
 from npunet.engine.simd import LANES, Tile, addresses
 
 UNROLLED = 4  # input channels in one pass of the innermost loop
-LARGE = 9  # vectors of a tile whose kernels of one tap have loops of their own
+LARGE = 9  # vectors of a tile, two and more a position, whose kernels of one tap have loops of their own
 CLAMPED = int(Flag.RELU | Flag.RELU6)
 INT32 = ir.IntType(32)
 ORDERED = ONE_REGISTER and not WIDE
@@ -123,7 +123,7 @@ def row_of_tiles(builder, rows: int, vectors: int, given: Arguments, multiply_ad
         repeat(builder, given.tiles, [given.x, given.y, given.addend], one_tile)
         return []
 
-    if rows * vectors < LARGE:
+    if vectors == 1 or rows * vectors < LARGE:
         tiles_of(one_tap=False)
         return
     one_tap = builder.icmp_signed("==", builder.mul(given.kh, given.kw), INT64(1))
