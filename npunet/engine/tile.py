@@ -20,7 +20,6 @@ from npunet.engine.emit import (
     ONE_REGISTER,
     VECTOR_BYTES,
     WIDE,
-    along,
     at_this_place,
     choose,
     every_third,
@@ -38,8 +37,7 @@ from npunet.engine.emit import (
     store_vector,
 )
 from npunet.engine.jit import inlined
-from npunet.engine.opcodes import Flag
-from npunet.engine.simd import LANES, Tile, addresses
+from npunet.engine.opcodes import LANES, Flag
 
 UNROLLED = 4  # input channels in one pass of the innermost loop
 LARGE = 9  # vectors of a tile, two and more a position, whose kernels of one tap have loops of their own
@@ -97,28 +95,17 @@ def make_convolve(fused: bool):
     return convolve
 
 
-def unknown(builder, condition, yes: float, no: float):
-    """One number or the other, which the compiler is kept from knowing: it would leave out what changes nothing."""
-    chosen = builder.bitcast(builder.select(condition, FLOAT(yes), FLOAT(no)), INT32)
-    return builder.bitcast(hidden(builder, chosen), FLOAT)
-
-
 def row_of_tiles(builder, rows: int, vectors: int, given: Arguments, multiply_add) -> None:
-    """Emits neighbouring tiles. Where registers are WIDE, three vectors are a pair and, behind it, the third, and four
-    are two blocks of two. Loops over taps cost a small kernel as much as its stores, so LARGE tiles do one tap without.
-    """
-    block = 2 if vectors == 4 else vectors
+    """Emits neighbouring tiles. Loops over taps cost a small kernel as much as its stores, so LARGE tiles do one tap
+    without."""
 
     def tiles_of(one_tap: bool):
-        tiles = [Emission(builder, rows, part, first, block, one_tap, given, multiply_add)
-                 for first, part in parts_of(vectors)]
+        tile = Emission(builder, rows, vectors, one_tap, given, multiply_add)
 
         def one_tile(carried):
-            for tile in tiles:
-                tile.convolve(*carried)
-            x, y, addend = carried
-            return [offset(builder, x, given.x_step, rows), offset(builder, y, given.y_step, rows),
-                    offset(builder, addend, given.addend_step, rows)]
+            tile.convolve(*carried)
+            return [offset(builder, start, step, rows)
+                    for start, step in zip(carried, (given.x_step, given.y_step, given.addend_step), strict=True)]
 
         repeat(builder, given.tiles, [given.x, given.y, given.addend], one_tile)
         return []
@@ -131,39 +118,46 @@ def row_of_tiles(builder, rows: int, vectors: int, given: Arguments, multiply_ad
     choose(builder, builder.not_(one_tap), [], lambda _: tiles_of(one_tap=False))
 
 
-def parts_of(vectors: int) -> list[tuple[int, int]]:
-    """The first and the number of the vectors that are summed together."""
-    return [(0, 2), (2, 1)] if WIDE and vectors == 3 else [(0, vectors)]
+class Register(NamedTuple):
+    """Where in a position's values a register of a tile begins, in bytes, and how many values it holds."""
+
+    start: int
+    lanes: int
+
+
+def registers_of(vectors: int) -> list[Register]:
+    """What a position takes: where registers are WIDE, as many pairs of vectors as there are, and what is left."""
+    paired = vectors // 2 * 2 if WIDE else 0
+    return [Register(VECTOR_BYTES * v, 2 * LANES) for v in range(0, paired, 2)] + [
+        Register(VECTOR_BYTES * v, LANES) for v in range(paired, vectors)]
 
 
 class Emission:
-    """Emits the instructions of one tile: `vectors` vectors of output channels, the first of them number `first` of a
-    block of weights, which has `block` of them."""
+    """Emits the instructions of one tile."""
 
-    def __init__(self, builder, rows: int, vectors: int, first: int, block: int, one_tap: bool, given: Arguments,
-                 multiply_add) -> None:
+    def __init__(self, builder, rows: int, vectors: int, one_tap: bool, given: Arguments, multiply_add) -> None:
         self.builder, self.one_tap, self.given, self.multiply_add = builder, one_tap, given, multiply_add
-        self.tile = tile = Tile(rows, vectors)
-        self.shift, self.w_step = INT64(VECTOR_BYTES * first), INT64(VECTOR_BYTES * block)
-        self.bases = -(-tile.rows // 3)
-        self.apart = self.weights_apart()
+        self.rows, self.registers = rows, registers_of(vectors)
+        self.parts, self.widths = len(self.registers), sorted({register.lanes for register in self.registers})
+        self.bases = -(-rows // 3)  # addresses from which an instruction reaches all positions, see emit.position
+        self.block = 2 if vectors == 4 else vectors  # vectors of a block of weights
+        self.values_of_block = builder.mul(builder.mul(given.kh, given.kw), given.channels)  # of each lane
         self.fours = builder.sdiv(given.channels, INT64(UNROLLED))
         self.rest = builder.srem(given.channels, INT64(UNROLLED))
-        self.low = splat(builder, unknown(builder, self.asked(CLAMPED), 0.0, -INFINITY), tile.lanes)
-        self.high = splat(builder, unknown(builder, self.asked(Flag.RELU6), 6.0, INFINITY), tile.lanes)
-        self.bias = builder.select(self.asked(Flag.BIAS), builder.add(given.bias, self.shift), self.nothing())
+        low, high = self.unknown(CLAMPED, 0.0, -INFINITY), self.unknown(Flag.RELU6, 6.0, INFINITY)
+        self.low = [splat(builder, low, register.lanes) for register in self.registers]
+        self.high = [splat(builder, high, register.lanes) for register in self.registers]
+        self.bias = builder.select(self.asked(Flag.BIAS), given.bias, self.nothing(vectors))
 
-    def weights_apart(self):
-        """Bytes between the weights of a position's registers. A pair is a block of its own; the next comes behind all
-        its taps."""
-        if self.tile.lanes == LANES:
-            return INT64(VECTOR_BYTES)
-        taps = self.builder.mul(self.given.kh, self.given.kw)
-        return self.builder.mul(self.builder.mul(taps, self.given.channels), INT64(2 * VECTOR_BYTES))
+    def unknown(self, flags: int, yes: float, no: float):
+        """One number where any of the flags is set, else the other; the compiler is kept from knowing which: it would
+        leave out what changes nothing."""
+        chosen = self.builder.select(self.asked(flags), FLOAT(yes), FLOAT(no))
+        return self.builder.bitcast(hidden(self.builder, self.builder.bitcast(chosen, INT32)), FLOAT)
 
-    def nothing(self):
+    def nothing(self, vectors: int):
         """Address of as many -0 as a bias has values: they change no value that they are added to."""
-        number = LANES * self.tile.vectors
+        number = LANES * vectors
         zeros = ir.Constant(ir.ArrayType(FLOAT, number), [-0.0] * number)
         return self.builder.ptrtoint(cgutils.global_constant(self.builder, "npunet_minus_zero", zeros), INT64)
 
@@ -176,8 +170,7 @@ class Emission:
 
     def convolve(self, x, y, addend) -> None:
         builder = self.builder
-        y, addend = builder.add(y, self.shift), builder.add(addend, self.shift)
-        acc = [everywhere(0.0, self.tile.lanes)] * self.tile.size
+        acc = [everywhere(0.0, register.lanes) for register in self.registers] * self.rows
         acc = choose(builder, self.asked(Flag.CONTINUE), acc, lambda _: self.load_from(y, self.given.y_step))
         acc = self.finish(self.sum_taps(x, acc), addend)
         spread = self.asked(Flag.SPREAD)
@@ -186,7 +179,7 @@ class Emission:
 
     def sum_taps(self, x, acc: list) -> list:
         """acc + all taps and channels."""
-        builder, given, w = self.builder, self.given, self.builder.add(self.given.w, self.shift)
+        builder, given, w = self.builder, self.given, self.given.w
         if self.one_tap:
             return self.over_channels([x, w, *acc])[1:]
 
@@ -204,43 +197,56 @@ class Emission:
     def over_channels(self, carried: list) -> list:
         """From the addresses of a tap's inputs and weights, and acc, to the next weights' address and acc."""
         builder, (x, *w_and_acc) = self.builder, carried
-        bases = every_third(builder, self.tile.rows, x, self.given.x_step)
-        carried = repeat(builder, self.fours, [*bases, *w_and_acc], self.over_four_channels)
-        return repeat(builder, self.rest, carried, self.over_channel)[self.bases :]
+        bases = every_third(builder, self.rows, x, self.given.x_step)
+        carried = repeat(builder, self.fours, [*bases, *w_and_acc], lambda carried: self.over(UNROLLED, carried))
+        return repeat(builder, self.rest, carried, lambda carried: self.over(1, carried))[self.bases :]
 
-    def over_channel(self, carried: list) -> list:
-        """acc[m][v] = acc[m][v] + x[m] * w[v]."""
-        builder, tile = self.builder, self.tile
+    def over(self, channels: int, carried: list) -> list:
+        """acc[m][v] = acc[m][v] + x[m] * w[v], for so many channels.
+
+        Registers of two widths each read the inputs by addresses of their own: LLVM would load what it takes to be the
+        same value once, and broadcasting it by an instruction of its own costs more than reading it twice. It is kept
+        from holding an address for every position, too.
+        """
+        builder = self.builder
         bases, w, acc = carried[: self.bases], carried[self.bases], carried[self.bases + 1 :]
-        weights = [self.load_part(offset(builder, w, self.apart, v)) for v in range(tile.parts)]
-        for m in range(tile.rows):
-            scalar = splat(builder, load_scalar(builder, position(builder, bases, self.given.x_step, m)), tile.lanes)
-            for v, weight in enumerate(weights):
-                k = m * tile.parts + v
-                acc[k] = self.multiply_add(builder, scalar, weight, acc[k])
-        bases = [builder.add(base, INT64(4)) for base in bases]
-        return [*bases, builder.add(w, self.w_step), *acc]
+        own = {lanes: [hidden(builder, base) for base in bases] for lanes in self.widths}
+        for channel in range(channels):
+            here = builder.add(w, INT64(VECTOR_BYTES * self.block * channel))
+            weights = [load_vector(builder, self.weights_of(register, here), register.lanes)
+                       for register in self.registers]
+            for lanes in self.widths:
+                for m in range(self.rows):
+                    at = builder.add(position(builder, own[lanes], self.given.x_step, m), INT64(4 * channel))
+                    value = splat(builder, load_scalar(builder, at), lanes)
+                    for v, weight in enumerate(weights):
+                        if weight.type.count == lanes:
+                            k = m * self.parts + v
+                            acc[k] = self.multiply_add(builder, value, weight, acc[k])
+        bases = [builder.add(base, INT64(4 * channels)) for base in bases]
+        return [*bases, builder.add(w, INT64(VECTOR_BYTES * self.block * channels)), *acc]
 
-    def over_four_channels(self, carried: list) -> list:
-        for _ in range(UNROLLED):
-            carried = self.over_channel(carried)
-        return carried
+    def weights_of(self, register: Register, w):
+        """Address of a register's weights. A second pair is a block of its own, behind all taps of the first."""
+        if register.start < VECTOR_BYTES * self.block:
+            return self.builder.add(w, INT64(register.start))
+        return offset(self.builder, w, self.values_of_block, register.start)
 
     def finish(self, acc: list, addend) -> list:
         """Bias, clamp and second image, as far as they are asked for."""
-        builder, parts = self.builder, self.tile.parts
+        builder, parts = self.builder, self.parts
 
         def image(k, value):
-            return builder.fadd(value, self.load_part(others[k]))
+            return builder.fadd(value, load_vector(builder, others[k], value.type.count))
 
         def add_bias(k, value):
-            return builder.fadd(value, self.load_part(biases[k % parts]))
+            return builder.fadd(value, load_vector(builder, biases[k % parts], value.type.count))
 
-        def floor(_, value):
-            return larger_vector(builder, self.low, value)
+        def floor(k, value):
+            return larger_vector(builder, self.low[k % parts], value)
 
-        def ceiling(_, value):
-            return smaller_vector(builder, self.high, value)
+        def ceiling(k, value):
+            return smaller_vector(builder, self.high[k % parts], value)
 
         def chains(*orders):
             """One order of operations after another: all of it on a value before the next value's turn."""
@@ -256,8 +262,8 @@ class Emission:
 
             return lambda acc: apply(list(acc))
 
-        biases = self.parts(self.bias)
-        others = list(addresses(builder, self.tile, addend, self.given.addend_step))
+        biases = [builder.add(self.bias, INT64(register.start)) for register in self.registers]
+        others = self.addresses(addend, self.given.addend_step)
         clamped, adds = self.asked(CLAMPED), self.asked(Flag.ADD)
         if parts == 3:
             clamping, adding = chains([add_bias, floor, ceiling, floor]), chains([add_bias, image])
@@ -268,18 +274,18 @@ class Emission:
         acc = choose(builder, builder.and_(adds, builder.not_(clamped)), acc, adding)
         return choose(builder, builder.and_(clamped, adds), acc, chains([add_bias], [floor, ceiling], [image]))
 
+    def addresses(self, start, step) -> list:
+        """Of every register of the tile, position after position."""
+        builder, bases = self.builder, every_third(self.builder, self.rows, start, step)
+        return [builder.add(position(builder, bases, step, m), INT64(register.start))
+                for m in range(self.rows) for register in self.registers]
+
     def load_from(self, start, step) -> list:
-        return [self.load_part(place) for place in addresses(self.builder, self.tile, start, step)]
-
-    def load_part(self, place):
-        return load_vector(self.builder, place, self.tile.lanes)
-
-    def parts(self, start) -> list:
-        """Addresses of what stands for one position."""
-        return along(self.builder, start, self.tile.parts, self.tile.lanes)
+        return [load_vector(self.builder, place, self.registers[k % self.parts].lanes)
+                for k, place in enumerate(self.addresses(start, step))]
 
     def store_at(self, start, acc: list) -> list:
-        for value, place in zip(acc, addresses(self.builder, self.tile, start, self.given.y_step), strict=True):
+        for value, place in zip(acc, self.addresses(start, self.given.y_step), strict=True):
             store_vector(self.builder, value, place)
         return []
 
