@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from npunet.engine import images, pointwise
+from npunet.engine import images, pointwise, pooling
 from npunet.engine.bands import band, share
 from npunet.engine.convolution import make_convolve_group
 from npunet.engine.emit import INT64
@@ -70,7 +70,7 @@ def step(p, arena, constants, memory, weights, sample, result, first, last, left
     instruction that is no convolution."""
     op = p[Field.OP]
     if op == MAX_POOL:
-        images.max_pool(p, arena, first, last, left, right)
+        pooling.max_pool(p, arena, first, last, left, right)
     elif op == UPSAMPLE:
         images.upsample(p, arena, first, last, left, right)
     elif op == COPY_IN:

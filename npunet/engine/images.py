@@ -1,13 +1,11 @@
-"""Kernels that move and compare values and round nothing: copies, halo, pooling, upsampling, concat; and add."""
+"""Kernels that move values and round nothing: copies, halo, upsampling, concat; and add."""
 
 from __future__ import annotations
 
-from npunet.engine.emit import VECTOR_BYTES, WIDE
-from npunet.engine.jit import inlined, jit
+from npunet.engine.emit import VECTOR_BYTES
+from npunet.engine.jit import jit
 from npunet.engine.opcodes import Field
-from npunet.engine.simd import LANES, add_tile, clear_value, copy_value, larger, load, rolled, stand_alone, store, zeros
-
-POOL_ROWS = 4
+from npunet.engine.simd import LANES, add_tile, clear_value, copy_value, load, stand_alone, store, zeros
 
 
 @jit
@@ -104,70 +102,6 @@ def move(p, arena, first, last):
     for i in range(first, last):
         copy_values(arena + 4 * (p[Field.X] + i * p[Field.X_ROW]), arena + 4 * (p[Field.Y] + i * p[Field.Y_ROW]),
                     p[Field.WIDTH])
-
-
-def make_largest(rows, vectors):
-    """The largest in each of `rows` windows that begin every `step` bytes, over `vectors` vectors, both literal."""
-
-    @inlined
-    def of_row(at, x_col, step, kw):
-        best = load(zeros(rows, vectors), at, step)
-        if kw >= 2:
-            best = larger(best, load(best, at + x_col, step))
-        if kw >= 3:
-            best = larger(best, load(best, at + 2 * x_col, step))
-        for kx in range(3, kw):
-            rolled()
-            best = larger(best, load(best, at + kx * x_col, step))
-        return best
-
-    @inlined
-    def largest(at, x_row, x_col, step, kh, kw, y, y_col):
-        best = of_row(at, x_col, step, kw)
-        for _ in range(1, kh):
-            rolled()
-            at += x_row
-            best = larger(best, of_row(at, x_col, step, kw))
-        store(best, y, y_col)
-
-    return largest
-
-
-largest, largest_pair, largest_of_one = make_largest(POOL_ROWS, 1), make_largest(POOL_ROWS, 2), make_largest(1, 1)
-
-
-@jit
-def max_pool(p, arena, first, last, left, right):
-    """Largest value in each window, the first on a tie; taps outside the image do not take part."""
-    stand_alone()
-    kh, kw, stride_x, bytes_of_position = p[Field.KH], p[Field.KW], p[Field.STRIDE_X], VECTOR_BYTES * p[Field.VECTORS]
-    x_row, x_col, y_col = 4 * p[Field.X_ROW], 4 * p[Field.X_COL], 4 * p[Field.Y_COL]
-    inner_left = (p[Field.PAD_LEFT] + stride_x - 1) // stride_x  # positions whose windows lie inside the row
-    inner_right = (p[Field.X_WIDTH] + p[Field.PAD_LEFT] - kw) // stride_x + 1
-    for i in range(first, last):
-        top = i * p[Field.STRIDE_Y] - p[Field.PAD_TOP]
-        above, below = max(top, 0), min(top + kh, p[Field.X_HEIGHT])
-        rows = arena + 4 * p[Field.X] + above * x_row
-        j = left
-        while j < right:
-            start, shift = j * stride_x - p[Field.PAD_LEFT], 0
-            y = arena + 4 * (p[Field.Y] + i * p[Field.Y_ROW]) + j * y_col
-            if inner_left <= j and j + POOL_ROWS <= min(right, inner_right):
-                at, step = rows + start * x_col, stride_x * x_col
-                while WIDE and shift + 2 * VECTOR_BYTES <= bytes_of_position:
-                    largest_pair(at + shift, x_row, x_col, step, below - above, kw, y + shift, y_col)
-                    shift += 2 * VECTOR_BYTES
-                while shift < bytes_of_position:
-                    largest(at + shift, x_row, x_col, step, below - above, kw, y + shift, y_col)
-                    shift += VECTOR_BYTES
-                j += POOL_ROWS
-            else:
-                before, after = max(start, 0), min(start + kw, p[Field.X_WIDTH])
-                while shift < bytes_of_position:
-                    largest_of_one(rows + before * x_col + shift, x_row, x_col, 0, below - above, after - before,
-                                   y + shift, 0)
-                    shift += VECTOR_BYTES
-                j += 1
 
 
 @jit

@@ -17,10 +17,8 @@ from numba.extending import intrinsic, models, register_model
 from npunet.engine.emit import (
     FLOAT,
     INT64,
-    ONE_REGISTER,
     WIDE,
     along,
-    at_this_place,
     every_third,
     everywhere,
     keep_order,
@@ -129,22 +127,6 @@ def add_tile(typing, tile, other):
     def generate(context, builder, signature, arguments):
         pairs = zip(*(unpack(builder, argument) for argument in arguments), strict=True)
         return pack(builder, [builder.fadd(a, b) for a, b in pairs])
-
-    return tile(tile, tile), generate
-
-
-@intrinsic
-def larger(typing, tile, other):
-    """The larger of two tiles, the first on a tie; NaN wins."""
-
-    def generate(context, builder, signature, arguments):
-        values = []
-        for a, b in zip(*(unpack(builder, argument) for argument in arguments), strict=True):
-            most = builder.select(builder.fcmp_ordered(">", b, a), b, a)
-            if ONE_REGISTER:  # one instruction, unless LLVM joins it with the next select
-                most = at_this_place(builder, most)
-            values.append(builder.select(builder.fcmp_unordered("uno", b, b), b, most))
-        return pack(builder, values)
 
     return tile(tile, tile), generate
 
