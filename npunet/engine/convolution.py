@@ -12,12 +12,13 @@ from npunet.engine.jit import inlined
 from npunet.engine.narrow import make_narrow
 from npunet.engine.opcodes import Field, Flag, Op
 from npunet.engine.simd import LANES
-from npunet.engine.tile import block_vectors, make_convolve
+from npunet.engine.tile import JOINS, block_vectors, make_convolve
 from npunet.engine.winograd import winograd
 
 REGISTERS = 12  # accumulators of the largest tile: 16 vector registers less weights and one broadcast
 CONV, SEPARABLE, DEPTHWISE, WINOGRAD = (int(op) for op in (Op.CONV, Op.SEPARABLE, Op.DEPTHWISE, Op.WINOGRAD))
-SPREAD = int(Flag.SPREAD)
+SPREAD, JOINED = int(Flag.SPREAD), int(Flag.JOINED)
+LEAST_JOINED = 28  # positions: so many and more are cut into LARGE tiles alone
 
 
 @inlined
@@ -35,13 +36,13 @@ def cut(count, vectors):
     return (least + 1, larger), (least, tiles - larger), (1, 0), (1, 0)
 
 
-def make_any_tile(fused: bool):
+def make_any_tile(fused: bool, joins: bool):
     """One function that convolves neighbouring tiles of any shape: rows x vectors is at most REGISTERS, or, where
     registers are WIDE, rows one of those below.
 
     arguments: those of tile.Arguments, in their order
     """
-    convolve = make_convolve(fused)
+    convolve = make_convolve(fused, joins)
 
     @inlined
     def any_wide_tile(rows, vectors, arguments):
@@ -136,13 +137,13 @@ def make_any_tile(fused: bool):
     return any_wide_tile if WIDE else any_tile
 
 
-def make_row(fused: bool):
-    """The convolution of `count` neighbouring positions of one row, all output channels."""
-    any_tile = make_any_tile(fused)
+def make_row(fused: bool, joins: bool = False):
+    """The convolution of `count` neighbouring positions of one row, all output channels; see make_convolve."""
+    any_tile = make_any_tile(fused, joins)
 
     @inlined
     def row(count, vectors, x, x_step, w, channels, kh, kw, tap_row, tap_col, y, y_step, flags, bias, addend,
-            addend_step, copies_y, copies_x, y_row, y_col):
+            addend_step, copies_y, copies_x, y_row, y_col, next_w=0, next_channels=0, next_flags=0, next_bias=0):
         done = 0
         while done < vectors:
             block = block_vectors(vectors - done)
@@ -155,25 +156,28 @@ def make_row(fused: bool):
                         rows, block,
                         (number, x + at * x_step, x_step, w, channels, kh, kw, tap_row, tap_col,
                          y + at * y_step, y_step, flags, bias, addend + at * addend_step, addend_step,
-                         copies_y, copies_x, y_row, y_col),
+                         copies_y, copies_x, y_row, y_col, next_w, next_channels, next_flags, next_bias),
                     )
                     at += rows * number
             done += block
             w += kh * kw * channels * VECTOR_BYTES * block
             y += VECTOR_BYTES * block
             bias += VECTOR_BYTES * block
-            addend += VECTOR_BYTES * block
+            next_w += next_channels * VECTOR_BYTES * block
+            next_bias += VECTOR_BYTES * block
+            if flags & JOINED == 0:  # else it is what the next one reads, all channels
+                addend += VECTOR_BYTES * block
 
     return row
 
 
 def make_convolve_group(fused: bool):
     """The convolution instructions in one arithmetic."""
-    row, depthwise_row, narrow = make_row(fused), make_depthwise_row(fused), make_narrow(fused)
+    row, depthwise_row, narrow = make_row(fused, JOINS), make_depthwise_row(fused), make_narrow(fused)
 
     @inlined
-    def convolve_piece(p, arena, constants, scratch, i, at, count):
-        """Positions at ... at+count-1 of row i of the output image of instruction p.
+    def convolve_piece(p, following, joined, arena, constants, scratch, i, at, count):
+        """Positions at ... at+count-1 of row i of the output image of instruction p; where JOINED, of both.
 
         A separable one puts its depthwise half into the scratch and takes the 1x1 half from there. Dense and separable
         end in the same call, so that the tiles are compiled once.
@@ -183,7 +187,11 @@ def make_convolve_group(fused: bool):
         copies_y, copies_x, y_row = p[Field.COPIES_Y], p[Field.COPIES_X], 4 * p[Field.Y_ROW]
         y = arena + 4 * p[Field.Y] + i * y_row + at * y_col
         addend = arena + 4 * (p[Field.ADDEND] + i * p[Field.ADDEND_ROW]) + at * addend_step
-        if p[Field.FLAGS] & SPREAD:
+        flags = p[Field.FLAGS] if joined else p[Field.FLAGS] & ~JOINED
+        if joined:
+            addend_step = 4 * following[Field.X_COL]
+            addend = arena + 4 * (following[Field.X] + i * following[Field.X_ROW]) + at * addend_step
+        if flags & SPREAD:
             i, at, count = i // copies_y, at // copies_x, count // copies_x
         x = arena + 4 * (p[Field.X] + i * p[Field.X_ROW] + p[Field.START]) + at * x_step
         step, kh, kw, y_step = x_step, p[Field.KH], p[Field.KW], copies_x * y_col
@@ -197,20 +205,25 @@ def make_convolve_group(fused: bool):
             x, step, kh, kw = to, 4 if p[Field.X_COL] == 1 else to_step, 1, 1
         if op != DEPTHWISE:
             row(count, p[Field.VECTORS], x, step, constants + 4 * p[Field.WEIGHTS], channels, kh, kw,
-                4 * p[Field.TAP_ROW], 4 * p[Field.TAP_COL], y, y_step, p[Field.FLAGS],
-                constants + 4 * p[Field.BIAS], addend, addend_step, copies_y, copies_x, y_row, y_col)
+                4 * p[Field.TAP_ROW], 4 * p[Field.TAP_COL], y, y_step, flags,
+                constants + 4 * p[Field.BIAS], addend, addend_step, copies_y, copies_x, y_row, y_col,
+                constants + 4 * following[Field.WEIGHTS], following[Field.CHANNELS], following[Field.FLAGS],
+                constants + 4 * following[Field.BIAS])
 
     @inlined
     def convolve_members(program, members, arena, constants, thread, i, at, count, fresh):
         """All members of a group but a WINOGRAD, on one piece of row i of the head's output."""
-        for member in range(members[0], members[1]):
+        member = members[0]
+        while member < members[1]:
             p = program[member]
+            joined = JOINS and p[Field.FLAGS] & JOINED != 0 and count >= LEAST_JOINED
             if p[Field.FLAGS] & SPREAD == 0 or i % p[Field.COPIES_Y] == 0:
                 scratch = arena + 4 * (p[Field.SCRATCH] + thread * p[Field.SCRATCH_SIZE])
                 if p[Field.NARROW] > 0:
                     narrow(p, arena, constants, scratch, i, at, count, fresh)
                 else:
-                    convolve_piece(p, arena, constants, scratch, i, at, count)
+                    convolve_piece(p, program[member + joined], joined, arena, constants, scratch, i, at, count)
+            member += 1 + joined
 
     @inlined
     def convolve_group(program, start, arena, constants, thread, first, last, left, right):

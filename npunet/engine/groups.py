@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from npunet.engine.layout import is_narrow
+from npunet.engine.layout import is_narrow, vectors
 from npunet.engine.lowering import Lowered, Step
-from npunet.engine.opcodes import CONVOLUTIONS, Op
+from npunet.engine.opcodes import CONVOLUTIONS, Flag, Op
 
 
 def form_groups(lowered: Lowered) -> list[range]:
@@ -29,3 +29,12 @@ def joins(step: Step, members: list[Step], lowered: Lowered) -> bool:
     if step.copies != (1, 1) or not same_size or step.y in read_around:
         return False
     return step.x not in written or step.kernel == (1, 1)
+
+
+def is_added_to(step: Step, before: Step) -> bool:
+    """Whether a step adds its result to that of the one before, over which it is written, so that tiles of both can be
+    done together, the first never going to memory. Pairs of vectors alone leave registers for that."""
+    one_tap = before.op == Op.SEPARABLE or (before.op == Op.CONV and before.kernel == (1, 1))
+    plain = before.flags & (Flag.ADD | Flag.SPREAD) == 0 and step.flags & (Flag.ADD | Flag.CONTINUE) == Flag.ADD
+    return (one_tap and plain and step.kernel == (1, 1) and step.addend == before.y and step.x != before.y
+            and not is_narrow(before) and step.weights.size > 0 and vectors(step.weights.shape[3]) % 2 == 0)

@@ -44,6 +44,7 @@ class Flag(IntEnum):
     RELU6 = 8  # and above at 6
     ADD = 16  # add the image at ADDEND last
     SPREAD = 32  # write every result COPIES_Y x COPIES_X times: nearest upsampling of the output
+    JOINED = 64  # the next instruction adds to what this one gives: both can be done tile by tile
 
 
 class Alone(IntEnum):

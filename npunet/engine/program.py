@@ -11,7 +11,7 @@ import numpy as np
 from npunet.arena import Arena, Lifetime, place
 from npunet.engine.chains import LARGE, NEAR, form_chains
 from npunet.engine.encoder import Encoder
-from npunet.engine.groups import form_groups
+from npunet.engine.groups import form_groups, is_added_to
 from npunet.engine.layout import Image, is_narrow, lay_out, vectors
 from npunet.engine.line_buffers import Placed
 from npunet.engine.lowering import Lowering, Step
@@ -92,6 +92,10 @@ def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads:
         members = [steps[number] for number in group]
         fields = encode_group(members, images)
         whole[group.start, list(fields)] = list(fields.values())
+        for number in group[1:]:
+            placed = whole[number, Field.ADDEND] == whole[number, Field.Y] == whole[number - 1, Field.Y]
+            if placed and is_added_to(steps[number], steps[number - 1]):
+                whole[number - 1, Field.FLAGS] |= Flag.JOINED
         for number, step in zip(group, members, strict=True):
             if needs_scratch(step):
                 whole[number, Field.SCRATCH_SIZE] = scratch_size(step, piece_of(members, images), images)

@@ -8,6 +8,7 @@ some of these operations change nothing: the maximum with minus infinity, the mi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from llvmlite import ir
@@ -16,6 +17,7 @@ from numba.extending import intrinsic
 
 from npunet.engine.emit import (
     FLOAT,
+    HUNGRY,
     INT64,
     ONE_REGISTER,
     VECTOR_BYTES,
@@ -44,6 +46,7 @@ LARGE = 9  # vectors of a tile, two and more a position, whose kernels of one ta
 CLAMPED = int(Flag.RELU | Flag.RELU6)
 INT32 = ir.IntType(32)
 ORDERED = ONE_REGISTER and not WIDE
+JOINS = WIDE and not HUNGRY  # has registers for a second tile, which four vectors of a HUNGRY one would need
 INFINITY = float("inf")
 
 
@@ -77,17 +80,29 @@ class Arguments(NamedTuple):
     copies_x: ir.Value
     y_row: ir.Value
     y_col: ir.Value
+    next_w: ir.Value  # of the convolution that a JOINED one is added to: one tap, of the image at addend
+    next_channels: ir.Value
+    next_flags: ir.Value
+    next_bias: ir.Value
+
+    def following(self) -> Arguments:
+        """Those of the convolution that a JOINED one is added to."""
+        return self._replace(x_step=self.addend_step, w=self.next_w, channels=self.next_channels,
+                             flags=self.next_flags, bias=self.next_bias)
 
 
-def make_convolve(fused: bool):
-    """The intrinsic that convolves neighbouring tiles of literal shape; `arguments` are those of Arguments."""
+def make_convolve(fused: bool, joins: bool):
+    """The intrinsic that convolves neighbouring tiles of literal shape; `arguments` are those of Arguments.
+
+    joins : whether it knows JOINED ones, which must be LARGE, of an even number of vectors, and have one tap
+    """
     multiply_add = make_multiply_add(fused)
 
     @intrinsic(prefer_literal=True)
     def convolve(typing, rows, vectors, arguments):
         def generate(context, builder, signature, values):
             given = Arguments(*cgutils.unpack_tuple(builder, values[2]))
-            row_of_tiles(builder, rows.literal_value, vectors.literal_value, given, multiply_add)
+            row_of_tiles(builder, rows.literal_value, vectors.literal_value, given, multiply_add, joins)
             return context.get_dummy_value()
 
         return types.void(rows, vectors, arguments), generate
@@ -95,12 +110,14 @@ def make_convolve(fused: bool):
     return convolve
 
 
-def row_of_tiles(builder, rows: int, vectors: int, given: Arguments, multiply_add) -> None:
+def row_of_tiles(builder, rows: int, vectors: int, given: Arguments, multiply_add, joins: bool) -> None:
     """Emits neighbouring tiles. Loops over taps cost a small kernel as much as its stores, so LARGE tiles do one tap
     without."""
 
     def tiles_of(one_tap: bool):
         tile = Emission(builder, rows, vectors, one_tap, given, multiply_add)
+        if joins and one_tap and vectors == 2:
+            tile.following = Emission(builder, rows, vectors, one_tap, given.following(), multiply_add)
 
         def one_tile(carried):
             tile.convolve(*carried)
@@ -137,6 +154,7 @@ class Emission:
 
     def __init__(self, builder, rows: int, vectors: int, one_tap: bool, given: Arguments, multiply_add) -> None:
         self.builder, self.one_tap, self.given, self.multiply_add = builder, one_tap, given, multiply_add
+        self.following: Emission | None = None  # what it is added to where JOINED
         self.rows, self.registers = rows, registers_of(vectors)
         self.parts, self.widths = len(self.registers), sorted({register.lanes for register in self.registers})
         self.bases = -(-rows // 3)  # addresses from which an instruction reaches all positions, see emit.position
@@ -148,6 +166,7 @@ class Emission:
         self.low = [splat(builder, low, register.lanes) for register in self.registers]
         self.high = [splat(builder, high, register.lanes) for register in self.registers]
         self.bias = builder.select(self.asked(Flag.BIAS), given.bias, self.nothing(vectors))
+        self.zeros = [everywhere(0.0, register.lanes) for register in self.registers] * rows
 
     def unknown(self, flags: int, yes: float, no: float):
         """One number where any of the flags is set, else the other; the compiler is kept from knowing which: it would
@@ -169,13 +188,19 @@ class Emission:
         return self.builder.icmp_signed("!=", self.builder.and_(self.given.flags, INT64(flags)), INT64(0))
 
     def convolve(self, x, y, addend) -> None:
-        builder = self.builder
-        acc = [everywhere(0.0, register.lanes) for register in self.registers] * self.rows
-        acc = choose(builder, self.asked(Flag.CONTINUE), acc, lambda _: self.load_from(y, self.given.y_step))
-        acc = self.finish(self.sum_taps(x, acc), addend)
+        builder, given = self.builder, self.given
+        acc = choose(builder, self.asked(Flag.CONTINUE), self.zeros, lambda _: self.load_from(y, given.y_step))
+        places = self.addresses(addend, given.addend_step)
+        acc = self.finish(self.sum_taps(x, acc), lambda k: self.load_register(k, places[k]))
+        if self.following is not None:
+            acc = choose(builder, self.asked(Flag.JOINED), acc, lambda acc: self.following.added_to(acc, addend))
         spread = self.asked(Flag.SPREAD)
         choose(builder, spread, [], lambda _: self.spread(y, acc))
         choose(builder, builder.not_(spread), [], lambda _: self.store_at(y, acc))
+
+    def added_to(self, image: list, x) -> list:
+        """The convolution of x, and a second image, which is in registers."""
+        return self.finish(self.sum_taps(x, self.zeros), lambda k: image[k])
 
     def sum_taps(self, x, acc: list) -> list:
         """acc + all taps and channels."""
@@ -232,12 +257,12 @@ class Emission:
             return self.builder.add(w, INT64(register.start))
         return offset(self.builder, w, self.values_of_block, register.start)
 
-    def finish(self, acc: list, addend) -> list:
-        """Bias, clamp and second image, as far as they are asked for."""
+    def finish(self, acc: list, second_image: Callable[[int], ir.Value]) -> list:
+        """Bias, clamp and second image, of which a function gives each register, as far as they are asked for."""
         builder, parts = self.builder, self.parts
 
         def image(k, value):
-            return builder.fadd(value, load_vector(builder, others[k], value.type.count))
+            return builder.fadd(value, second_image(k))
 
         def add_bias(k, value):
             return builder.fadd(value, load_vector(builder, biases[k % parts], value.type.count))
@@ -263,7 +288,6 @@ class Emission:
             return lambda acc: apply(list(acc))
 
         biases = [builder.add(self.bias, INT64(register.start)) for register in self.registers]
-        others = self.addresses(addend, self.given.addend_step)
         clamped, adds = self.asked(CLAMPED), self.asked(Flag.ADD)
         if parts == 3:
             clamping, adding = chains([add_bias, floor, ceiling, floor]), chains([add_bias, image])
@@ -281,8 +305,10 @@ class Emission:
                 for m in range(self.rows) for register in self.registers]
 
     def load_from(self, start, step) -> list:
-        return [load_vector(self.builder, place, self.registers[k % self.parts].lanes)
-                for k, place in enumerate(self.addresses(start, step))]
+        return [self.load_register(k, place) for k, place in enumerate(self.addresses(start, step))]
+
+    def load_register(self, k: int, place):
+        return load_vector(self.builder, place, self.registers[k % self.parts].lanes)
 
     def store_at(self, start, acc: list) -> list:
         for value, place in zip(acc, self.addresses(start, self.given.y_step), strict=True):

@@ -11,7 +11,7 @@ from npunet.engine.emit import VECTOR_BYTES, WIDE
 from npunet.engine.jit import inlined
 from npunet.engine.tile import make_convolve
 
-convolve = make_convolve(fused=True)
+convolve = make_convolve(fused=True, joins=False)
 
 
 @inlined
@@ -66,7 +66,8 @@ def row_of_few_shapes(count, vectors, x, x_step, w, channels, kh, kw, tap_row, t
             if number > 0:
                 tiles(rows, block,
                       (number, x + at * x_step, x_step, w, channels, kh, kw, tap_row, tap_col, y + at * y_step, y_step,
-                       flags, bias, addend + at * addend_step, addend_step, copies_y, copies_x, y_row, y_col))
+                       flags, bias, addend + at * addend_step, addend_step, copies_y, copies_x, y_row, y_col, 0, 0, 0,
+                       0))
                 at += rows * number
         done += block
         w += kh * kw * channels * VECTOR_BYTES * block
