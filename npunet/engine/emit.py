@@ -158,8 +158,8 @@ def at_this_place(builder, value):
 
 
 def shuffle(builder, a, b, lanes: list[int]):
-    """The vector of the given lanes of a (0 ...) and b (LANES ...)."""
-    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), LANES), lanes))
+    """The vector of the given lanes of a (0 ...) and, behind those, b."""
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes))
 
 
 def splat(builder, scalar, lanes: int = LANES):

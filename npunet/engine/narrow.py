@@ -37,7 +37,7 @@ from npunet.engine.layout import NARROW_VECTORS
 from npunet.engine.opcodes import Field, Flag
 from npunet.engine.pieces import NARROW_LEAST
 from npunet.engine.simd import LANES, copy_value, fetch
-from npunet.engine.transpose import exchanged, transpose
+from npunet.engine.transpose import exchanged, interleave, transpose, transpose_half
 
 
 @intrinsic(prefer_literal=True)
@@ -137,7 +137,20 @@ def make_narrow_tile(fused: bool):
 @inlined
 def back(filters, t, t_step, y, y_step):
     """LANES positions from rows of positions to filters side by side."""
-    if filters == 1:
+    if WIDE and y_step == 4 * filters:
+        if filters == 1:
+            interleave(1, t, t_step, y)
+        elif filters == 2:
+            interleave(2, t, t_step, y)
+        elif filters == 3:
+            interleave(3, t, t_step, y)
+        elif filters == 4:
+            interleave(4, t, t_step, y)
+        elif filters == 5:
+            interleave(5, t, t_step, y)
+        else:
+            interleave(6, t, t_step, y)
+    elif filters == 1:
         transpose_back(1, t, t_step, y, y_step)
     elif filters == 2:
         transpose_back(2, t, t_step, y, y_step)
@@ -189,7 +202,8 @@ def make_narrow(fused: bool):
 
     @inlined
     def narrow(p, arena, constants, scratch, i, at, count, fresh):
-        filters, kh, kw, x_step = p[Field.NARROW], p[Field.KH], p[Field.KW], 4 * p[Field.X_COL]
+        filters, channels, kh, kw = p[Field.NARROW], p[Field.CHANNELS], p[Field.KH], p[Field.KW]
+        x_step = 4 * p[Field.X_COL]
         most, least = NARROW_VECTORS[filters - 1], NARROW_LEAST[filters - 1]
         tap_col = 4 * (p[Field.TAP_COL] // p[Field.X_COL])  # neighbouring positions are neighbours now
         needed = count + (kw - 1) * (tap_col // 4)
@@ -207,14 +221,17 @@ def make_narrow(fused: bool):
                     if needed >= LANES:
                         done = min(done, needed - LANES)  # the last block reaches back: it writes the same again
                     block = x + 4 * (row * p[Field.X_ROW] + channel) + done * x_step
-                    transpose(block, x_step, place + pitch * channel + 4 * done, pitch)
+                    if channels - channel <= LANES // 2:
+                        transpose_half(block, x_step, place + pitch * channel + 4 * done, pitch)
+                    else:
+                        transpose(block, x_step, place + pitch * channel + 4 * done, pitch)
                     if kh > 1 and channel % CACHE_LINE == 0:
                         fetch(LANES, block + 4 * p[Field.X_ROW], x_step)  # what the next row will read
                     done += LANES
         y = arena + 4 * (p[Field.Y] + i * p[Field.Y_ROW] + at * p[Field.Y_COL])
         w, bias = constants + 4 * p[Field.WEIGHTS], constants + 4 * p[Field.BIAS]
         y_step = 4 * p[Field.Y_COL]
-        channels, flags, tap_row = p[Field.CHANNELS], p[Field.FLAGS], dilation * size
+        flags, tap_row = p[Field.FLAGS], dilation * size
         t = scratch + i % rows * size
         left = count
         while left > 0:
