@@ -116,11 +116,12 @@ class Convolutions(Emitter):
         if seen * channels:
             start = self.offsets[kernel] + ((taps[0].skipped * KW + taps[1].skipped) * C + first) * F
             fields = {Field.PARAM: start, Field.STEP_A: KW * C * F, Field.STEP_B: C * F}
-            tall, wide = even(channels) * padded(F), even(F) * padded(channels)  # whichever tiles waste less
-            rows, row_step, lanes, lane_step = (channels, F, F, 1) if tall <= wide else (F, 1, channels, F)
+            tall, wide = even(channels) * padded(F), even(F) * padded(channels)
+            turned = (wide, -padded(channels)) < (tall, -padded(F))  # whichever wastes less, and has more lanes
+            rows, row_step, lanes, lane_step = (F, 1, channels, F) if turned else (channels, F, F, 1)
             fields |= {Field.CHANNELS: rows, Field.STEP_R: row_step, Field.SIZE: lanes, Field.STEP_C: lane_step,
                        Field.VECTORS: padded(lanes) // LANES, Field.TAPS: seen * even(rows),
-                       Field.FLAGS: 0 if tall <= wide else Flag.TURNED}
+                       Field.FLAGS: Flag.TURNED if turned else 0}
             x = self.place(x)
             own = {"x": x, "z": dy, "taps": taps, "fields": fields}
             if self.sums_by_strip(x, dy, seen * even(channels)):

@@ -22,8 +22,8 @@ from npunet.engine.emit import (
     INT64,
     VECTOR_BYTES,
     WIDE,
-    along,
     everywhere,
+    hidden,
     keep_order,
     load_scalar,
     load_vector,
@@ -32,7 +32,8 @@ from npunet.engine.emit import (
     splat,
 )
 from npunet.engine.jit import inlined, jit
-from npunet.engine.simd import LANES, Tile, stand_alone
+from npunet.engine.simd import LANES, stand_alone
+from npunet.engine.tile import registers_of
 from npunet.engine.training.opcodes import Field, Flag
 from npunet.engine.training.rows import Z, first_tap, opens_strip, place, slot
 from npunet.engine.training.vectors import (
@@ -58,8 +59,8 @@ def tile(typing, rows, vectors, arguments):
 
     arguments: x, x_row, x_col, z, z_row, z_col, height, width, sums, sums_row; all in bytes
     """
-    shape = Tile(rows.literal_value, vectors.literal_value)
-    parts, lanes = shape.parts, shape.lanes
+    rows_of_it, registers = rows.literal_value, registers_of(vectors.literal_value)
+    parts, widths = len(registers), {register.lanes for register in registers}
     multiply_add = make_multiply_add(fused=True)
 
     def generate(context, builder, signature, values):
@@ -69,11 +70,12 @@ def tile(typing, rows, vectors, arguments):
             """acc[k][v] = acc[k][v] + x[k] * z[v]."""
             keep_order(builder)
             x, z, *acc = carried
-            gradients = [load_vector(builder, at, lanes) for at in along(builder, z, parts, lanes)]
-            for k in range(shape.rows):
-                scalar = splat(builder, load_scalar(builder, builder.add(x, INT64(4 * k))), lanes)
-                for v, gradient in enumerate(gradients):
-                    acc[k * parts + v] = multiply_add(builder, scalar, gradient, acc[k * parts + v])
+            own = {lanes: hidden(builder, x) for lanes in widths}  # see tile.Emission.over
+            gradients = [load_vector(builder, builder.add(z, INT64(start)), lanes) for start, lanes in registers]
+            for k in range(rows_of_it):
+                for v, (_, lanes) in enumerate(registers):
+                    scalar = splat(builder, load_scalar(builder, builder.add(own[lanes], INT64(4 * k))), lanes)
+                    acc[k * parts + v] = multiply_add(builder, scalar, gradients[v], acc[k * parts + v])
             return [builder.add(x, x_col), builder.add(z, z_col), *acc]
 
         def over_rows(carried):
@@ -81,11 +83,11 @@ def tile(typing, rows, vectors, arguments):
             _, _, *acc = repeat(builder, width, [x, z, *acc], over_positions)
             return [builder.add(x, x_row), builder.add(z, z_row), *acc]
 
-        acc = [everywhere(0.0, lanes)] * shape.size
+        acc = [everywhere(0.0, register.lanes) for register in registers] * rows_of_it
         _, _, *acc = repeat(builder, height, [x, z, *acc], over_rows)
-        for k in range(shape.rows):
-            for v in range(parts):
-                at = builder.add(sums, INT64(8 * lanes * v))
+        for k in range(rows_of_it):
+            for v, (start, lanes) in enumerate(registers):
+                at = builder.add(sums, INT64(2 * start))
                 total = load_wide_at(builder, at, lanes)
                 store_wide_at(builder, builder.fadd(total, builder.fpext(acc[k * parts + v], doubles(lanes))), at)
             sums = builder.add(sums, sums_row)
@@ -96,9 +98,17 @@ def tile(typing, rows, vectors, arguments):
 
 @inlined
 def any_wide_tile(rows, vectors, arguments):
-    """A tile of one of the shapes that `rows_of_tile` gives where registers are WIDE; three vectors are a pair and one.
-    """
-    if vectors > 1:
+    """A tile of one of the shapes that `rows_of_tile` gives where registers are WIDE."""
+    if vectors == 3:
+        if rows == 8:
+            tile(8, 3, arguments)
+        elif rows == 6:
+            tile(6, 3, arguments)
+        elif rows == 4:
+            tile(4, 3, arguments)
+        else:
+            tile(2, 3, arguments)
+    elif vectors == 2:
         if rows == 8:
             tile(8, 2, arguments)
         elif rows == 6:
@@ -107,19 +117,14 @@ def any_wide_tile(rows, vectors, arguments):
             tile(4, 2, arguments)
         else:
             tile(2, 2, arguments)
-    if vectors != 2:
-        ones, ones_row, ones_col, eights, eights_row, eights_col, height, width, sums, sums_row = arguments
-        before = vectors - 1
-        last = (ones, ones_row, ones_col, eights + before * VECTOR_BYTES, eights_row, eights_col, height, width,
-                sums + before * 2 * VECTOR_BYTES, sums_row)
-        if rows == 8:
-            tile(8, 1, last)
-        elif rows == 6:
-            tile(6, 1, last)
-        elif rows == 4:
-            tile(4, 1, last)
-        else:
-            tile(2, 1, last)
+    elif rows == 8:
+        tile(8, 1, arguments)
+    elif rows == 6:
+        tile(6, 1, arguments)
+    elif rows == 4:
+        tile(4, 1, arguments)
+    else:
+        tile(2, 1, arguments)
 
 
 @inlined
