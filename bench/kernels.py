@@ -30,6 +30,7 @@ import tables
 import worker
 
 from npunet.engine import report
+from npunet.engine.native import Call
 from npunet.engine.program import compile_program
 from npunet.engine.sessions import Engine
 
@@ -63,19 +64,24 @@ def measure(name: str, arithmetic: str, peak_gflops: float, rounds: int = ROUNDS
     x = np.random.default_rng(0).standard_normal((1, int(np.prod(model.graph.input_shape)))).astype(np.float32)
     y, arena = np.zeros((1, int(np.prod(engine.program.output_shape))), np.float32), engine.take_call().arguments[2]
 
-    def run(table: np.ndarray) -> float:
+    def prepared(table: np.ndarray) -> Call:
+        return Call(engine.native, table, engine.program.constants, arena, x, y, 0, 1, np.zeros(3, np.int64))
+
+    def run(call: Call) -> float:
         start = time.perf_counter()
-        engine.native(table, engine.program.constants, arena, x, y, 0, 1, np.zeros(3, np.int64))
+        call()
         return time.perf_counter() - start
 
-    run(engine.program.table)
-    whole = statistics.median(run(engine.program.table) for _ in range(rounds))
+    prediction = prepared(engine.program.table)
+    run(prediction)
+    whole = statistics.median(run(prediction) for _ in range(rounds))
     timings = []
     for rows in groups(report.instructions(engine.program)):
         table = engine.program.table[rows[0].number : rows[-1].number + 1]
-        repeats = max(2, int(SHARE / max(run(table), 1e-7)))
-        run(engine.program.table)  # values as they are in a prediction
-        seconds = statistics.median(run(np.tile(table, (repeats, 1))) for _ in range(rounds)) / repeats
+        repeats = max(2, int(SHARE / run(prepared(table))))
+        repeated = prepared(np.tile(table, (repeats, 1)))
+        run(prediction)  # values as they are in one
+        seconds = statistics.median(run(repeated) for _ in range(rounds)) / repeats
         timings.append(described(rows, seconds, peak_gflops))
     return {"model": name, "arithmetic": arithmetic, "whole_us": 1e6 * whole, "sum_us": sum(t.us for t in timings),
             "instructions": [asdict(timing) for timing in timings]}
