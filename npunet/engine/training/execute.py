@@ -11,7 +11,17 @@ from npunet.engine.depthwise import make_depthwise_row
 from npunet.engine.execute import wait_for_all
 from npunet.engine.jit import inlined, jit
 from npunet.engine.simd import address, stand_alone
-from npunet.engine.training import activations, batch_norm, depthwise_gradient, losses, rows, spatial, sums, update
+from npunet.engine.training import (
+    activations,
+    batch_norm,
+    depthwise_gradient,
+    layer_norm,
+    losses,
+    resolution,
+    rows,
+    sums,
+    update,
+)
 from npunet.engine.training.convolution import row
 from npunet.engine.training.opcodes import Field, Mode, Op
 from npunet.engine.training.rows import Y, Z, clear_halo, first_tap, mirror, place
@@ -64,13 +74,13 @@ def do_row(p, arena, params, batch, masks, totals, numbers, labels, targets, n, 
     elif op == BIAS_SUMS:
         rows.bias_sums(p, arena, totals, n, i)
     elif op == MAX_POOL:
-        spatial.max_pool(p, arena, n, i)
+        resolution.max_pool(p, arena, n, i)
     elif op == MAX_POOL_DX:
-        spatial.max_pool_dx(p, arena, n, i)
+        resolution.max_pool_dx(p, arena, n, i)
     elif op == UPSAMPLE_DX:
-        spatial.upsample_dx(p, arena, n, i)
+        resolution.upsample_dx(p, arena, n, i)
     elif op == UPSAMPLE:
-        spatial.upsample(p, arena, n, i)
+        resolution.upsample(p, arena, n, i)
     elif op == COPY_IN:
         rows.copy_in(p, arena, batch, n, i)
     elif op == MASK_IN:
@@ -86,9 +96,9 @@ def do_row(p, arena, params, batch, masks, totals, numbers, labels, targets, n, 
     elif i < p[Field.HEIGHT] - 1:
         return  # the rest work on a whole image, with its last row
     elif op == LAYER_NORM:
-        spatial.layer_norm(p, arena, params, n, NORM_EPSILON)
+        layer_norm.layer_norm(p, arena, params, n, NORM_EPSILON)
     elif op == LAYER_NORM_DX:
-        spatial.layer_norm_dx(p, arena, params, n)
+        layer_norm.layer_norm_dx(p, arena, params, n)
 
 
 @jit
@@ -107,7 +117,7 @@ def do_whole(p, arena, params, gradients, state, velocities, totals, numbers, sa
     elif op == CONV_DW_END:
         conv_dw_end(p, gradients, totals, samples)
     elif op == LAYER_NORM_DW:
-        spatial.layer_norm_dw(p, arena, gradients, samples)
+        layer_norm.layer_norm_dw(p, arena, gradients, samples)
     elif op == LOSS_END:
         sums.loss_end(p, totals, numbers, samples)
     elif op == DICE_END:
