@@ -9,23 +9,25 @@ from numba.extending import intrinsic
 from npunet.engine.emit import INT64, load_vector, offset, shuffle, store_vector
 from npunet.engine.simd import LANES
 
+ROUNDS = (  # of exchanges: of values, of pairs, of halves
+    (1, [0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15]),
+    (2, [0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]),
+    (4, [0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]),
+)
 PLACES = (0, 2, 1, 3, 4, 6, 5, 7)  # where the rounds leave each row of the result
 
 
 def exchanged(builder, rows: list) -> list:
-    """LANES vectors transposed, in the order of PLACES: three rounds of exchanges, of values, of pairs, of halves."""
-    for distance, low, high in (
-        (1, [0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15]),
-        (2, [0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]),
-        (4, [0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]),
-    ):
-        after = list(rows)
-        for m in range(LANES):
-            if m & distance == 0:
-                after[m] = shuffle(builder, rows[m], rows[m + distance], low)
-                after[m + distance] = shuffle(builder, rows[m], rows[m + distance], high)
-        rows = after
-    return [rows[place] for place in PLACES]
+    """LANES vectors transposed; of half as many, each of two vectors' first halves, the first half of the result."""
+    for distance, low, high in ROUNDS:
+        if distance < len(rows):
+            after = list(rows)
+            for m in range(len(rows)):
+                if m & distance == 0:
+                    after[m] = shuffle(builder, rows[m], rows[m + distance], low)
+                    after[m + distance] = shuffle(builder, rows[m], rows[m + distance], high)
+            rows = after
+    return [rows[place] for place in PLACES[: len(rows)]]
 
 
 @intrinsic
@@ -52,18 +54,8 @@ def transpose_half(typing, x, x_step, t, t_step):
         half = LANES // 2
         few = [load_vector(builder, offset(builder, x, x_step, m), half) for m in range(LANES)]
         rows = [shuffle(builder, few[m], few[m + half], list(range(LANES))) for m in range(half)]
-        for distance, low, high in (
-            (1, [0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15]),
-            (2, [0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]),
-        ):
-            after = list(rows)
-            for m in range(half):
-                if m & distance == 0:
-                    after[m] = shuffle(builder, rows[m], rows[m + distance], low)
-                    after[m + distance] = shuffle(builder, rows[m], rows[m + distance], high)
-            rows = after
-        for channel, place in enumerate(PLACES[:half]):
-            store_vector(builder, rows[place], offset(builder, t, t_step, channel))
+        for channel, row in enumerate(exchanged(builder, rows)):
+            store_vector(builder, row, offset(builder, t, t_step, channel))
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 4), generate

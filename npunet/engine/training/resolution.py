@@ -3,6 +3,9 @@ where registers are WIDE, a pair."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from npunet.engine.emit import VECTOR_BYTES, WIDE
@@ -15,7 +18,27 @@ from npunet.engine.training.vectors import load, load_pair, same_as, store, wher
 ZERO, ONE = np.float32(0), np.float32(1)
 
 
+def of_all_registers(make: Callable[..., Any]):
+    """A kernel over all channels of row i of sample n, of what works on the register that begins with vector v."""
+    one, pair = make(load), make(load_pair)
+
+    @jit
+    def kernel(p, arena, n, i):
+        stand_alone()
+        v = 0
+        while WIDE and v + 2 <= p[Field.VECTORS]:
+            pair(p, arena, n, i, v)
+            v += 2
+        while v < p[Field.VECTORS]:
+            one(p, arena, n, i, v)
+            v += 1
+
+    return kernel
+
+
 def make_max_pool(load):
+    """y: the largest value of each window; z: the number of the tap that holds it, the first on a tie or of NaNs."""
+
     @inlined
     def max_pool_of(p, arena, n, i, v):
         kw, stride_x, x_width = p[Field.KW], p[Field.STRIDE_X], p[Field.X_WIDTH]
@@ -51,6 +74,8 @@ def make_max_pool(load):
 
 
 def make_max_pool_dx(load):
+    """y: what row i of the pool's input gets from gradient x, where z names it the winner; windows in order."""
+
     @inlined
     def max_pool_dx_of(p, arena, n, i, v):
         kw, stride_y, stride_x = p[Field.KW], p[Field.STRIDE_Y], p[Field.STRIDE_X]
@@ -82,6 +107,8 @@ def make_max_pool_dx(load):
 
 
 def make_upsample_dx(load):
+    """y: every position the sum of its KH x KW copies in x, row by row from +0."""
+
     @inlined
     def upsample_dx_of(p, arena, n, i, v):
         kh, kw, x_col, y_col = p[Field.KH], p[Field.KW], 4 * p[Field.X_COL], 4 * p[Field.Y_COL]
@@ -100,48 +127,7 @@ def make_upsample_dx(load):
     return upsample_dx_of
 
 
-max_pool_of, max_pool_of_pair = make_max_pool(load), make_max_pool(load_pair)
-max_pool_dx_of, max_pool_dx_of_pair = make_max_pool_dx(load), make_max_pool_dx(load_pair)
-upsample_dx_of, upsample_dx_of_pair = make_upsample_dx(load), make_upsample_dx(load_pair)
-
-
-@jit
-def max_pool(p, arena, n, i):
-    """y: the largest value of each window; z: the number of the tap that holds it, the first on a tie or of NaNs."""
-    stand_alone()
-    v = 0
-    while WIDE and v + 2 <= p[Field.VECTORS]:
-        max_pool_of_pair(p, arena, n, i, v)
-        v += 2
-    while v < p[Field.VECTORS]:
-        max_pool_of(p, arena, n, i, v)
-        v += 1
-
-
-@jit
-def max_pool_dx(p, arena, n, i):
-    """y: what row i of the pool's input gets from gradient x, where z names it the winner; windows in order."""
-    stand_alone()
-    v = 0
-    while WIDE and v + 2 <= p[Field.VECTORS]:
-        max_pool_dx_of_pair(p, arena, n, i, v)
-        v += 2
-    while v < p[Field.VECTORS]:
-        max_pool_dx_of(p, arena, n, i, v)
-        v += 1
-
-
-@jit
-def upsample_dx(p, arena, n, i):
-    """y: every position the sum of its KH x KW copies in x, row by row from +0."""
-    stand_alone()
-    v = 0
-    while WIDE and v + 2 <= p[Field.VECTORS]:
-        upsample_dx_of_pair(p, arena, n, i, v)
-        v += 2
-    while v < p[Field.VECTORS]:
-        upsample_dx_of(p, arena, n, i, v)
-        v += 1
+max_pool, max_pool_dx, upsample_dx = map(of_all_registers, (make_max_pool, make_max_pool_dx, make_upsample_dx))
 
 
 @jit
