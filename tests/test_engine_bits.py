@@ -17,6 +17,7 @@ from test_reference import NAMES, model_of, stored
 
 from npunet import UNet
 from npunet.engine import sessions
+from npunet.engine.opcodes import Field, Flag
 from npunet.engine.program import compile_program
 
 pytest.importorskip("numba")
@@ -71,6 +72,34 @@ def test_channel_counts(filters, rng):
     x = batch_for(model, rng, 1)
     engine, images = engine_for(model, x)
     assert_same_bits(engine(images), definition(model, x, "seq_fma"), f"{filters} filters")
+
+
+@pytest.mark.parametrize("filters", [9, 12, 16, 17, 27, 32, 64])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_skips_that_are_added_tile_by_tile(filters, rng, every_thread_works):
+    """Separable convolutions with a skip behind them, rows shorter and longer than those whose tiles are joined."""
+    block = {"depth": 2, "kernel": 3, "pool": 2, "seperable": True}
+    model = shaken(UNet({"blocks": [{"filters": filters, **block}] * 2}, (3, 29, 11), 5, seed=filters), filters)
+    for width in (1, 27, 28, 29, 61):
+        x = batch_for(model, rng, 2, (3, width))
+        x.flat[rng.integers(x.size)] = rng.choice([np.nan, np.inf, -0.0])
+        engine, images = engine_for(model, x, threads=1 + width % 3)
+        pairs = any(engine.program.whole[:, Field.FLAGS] & Flag.JOINED)
+        assert pairs == (-(-filters // 8) % 2 == 0), "only pairs of vectors have the registers"
+        assert_same_bits(engine(images), definition(model, x, "seq_fma"), f"{filters} filters, width {width}")
+
+
+@pytest.mark.parametrize("pool", [(1, 1), (1, 2), (1, 3), (1, 4), (2, 2), (3, 3), (4, 1), (5, 7)])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_pools(pool, rng, every_thread_works):
+    """Every kind of window, over images with fewer positions than are done together and more than a run of them."""
+    blocks = [{"filters": filters, "pool": pool} for filters in (3, 17)]
+    model = shaken(UNet({"blocks": blocks}, (6, 7, 2), 4), 0)
+    for width in (1, 3, 6, 31, 34, 71):
+        x = batch_for(model, rng, 2, (6, width))
+        x.flat[rng.integers(x.size, size=3)] = np.nan, np.inf, -0.0
+        engine, images = engine_for(model, x, threads=1 + width % 3)
+        assert_same_bits(engine(images), definition(model, x, "seq_fma"), f"{pool}, width {width}")
 
 
 def test_large_batch_and_repeated_calls(rng, every_thread_works):
