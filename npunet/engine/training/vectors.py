@@ -220,7 +220,6 @@ where_equal = define_choice(lambda builder, a, b: builder.fcmp_ordered("==", a, 
 where_beats = define_choice(lambda builder, a, b: builder.and_(builder.fcmp_unordered(">", a, b),
                                                                builder.fcmp_ordered("ord", b, b)))
 where_less = define_choice(lambda builder, a, b: builder.fcmp_ordered("<", a, b))
-where_outside = define_choice(lambda builder, a, b: builder.fcmp_unordered(">", a, b))  # NaN counts as outside
 
 
 @intrinsic
