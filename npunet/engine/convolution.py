@@ -32,8 +32,8 @@ def wide_cut(count, vectors):
 
 @inlined
 def even_cut(count, vectors):
-    """The same, the largest tiles and such as are one smaller. Divisions by what is known when this is compiled take a
-    tenth of the time of others."""
+    """The same, the largest tiles and such as are one smaller; only short rows need a division by what is not known
+    when this is compiled."""
     most = 12 if vectors == 1 else (6 if vectors == 2 else 4)
     tiles = (count + 11) // 12 if vectors == 1 else ((count + 5) // 6 if vectors == 2 else (count + 3) // 4)
     smaller = tiles * most - count

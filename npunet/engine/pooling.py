@@ -38,7 +38,7 @@ def largest(typing, rows, vectors, width, groups, x, x_row, x_col, step, kh, kw,
     """The largest in each of `groups` times `rows` windows of kh x kw, which begin every `step` bytes; of one register
     of channels, `vectors` of them. All counts are at least 1.
 
-    rows, vectors, width : literal; width is kw, or 0 to let kw count, in a loop that costs a window half of its time
+    rows, vectors, width : literal; width is kw, or 0 to let kw count, in a loop
     """
     rows, lanes, width = rows.literal_value, LANES * vectors.literal_value, width.literal_value
 
