@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from npunet.arena import Arena, Lifetime, place
+from npunet.arena import Arena
 from npunet.engine.layout import Image
-from npunet.engine.training.groups import AROUND, brief_tensors, form_groups, lags_of, names_of, rows_of
+from npunet.engine.training.groups import AROUND, brief_tensors, form_groups, lags_of, rows_of
 from npunet.engine.training.instructions import LANES, Instruction, padded, strips_of
 from npunet.engine.training.lowering import Lowering
+from npunet.engine.training.memory import place_sums, place_tensors, rows_summed, scratch_name
 from npunet.engine.training.opcodes import DICE, FIELDS, NO_CLIP, Field, Mode, Number, Op
 from npunet.engine.training.recompute import recomputed
 from npunet.engine.training.rings import Ring, rings_of
 from npunet.graph import Graph, Shape
 
-ALIGNMENT = 16  # elements: one cache line of float32
 PIECE = 128  # positions whose products are summed in float32 (see weight_gradient): few enough to stay in cache,
 MANY = 32  # and half as many where there are more channels than these
 
@@ -73,9 +73,9 @@ def compile_step(graph: Graph, offsets: Mapping[str, int], batch: int, loss: int
     brief = brief_tensors(groups, instructions) if threads <= batch else set()
     rings = rings_of(groups, instructions, images, brief)
     stored = images | {name: ring.image(images[name]) for name, ring in rings.items()}
-    copies = {name: threads if name in brief else batch for name in images}
-    arena = place(lifetimes(groups, instructions, stored, lowering.regions, copies), ALIGNMENT)
-    sums = place(sum_lifetimes(groups, instructions, images, lowering.sums, batch), ALIGNMENT)
+    sizes = {name: image.size * (1 if name in brief else batch) for name, image in stored.items()}
+    arena, steps = place_tensors(groups, instructions, images, sizes | lowering.regions, brief, threads)
+    sums = place_sums(groups, instructions, images, lowering.sums, batch)
     table = np.zeros((len(instructions), FIELDS), np.int64)
     written: set[str] = set()
     for number, instruction in enumerate(instructions):
@@ -92,7 +92,7 @@ def compile_step(graph: Graph, offsets: Mapping[str, int], batch: int, loss: int
             lags = lags_of([instructions[number] for number in group])
             table[group.start : group.stop, Field.LAG] = lags
             table[group.start, Field.LAST_LAG] = max(lags)
-    tables = np.stack([for_thread(table, thread, instructions, stored, brief) for thread in range(threads)])
+    tables = np.stack([for_thread(table, thread, instructions, steps) for thread in range(threads)])
     masks = sum(batch * node.shape[0] * node.shape[1] * node.shape[2]
                 for node in graph if node.op == "dropout_inference")
     return StepProgram(tables, arena, sums, numbers, masks, images, instructions, batch,
@@ -139,21 +139,15 @@ def lay_out(shapes: Mapping[str, Shape], instructions: Sequence[Instruction]) ->
     return {name: Image(*shapes[name], halo) for name, halo in halos.items()}
 
 
-def lifetimes(groups: Sequence[range], instructions: Sequence[Instruction], images: Mapping[str, Image],
-              regions: Mapping[str, int], copies: Mapping[str, int]) -> dict[str, Lifetime]:
-    """Of tensors, each in so many copies, and regions of float32: from the group that first names one to the last."""
-    sizes = {name: image.size * copies[name] for name, image in images.items()} | dict(regions)
-    return spans(groups, instructions, sizes, lambda each: names_of(each) | {each.norm, each.weights, each.bias} - {""})
-
-
-def for_thread(table: np.ndarray, thread: int, instructions: Sequence[Instruction], images: Mapping[str, Image],
-               brief: set[str]) -> np.ndarray:
-    """The table as one thread runs it: all samples of a brief tensor stand in the thread's own place."""
+def for_thread(table: np.ndarray, thread: int, instructions: Sequence[Instruction],
+               steps: Mapping[str, int]) -> np.ndarray:
+    """The table as one thread runs it: all samples of a brief tensor stand in the thread's own block, so many elements
+    behind the thread's before."""
     table = table.copy()
     for row, instruction in zip(table, instructions, strict=True):
         for name, at in tensors_of(instruction):
-            if name in brief:
-                row[at] += thread * images[name].size
+            if name in steps:
+                row[at] += thread * steps[name]
                 row[at + 1] = 0
     return table
 
@@ -162,40 +156,6 @@ def tensors_of(instruction: Instruction) -> list[tuple[str, Field]]:
     """An instruction's tensors, each with the first column that speaks of it."""
     both = ((instruction.x, Field.X), (instruction.y, Field.Y), (instruction.z, Field.Z), (instruction.u, Field.U))
     return [(name, at) for name, at in both if name]
-
-
-def sum_lifetimes(groups: Sequence[range], instructions: Sequence[Instruction], images: Mapping[str, Image],
-                  sums: Mapping[str, int], batch: int) -> dict[str, Lifetime]:
-    """Of strips' sums, and of what a weight gradient is summed in."""
-    sizes = {each.sums: batch * strips_of(rows_summed(each, images), batch)[0] * sums[each.sums]
-             for each in instructions if each.sums and each.mode == Mode.ROWS}
-    own = {number: each for number, each in enumerate(instructions) if each.mode == Mode.TILES}
-    for number, each in own.items():
-        sizes[scratch_name(number)] = each.fields[Field.TAPS] * each.fields[Field.VECTORS] * LANES
-    lives = spans(groups, instructions, sizes, lambda each: {each.sums} - {""})
-    for moment, group in enumerate(groups):
-        if group.start in own:
-            lives[scratch_name(group.start)] = Lifetime(sizes[scratch_name(group.start)], moment, moment)
-    return lives
-
-
-def spans(groups, instructions, sizes, names) -> dict[str, Lifetime]:
-    lives: dict[str, Lifetime] = {}
-    for moment, group in enumerate(groups):
-        for number in group:
-            for name in names(instructions[number]):
-                first = lives[name].first if name in lives else moment
-                lives[name] = Lifetime(sizes[name], first, moment)
-    return lives
-
-
-def scratch_name(number: int) -> str:
-    return f"sums of instruction {number}"
-
-
-def rows_summed(instruction: Instruction, images: Mapping[str, Image]) -> int:
-    """Rows of a sample that its strips share out."""
-    return rows_of(instruction, images) if instruction.mode == Mode.ROWS else images[instruction.x].height
 
 
 def encode(instruction: Instruction, images: Mapping[str, Image], batch: int, sums: Mapping[str, int]) -> dict:

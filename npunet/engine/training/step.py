@@ -111,12 +111,6 @@ class EngineStep:
         """Of the last step: the gradient of every trainable weight, regularisation included, before clipping."""
         return self._named(self.gradients, self.model.trainable)
 
-    def last_tensor(self, name: str) -> np.ndarray:
-        """A tensor of the last step as (N, H, W, C), by its name in the program: for tests and profiles. Only those
-        whose memory no later instruction took over still hold what they held."""
-        prepared = next(reversed(self.programs.values()))
-        return prepared.tensor(name)
-
     def _run(self, prepared: Prepared) -> None:
         threads, barrier = self.threads, np.zeros(3, np.int64)
         program = prepared.program
@@ -245,13 +239,6 @@ class Prepared:
         self.numbers[Number.GAMMA] = options.get("gamma", 2.0)
         each = options.get("alpha", 0.25) if self.loss == opcodes.FOCAL else options.get("class_weights")
         self.numbers[Number.WEIGHTS : Number.WEIGHTS + self.classes] = losses._weights(each, self.classes)
-
-    def tensor(self, name: str) -> np.ndarray:
-        image, start = self.program.images[name], self.program.arena.offsets[name]
-        top, _, left, _ = image.halo
-        block = self.arena[start : start + self.program.batch * image.size]
-        rows = block.reshape(self.program.batch, -1, image.row // image.col, image.col)
-        return rows[:, top : top + image.height, left : left + image.width, : image.channels].copy()
 
 
 def check_shape(labels: np.ndarray, expected: tuple[int, ...]) -> None:

@@ -1,0 +1,69 @@
+"""Tensors of a training step that share memory: no bit of the step tells."""
+
+import numpy as np
+import pytest
+from engine_cases import shaken, small, strided, tiled
+
+from npunet import UNet
+from npunet.arena import Lifetime, place
+from npunet.engine.training import memory, program
+from npunet.engine.training.step import EngineStep
+from npunet.train.optimise import SGD
+
+pytestmark = pytest.mark.filterwarnings("ignore:on a signal of height 1:UserWarning")
+
+
+def separable(shape):
+    """Two blocks whose backward hands memory on: equal shapes, one read for the last time where the other is made."""
+    block = {"depth": 2, "ddepth": 1, "seperable": True}
+    blocks = [{"filters": 12, **block}, {"filters": 17, **block, "norm": "layer"}, {"filters": 24, **block}]
+    return shaken(UNet({"blocks": blocks}, shape, 3, seed=1), 1)
+
+
+NETWORKS = {"signal": small, "separable signal": lambda: separable((8 * 7, 2)),
+            "image": lambda: separable((8 * 3, 8 * 2, 1)), "uneven image": strided, "dense image": tiled}
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_sharing_memory_changes_no_bit(network, threads, monkeypatch, rng):
+    model = NETWORKS[network]()
+    x = rng.standard_normal((3, *model.input_shape)).astype(np.float32)
+    labels = rng.integers(0, model.num_classes, x.shape[:-1])
+    shared = trained(model, x, labels, threads)
+    monkeypatch.setattr(program, "place_tensors", apart)
+    alone = trained(model, x, labels, threads)
+    assert arena_of(shared).size < arena_of(alone).size
+    for name, value in alone.weights().items():
+        np.testing.assert_array_equal(shared.weights()[name], value, name)
+
+
+@pytest.mark.parametrize("network", ["separable signal", "image"])
+def test_gradients_take_over_the_memory_of_what_they_come_from(network, monkeypatch, rng):
+    found, search = {}, memory.origins
+    monkeypatch.setattr(memory, "origins", lambda *given: found.update(search(*given)) or found)
+    model = NETWORKS[network]()
+    x = rng.standard_normal((3, *model.input_shape)).astype(np.float32)
+    trained(model, x, np.zeros(x.shape[:-1], int), 1)
+    assert found["d DEC1_D1_act" if network == "image" else "d DEC3_D3_act"]
+
+
+def trained(model, x, labels, threads, steps=2):
+    """A step that has been taken twice, in memory that held NaN."""
+    step = EngineStep(model, SGD(momentum=0.9), threads=threads)
+    for number in range(steps):
+        images, _ = model.sizes.admit(x, model.dtype, None)
+        step._prepare(model.sizes.graph(images.shape[1:3]), images.shape).arena[:] = np.nan
+        step.step(x, labels, 1e-2, np.random.default_rng(number))
+    return step
+
+
+def arena_of(step):
+    return next(iter(step.programs.values())).program.arena
+
+
+def apart(groups, instructions, images, sizes, brief, threads):
+    """Every tensor in memory of its own."""
+    copies = {name: threads * size if name in brief else size for name, size in sizes.items()}
+    lives = {name: Lifetime(size, 0, 0) for name, size in copies.items()}
+    return place(lives, memory.ALIGNMENT), {name: sizes[name] for name in brief}
