@@ -63,9 +63,9 @@ def origins(groups: Groups, instructions: Sequence[Instruction], images: Mapping
         members = [instructions[number] for number in group]
         if members[0].mode != Mode.ROWS:
             continue
-        left = sorted(name for name, seen in moments.items() if seen[-1] == moment)
+        left = sorted(name for name, seen in moments.items() if seen[0] < moment == seen[-1])
         for name in sorted(name for name, seen in moments.items() if seen[0] == moment):
-            before = next((old for old in left if name != old and yields(old, name, members, images)), None)
+            before = next((old for old in left if yields(old, name, members, images)), None)
             if before is not None:
                 left.remove(before)
                 origin[name] = origin.get(before, before)
