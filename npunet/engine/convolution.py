@@ -47,13 +47,13 @@ def even_cut(count, vectors):
 cut = wide_cut if WIDE else even_cut
 
 
-def make_any_tile(fused: bool, joins: bool):
+def make_any_tile(fused: bool, joins: bool, asks: bool):
     """One function that convolves neighbouring tiles of any shape that `cut` makes. Without WIDE registers there are 12
     sums at most: 16 registers less weights and one broadcast.
 
     arguments: those of tile.Arguments, in their order
     """
-    convolve = make_convolve(fused, joins)
+    convolve = make_convolve(fused, joins, asks)
 
     @inlined
     def any_wide_tile(rows, vectors, arguments):
@@ -148,13 +148,14 @@ def make_any_tile(fused: bool, joins: bool):
     return any_wide_tile if WIDE else any_tile
 
 
-def make_row(fused: bool, joins: bool = False):
+def make_row(fused: bool, joins: bool = False, asks: bool = False):
     """The convolution of `count` neighbouring positions of one row, all output channels; see make_convolve."""
-    any_tile = make_any_tile(fused, joins)
+    any_tile = make_any_tile(fused, joins, asks)
 
     @inlined
     def row(count, vectors, x, x_step, w, channels, kh, kw, tap_row, tap_col, y, y_step, flags, bias, addend,
-            addend_step, copies_y, copies_x, y_row, y_col, next_w=0, next_channels=0, next_flags=0, next_bias=0):
+            addend_step, copies_y, copies_x, y_row, y_col, streams=0, next_w=0, next_channels=0, next_flags=0,
+            next_bias=0):
         done = 0
         while done < vectors:
             block = block_vectors(vectors - done)
@@ -167,10 +168,11 @@ def make_row(fused: bool, joins: bool = False):
                         rows, block,
                         (number, x + at * x_step, x_step, w, channels, kh, kw, tap_row, tap_col,
                          y + at * y_step, y_step, flags, bias, addend + at * addend_step, addend_step,
-                         copies_y, copies_x, y_row, y_col, next_w, next_channels, next_flags, next_bias),
+                         copies_y, copies_x, y_row, y_col, streams, next_w, next_channels, next_flags, next_bias),
                     )
                     at += rows * number
             done += block
+            streams = 0  # all that there is to ask for has been
             w += kh * kw * channels * VECTOR_BYTES * block
             y += VECTOR_BYTES * block
             bias += VECTOR_BYTES * block
@@ -217,7 +219,7 @@ def make_convolve_group(fused: bool):
         if op != DEPTHWISE:
             row(count, p[Field.VECTORS], x, step, constants + 4 * p[Field.WEIGHTS], channels, kh, kw,
                 4 * p[Field.TAP_ROW], 4 * p[Field.TAP_COL], y, y_step, flags,
-                constants + 4 * p[Field.BIAS], addend, addend_step, copies_y, copies_x, y_row, y_col,
+                constants + 4 * p[Field.BIAS], addend, addend_step, copies_y, copies_x, y_row, y_col, 0,
                 constants + 4 * following[Field.WEIGHTS], following[Field.CHANNELS], following[Field.FLAGS],
                 constants + 4 * following[Field.BIAS])
 

@@ -121,6 +121,14 @@ def offset(builder, start, step, count):
     return builder.add(start, builder.mul(step, INT64(count) if isinstance(count, int) else count))
 
 
+def bring_near(builder, at) -> None:
+    """Ask for the cache line at an address, to be brought to the second-level cache. No address is wrong."""
+    pointer, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
+    prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(prefetch, [builder.inttoptr(at, pointer), flag(0), flag(2), flag(1)])
+
+
 def load_scalar(builder, at):
     return builder.load(builder.inttoptr(at, FLOAT.as_pointer()))
 

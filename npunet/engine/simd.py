@@ -11,7 +11,7 @@ Addresses are byte addresses held in intp, so that a kernel does its own arithme
 from __future__ import annotations
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic, models, register_model
 
 from npunet.engine.emit import (
@@ -19,6 +19,7 @@ from npunet.engine.emit import (
     INT64,
     WIDE,
     along,
+    bring_near,
     every_third,
     everywhere,
     keep_order,
@@ -136,12 +137,8 @@ def fetch(typing, rows, at, step):
     """Ask for what stands at `rows` addresses (a literal number), every `step` bytes, to be brought near."""
 
     def generate(context, builder, signature, arguments):
-        pointer, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
-        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         for m in range(rows.literal_value):
-            place = builder.inttoptr(offset(builder, arguments[1], arguments[2], m), pointer)
-            builder.call(prefetch, [place, flag(0), flag(2), flag(1)])
+            bring_near(builder, offset(builder, arguments[1], arguments[2], m))
         return context.get_dummy_value()
 
     return types.void(rows, types.intp, types.intp), generate

@@ -15,6 +15,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from npunet.engine.ahead import ask
 from npunet.engine.emit import (
     FLOAT,
     HUNGRY,
@@ -80,6 +81,7 @@ class Arguments(NamedTuple):
     copies_x: ir.Value
     y_row: ir.Value
     y_col: ir.Value
+    streams: ir.Value  # to ask for on the way, see ahead.ask
     next_w: ir.Value  # of the convolution that a JOINED one is added to: one tap, of the image at addend
     next_channels: ir.Value
     next_flags: ir.Value
@@ -91,10 +93,11 @@ class Arguments(NamedTuple):
                              flags=self.next_flags, bias=self.next_bias)
 
 
-def make_convolve(fused: bool, joins: bool):
+def make_convolve(fused: bool, joins: bool = False, asks: bool = False):
     """The intrinsic that convolves neighbouring tiles of literal shape; `arguments` are those of Arguments.
 
     joins : whether it knows JOINED ones, which must be LARGE, of an even number of vectors, and have one tap
+    asks  : whether it asks for streams
     """
     multiply_add = make_multiply_add(fused)
 
@@ -102,7 +105,7 @@ def make_convolve(fused: bool, joins: bool):
     def convolve(typing, rows, vectors, arguments):
         def generate(context, builder, signature, values):
             given = Arguments(*cgutils.unpack_tuple(builder, values[2]))
-            row_of_tiles(builder, rows.literal_value, vectors.literal_value, given, multiply_add, joins)
+            row_of_tiles(builder, rows.literal_value, vectors.literal_value, given, multiply_add, joins, asks)
             return context.get_dummy_value()
 
         return types.void(rows, vectors, arguments), generate
@@ -110,7 +113,7 @@ def make_convolve(fused: bool, joins: bool):
     return convolve
 
 
-def row_of_tiles(builder, rows: int, vectors: int, given: Arguments, multiply_add, joins: bool) -> None:
+def row_of_tiles(builder, rows: int, vectors: int, given: Arguments, multiply_add, joins: bool, asks: bool) -> None:
     """Emits neighbouring tiles. Loops over taps cost a small kernel as much as its stores, so LARGE tiles do one tap
     without."""
 
@@ -120,6 +123,8 @@ def row_of_tiles(builder, rows: int, vectors: int, given: Arguments, multiply_ad
             tile.following = Emission(builder, rows, vectors, one_tap, given.following(), multiply_add)
 
         def one_tile(carried):
+            if asks:
+                ask(builder, given.streams, rows)
             tile.convolve(*carried)
             return [offset(builder, start, step, rows)
                     for start, step in zip(carried, (given.x_step, given.y_step, given.addend_step), strict=True)]

@@ -11,7 +11,7 @@ from npunet.engine.emit import VECTOR_BYTES, WIDE
 from npunet.engine.jit import inlined
 from npunet.engine.tile import make_convolve
 
-convolve = make_convolve(fused=True, joins=False)
+convolve = make_convolve(fused=True, asks=True)
 
 
 @inlined
@@ -54,7 +54,7 @@ def cut(count, larger, smaller):
 
 @inlined
 def row_of_few_shapes(count, vectors, x, x_step, w, channels, kh, kw, tap_row, tap_col, y, y_step, flags, bias, addend,
-                      addend_step, copies_y, copies_x, y_row, y_col):
+                      addend_step, copies_y, copies_x, y_row, y_col, streams):
     """The convolution of `count` neighbouring positions of one row, all output channels; see make_convolve."""
     done = 0
     while done < vectors:
@@ -66,14 +66,15 @@ def row_of_few_shapes(count, vectors, x, x_step, w, channels, kh, kw, tap_row, t
             if number > 0:
                 tiles(rows, block,
                       (number, x + at * x_step, x_step, w, channels, kh, kw, tap_row, tap_col, y + at * y_step, y_step,
-                       flags, bias, addend + at * addend_step, addend_step, copies_y, copies_x, y_row, y_col, 0, 0, 0,
-                       0))
+                       flags, bias, addend + at * addend_step, addend_step, copies_y, copies_x, y_row, y_col, streams,
+                       0, 0, 0, 0))
                 at += rows * number
         done += block
+        streams = 0  # all that there is to ask for has been
         w += kh * kw * channels * VECTOR_BYTES * block
         y += VECTOR_BYTES * block
         bias += VECTOR_BYTES * block
         addend += VECTOR_BYTES * block
 
 
-row = make_row(fused=True) if WIDE else row_of_few_shapes
+row = make_row(fused=True, asks=True) if WIDE else row_of_few_shapes

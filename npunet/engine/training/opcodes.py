@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from npunet.engine.opcodes import ACTIVATION_KINDS
+from npunet.engine.opcodes import ACTIVATION_KINDS, STREAM_COLUMNS, STREAMS
 
 
 class Mode(IntEnum):
@@ -152,9 +152,10 @@ class Field(IntEnum):
     SLOT = 70  # of a regulariser's or a gradient's square sum
     SLOTS = 71
     MASK = 72  # offset of the dropout mask
+    STREAMS = 73  # the first column of what a convolution asks for meanwhile, see training.ahead
 
 
-FIELDS = len(Field)
+FIELDS = Field.STREAMS + STREAMS * STREAM_COLUMNS
 NORM_ROWS = 7  # mean, r, inv, shift; then what NORM_DX multiplies by: see sums.norm_end
 
 

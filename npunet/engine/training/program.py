@@ -9,6 +9,7 @@ import numpy as np
 
 from npunet.arena import Arena
 from npunet.engine.layout import Image
+from npunet.engine.training.ahead import stream_fields
 from npunet.engine.training.groups import AROUND, brief_tensors, form_groups, lags_of, rows_of
 from npunet.engine.training.instructions import LANES, Instruction, padded, strips_of
 from npunet.engine.training.lowering import Lowering
@@ -92,6 +93,10 @@ def compile_step(graph: Graph, offsets: Mapping[str, int], batch: int, loss: int
             lags = lags_of([instructions[number] for number in group])
             table[group.start : group.stop, Field.LAG] = lags
             table[group.start, Field.LAST_LAG] = max(lags)
+            members = [instructions[number] for number in group]
+            for row, fields in zip(table[group.start : group.stop], stream_fields(members, images, set(images) - brief,
+                                                                                 arena.offsets), strict=True):
+                row[list(fields)] = list(fields.values())
     tables = np.stack([for_thread(table, thread, instructions, steps) for thread in range(threads)])
     masks = sum(batch * node.shape[0] * node.shape[1] * node.shape[2]
                 for node in graph if node.op == "dropout_inference")

@@ -1,0 +1,31 @@
+"""What is needed next, asked for while a convolution multiplies: memory is idle then, and what follows waits for it.
+
+A stream is a tensor's next row, shared out to the positions of the row that is convolved. It begins with two int64: the
+address to go on from, and bytes a position. A tile asks for its positions' share of every stream.
+"""
+
+from __future__ import annotations
+
+from npunet.engine.emit import INT64, bring_near, choose, repeat
+from npunet.engine.opcodes import STREAM_COLUMNS, STREAMS
+
+LINE = 64  # bytes
+
+
+def ask(builder, streams, positions: int) -> None:
+    """Emits the asking of one tile; `streams` is the address of the first stream, 0 for nothing to ask for."""
+
+    def one_line(carried):
+        bring_near(builder, carried[0])
+        return [builder.add(carried[0], INT64(LINE))]
+
+    def all_streams(_):
+        for number in range(STREAMS):
+            place, behind = (builder.inttoptr(builder.add(streams, INT64(8 * (STREAM_COLUMNS * number + k))),
+                                              INT64.as_pointer()) for k in (0, 1))
+            start, share = builder.load(place), builder.mul(builder.load(behind), INT64(positions))
+            repeat(builder, builder.sdiv(builder.add(share, INT64(LINE - 1)), INT64(LINE)), [start], one_line)
+            builder.store(builder.add(start, share), place)
+        return []
+
+    choose(builder, builder.icmp_signed("!=", streams, INT64(0)), [], all_streams)
