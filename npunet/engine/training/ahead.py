@@ -14,6 +14,8 @@ from npunet.engine.training.groups import lags_of, names_of, reach, rows_of
 from npunet.engine.training.instructions import Instruction, padded
 from npunet.engine.training.opcodes import Field, Op
 
+LINE = 64  # bytes
+
 
 def stream_fields(group: Sequence[Instruction], images: Mapping[str, Image], kept: Collection[str],
                   offsets: Mapping[str, int]) -> list[dict[int, int]]:
@@ -23,28 +25,37 @@ def stream_fields(group: Sequence[Instruction], images: Mapping[str, Image], kep
     kept : tensors that do not live in this group alone;  offsets : of theirs, in elements
     """
     fields: list[dict[int, int]] = [{} for _ in group]
-    hosts = [k for k, each in enumerate(group) if each.op == Op.CONV]
+    hosts = [k for k, each in enumerate(group) if each.op in (Op.CONV, Op.CONV_DW)]
     rows, lags = rows_of(group[0], images), lags_of(group)
-    loads, streams = dict.fromkeys(hosts, 0), dict.fromkeys(hosts, 0)
-    seen: dict[int, tuple[str, int]] = {}  # one tensor an offset, and how many rows behind the first it is needed
+    loads, used = dict.fromkeys(hosts, 0), dict.fromkeys(hosts, 0)
+    needed: dict[int, tuple[str, int]] = {}  # one tensor an offset, and how many rows behind the first it is needed
     for member, lag in zip(group, lags, strict=True):
         for name in sorted(names_of(member) & set(kept)):
             if images[name].height == rows:
-                seen.setdefault(offsets[name], (name, lag - reach(member)[1]))
-    for name, lag in sorted(seen.values(), key=lambda each: -bytes_of(images[each[0]])):
-        free = [k for k in hosts if streams[k] < STREAMS]
-        if not free:
-            break
+                needed.setdefault(offsets[name], (name, lag - reach(member)[1]))
+    for name, lag in sorted(needed.values(), key=lambda each: -bytes_of(images[each[0]])):
         image = images[name]
+        shares = {k: share_of(image, group[k], images) for k in hosts}
+        free = [k for k in hosts if used[k] + len(shares[k]) <= STREAMS]
+        if not free:
+            continue
         host = min(free, key=lambda k: (loads[k] + bytes_of(image)) / products(group[k], images))
-        first = Field.STREAMS + STREAM_COLUMNS * streams[host]
         row, ahead = (0, image.size) if rows == 1 else (image.row, (1 + lags[host] - lag) * image.row)
-        share = -(-bytes_of(image) // images[group[host].x].width)
-        fields[host] |= {first + 1: share, first + 2: offsets[name] + image.inner + ahead,
-                         first + 3: image.size, first + 4: row}
+        for share, within in shares[host]:
+            first = Field.STREAMS + STREAM_COLUMNS * used[host]
+            fields[host] |= {first + 1: share, first + 2: offsets[name] + image.inner + ahead + within,
+                             first + 3: image.size, first + 4: row}
+            used[host] += 1
         loads[host] += bytes_of(image)
-        streams[host] += 1
     return fields
+
+
+def share_of(image: Image, host: Instruction, images: Mapping[str, Image]) -> list[tuple[int, int]]:
+    """The streams that a host needs for a row: bytes from one position to the next, and where it begins. CONV_DW asks
+    for one line a position, CONV for as many as it takes."""
+    share = -(-bytes_of(image) // images[host.x].width)
+    lines = -(-share // LINE) if host.op == Op.CONV_DW else 1
+    return [(share, LINE // 4 * line) for line in range(lines)]
 
 
 def bytes_of(image: Image) -> int:
@@ -53,6 +64,6 @@ def bytes_of(image: Image) -> int:
 
 
 def products(instruction: Instruction, images: Mapping[str, Image]) -> int:
-    """Multiplications of a row of a convolution."""
-    x, taps = images[instruction.x], instruction.taps
-    return max(1, taps[0].count * taps[1].count * x.width * x.channels * padded(images[instruction.y].channels))
+    """Multiplications of a row of a convolution, or of its kernel's gradient."""
+    x, y, taps = images[instruction.x], images[instruction.y or instruction.z], instruction.taps
+    return max(1, taps[0].count * taps[1].count * x.width * x.channels * padded(y.channels))

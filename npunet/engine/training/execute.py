@@ -10,7 +10,6 @@ from __future__ import annotations
 from npunet.engine.depthwise import make_depthwise_row
 from npunet.engine.execute import wait_for_all
 from npunet.engine.jit import inlined, jit
-from npunet.engine.opcodes import STREAM_COLUMNS
 from npunet.engine.simd import address, stand_alone
 from npunet.engine.training import (
     activations,
@@ -24,8 +23,8 @@ from npunet.engine.training import (
     update,
 )
 from npunet.engine.training.convolution import row
-from npunet.engine.training.opcodes import FIELDS, Field, Mode, Op
-from npunet.engine.training.rows import Y, Z, clear_halo, first_tap, mirror, place
+from npunet.engine.training.opcodes import Field, Mode, Op
+from npunet.engine.training.rows import Y, Z, begin_streams, clear_halo, first_tap, mirror, place
 from npunet.engine.training.weight_gradient import conv_dw, conv_dw_end, conv_dw_row
 from npunet.layers import NORM_EPSILON
 
@@ -39,24 +38,18 @@ depthwise_row = make_depthwise_row(fused=True)
 
 
 @inlined
-def streams(p, arena, n, i):
-    """Address of what row i of a convolution is to ask for, see training.ahead; 0 if that is nothing."""
-    if p[Field.STREAMS + 1] == 0:
-        return 0
-    for first in range(Field.STREAMS, FIELDS, STREAM_COLUMNS):
-        p[first] = arena + 4 * (p[first + 2] + n * p[first + 3] + i * p[first + 4])
-    return address(p) + 8 * Field.STREAMS
-
-
-@inlined
 def conv(p, arena, n, i):
     """Row i of x, convolved, to row i of y, or to all its copies."""
+    streams = 0
+    if p[Field.STREAMS + 1] > 0:
+        begin_streams(p, arena, n, i)
+        streams = address(p) + 8 * Field.STREAMS
     y_row, y_col, copies_y, copies_x = 4 * p[Field.Y_ROW], 4 * p[Field.Y_COL], p[Field.COPIES_Y], p[Field.COPIES_X]
     row(p[Field.X_WIDTH], p[Field.VECTORS], first_tap(p, arena, n, i), 4 * p[Field.X_COL],
         arena + 4 * p[Field.WEIGHTS], p[Field.CHANNELS], p[Field.KH], p[Field.KW], 4 * p[Field.TAP_ROW],
         4 * p[Field.TAP_COL], place(p, arena, Y, n, i * copies_y), copies_x * y_col, p[Field.FLAGS],
         arena + 4 * p[Field.BIAS], place(p, arena, Z, n, i), 4 * p[Field.Z_COL], copies_y, copies_x, y_row, y_col,
-        streams(p, arena, n, i))
+        streams)
 
 
 @inlined

@@ -155,7 +155,7 @@ class Field(IntEnum):
     STREAMS = 73  # the first column of what a convolution asks for meanwhile, see training.ahead
 
 
-FIELDS = Field.STREAMS + STREAMS * STREAM_COLUMNS
+FIELDS = Field.STREAMS + (STREAMS + 1) * STREAM_COLUMNS  # the last stream is empty
 NORM_ROWS = 7  # mean, r, inv, shift; then what NORM_DX multiplies by: see sums.norm_end
 
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from npunet.engine.emit import VECTOR_BYTES, WIDE
 from npunet.engine.jit import inlined, jit
+from npunet.engine.opcodes import STREAM_COLUMNS
 from npunet.engine.simd import LANES, rolled, stand_alone
-from npunet.engine.training.opcodes import Field
+from npunet.engine.training.opcodes import FIELDS, Field
 from npunet.engine.training.vectors import (
     load,
     load_pair,
@@ -43,6 +44,13 @@ def place(p, arena, field, n, i):
 def first_tap(p, arena, n, i):
     """Address of what the first tap of row i's first output reads of x."""
     return place(p, arena, X, n, i + p[Field.FIRST_ROW]) + 4 * p[Field.START]
+
+
+@inlined
+def begin_streams(p, arena, n, i):
+    """Set out what is asked for on the way through row i of sample n, see training.ahead."""
+    for first in range(Field.STREAMS, FIELDS, STREAM_COLUMNS):
+        p[first] = arena + 4 * (p[first + 2] + n * p[first + 3] + i * p[first + 4])
 
 
 @jit

@@ -22,6 +22,7 @@ from npunet.engine.emit import (
     INT64,
     VECTOR_BYTES,
     WIDE,
+    bring_near,
     everywhere,
     hidden,
     keep_order,
@@ -32,10 +33,11 @@ from npunet.engine.emit import (
     splat,
 )
 from npunet.engine.jit import inlined, jit
+from npunet.engine.opcodes import STREAM_COLUMNS, STREAMS
 from npunet.engine.simd import LANES, stand_alone
 from npunet.engine.tile import registers_of
 from npunet.engine.training.opcodes import Field, Flag
-from npunet.engine.training.rows import Z, first_tap, opens_strip, place, slot
+from npunet.engine.training.rows import Z, begin_streams, first_tap, opens_strip, place, slot
 from npunet.engine.training.vectors import (
     doubles,
     lane,
@@ -57,34 +59,37 @@ def tile(typing, rows, vectors, arguments):
     """Add a piece to a tile of float64 sums: `rows` neighbouring channels of x by `vectors` vectors of filters z, or
     filters x by vectors of channels z.
 
-    arguments: x, x_row, x_col, z, z_row, z_col, height, width, sums, sums_row; all in bytes
+    arguments: x, x_row, x_col, z, z_row, z_col, height, width, sums, sums_row, and where to ask for a cache line with
+    every position and how much further on with the next; all in bytes
     """
     rows_of_it, registers = rows.literal_value, registers_of(vectors.literal_value)
     parts, widths = len(registers), {register.lanes for register in registers}
     multiply_add = make_multiply_add(fused=True)
 
     def generate(context, builder, signature, values):
-        x, x_row, x_col, z, z_row, z_col, height, width, sums, sums_row = cgutils.unpack_tuple(builder, values[2])
+        (x, x_row, x_col, z, z_row, z_col, height, width, sums, sums_row, asked,
+         asked_step) = cgutils.unpack_tuple(builder, values[2])
 
         def over_positions(carried):
             """acc[k][v] = acc[k][v] + x[k] * z[v]."""
             keep_order(builder)
-            x, z, *acc = carried
+            x, z, asked, *acc = carried
+            bring_near(builder, asked)
             own = {lanes: hidden(builder, x) for lanes in widths}  # see tile.Emission.over
             gradients = [load_vector(builder, builder.add(z, INT64(start)), lanes) for start, lanes in registers]
             for k in range(rows_of_it):
                 for v, (_, lanes) in enumerate(registers):
                     scalar = splat(builder, load_scalar(builder, builder.add(own[lanes], INT64(4 * k))), lanes)
                     acc[k * parts + v] = multiply_add(builder, scalar, gradients[v], acc[k * parts + v])
-            return [builder.add(x, x_col), builder.add(z, z_col), *acc]
+            return [builder.add(x, x_col), builder.add(z, z_col), builder.add(asked, asked_step), *acc]
 
         def over_rows(carried):
-            x, z, *acc = carried
-            _, _, *acc = repeat(builder, width, [x, z, *acc], over_positions)
-            return [builder.add(x, x_row), builder.add(z, z_row), *acc]
+            x, z, asked, *acc = carried
+            _, _, asked, *acc = repeat(builder, width, [x, z, asked, *acc], over_positions)
+            return [builder.add(x, x_row), builder.add(z, z_row), asked, *acc]
 
         acc = [everywhere(0.0, register.lanes) for register in registers] * rows_of_it
-        _, _, *acc = repeat(builder, height, [x, z, *acc], over_rows)
+        _, _, _, *acc = repeat(builder, height, [x, z, asked, *acc], over_rows)
         for k in range(rows_of_it):
             for v, (start, lanes) in enumerate(registers):
                 at = builder.add(sums, INT64(2 * start))
@@ -192,8 +197,10 @@ def add_pieces(p, arena, home, n, first, last, thread, threads):
                     while left > 0:
                         size = rows_of_tile(block, left)
                         if number % threads == thread:
+                            stream = Field.STREAMS + STREAM_COLUMNS * min(number, STREAMS)
                             any_tile(size, block, (ones, ones_row, ones_col, eights, eights_row, eights_col, rows, cols,
-                                                   sums, sums_row))
+                                                   sums, sums_row, p[stream], p[stream + 1]))
+                            p[stream] += rows * cols * p[stream + 1]
                         number += 1
                         left -= size
                         ones += 4 * size
@@ -233,6 +240,7 @@ def conv_dw_row(p, arena, sums, n, i):
     home = slot(p, sums, n, i)
     if opens_strip(p, i):
         close_tiles(p, home, 0, 0, 1, True)
+    begin_streams(p, arena, n, i)
     add_pieces(p, arena, home, n, i, i + 1, 0, 1)
 
 
@@ -242,6 +250,7 @@ def conv_dw(p, arena, sums, gradients, samples, thread, threads):
     stand_alone()
     home = sums + 8 * p[Field.SUMS]
     close_tiles(p, home, gradients, thread, threads, True)
+    begin_streams(p, arena, 0, 0)  # none: it asks for what it has, again and again
     for n in range(samples):
         add_pieces(p, arena, home, n, 0, p[Field.HEIGHT], thread, threads)
     close_tiles(p, home, gradients, thread, threads, False)
