@@ -31,36 +31,38 @@ def stream_fields(group: Sequence[Instruction], images: Mapping[str, Image], kep
     needed: dict[int, tuple[str, int]] = {}  # one tensor an offset, and how many rows behind the first it is needed
     for member, lag in zip(group, lags, strict=True):
         for name in sorted(names_of(member) & set(kept)):
-            if images[name].height == rows:
+            if images[name].height % rows == 0:
                 needed.setdefault(offsets[name], (name, lag - reach(member)[1]))
-    for name, lag in sorted(needed.values(), key=lambda each: -bytes_of(images[each[0]])):
+    for name, lag in sorted(needed.values(), key=lambda each: -bytes_of(images[each[0]], rows)):
         image = images[name]
-        shares = {k: share_of(image, group[k], images) for k in hosts}
+        size = bytes_of(image, rows)
+        shares = {k: shares_of(size, group[k], images) for k in hosts}
         free = [k for k in hosts if used[k] + len(shares[k]) <= STREAMS]
         if not free:
             continue
-        host = min(free, key=lambda k: (loads[k] + bytes_of(image)) / products(group[k], images))
-        row, ahead = (0, image.size) if rows == 1 else (image.row, (1 + lags[host] - lag) * image.row)
+        host = min(free, key=lambda k: (loads[k] + size) / products(group[k], images))
+        row = 0 if rows == 1 else image.height // rows * image.row
+        ahead = image.size if rows == 1 else (1 + lags[host] - lag) * row
         for share, within in shares[host]:
             first = Field.STREAMS + STREAM_COLUMNS * used[host]
             fields[host] |= {first + 1: share, first + 2: offsets[name] + image.inner + ahead + within,
                              first + 3: image.size, first + 4: row}
             used[host] += 1
-        loads[host] += bytes_of(image)
+        loads[host] += size
     return fields
 
 
-def share_of(image: Image, host: Instruction, images: Mapping[str, Image]) -> list[tuple[int, int]]:
-    """The streams that a host needs for a row: bytes from one position to the next, and where it begins. CONV_DW asks
-    for one line a position, CONV for as many as it takes."""
-    share = -(-bytes_of(image) // images[host.x].width)
+def shares_of(size: int, host: Instruction, images: Mapping[str, Image]) -> list[tuple[int, int]]:
+    """The streams that a host needs for so many bytes: bytes from one position to the next, and the element where it
+    begins. CONV_DW asks for one line a position, CONV for as many as it takes."""
+    share = -(-size // images[host.x].width)
     lines = -(-share // LINE) if host.op == Op.CONV_DW else 1
     return [(share, LINE // 4 * line) for line in range(lines)]
 
 
-def bytes_of(image: Image) -> int:
-    """Of a row."""
-    return 4 * image.width * image.col
+def bytes_of(image: Image, rows: int) -> int:
+    """Of a tensor's rows that belong to one of the group's, of which there are so many."""
+    return 4 * (image.height // rows * image.row - (image.halo[2] + image.halo[3]) * image.col)
 
 
 def products(instruction: Instruction, images: Mapping[str, Image]) -> int:
