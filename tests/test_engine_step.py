@@ -8,6 +8,7 @@ from checks import assert_close
 from test_train_optimise import CASES, LEARNING_RATE, MOMENTUM, STEPS, dropout_masks, stored
 
 from npunet import UNet
+from npunet.engine.training.opcodes import Op
 from npunet.engine.training.step import EngineStep
 from npunet.gradients import differentiate
 from npunet.train.optimise import SGD, Adam, AdamW
@@ -103,6 +104,27 @@ def train(threads, optimiser, steps=50):
 def test_the_number_of_threads_changes_no_bit(optimiser):
     results = {train(threads, optimiser) for threads in (1, 2, 3)}
     assert len(results) == 1
+
+
+@pytest.mark.parametrize("filters", range(1, 8))
+@pytest.mark.parametrize(("kernel", "shape"), [((3, 2), (9, 13, 2)), ((1, 5), (83, 3)), ((2, 1), (6, 7, 9)),
+                                               ((1, 3), (4, 1))])
+def test_vectors_along_positions_change_no_bit(filters, kernel, shape, rng):
+    """Convolutions with few filters take them, where threads share no sample."""
+    block = {"filters": filters, "kernel": kernel, "depth": 2, "strides": 1, "pool": 1, "dilation": (1, 2)}
+    model = UNet({"blocks": [block], "output_kernel_size": kernel}, shape, 2 + filters % 4, seed=2)
+    x = rng.standard_normal((3, *shape)).astype(np.float32)
+    labels, weights = rng.integers(0, model.num_classes, x.shape[:-1]), []
+    for threads in (1, 2, 4):
+        step = EngineStep(model, SGD(momentum=0.9), threads=threads)
+        for _ in range(2):
+            step.step(x, labels, 0.1, np.random.default_rng(0))
+        ops = {each.op for program in step.programs.values() for each in program.program.instructions}
+        assert (Op.NARROW in ops) == (threads <= 3)
+        weights.append(step.weights())
+    for name, value in weights[0].items():
+        np.testing.assert_array_equal(weights[1][name], value, name)
+        np.testing.assert_array_equal(weights[2][name], value, name)
 
 
 def test_a_state_goes_on_to_the_same_bits():

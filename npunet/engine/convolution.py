@@ -224,6 +224,17 @@ def make_convolve_group(fused: bool):
                 constants + 4 * following[Field.BIAS])
 
     @inlined
+    def narrow_piece(p, arena, constants, scratch, i, at, count, fresh):
+        """The same of a narrow one."""
+        x_step, y_step = 4 * p[Field.X_COL], 4 * p[Field.Y_COL]
+        x = arena + 4 * (p[Field.X] + i * p[Field.X_ROW] + p[Field.START]) + at * x_step
+        y = arena + 4 * (p[Field.Y] + i * p[Field.Y_ROW]) + at * y_step
+        narrow(p[Field.NARROW], p[Field.CHANNELS], p[Field.KH], p[Field.KW], x, 4 * p[Field.X_ROW], x_step,
+               p[Field.TAP_ROW] // p[Field.X_ROW], p[Field.TAP_COL] // p[Field.X_COL], 4 * p[Field.PITCH],
+               constants + 4 * p[Field.WEIGHTS], constants + 4 * p[Field.BIAS], p[Field.FLAGS], y, y_step, scratch, i,
+               count, fresh)
+
+    @inlined
     def convolve_members(program, members, arena, constants, thread, i, at, count, fresh):
         """All members of a group but a WINOGRAD, on one piece of row i of the head's output."""
         member = members[0]
@@ -233,7 +244,7 @@ def make_convolve_group(fused: bool):
             if p[Field.FLAGS] & SPREAD == 0 or i % p[Field.COPIES_Y] == 0:
                 scratch = arena + 4 * (p[Field.SCRATCH] + thread * p[Field.SCRATCH_SIZE])
                 if p[Field.NARROW] > 0:
-                    narrow(p, arena, constants, scratch, i, at, count, fresh)
+                    narrow_piece(p, arena, constants, scratch, i, at, count, fresh)
                 else:
                     convolve_piece(p, program[member + joined], joined, arena, constants, scratch, i, at, count)
             member += 1 + joined

@@ -16,7 +16,6 @@ from numba.extending import intrinsic
 from npunet.engine.emit import (
     FLOAT,
     INT64,
-    VECTOR,
     VECTOR_BYTES,
     WIDE,
     along,
@@ -34,28 +33,29 @@ from npunet.engine.emit import (
 )
 from npunet.engine.jit import inlined
 from npunet.engine.layout import NARROW_VECTORS
-from npunet.engine.opcodes import Field, Flag
+from npunet.engine.opcodes import Flag
 from npunet.engine.pieces import NARROW_LEAST
-from npunet.engine.simd import LANES, copy_value, fetch
+from npunet.engine.simd import LANES, clear_value, copy_value, fetch
 from npunet.engine.transpose import exchanged, interleave, transpose, transpose_half
 
 
 @intrinsic(prefer_literal=True)
-def transpose_back(typing, filters, t, t_step, y, y_step):
-    """A literal number of rows of LANES positions, every t_step bytes, to positions of so many filters."""
-    F = filters.literal_value
+def transpose_back(typing, filters, stored, t, t_step, y, y_step):
+    """A literal number of rows of LANES positions, every t_step bytes, to positions of so many filters. Of each, a
+    literal number of values is stored: those, or a whole vector with zeros behind them."""
+    F, count = filters.literal_value, stored.literal_value
 
     def generate(context, builder, signature, arguments):
-        _, t, t_step, y, y_step = arguments
+        _, _, t, t_step, y, y_step = arguments
         rows = [load_vector(builder, offset(builder, t, t_step, f)) for f in range(F)]
-        rows += [ir.Constant(VECTOR, ir.Undefined)] * (LANES - F)
-        few, lanes = ir.VectorType(FLOAT, F), ir.Constant(ir.VectorType(ir.IntType(32), F), list(range(F)))
+        rows += [everywhere(0.0)] * (LANES - F)
+        few, lanes = ir.VectorType(FLOAT, count), ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(count)))
         for m, row in enumerate(exchanged(builder, rows)):
             at = builder.inttoptr(offset(builder, y, y_step, m), few.as_pointer())
             builder.store(builder.shuffle_vector(row, row, lanes), at).align = 4
         return context.get_dummy_value()
 
-    return types.void(filters, *[types.intp] * 4), generate
+    return types.void(filters, stored, *[types.intp] * 4), generate
 
 
 UNROLLED = 4  # input channels in one pass of the innermost loop
@@ -137,7 +137,9 @@ def make_narrow_tile(fused: bool):
 @inlined
 def back(filters, t, t_step, y, y_step):
     """LANES positions from rows of positions to filters side by side."""
-    if WIDE and y_step == 4 * filters:
+    if y_step > 4 * filters:
+        back_to_vectors(filters, t, t_step, y, y_step)
+    elif WIDE:
         if filters == 1:
             interleave(1, t, t_step, y)
         elif filters == 2:
@@ -151,23 +153,43 @@ def back(filters, t, t_step, y, y_step):
         else:
             interleave(6, t, t_step, y)
     elif filters == 1:
-        transpose_back(1, t, t_step, y, y_step)
+        transpose_back(1, 1, t, t_step, y, y_step)
     elif filters == 2:
-        transpose_back(2, t, t_step, y, y_step)
+        transpose_back(2, 2, t, t_step, y, y_step)
     elif filters == 3:
-        transpose_back(3, t, t_step, y, y_step)
+        transpose_back(3, 3, t, t_step, y, y_step)
     elif filters == 4:
-        transpose_back(4, t, t_step, y, y_step)
+        transpose_back(4, 4, t, t_step, y, y_step)
     elif filters == 5:
-        transpose_back(5, t, t_step, y, y_step)
+        transpose_back(5, 5, t, t_step, y, y_step)
     else:
-        transpose_back(6, t, t_step, y, y_step)
+        transpose_back(6, 6, t, t_step, y, y_step)
+
+
+@inlined
+def back_to_vectors(filters, t, t_step, y, y_step):
+    """The same where every position has a vector."""
+    if filters == 1:
+        transpose_back(1, LANES, t, t_step, y, y_step)
+    elif filters == 2:
+        transpose_back(2, LANES, t, t_step, y, y_step)
+    elif filters == 3:
+        transpose_back(3, LANES, t, t_step, y, y_step)
+    elif filters == 4:
+        transpose_back(4, LANES, t, t_step, y, y_step)
+    elif filters == 5:
+        transpose_back(5, LANES, t, t_step, y, y_step)
+    else:
+        transpose_back(6, LANES, t, t_step, y, y_step)
 
 
 def make_narrow(fused: bool):
-    """The narrow convolution of positions at ... at+count-1 of row i of the output of instruction p.
+    """The narrow convolution of `count` neighbouring positions of row i.
 
-    `fresh` when row i - 1 of these positions was not the last thing it did with this scratch.
+    x, x_row, x_step : address of what the first tap of the first position reads, and bytes to the next row and position
+    dilation, tap_col : from a tap to the next, in rows and in positions
+    pitch            : bytes of a transposed row;  scratch : for those that the taps reach, and a tile of the output
+    fresh            : when row i - 1 of these positions was not the last thing it did with this scratch
     """
     tile = make_narrow_tile(fused)
 
@@ -201,37 +223,28 @@ def make_narrow(fused: bool):
             tile(6, 2, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
 
     @inlined
-    def narrow(p, arena, constants, scratch, i, at, count, fresh):
-        filters, channels, kh, kw = p[Field.NARROW], p[Field.CHANNELS], p[Field.KH], p[Field.KW]
-        x_step = 4 * p[Field.X_COL]
+    def narrow(filters, channels, kh, kw, x, x_row, x_step, dilation, tap_col, pitch, w, bias, flags, y, y_step,
+               scratch, i, count, fresh):
         most, least = NARROW_VECTORS[filters - 1], NARROW_LEAST[filters - 1]
-        tap_col = 4 * (p[Field.TAP_COL] // p[Field.X_COL])  # neighbouring positions are neighbours now
-        needed = count + (kw - 1) * (tap_col // 4)
-        pitch = 4 * p[Field.PITCH]
-        x = arena + 4 * (p[Field.X] + i * p[Field.X_ROW] + p[Field.START]) + at * x_step
-        dilation, size = p[Field.TAP_ROW] // p[Field.X_ROW], pitch * p[Field.X_COL]
-        rows = (kh - 1) * dilation + 1
+        needed, x_col = count + (kw - 1) * tap_col, x_step // 4
+        rows, size = (kh - 1) * dilation + 1, pitch * x_col
         ring, ring_end = rows * size, scratch + rows * size
         out = ring_end
         for row in range(0 if fresh else rows - 1, rows):
             place = scratch + (i + row) % rows * size
-            for channel in range(0, p[Field.X_COL], LANES):
+            for channel in range(0, x_col, LANES):
                 done = 0
                 while done < needed:
                     if needed >= LANES:
                         done = min(done, needed - LANES)  # the last block reaches back: it writes the same again
-                    block = x + 4 * (row * p[Field.X_ROW] + channel) + done * x_step
+                    block = x + row * x_row + 4 * channel + done * x_step
                     if channels - channel <= LANES // 2:
                         transpose_half(block, x_step, place + pitch * channel + 4 * done, pitch)
                     else:
                         transpose(block, x_step, place + pitch * channel + 4 * done, pitch)
                     if kh > 1 and channel % CACHE_LINE == 0:
-                        fetch(LANES, block + 4 * p[Field.X_ROW], x_step)  # what the next row will read
+                        fetch(LANES, block + x_row, x_step)  # what the next row will read
                     done += LANES
-        y = arena + 4 * (p[Field.Y] + i * p[Field.Y_ROW] + at * p[Field.Y_COL])
-        w, bias = constants + 4 * p[Field.WEIGHTS], constants + 4 * p[Field.BIAS]
-        y_step = 4 * p[Field.Y_COL]
-        flags, tap_row = p[Field.FLAGS], dilation * size
         t = scratch + i % rows * size
         left = count
         while left > 0:
@@ -240,12 +253,14 @@ def make_narrow(fused: bool):
             vectors = max(least, (wanted + tiles - 1) // tiles)
             if WIDE and filters >= WIDE_FILTERS and wanted >= 4:
                 vectors = 4
-            any_tile(filters, vectors, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias,
-                     out)
+            any_tile(filters, vectors, t, pitch, w, channels, kh, kw, dilation * size, 4 * tap_col, ring, ring_end,
+                     flags, bias, out)
             ready = min(LANES * vectors, left)
             for m in range(0, ready - LANES + 1, LANES):  # back to filters side by side
                 back(filters, out + 4 * m, VECTOR_BYTES * vectors, y + m * y_step, y_step)
             for m in range(ready // LANES * LANES, ready):
+                for f in range(filters, y_step // 4):
+                    clear_value(y + m * y_step + 4 * f)
                 for f in range(filters):
                     copy_value(out + 4 * (f * LANES * vectors + m), y + m * y_step + 4 * f)
             y += ready * y_step

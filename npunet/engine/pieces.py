@@ -50,11 +50,21 @@ def narrow_rows(step: Step) -> int:
     return (step.kernel[0] - 1) * step.dilation[0] + 1
 
 
-def narrow_pitch(step: Step, piece: int) -> int:
-    """Elements of a transposed row of a piece: with what the taps reach and what the last tile reads beyond it."""
-    beyond = NARROW_LEAST[step.weights.shape[3] - 1]
-    reached = (-(-piece // LANES) + beyond) * LANES + (step.kernel[1] - 1) * step.dilation[1]
+def narrow_pitch(filters: int, positions: int, reach: int) -> int:
+    """Elements of a transposed row of so many positions, with what the taps reach, themselves included, and what the
+    last tile reads beyond it."""
+    reached = (-(-positions // LANES) + NARROW_LEAST[filters - 1]) * LANES + reach - 1
     return -(-reached // ALIGNMENT) * ALIGNMENT
+
+
+def narrow_scratch(pitch: int, rows: int, col: int) -> int:
+    """Elements of a narrow convolution's scratch: so many transposed rows, and a tile of the output."""
+    return pitch * rows * col + LANES * LANES * NARROW_VECTORS[0]
+
+
+def pitch_of(step: Step, piece: int) -> int:
+    """Elements of a transposed row of a piece of a narrow convolution."""
+    return narrow_pitch(step.weights.shape[3], piece, (step.kernel[1] - 1) * step.dilation[1] + 1)
 
 
 def needs_scratch(step: Step) -> bool:
@@ -64,7 +74,7 @@ def needs_scratch(step: Step) -> bool:
 def scratch_size(step: Step, piece: int, images: Mapping[str, Image]) -> int:
     """Elements of one thread's scratch for pieces of that size."""
     if is_narrow(step):
-        return narrow_pitch(step, piece) * narrow_rows(step) * images[step.x].col + LANES * LANES * NARROW_VECTORS[0]
+        return narrow_scratch(pitch_of(step, piece), narrow_rows(step), images[step.x].col)
     if step.op == Op.WINOGRAD:
         return strip_scratch(images[step.x].col)
     return vectors(min(piece, images[step.y].width) * images[step.x].col) * LANES

@@ -17,7 +17,7 @@ from npunet.engine.line_buffers import Placed
 from npunet.engine.lowering import Lowering, Step
 from npunet.engine.opcodes import CONVOLUTIONS, FIELDS, LANES, Field, Flag, Op
 from npunet.engine.pack import Constants
-from npunet.engine.pieces import ALIGNMENT, narrow_pitch, needs_scratch, piece_of, scratch_size
+from npunet.engine.pieces import ALIGNMENT, needs_scratch, piece_of, pitch_of, scratch_size
 from npunet.engine.schedule import Plan, plan_all, stored_images
 from npunet.engine.strips import band_rows, strip_tiles
 from npunet.graph import Graph, Shape
@@ -100,7 +100,7 @@ def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads:
             if needs_scratch(step):
                 whole[number, Field.SCRATCH_SIZE] = scratch_size(step, piece_of(members, images), images)
             if is_narrow(step):
-                whole[number, Field.PITCH] = narrow_pitch(step, piece_of(members, images))
+                whole[number, Field.PITCH] = pitch_of(step, piece_of(members, images))
     encoder = Encoder(whole, steps, images, arena)
     table = encoder.table([item for plan in plans for item in plan.alone], {})
     shared = tuple(np.concatenate([encoder.of_thread(plan, thread) for plan in plans])

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from npunet.engine.convolution import block_vectors, make_row
 from npunet.engine.emit import VECTOR_BYTES, WIDE
-from npunet.engine.jit import inlined
+from npunet.engine.jit import inlined, jit
+from npunet.engine.narrow import make_narrow
+from npunet.engine.simd import stand_alone
 from npunet.engine.tile import make_convolve
+from npunet.engine.training.opcodes import Field
+from npunet.engine.training.rows import U, Y, first_tap, place
 
 convolve = make_convolve(fused=True, asks=True)
 
@@ -78,3 +82,16 @@ def row_of_few_shapes(count, vectors, x, x_step, w, channels, kh, kw, tap_row, t
 
 
 row = make_row(fused=True, asks=True) if WIDE else row_of_few_shapes
+
+transposed_row = make_narrow(fused=True)
+
+
+@jit
+def narrow_row(p, arena, params, n, i):
+    """Row i of a convolution with few filters."""
+    stand_alone()
+    x_step = 4 * p[Field.X_COL]
+    transposed_row(p[Field.SIZE], p[Field.CHANNELS], p[Field.KH], p[Field.KW], first_tap(p, arena, n, i),
+                   4 * p[Field.X_ROW], x_step, p[Field.TAP_ROW] // p[Field.X_ROW], p[Field.TAP_COL] // p[Field.X_COL],
+                   4 * p[Field.PITCH], params + 4 * p[Field.PARAM], params + 4 * p[Field.PARAM_2], p[Field.FLAGS],
+                   place(p, arena, Y, n, i), 4 * p[Field.Y_COL], place(p, arena, U, n, 0), i, p[Field.WIDTH], i == 0)

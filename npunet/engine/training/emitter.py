@@ -14,7 +14,7 @@ from npunet.graph import Graph, Node, Shape
 class Emitter:
     """Collects the instructions of one pass over a graph as trained.
 
-    offsets : where each weight stands in the flat block;  loss : a kind of opcodes
+    offsets : where each weight stands in the flat block;  loss : a kind of opcodes;  threads : at most
     instructions, shapes (tensor -> (H, W, C)), regions (name -> elements, float32), sums (name -> float64 a strip) :
         what a program is made of
     """
@@ -23,6 +23,7 @@ class Emitter:
     offsets: dict[str, int]
     batch: int
     loss: int
+    threads: int
     instructions: list[Instruction] = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)
     regions: dict[str, int] = field(default_factory=dict)

@@ -22,16 +22,16 @@ from npunet.engine.training import (
     sums,
     update,
 )
-from npunet.engine.training.convolution import row
+from npunet.engine.training.convolution import narrow_row, row
 from npunet.engine.training.opcodes import Field, Mode, Op
 from npunet.engine.training.rows import Y, Z, begin_streams, clear_halo, first_tap, mirror, place
 from npunet.engine.training.weight_gradient import conv_dw, conv_dw_end, conv_dw_row
 from npunet.layers import NORM_EPSILON
 
 (COPY_IN, MASK_IN, CONV, DEPTHWISE, STATISTICS, NORMALISE, ACTIVATE, LAYER_NORM, MAX_POOL, UPSAMPLE, LOSS, NORM_SUMS,
- NORM_DX, ACTIVATE_DX, LAYER_NORM_DX, MAX_POOL_DX, UPSAMPLE_DX, DEPTHWISE_DW, BIAS_SUMS, PROBABILITIES, CONV_DW, PACK,
- STATISTICS_END, NORM_END, SUMS_END, LAYER_NORM_DW, LOSS_END, DICE_END, REGULARISE, TOTAL_END, SQUARES, CLIP_END,
- UPDATE, MOVE, CONV_DW_END) = (int(op) for op in Op)
+ NORM_DX, ACTIVATE_DX, LAYER_NORM_DX, MAX_POOL_DX, UPSAMPLE_DX, DEPTHWISE_DW, BIAS_SUMS, PROBABILITIES, CONV_DW, NARROW,
+ PACK, STATISTICS_END, NORM_END, SUMS_END, LAYER_NORM_DW, LOSS_END, DICE_END, REGULARISE, TOTAL_END, SQUARES,
+ CLIP_END, UPDATE, MOVE, CONV_DW_END) = (int(op) for op in Op)
 ROWS, TILES, SPREAD = (int(mode) for mode in Mode)
 
 depthwise_row = make_depthwise_row(fused=True)
@@ -82,6 +82,8 @@ def do_row(p, arena, params, batch, masks, totals, numbers, labels, targets, n, 
         resolution.max_pool(p, arena, n, i)
     elif op == MAX_POOL_DX:
         resolution.max_pool_dx(p, arena, n, i)
+    elif op == NARROW:
+        narrow_row(p, arena, params, n, i)
     elif op == UPSAMPLE_DX:
         resolution.upsample_dx(p, arena, n, i)
     elif op == UPSAMPLE:

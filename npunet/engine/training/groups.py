@@ -18,7 +18,7 @@ JOINS = {  # which instructions of Mode.SPREAD may stand in one group with which
     Op.MOVE: {Op.UPDATE, Op.MOVE},
 }
 OF_SUMS = {Op.STATISTICS_END, Op.NORM_END, Op.SUMS_END, Op.CONV_DW_END, Op.LOSS_END, Op.DICE_END}  # read sums alone
-AROUND = {Op.CONV, Op.DEPTHWISE, Op.DEPTHWISE_DW, Op.CONV_DW}  # read x at their taps
+AROUND = {Op.CONV, Op.NARROW, Op.DEPTHWISE, Op.DEPTHWISE_DW, Op.CONV_DW}  # read x at their taps
 WHOLE_SAMPLE = {Op.LAYER_NORM, Op.LAYER_NORM_DX}
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from math import prod
+
+from npunet.engine.layout import NARROW_VECTORS
+from npunet.engine.pieces import narrow_pitch, narrow_scratch
 from npunet.engine.training.emitter import Emitter
 from npunet.engine.training.instructions import (
     LANES,
@@ -18,7 +22,7 @@ from npunet.engine.training.instructions import (
 from npunet.engine.training.opcodes import Field, Flag, Mode, Op
 from npunet.graph import Node, Shape
 
-NARROW = 48  # positions: shorter rows are not worth a piece of their own
+SHORT = 48  # positions: shorter rows are not worth a piece of their own
 
 
 def even(number: int) -> int:
@@ -35,9 +39,12 @@ class Convolutions(Emitter):
         kernel, bias = weights[0], weights[1] if len(weights) > 1 else ""
         taps = (POINT, POINT) if node is None else self.taps(node, self.graph.weights[kernel].shape)
         flags = (Flag.BIAS if bias else 0) | (Flag.ADD if addend else 0)
-        self.emit(Op.CONV, name, x=self.place(x), y=self.new(name, shape), z=addend, taps=taps,
-                  weights=self.pack(kernel, taps), bias=self.pack_bias(bias) if bias else "",
-                  fields={Field.FLAGS: flags})
+        if self.is_narrow(kernel, taps, addend):
+            self.narrow(name, x, kernel, bias, taps, shape, flags)
+        else:
+            self.emit(Op.CONV, name, x=self.place(x), y=self.new(name, shape), z=addend, taps=taps,
+                      weights=self.pack(kernel, taps), bias=self.pack_bias(bias) if bias else "",
+                      fields={Field.FLAGS: flags})
 
         def backward() -> None:
             dy = self.gradient(name)
@@ -47,6 +54,23 @@ class Convolutions(Emitter):
             self.pass_back(name, kernel, x, dy, taps)
 
         self.tape.append(backward)
+
+    def is_narrow(self, kernel: str, taps: tuple[Taps, Taps], addend: str) -> bool:
+        """Whether a convolution has so few filters, and so many taps, that its vectors had better run along positions:
+        with a sample, and scratch, for every thread."""
+        *shape, _, F = self.graph.weights[kernel].shape
+        whole = shape == [each.count for each in taps]
+        return len(NARROW_VECTORS) >= F and whole and prod(shape) > 1 and not addend and self.threads <= self.batch
+
+    def narrow(self, name: str, x: str, kernel: str, bias: str, taps: tuple[Taps, Taps], shape: Shape,
+               flags: int) -> None:
+        *_, C, F = self.graph.weights[kernel].shape
+        rows, columns = (each.last - each.first + 1 for each in taps)
+        pitch = narrow_pitch(F, shape[1], columns)
+        scratch = self.new(f"{name}/transposed", (1, narrow_scratch(pitch, rows, padded(C)) // LANES, LANES))
+        fields = {Field.FLAGS: flags, Field.SIZE: F, Field.PITCH: pitch, Field.PARAM: self.offsets[kernel],
+                  Field.PARAM_2: self.offsets[bias] if bias else 0}
+        self.emit(Op.NARROW, name, x=self.place(x), y=self.new(name, shape), u=scratch, taps=taps, fields=fields)
 
     def conv_of_concat(self, node: Node, concat: Node) -> None:
         """conv1x1(concat(up(low), skip)) as up(conv1x1(low)) continued over the skip."""
@@ -136,7 +160,7 @@ class Convolutions(Emitter):
         sample's strips take little memory beside its x and z."""
         (H, W, C), F = self.shapes[x], self.shapes[z][2]
         strips = strips_of(H, self.batch)[0]
-        return 8 * strips * count * padded(F) <= H * W * (padded(C) + padded(F)) and W >= NARROW
+        return 8 * strips * count * padded(F) <= H * W * (padded(C) + padded(F)) and W >= SHORT
 
     def bias_gradient(self, name: str, bias: str, dy: str) -> None:
         sums = self.add_sums(f"d {bias}/sums", padded(self.shapes[dy][2]))

@@ -46,6 +46,7 @@ class Op(IntEnum):
     BIAS_SUMS = 18
     PROBABILITIES = 19  # softmax, and the sums of the Dice overlaps
     CONV_DW = 20  # also Mode.TILES
+    NARROW = 21  # CONV with few filters, see engine.narrow: reads the parameters, has its scratch in U
     # Mode.SPREAD
     PACK = 32  # weights in the order in which a kernel reads them
     STATISTICS_END = 33  # mean, variance, inv and shift of a batch norm
@@ -152,7 +153,8 @@ class Field(IntEnum):
     SLOT = 70  # of a regulariser's or a gradient's square sum
     SLOTS = 71
     MASK = 72  # offset of the dropout mask
-    STREAMS = 73  # the first column of what a convolution asks for meanwhile, see training.ahead
+    PITCH = 73  # elements of a transposed row of a NARROW
+    STREAMS = 74  # the first column of what a convolution asks for meanwhile, see training.ahead
 
 
 FIELDS = Field.STREAMS + (STREAMS + 1) * STREAM_COLUMNS  # the last stream is empty

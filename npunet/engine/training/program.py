@@ -62,7 +62,7 @@ def compile_step(graph: Graph, offsets: Mapping[str, int], batch: int, loss: int
 
     threads : for so many at most; what a step computes does not depend on it
     """
-    lowering = Lowering(graph, dict(offsets), batch, loss).run()
+    lowering = Lowering(graph, dict(offsets), batch, loss, threads).run()
     instructions, equals = recomputed(lowering.instructions, form_groups(lowering.instructions, lay_out(
         lowering.shapes, lowering.instructions)))
     shapes = lowering.shapes | {name: lowering.shapes[kept] for name, kept in equals.items()}

@@ -15,8 +15,8 @@ from npunet.engine.training.groups import lags_of, names_of, reach
 from npunet.engine.training.instructions import Instruction
 from npunet.engine.training.opcodes import Field, Flag, Mode, Op
 
-ROW_BY_ROW = {Op.COPY_IN, Op.MASK_IN, Op.CONV, Op.DEPTHWISE, Op.STATISTICS, Op.NORMALISE, Op.ACTIVATE, Op.LOSS,
-              Op.NORM_SUMS, Op.NORM_DX, Op.ACTIVATE_DX, Op.DEPTHWISE_DW, Op.BIAS_SUMS, Op.CONV_DW}
+ROW_BY_ROW = {Op.COPY_IN, Op.MASK_IN, Op.CONV, Op.NARROW, Op.DEPTHWISE, Op.STATISTICS, Op.NORMALISE, Op.ACTIVATE,
+              Op.LOSS, Op.NORM_SUMS, Op.NORM_DX, Op.ACTIVATE_DX, Op.DEPTHWISE_DW, Op.BIAS_SUMS, Op.CONV_DW}
 
 
 @dataclass(frozen=True)
