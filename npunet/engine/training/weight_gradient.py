@@ -36,7 +36,7 @@ from npunet.engine.jit import inlined, jit
 from npunet.engine.opcodes import STREAM_COLUMNS, STREAMS
 from npunet.engine.simd import LANES, stand_alone
 from npunet.engine.tile import registers_of
-from npunet.engine.training.opcodes import Field, Flag
+from npunet.engine.training.opcodes import Field, Flag, Mode
 from npunet.engine.training.rows import Z, begin_streams, first_tap, opens_strip, place, slot
 from npunet.engine.training.vectors import (
     doubles,
@@ -51,7 +51,8 @@ from npunet.engine.training.vectors import (
     write,
 )
 
-TURNED = int(Flag.TURNED)
+TURNED, ROWS = int(Flag.TURNED), int(Mode.ROWS)
+LINE = 16  # elements of a cache line
 
 
 @intrinsic(prefer_literal=True)
@@ -170,10 +171,23 @@ def rows_of_tile(vectors, channels):
 any_tile = any_wide_tile if WIDE else any_narrow_tile
 
 
+@inlined
+def line_ahead(p, line, x, z):
+    """Where and how far apart a pass over a piece asks for cache lines: one of each position of the next sample's x, a
+    pass behind the other, then of its z."""
+    x_lines, z_lines = (p[Field.X_COL] + LINE - 1) // LINE, (p[Field.Z_COL] + LINE - 1) // LINE
+    if line < x_lines:
+        return x + 4 * (p[Field.X_SAMPLE] + LINE * line), 4 * p[Field.X_COL]
+    if line < x_lines + z_lines:
+        return z + 4 * (p[Field.Z_SAMPLE] + LINE * (line - x_lines)), 4 * p[Field.Z_COL]
+    return x, 0
+
+
 @jit
 def add_pieces(p, arena, home, n, first, last, thread, threads):
     """Add rows first ... last-1 of sample n, piece by piece, to this thread's tiles of the sums at `home`."""
     stand_alone()
+    by_rows = p[Field.MODE] == ROWS
     vectors, width, kw, channels = p[Field.VECTORS], p[Field.Z_WIDTH], p[Field.KW], p[Field.CHANNELS]
     sums_row, turned = 2 * VECTOR_BYTES * vectors, p[Field.FLAGS] & TURNED != 0
     x_row, x_col, z_row, z_col = 4 * p[Field.X_ROW], 4 * p[Field.X_COL], 4 * p[Field.Z_ROW], 4 * p[Field.Z_COL]
@@ -185,7 +199,7 @@ def add_pieces(p, arena, home, n, first, last, thread, threads):
         for j in range(0, width, p[Field.PIECE_COLS]):
             cols = min(p[Field.PIECE_COLS], width - j)
             x, z = first_tap(p, arena, n, i) + j * x_col, place(p, arena, Z, n, i) + j * z_col
-            number, done = 0, 0
+            number, mine, done = 0, 0, 0
             while done < vectors:
                 block = block_vectors(vectors - done)
                 sums = home + 2 * VECTOR_BYTES * done
@@ -197,10 +211,13 @@ def add_pieces(p, arena, home, n, first, last, thread, threads):
                     while left > 0:
                         size = rows_of_tile(block, left)
                         if number % threads == thread:
-                            stream = Field.STREAMS + STREAM_COLUMNS * min(number, STREAMS)
+                            stream = Field.STREAMS + STREAM_COLUMNS * min(mine, STREAMS)
+                            asked, step = (p[stream], p[stream + 1]) if by_rows else line_ahead(p, mine, x, z)
                             any_tile(size, block, (ones, ones_row, ones_col, eights, eights_row, eights_col, rows, cols,
-                                                   sums, sums_row, p[stream], p[stream + 1]))
-                            p[stream] += rows * cols * p[stream + 1]
+                                                   sums, sums_row, asked, step))
+                            if by_rows:
+                                p[stream] += rows * cols * step
+                            mine += 1
                         number += 1
                         left -= size
                         ones += 4 * size
@@ -250,7 +267,6 @@ def conv_dw(p, arena, sums, gradients, samples, thread, threads):
     stand_alone()
     home = sums + 8 * p[Field.SUMS]
     close_tiles(p, home, gradients, thread, threads, True)
-    begin_streams(p, arena, 0, 0)  # none: it asks for what it has, again and again
     for n in range(samples):
         add_pieces(p, arena, home, n, 0, p[Field.HEIGHT], thread, threads)
     close_tiles(p, home, gradients, thread, threads, False)
