@@ -26,9 +26,16 @@ def without_norms():
     return shaken(UNet({"blocks": [block, block]}, (8, 12, 1), 3, seed=1), 1)
 
 
+def one_row_left():
+    """Images of which the last pooling, over three rows, finds one: its gradient waits for a row that does not come."""
+    block = {"depth": 2, "seperable": True, "pool": (3, 1), "activation": "selu"}
+    blocks = [{"filters": 5, **block, "strides": (2, 1)}, {"filters": 3, **block, "strides": (1, 2), "dropout": 0.1}]
+    return shaken(UNet({"blocks": blocks}, (2, 16, 8), 8, seed=1), 1)
+
+
 NETWORKS = {"signal": small, "separable signal": lambda: separable((8 * 7, 2)),
             "image": lambda: separable((8 * 3, 8 * 2, 1)), "uneven image": strided, "dense image": tiled,
-            "without norms": without_norms}
+            "without norms": without_norms, "one row left": one_row_left}
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

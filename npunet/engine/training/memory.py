@@ -30,14 +30,14 @@ def place_tensors(groups: Groups, instructions: Sequence[Instruction], images: M
     origin = origins(groups, instructions, images, set(images) - set(brief))
     for name, first in origin.items():
         lives[first] = Lifetime(lives[first].size, lives[first].first, max(lives[first].last, lives.pop(name).last))
-    blocks = {group.start: place_brief(group, instructions, images, sizes, brief) for group in groups}
-    for group in groups:
-        lives[block_name(group.start)] = Lifetime(threads * blocks[group.start].size, group.start, group.stop - 1)
+    blocks = [place_brief(group, instructions, images, sizes, brief) for group in groups]
+    for moment, block in enumerate(blocks):
+        lives[block_name(moment)] = Lifetime(threads * block.size, moment, moment)
     arena = place(lives, ALIGNMENT)
     offsets = arena.offsets | {name: arena.offsets[first] for name, first in origin.items()}
     steps = {}
-    for start, block in blocks.items():
-        offsets |= {name: offsets[block_name(start)] + offset for name, offset in block.offsets.items()}
+    for moment, block in enumerate(blocks):
+        offsets |= {name: offsets[block_name(moment)] + offset for name, offset in block.offsets.items()}
         steps |= dict.fromkeys(block.offsets, block.size)
     return Arena(offsets, arena.size), steps
 
@@ -45,8 +45,11 @@ def place_tensors(groups: Groups, instructions: Sequence[Instruction], images: M
 def place_brief(group: range, instructions: Sequence[Instruction], images: Mapping[str, Image],
                 sizes: Mapping[str, int], brief: Collection[str]) -> Arena:
     """Of a group's own tensors, within one thread's block."""
-    alone = rows_of(instructions[group.start], images) == 1  # an instruction ends before the next begins
-    times = [range(number, number + 1) for number in group] if alone else [group]
+    members = [instructions[number] for number in group]
+    times = [group]
+    if rows_of(members[0], images) == 1:  # an instruction ends before the next begins: in the order of their lags
+        lags = dict(zip(group, lags_of(members), strict=True))
+        times = [range(number, number + 1) for number in sorted(group, key=lambda number: lags[number])]
     arena = place(spans(times, instructions, sizes, lambda each: names_of(each) & set(brief)), ALIGNMENT)
     return Arena(arena.offsets, -(-arena.size // ALIGNMENT) * ALIGNMENT)
 
@@ -93,25 +96,26 @@ def place_sums(groups: Groups, instructions: Sequence[Instruction], images: Mapp
     for number, each in own.items():
         sizes[scratch_name(number)] = each.fields[Field.TAPS] * each.fields[Field.VECTORS] * LANES
     lives = spans(groups, instructions, sizes, lambda each: {each.sums} - {""})
-    for number in own:
-        lives[scratch_name(number)] = Lifetime(sizes[scratch_name(number)], number, number)
+    for moment, group in enumerate(groups):
+        if group.start in own:
+            lives[scratch_name(group.start)] = Lifetime(sizes[scratch_name(group.start)], moment, moment)
     return place(lives, ALIGNMENT)
 
 
 def spans(groups: Groups, instructions: Sequence[Instruction], sizes: Mapping[str, int],
           names: Callable[[Instruction], Collection[str]]) -> dict[str, Lifetime]:
-    """From the beginning of the group that first names something to the end of the last."""
+    """From the group that first names something to the last."""
     lives: dict[str, Lifetime] = {}
-    for group in groups:
+    for moment, group in enumerate(groups):
         for number in group:
             for name in names(instructions[number]):
-                first = lives[name].first if name in lives else group.start
-                lives[name] = Lifetime(sizes[name], first, group.stop - 1)
+                first = lives[name].first if name in lives else moment
+                lives[name] = Lifetime(sizes[name], first, moment)
     return lives
 
 
-def block_name(start: int) -> str:
-    return f"own tensors of the group from instruction {start}"
+def block_name(moment: int) -> str:
+    return f"own tensors of group {moment}"
 
 
 def scratch_name(number: int) -> str:
