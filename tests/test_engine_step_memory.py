@@ -52,6 +52,41 @@ def test_sharing_memory_changes_no_bit(network, threads, monkeypatch, rng):
         np.testing.assert_array_equal(shared.weights()[name], value, name)
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_neither_memory_nor_threads_change_a_bit_of_any_network(seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    model = any_network(rng)
+    x = rng.standard_normal((int(rng.integers(1, 5)), *model.input_shape)).astype(np.float32)
+    labels = rng.integers(0, model.num_classes, x.shape[:-1])
+    shared = [trained(model, x, labels, threads).weights() for threads in (1, 2, 4)]
+    monkeypatch.setattr(program, "place_tensors", apart)
+    alone = trained(model, x, labels, 1).weights()
+    for weights in shared:
+        for name, value in alone.items():
+            np.testing.assert_array_equal(weights[name], value, name)
+
+
+def any_network(rng):
+    """A small network drawn at random, of any kind that the engine trains: a signal's as often as an image's."""
+    signal = rng.random() < 0.5
+
+    def pair(most):
+        return (1 if signal else int(rng.integers(1, most)), int(rng.integers(1, most)))
+
+    def block():
+        depth = int(rng.integers(1, 4))
+        return {"filters": int(rng.choice([1, 3, 5, 8, 9, 12, 17, 24, 33])), "depth": depth,
+                "ddepth": int(rng.integers(1, min(depth, 2) + 1)), "kernel": pair(6), "pool": pair(5),
+                "strides": pair(3), "seperable": bool(rng.random() < 0.6), "skip": bool(rng.random() < 0.8),
+                "norm": rng.choice(["batch", "batch", "layer", None]), "dropout": float(rng.choice([0, 0, 0.2])),
+                "activation": str(rng.choice(["relu6", "relu", "elu", "leaky_relu"]))}
+
+    blocks = [block() for _ in range(rng.integers(1, 4))]
+    size = (8 * rng.integers(1, 20),) if signal else (8 * rng.integers(1, 3), 8 * rng.integers(1, 5))
+    return shaken(UNet({"blocks": blocks, "output_kernel_size": pair(6)}, (*map(int, size), int(rng.integers(1, 10))),
+                       int(rng.integers(2, 8))), 1)
+
+
 @pytest.mark.parametrize("network", ["separable signal", "image"])
 def test_gradients_take_over_the_memory_of_what_they_come_from(network, monkeypatch, rng):
     found, search = {}, memory.origins
