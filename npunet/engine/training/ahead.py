@@ -7,6 +7,7 @@ leaves there. Without, the norms around the convolutions wait for the third-leve
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from npunet.engine.layout import Image
 from npunet.engine.opcodes import STREAM_COLUMNS, STREAMS
@@ -17,47 +18,72 @@ from npunet.engine.training.opcodes import Field, Op
 LINE = 64  # bytes
 
 
+@dataclass
+class Host:
+    """An instruction that asks.
+
+    positions : of its row;  lag : rows that it comes behind the first of its group;  products : of its row
+    by_lines  : whether a stream gives it one cache line a position, as CONV_DW, or as many bytes as it takes, as CONV
+    fields    : columns of its streams, of which `streams` are taken, for `load` bytes
+    """
+
+    positions: int
+    lag: int
+    products: int
+    by_lines: bool
+    fields: dict[int, int] = field(default_factory=dict)
+    streams: int = 0
+    load: int = 0
+
+    def has_room(self, size: int) -> bool:
+        return self.streams + self.lines(size) <= STREAMS
+
+    def lines(self, size: int) -> int:
+        """Streams for so many bytes."""
+        return -(-self.share(size) // LINE) if self.by_lines else 1
+
+    def share(self, size: int) -> int:
+        """Bytes a position."""
+        return -(-size // self.positions)
+
+    def crowding(self, size: int) -> float:
+        """Bytes a product, with so many more."""
+        return (self.load + size) / self.products
+
+    def take(self, size: int, start: int, sample: int, row: int) -> None:
+        """Ask for so many bytes from element `start` on, which stand `sample` and `row` elements further on in the next
+        sample and row. The first column of a stream, how far it has asked, is the kernel's."""
+        for line in range(self.lines(size)):
+            first = Field.STREAMS + STREAM_COLUMNS * self.streams
+            self.fields |= {first + 1: self.share(size), first + 2: start + LINE // 4 * line, first + 3: sample,
+                            first + 4: row}
+            self.streams += 1
+        self.load += size
+
+
 def stream_fields(group: Sequence[Instruction], images: Mapping[str, Image], kept: Collection[str],
                   offsets: Mapping[str, int]) -> list[dict[int, int]]:
-    """Of each instruction of a group, the columns of its streams: where one goes on (left to the kernel), bytes a
-    position, offset, elements to the next sample, elements to the next row.
+    """Of each instruction of a group, the columns of its streams.
 
     kept : tensors that do not live in this group alone;  offsets : of theirs, in elements
     """
-    fields: list[dict[int, int]] = [{} for _ in group]
-    hosts = [k for k, each in enumerate(group) if each.op in (Op.CONV, Op.CONV_DW)]
     rows, lags = rows_of(group[0], images), lags_of(group)
-    loads, used = dict.fromkeys(hosts, 0), dict.fromkeys(hosts, 0)
+    hosts = {k: Host(images[each.x].width, lags[k], products(each, images), each.op == Op.CONV_DW)
+             for k, each in enumerate(group) if each.op in (Op.CONV, Op.CONV_DW)}
     needed: dict[int, tuple[str, int]] = {}  # one tensor an offset, and how many rows behind the first it is needed
     for member, lag in zip(group, lags, strict=True):
         for name in sorted(names_of(member) & set(kept)):
             if images[name].height % rows == 0:
                 needed.setdefault(offsets[name], (name, lag - reach(member)[1]))
     for name, lag in sorted(needed.values(), key=lambda each: -bytes_of(images[each[0]], rows)):
-        image = images[name]
-        size = bytes_of(image, rows)
-        shares = {k: shares_of(size, group[k], images) for k in hosts}
-        free = [k for k in hosts if used[k] + len(shares[k]) <= STREAMS]
-        if not free:
-            continue
-        host = min(free, key=lambda k: (loads[k] + size) / products(group[k], images))
-        row = 0 if rows == 1 else image.height // rows * image.row
-        ahead = image.size if rows == 1 else (1 + lags[host] - lag) * row
-        for share, within in shares[host]:
-            first = Field.STREAMS + STREAM_COLUMNS * used[host]
-            fields[host] |= {first + 1: share, first + 2: offsets[name] + image.inner + ahead + within,
-                             first + 3: image.size, first + 4: row}
-            used[host] += 1
-        loads[host] += size
-    return fields
-
-
-def shares_of(size: int, host: Instruction, images: Mapping[str, Image]) -> list[tuple[int, int]]:
-    """The streams that a host needs for so many bytes: bytes from one position to the next, and the element where it
-    begins. CONV_DW asks for one line a position, CONV for as many as it takes."""
-    share = -(-size // images[host.x].width)
-    lines = -(-share // LINE) if host.op == Op.CONV_DW else 1
-    return [(share, LINE // 4 * line) for line in range(lines)]
+        image, size = images[name], bytes_of(images[name], rows)
+        free = [host for host in hosts.values() if host.has_room(size)]
+        if free:
+            host = min(free, key=lambda host: host.crowding(size))
+            row = 0 if rows == 1 else image.height // rows * image.row
+            ahead = image.size if rows == 1 else (1 + host.lag - lag) * row
+            host.take(size, offsets[name] + image.inner + ahead, image.size, row)
+    return [hosts[k].fields if k in hosts else {} for k in range(len(group))]
 
 
 def bytes_of(image: Image, rows: int) -> int:

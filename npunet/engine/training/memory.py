@@ -68,14 +68,14 @@ def origins(groups: Groups, instructions: Sequence[Instruction], images: Mapping
             continue
         left = sorted(name for name, seen in moments.items() if seen[0] < moment == seen[-1])
         for name in sorted(name for name, seen in moments.items() if seen[0] == moment):
-            before = next((old for old in left if yields(old, name, members, images)), None)
+            before = next((old for old in left if makes_way(old, name, members, images)), None)
             if before is not None:
                 left.remove(before)
                 origin[name] = origin.get(before, before)
     return origin
 
 
-def yields(old: str, new: str, members: Sequence[Instruction], images: Mapping[str, Image]) -> bool:
+def makes_way(old: str, new: str, members: Sequence[Instruction], images: Mapping[str, Image]) -> bool:
     """Whether a group is done with each row of one tensor before it writes that of another, which lies alike."""
     before, after = images[old], images[new]
     if (before.height, before.row, before.col, before.halo) != (after.height, after.row, after.col, after.halo):

@@ -37,7 +37,7 @@ class Rule:
 class StepProgram:
     """What the interpreter walks.
 
-    tables  : int64 (threads, instructions, FIELDS), one for each thread
+    tables  : int64 (threads, instructions, FIELDS), one for each thread, which notes in it how far it has asked ahead
     arena   : float32 elements, and where each tensor and region starts
     sums    : float64 elements;  numbers : float64 elements
     masks   : float32 elements of all dropout masks, in the graph's order
@@ -94,8 +94,8 @@ def compile_step(graph: Graph, offsets: Mapping[str, int], batch: int, loss: int
             table[group.start : group.stop, Field.LAG] = lags
             table[group.start, Field.LAST_LAG] = max(lags)
             members = [instructions[number] for number in group]
-            for row, fields in zip(table[group.start : group.stop], stream_fields(members, images, set(images) - brief,
-                                                                                 arena.offsets), strict=True):
+            streams = stream_fields(members, images, set(images) - brief, arena.offsets)
+            for row, fields in zip(table[group.start : group.stop], streams, strict=True):
                 row[list(fields)] = list(fields.values())
     tables = np.stack([for_thread(table, thread, instructions, steps) for thread in range(threads)])
     masks = sum(batch * node.shape[0] * node.shape[1] * node.shape[2]
