@@ -6,6 +6,9 @@ address to go on from, and bytes a position. A tile asks for its positions' shar
 
 from __future__ import annotations
 
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
 from npunet.engine.emit import INT64, bring_near, choose, repeat
 from npunet.engine.opcodes import STREAM_COLUMNS, STREAMS
 
@@ -29,3 +32,17 @@ def ask(builder, streams, positions: int) -> None:
         return []
 
     choose(builder, builder.icmp_signed("!=", streams, INT64(0)), [], all_streams)
+
+
+@intrinsic
+def three_streams(typing, x, x_share, y, y_share, z, z_share):
+    """Address of streams that last as long as the function around: where each begins, and bytes a position."""
+
+    def generate(context, builder, signature, arguments):
+        room = cgutils.alloca_once(builder, INT64, size=INT64(STREAMS * STREAM_COLUMNS))
+        told = [*arguments, *[INT64(0)] * (2 * STREAMS - len(arguments))]
+        for k, value in enumerate(told):
+            builder.store(value, builder.gep(room, [INT64(STREAM_COLUMNS * (k // 2) + k % 2)]))
+        return builder.ptrtoint(room, INT64)
+
+    return types.intp(*[types.intp] * 6), generate

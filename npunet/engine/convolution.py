@@ -6,6 +6,7 @@ changes no bit.
 
 from __future__ import annotations
 
+from npunet.engine.ahead import three_streams
 from npunet.engine.depthwise import make_depthwise_row
 from npunet.engine.emit import HUNGRY, VECTOR_BYTES, WIDE
 from npunet.engine.jit import inlined
@@ -16,7 +17,8 @@ from npunet.engine.tile import JOINS, block_vectors, make_convolve
 from npunet.engine.winograd import winograd
 
 CONV, SEPARABLE, DEPTHWISE, WINOGRAD = (int(op) for op in (Op.CONV, Op.SEPARABLE, Op.DEPTHWISE, Op.WINOGRAD))
-SPREAD, JOINED = int(Flag.SPREAD), int(Flag.JOINED)
+ADD, SPREAD, JOINED = int(Flag.ADD), int(Flag.SPREAD), int(Flag.JOINED)
+ASKS = WIDE  # else a tile has no register to spare for it: small images lose 3 %
 LEAST_JOINED = 28  # positions: so many and more are cut into LARGE tiles alone
 
 
@@ -148,13 +150,13 @@ def make_any_tile(fused: bool, joins: bool, asks: bool):
     return any_wide_tile if WIDE else any_tile
 
 
-def make_row(fused: bool, joins: bool = False, asks: bool = False):
+def make_row(fused: bool, joins: bool = False, asks: bool = True):
     """The convolution of `count` neighbouring positions of one row, all output channels; see make_convolve."""
     any_tile = make_any_tile(fused, joins, asks)
 
     @inlined
     def row(count, vectors, x, x_step, w, channels, kh, kw, tap_row, tap_col, y, y_step, flags, bias, addend,
-            addend_step, copies_y, copies_x, y_row, y_col, streams=0, next_w=0, next_channels=0, next_flags=0,
+            addend_step, copies_y, copies_x, y_row, y_col, streams, next_w=0, next_channels=0, next_flags=0,
             next_bias=0):
         done = 0
         while done < vectors:
@@ -186,7 +188,7 @@ def make_row(fused: bool, joins: bool = False, asks: bool = False):
 
 def make_convolve_group(fused: bool):
     """The convolution instructions in one arithmetic."""
-    row, depthwise_row, narrow = make_row(fused, JOINS), make_depthwise_row(fused), make_narrow(fused)
+    row, depthwise_row, narrow = make_row(fused, JOINS, ASKS), make_depthwise_row(fused), make_narrow(fused)
 
     @inlined
     def convolve_piece(p, following, joined, arena, constants, scratch, i, at, count):
@@ -208,6 +210,12 @@ def make_convolve_group(fused: bool):
             i, at, count = i // copies_y, at // copies_x, count // copies_x
         x = arena + 4 * (p[Field.X] + i * p[Field.X_ROW] + p[Field.START]) + at * x_step
         step, kh, kw, y_step = x_step, p[Field.KH], p[Field.KW], copies_x * y_col
+        streams = 0
+        if ASKS and p[Field.HEIGHT] > 1:  # what the next row adds to this one
+            adds = joined or flags & ADD != 0
+            addend_row = 4 * (following[Field.X_ROW] if joined else p[Field.ADDEND_ROW])
+            streams = three_streams(x + 4 * ((kh - 1) * p[Field.TAP_ROW] + p[Field.X_ROW]), x_step,
+                                    y + copies_y * y_row, y_step, addend + addend_row, addend_step if adds else 0)
         if op != CONV:
             between, positions = (channels + LANES - 1) // LANES, count
             to, to_step = (scratch, VECTOR_BYTES * between) if op == SEPARABLE else (y, y_step)
@@ -219,7 +227,7 @@ def make_convolve_group(fused: bool):
         if op != DEPTHWISE:
             row(count, p[Field.VECTORS], x, step, constants + 4 * p[Field.WEIGHTS], channels, kh, kw,
                 4 * p[Field.TAP_ROW], 4 * p[Field.TAP_COL], y, y_step, flags,
-                constants + 4 * p[Field.BIAS], addend, addend_step, copies_y, copies_x, y_row, y_col, 0,
+                constants + 4 * p[Field.BIAS], addend, addend_step, copies_y, copies_x, y_row, y_col, streams,
                 constants + 4 * following[Field.WEIGHTS], following[Field.CHANNELS], following[Field.FLAGS],
                 constants + 4 * following[Field.BIAS])
 

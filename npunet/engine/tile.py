@@ -93,7 +93,7 @@ class Arguments(NamedTuple):
                              flags=self.next_flags, bias=self.next_bias)
 
 
-def make_convolve(fused: bool, joins: bool = False, asks: bool = False):
+def make_convolve(fused: bool, joins: bool = False, asks: bool = True):
     """The intrinsic that convolves neighbouring tiles of literal shape; `arguments` are those of Arguments.
 
     joins : whether it knows JOINED ones, which must be LARGE, of an even number of vectors, and have one tap

@@ -15,7 +15,7 @@ from npunet.engine.tile import make_convolve
 from npunet.engine.training.opcodes import Field
 from npunet.engine.training.rows import U, Y, first_tap, place
 
-convolve = make_convolve(fused=True, asks=True)
+convolve = make_convolve(fused=True)
 
 
 @inlined
@@ -81,7 +81,7 @@ def row_of_few_shapes(count, vectors, x, x_step, w, channels, kh, kw, tap_row, t
         addend += VECTOR_BYTES * block
 
 
-row = make_row(fused=True, asks=True) if WIDE else row_of_few_shapes
+row = make_row(fused=True) if WIDE else row_of_few_shapes
 
 transposed_row = make_narrow(fused=True)
 
