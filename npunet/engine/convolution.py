@@ -18,7 +18,7 @@ from npunet.engine.winograd import winograd
 
 CONV, SEPARABLE, DEPTHWISE, WINOGRAD = (int(op) for op in (Op.CONV, Op.SEPARABLE, Op.DEPTHWISE, Op.WINOGRAD))
 ADD, SPREAD, JOINED = int(Flag.ADD), int(Flag.SPREAD), int(Flag.JOINED)
-ASKS = WIDE  # else a tile has no register to spare for it: small images lose 3 %
+ASKS = WIDE and not HUNGRY  # else a tile has no register, or no load, to spare for it: small images lose 3 %
 LEAST_JOINED = 28  # positions: so many and more are cut into LARGE tiles alone
 
 
