@@ -10,9 +10,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from npunet.engine.emit import INT64, bring_near, choose, repeat
-from npunet.engine.opcodes import STREAM_COLUMNS, STREAMS
-
-LINE = 64  # bytes
+from npunet.engine.opcodes import LINE, STREAM_COLUMNS, STREAMS
 
 
 def ask(builder, streams, positions: int) -> None:

@@ -10,12 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from npunet.engine.layout import Image
-from npunet.engine.opcodes import STREAM_COLUMNS, STREAMS
+from npunet.engine.opcodes import LINE, STREAM_COLUMNS, STREAMS
 from npunet.engine.training.groups import lags_of, names_of, reach, rows_of
 from npunet.engine.training.instructions import Instruction, padded
 from npunet.engine.training.opcodes import Field, Op
-
-LINE = 64  # bytes
 
 
 @dataclass

@@ -33,7 +33,7 @@ from npunet.engine.emit import (
     splat,
 )
 from npunet.engine.jit import inlined, jit
-from npunet.engine.opcodes import STREAM_COLUMNS, STREAMS
+from npunet.engine.opcodes import LINE, STREAM_COLUMNS, STREAMS
 from npunet.engine.simd import LANES, stand_alone
 from npunet.engine.tile import registers_of
 from npunet.engine.training.opcodes import Field, Flag, Mode
@@ -52,7 +52,6 @@ from npunet.engine.training.vectors import (
 )
 
 TURNED, ROWS = int(Flag.TURNED), int(Mode.ROWS)
-LINE = 16  # elements of a cache line
 
 
 @intrinsic(prefer_literal=True)
@@ -175,11 +174,12 @@ any_tile = any_wide_tile if WIDE else any_narrow_tile
 def line_ahead(p, line, x, z):
     """Where and how far apart a pass over a piece asks for cache lines: one of each position of the next sample's x, a
     pass behind the other, then of its z."""
-    x_lines, z_lines = (p[Field.X_COL] + LINE - 1) // LINE, (p[Field.Z_COL] + LINE - 1) // LINE
+    x_step, z_step = 4 * p[Field.X_COL], 4 * p[Field.Z_COL]
+    x_lines, z_lines = (x_step + LINE - 1) // LINE, (z_step + LINE - 1) // LINE
     if line < x_lines:
-        return x + 4 * (p[Field.X_SAMPLE] + LINE * line), 4 * p[Field.X_COL]
+        return x + 4 * p[Field.X_SAMPLE] + LINE * line, x_step
     if line < x_lines + z_lines:
-        return z + 4 * (p[Field.Z_SAMPLE] + LINE * (line - x_lines)), 4 * p[Field.Z_COL]
+        return z + 4 * p[Field.Z_SAMPLE] + LINE * (line - x_lines), z_step
     return x, 0
 
 
