@@ -29,10 +29,10 @@ import subjects
 import tables
 import worker
 
-from npunet.engine import report
-from npunet.engine.native import Call
-from npunet.engine.program import compile_program
-from npunet.engine.sessions import Engine
+from npunet.engine.plan import report
+from npunet.engine.plan.program import compile_program
+from npunet.engine.runtime.engine import Engine
+from npunet.engine.runtime.native import Call
 
 SHARE = 3e-4  # seconds that one call of the interpreter should take
 ROUNDS = 25

@@ -30,7 +30,7 @@ def make_spin(lanes: int) -> Callable[[int], float]:
     from numba.core import cgutils
     from numba.extending import intrinsic
 
-    from npunet.engine.emit import FLOAT, INT64, repeat
+    from npunet.engine.codegen.emit import FLOAT, INT64, repeat
 
     vector = ir.VectorType(FLOAT, lanes)
 

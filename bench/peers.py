@@ -68,7 +68,7 @@ def open_session(folder: Path, batch: int, threads: int) -> Call:
 
 def open_winograd(folder: Path, batch: int, threads: int) -> Call:
     """A session in the arithmetic "winograd", where a layer of the network is one that it computes its own way."""
-    from npunet.engine.opcodes import Op
+    from npunet.engine.plan.opcodes import Op
 
     session = npunet_model(folder).compile(batch=batch, threads=threads, arithmetic="winograd")
     if all(step.op != Op.WINOGRAD for step in session.engine.program.steps):
@@ -160,11 +160,11 @@ def open_torch(layout: str, compiled: bool = False) -> Callable[[Path, int, int]
         import torch
         from torch_net import TorchNet
 
-        from npunet import lower
+        from npunet.deploy import deploy
 
         torch.set_num_threads(threads)
         model = npunet_model(folder)
-        deployed = lower.deploy(model.graph, model.weights)
+        deployed = deploy(model.graph, model.weights)
         net: Any = TorchNet(*deployed, model.sizes.rank, getattr(torch, layout)).eval()
         if compiled:
             torch._dynamo.reset()

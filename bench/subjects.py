@@ -21,7 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from npunet import UNet, lower, presets, run, summary
+from npunet import UNet, presets, run, summary
+from npunet.deploy import deploy
 from npunet.extras import MissingExtra
 from npunet.formats.onnx import write_onnx
 
@@ -111,7 +112,7 @@ def check_bits(model: UNet, x: np.ndarray) -> None:
     """The engine's bits on one input (a crop of an image) are those of the NumPy definition."""
     part = x[:1] if x.ndim == 3 else np.ascontiguousarray(x[:1, :CROP, :CROP])
     images, _ = model.sizes.admit(part, "float32", None)
-    graph, weights = lower.deploy(model.sizes.graph(images.shape[1:3]), model.weights)
+    graph, weights = deploy(model.sizes.graph(images.shape[1:3]), model.weights)
     for arithmetic in ("seq_fma", "winograd"):
         expected = model.sizes.release(run.infer(graph, weights, images, arithmetic=arithmetic), None)
         got = model.predict(part, backend="engine", arithmetic=arithmetic)

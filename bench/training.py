@@ -55,7 +55,7 @@ def data(name: str) -> tuple[Any, np.ndarray, np.ndarray]:
 
 
 def open_npunet(name: str, threads: int) -> Step:
-    from npunet.engine.training.step import EngineStep
+    from npunet.train.engine_step import EngineStep
     from npunet.train.optimise import SGD
 
     model, x, labels = data(name)

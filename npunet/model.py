@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npunet import gradients, lower, run, shapes, storage, summary
+from npunet import run, summary
 from npunet import weights as named
-from npunet.engine.engines import Engines, engine_installed
+from npunet.deploy import deploy
+from npunet.differentiate import differentiate
+from npunet.engine.runtime.cache import Engines, engine_installed
+from npunet.formats import model_file
 from npunet.graph import Graph
+from npunet.inference import sizes
 from npunet.layers import BATCH_NORM_MOMENTUM
 from npunet.ops.accumulate import ARITHMETICS, FUSED
 from npunet.ops.norm import moving_statistics
 from npunet.params import UNetParams
 
 if TYPE_CHECKING:  # imported where used: a first prediction need not wait for them
-    from npunet.session import Session
-    from npunet.stream import Stream
+    from npunet.inference.session import Session
+    from npunet.inference.stream import Stream
 
 BACKENDS = ("auto", "numpy", "engine")
 DTYPES = ("float32", "float64")
@@ -45,7 +49,7 @@ class UNet:
         if np.dtype(dtype).name not in DTYPES:
             raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
         self.dtype = np.dtype(dtype).name
-        self.sizes = shapes.Sizes(self.params, input_shape, num_classes)
+        self.sizes = sizes.Sizes(self.params, input_shape, num_classes)
         self.num_classes = num_classes
         self._weights = named.WeightStore(named.initialise(self.graph, seed, np.dtype(dtype)), np.dtype(dtype))
         self._engines = Engines(self._weights)
@@ -87,7 +91,7 @@ class UNet:
             from npunet.formats import read_weights
 
             source = read_weights(source, self.graph)
-        self.weights.update(named.fit(self.graph, source, np.dtype(self.dtype)))
+        self.weights.update(named.matched(self.graph, source, np.dtype(self.dtype)))
         return self
 
     def predict(self, x: np.ndarray, backend: str = "auto", arithmetic: str | None = None,
@@ -115,7 +119,7 @@ class UNet:
         elif arithmetic == "any":
             y = run.infer(graph, self.weights.read_only, images)
         else:
-            y = run.infer(*lower.deploy(graph, self.weights.read_only), images, arithmetic=arithmetic)
+            y = run.infer(*deploy(graph, self.weights.read_only), images, arithmetic=arithmetic)
         return self.sizes.release(y, crop)
 
     def compile(self, input_shape: tuple[int | None, ...] | None = None, *, batch: int = 1,
@@ -127,7 +131,7 @@ class UNet:
 
         The rest as for predict(backend="engine"). Raises ValueError for a size that is open or does not fit.
         """
-        from npunet.session import Session
+        from npunet.inference.session import Session
 
         _, arithmetic = self._choose("engine", arithmetic)
         return Session(self.sizes, self.weights, input_shape, batch, arithmetic, threads)
@@ -141,7 +145,7 @@ class UNet:
 
         Raises ValueError for a network of images or with layer norm.
         """
-        from npunet.stream import Stream
+        from npunet.inference.stream import Stream
 
         backend, arithmetic = self._choose(backend, arithmetic or ("seq_fma" if self.dtype == "float32" else "seq"))
         return Stream(self.sizes, self.weights, output=output, backend=backend, arithmetic=arithmetic, threads=threads)
@@ -182,7 +186,7 @@ class UNet:
             tensors |= run.draw_masks(graph, len(images), np.random.default_rng(seed), images.dtype)
             graph = graph.for_training()
         if level == "deploy":
-            graph, tensors = lower.deploy(graph, tensors)
+            graph, tensors = deploy(graph, tensors)
         trace, _ = run.forward(graph, tensors, images, arithmetic=arithmetic)
         del trace[graph.input]
         return trace
@@ -210,7 +214,7 @@ class UNet:
         if training:
             drawn = run.draw_masks(graph, len(images), np.random.default_rng(seed), images.dtype)
             tensors |= drawn if masks is None else {name: np.asarray(m, self.dtype) for name, m in masks.items()}
-        result = gradients.differentiate(
+        result = differentiate(
             graph.for_training() if training else graph, tensors, images, self.sizes.admit_labels(labels, images),
             loss=loss, l2=l2, **loss_options,
         )
@@ -233,16 +237,15 @@ class UNet:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write parameters, shapes and weights to one .npz, atomically; the same model gives the same bytes."""
-        storage.save(path, self.params, self.input_shape, self.num_classes, self.dtype, self.weights.read_only)
+        model_file.save(path, self.params, self.input_shape, self.num_classes, self.dtype, self.weights.read_only)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> UNet:
-        """Read what save wrote: a Segmenter, where it was one. Raises ValueError when the file is no such model."""
-        if cls is UNet and storage.remark(path).startswith(b"{"):
-            from npunet.segmenter import Segmenter  # which is built on this class
-
-            return Segmenter.load(path)
-        description, weights = storage.load(path)
+        """Read what save wrote. Raises ValueError when the file is no such model, or holds more than a network."""
+        if model_file.remark(path).startswith(b"{"):
+            raise ValueError(f"{path} holds a Segmenter, a network with what it was trained for: npunet.load(path) "
+                             "returns it, and its network is npunet.load(path).network")
+        description, weights = model_file.load(path)
         return _restore(**description, weights=weights)
 
     def summary(self) -> str:

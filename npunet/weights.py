@@ -97,7 +97,7 @@ def canonical(name: str) -> str:
     return re.sub(r"[._](bn|ln)$", r".\1", layer.replace(".", "_")) + slash + variable
 
 
-def fit(graph: Graph, given: Mapping[str, np.ndarray], dtype: np.dtype) -> dict[str, np.ndarray]:
+def matched(graph: Graph, given: Mapping[str, np.ndarray], dtype: np.dtype) -> dict[str, np.ndarray]:
     """The given weights in the graph's order, names and dtype.
 
     Raises ValueError that lists every missing, surplus and wrongly shaped weight.

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from npunet import UNet, lower, run
-from npunet.engine import sessions
+from npunet import UNet, run
+from npunet.deploy import deploy
+from npunet.engine.runtime import engine as runtime
 
 ARITHMETICS = ("seq", "seq_fma", "winograd")
 WAVE = {"kernel": (1, 3), "pool": (1, 3), "strides": (1, 2)}
@@ -58,13 +59,13 @@ def definition(model, x, arithmetic):
     """What the NumPy operators give for the deployed network, in the declared order."""
     images, _ = model.sizes.admit(x, model.dtype, None)
     graph = model.sizes.graph(images.shape[1:3])
-    return model.sizes.release(run.infer(*lower.deploy(graph, model.weights), images, arithmetic=arithmetic), None)
+    return model.sizes.release(run.infer(*deploy(graph, model.weights), images, arithmetic=arithmetic), None)
 
 
 def engine_for(model, x, arithmetic="seq_fma", threads=1):
     """(engine, images): an engine of the batch's size, and the batch as it takes it."""
     images, _ = model.sizes.admit(x, model.dtype, None)
-    return sessions.Engine(model.sizes.graph(images.shape[1:3]), model.weights, arithmetic, threads), images
+    return runtime.Engine(model.sizes.graph(images.shape[1:3]), model.weights, arithmetic, threads), images
 
 
 def assert_same_bits(got, expected, told=""):

@@ -164,7 +164,7 @@ def test_torch_network_is_the_network(bench, rng):
     torch = pytest.importorskip("torch")
     from test_reference import NAMES, model_of, stored
 
-    from npunet import lower
+    from npunet.deploy import deploy
 
     for name in NAMES:
         case, arrays = stored(name)
@@ -173,5 +173,5 @@ def test_torch_network_is_the_network(bench, rng):
             continue
         x = arrays["x"].astype(np.float32)
         for layout in (torch.contiguous_format, torch.channels_last):
-            net = bench("torch_net").TorchNet(*lower.deploy(model.graph, model.weights), model.sizes.rank, layout)
+            net = bench("torch_net").TorchNet(*deploy(model.graph, model.weights), model.sizes.rank, layout)
             assert np.allclose(net(torch.from_numpy(x)).numpy(), model.predict(x, backend="numpy"), 1e-4, 1e-4), name

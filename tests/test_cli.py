@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import test_data
 
-from npunet import UNet, __version__, cli, extras, plots, presets
+from npunet import UNet, __version__, cli, extras, presets
 from npunet.cli import inputs, models, predict
 from npunet.data import VARIABLE, ecg, synthetic
-from npunet.segmenter import Segmenter
+from npunet.evaluate import plots
+from npunet.loading import load_network
+from npunet.segment import Segmenter
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -373,7 +375,7 @@ def test_demo_makes_everything_and_says_so(capsys):
     assert {"P", "QRS", "T", "ECG", "seconds", "shaded: predicted; bar below: annotation"} <= set(texts("demo/ecg.svg"))
     with open("demo/layers.txt", encoding="utf-8") as file:
         assert "1,915,392 MACs" in file.read()
-    model, x = UNet.load("demo/model.npz"), np.load("demo/ecg.npy")
+    model, x = load_network("demo/model.npz"), np.load("demo/ecg.npy")
     with np.load("demo/trace.npz") as trace:
         assert trace.files == [node.name for node in model.graph]
         np.testing.assert_allclose(trace["NECK_conv"][:, 0, :1000], model.predict(x, fit="pad"), rtol=1e-4, atol=1e-5)

@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from npunet import plots
 from npunet.data import VARIABLE, data_folder, ecg, images
 from npunet.data.synthetic import EDGE, NONE, QRS, P, T, synthetic_ecg, synthetic_nuclei
+from npunet.evaluate import plots
 
 # Read once, before a test takes the variable away.
 ROOT = pathlib.Path(os.environ.get(VARIABLE) or pathlib.Path(__file__).resolve().parents[2] / "shared" / "data")

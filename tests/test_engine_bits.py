@@ -16,9 +16,9 @@ from engine_cases import (
 from test_reference import NAMES, model_of, stored
 
 from npunet import UNet
-from npunet.engine import sessions
-from npunet.engine.opcodes import Field, Flag
-from npunet.engine.program import compile_program
+from npunet.engine.plan.opcodes import Field, Flag
+from npunet.engine.plan.program import compile_program
+from npunet.engine.runtime import engine as runtime
 
 pytest.importorskip("numba")
 pytestmark = pytest.mark.filterwarnings("ignore:on a signal of height 1:UserWarning")
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:on a signal of height 1:UserWarn
 @pytest.fixture
 def every_thread_works(monkeypatch):
     """Threads share whatever there is, however small."""
-    monkeypatch.setattr(sessions, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(runtime, "WORTH_A_THREAD", 1)
 
 
 @pytest.mark.parametrize("arithmetic", ARITHMETICS)

@@ -16,9 +16,10 @@ from engine_cases import (
 from test_reference import NAMES, model_of, stored
 
 from npunet import UNet
-from npunet.engine import report, sessions
-from npunet.engine.opcodes import Alone, Field, Op
-from npunet.engine.program import compile_program
+from npunet.engine.plan import report
+from npunet.engine.plan.opcodes import Alone, Field, Op
+from npunet.engine.plan.program import compile_program
+from npunet.engine.runtime import engine as runtime
 
 pytest.importorskip("numba")
 pytestmark = pytest.mark.filterwarnings("ignore:on a signal of height 1:UserWarning")
@@ -27,7 +28,7 @@ ROW_BY_ROW, SOME_ROWS = 1, 900  # elements of the rows of a turn: one row each; 
 
 @pytest.fixture(autouse=True)
 def every_thread_works(monkeypatch):
-    monkeypatch.setattr(sessions, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(runtime, "WORTH_A_THREAD", 1)
 
 
 def deep(seed=0):
@@ -44,7 +45,7 @@ def chained(model, x, arithmetic="seq_fma", threads=1, near=SOME_ROWS):
                                      arithmetic=arithmetic, large=0, near=near)
     engine.idle.clear()
     call = engine.take_call()
-    call.arguments[sessions.MEMORY][:] = np.nan
+    call.arguments[runtime.MEMORY][:] = np.nan
     engine.idle.append(call)
     return engine, images
 

@@ -88,7 +88,7 @@ SMALL = """
 import sys
 import numpy as np
 from pathlib import Path
-from npunet.engine.native import Entry
+from npunet.engine.runtime.native import Entry
 values = np.arange(6.0, dtype=np.float32).reshape(2, 3)
 double = Entry("small_entry", "double", [str(Path(__file__).parent / "small_entry.py")])
 double()(values, 2)
@@ -97,7 +97,7 @@ print("found" if double().found else "compiled", double().path, "numba" in sys.m
 """
 SMALL_ENTRY = """
 from numba import types
-from npunet.engine import jit
+from npunet.engine.codegen import jit
 def compile_entry(name):
     @jit.jit
     def multiply(x, factor):
@@ -110,7 +110,7 @@ def compile_entry(name):
 # Runs a script where there is no place for compiled code.
 NOWHERE = """
 import runpy, sys
-from npunet.engine import native
+from npunet.engine.runtime import native
 native.folders = lambda: iter(())
 sys.argv = sys.argv[1:]
 sys.path.insert(0, sys.argv[0].rpartition("/")[0])

@@ -7,11 +7,12 @@ import pytest
 from engine_cases import small, strided
 from test_reference import NAMES, model_of, stored
 
-from npunet import cli, lower
+from npunet import cli
 from npunet.cli import models
-from npunet.engine import report
-from npunet.engine.opcodes import Field
-from npunet.engine.program import compile_program
+from npunet.deploy import deploy
+from npunet.engine.plan import report
+from npunet.engine.plan.opcodes import Field
+from npunet.engine.plan.program import compile_program
 from npunet.summary import rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:on a signal of height 1:UserWarning")
@@ -26,7 +27,7 @@ def elsewhere(tmp_path, monkeypatch):
 def test_macs_are_those_of_the_layers(name):
     """Without fusion every layer's own, less taps that see nothing but padding; fusion only takes some away."""
     model = model_of(*stored(name), "float32")
-    layers = {row.name: row.macs for row in rows(lower.deploy(model.graph, model.weights)[0])}
+    layers = {row.name: row.macs for row in rows(deploy(model.graph, model.weights)[0])}
     alone = report.instructions(compile_program(model.graph, model.weights, fuse=False))
     assert all(row.macs <= layers.get(row.layer, 0) for row in alone)
     fused = report.totals(compile_program(model.graph, model.weights))
@@ -63,7 +64,7 @@ def test_operands_stand_where_the_table_says(make):
 def test_every_layer_is_in_the_program():
     """As an instruction's layer or among what is fused into one."""
     model = strided()
-    deployed, _ = lower.deploy(model.graph, model.weights)
+    deployed, _ = deploy(model.graph, model.weights)
     program = report.instructions(compile_program(model.graph, model.weights))
     told = {name for row in program for name in (row.layer, *row.fused)}
     assert {node.name for node in deployed} <= told

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from npunet import UNet
-from npunet.engine.training.groups import AROUND
-from npunet.engine.training.opcodes import CROSSENTROPY, Field, Mode, Op
-from npunet.engine.training.program import Rule, compile_step
-from npunet.gradients import differentiate
+from npunet.differentiate import differentiate
+from npunet.engine.training.plan.step_groups import AROUND
+from npunet.engine.training.plan.step_opcodes import CROSSENTROPY, Field, Mode, Op
+from npunet.engine.training.plan.step_program import Rule, compile_step
 from npunet.train.optimise import SGD
 
 GRADIENTS = 5e-4  # as in test_engine_step
@@ -101,7 +101,7 @@ def test_what_is_cheap_is_kept_by_no_group(name):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_gradients_agree_with_the_definition(name, threads):
     pytest.importorskip("numba")
-    from npunet.engine.training.step import EngineStep
+    from npunet.train.engine_step import EngineStep
 
     model, rng = CASES[name], np.random.default_rng(0)
     x = rng.standard_normal((3, *model.input_shape)).astype(np.float32)

@@ -10,8 +10,8 @@ import pytest
 from engine_cases import assert_same_bits, batch_for, definition, small, strided
 
 from npunet import UNet
-from npunet.engine import engines
-from npunet.session import Session
+from npunet.engine.runtime import cache
+from npunet.inference.session import Session
 
 pytest.importorskip("numba")
 
@@ -183,18 +183,18 @@ class TestRefused:
         model = small()
         x = batch_for(model, rng)
         expected = model.predict(x, backend="numpy")
-        monkeypatch.setattr(engines, "find_spec", lambda name: None)
-        engines.engine_installed.cache_clear()
+        monkeypatch.setattr(cache, "find_spec", lambda name: None)
+        cache.engine_installed.cache_clear()
         try:
             with pytest.raises(ImportError, match="pip install numba"):
                 model.predict(x, backend="engine")
             assert np.array_equal(model.predict(x), expected)
         finally:
-            engines.engine_installed.cache_clear()
+            cache.engine_installed.cache_clear()
 
 
 def test_engines_of_many_sizes_are_let_go(rng, monkeypatch):
-    monkeypatch.setattr(engines, "ENGINES_KEPT", 3)
+    monkeypatch.setattr(cache, "ENGINES_KEPT", 3)
     model = strided()
     for size in range(1, 8):
         model.predict(batch_for(model, rng, 1, (2 * size, 3)))

@@ -8,9 +8,9 @@ from checks import assert_close
 from test_train_optimise import CASES, LEARNING_RATE, MOMENTUM, STEPS, dropout_masks, stored
 
 from npunet import UNet
-from npunet.engine.training.opcodes import Op
-from npunet.engine.training.step import EngineStep
-from npunet.gradients import differentiate
+from npunet.differentiate import differentiate
+from npunet.engine.training.plan.step_opcodes import Op
+from npunet.train.engine_step import EngineStep
 from npunet.train.optimise import SGD, Adam, AdamW
 from npunet.train.step import NumpyStep
 

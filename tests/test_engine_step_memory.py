@@ -6,8 +6,8 @@ from engine_cases import shaken, small, strided, tiled
 
 from npunet import UNet
 from npunet.arena import Lifetime, place
-from npunet.engine.training import memory, program
-from npunet.engine.training.step import EngineStep
+from npunet.engine.training.plan import step_memory, step_program
+from npunet.train.engine_step import EngineStep
 from npunet.train.optimise import SGD
 
 pytestmark = pytest.mark.filterwarnings("ignore:on a signal of height 1:UserWarning")
@@ -45,7 +45,7 @@ def test_sharing_memory_changes_no_bit(network, threads, monkeypatch, rng):
     x = rng.standard_normal((3, *model.input_shape)).astype(np.float32)
     labels = rng.integers(0, model.num_classes, x.shape[:-1])
     shared = trained(model, x, labels, threads)
-    monkeypatch.setattr(program, "place_tensors", apart)
+    monkeypatch.setattr(step_program, "place_tensors", apart)
     alone = trained(model, x, labels, threads)
     assert arena_of(shared).size <= arena_of(alone).size
     for name, value in alone.weights().items():
@@ -59,7 +59,7 @@ def test_neither_memory_nor_threads_change_a_bit_of_any_network(seed, monkeypatc
     x = rng.standard_normal((int(rng.integers(1, 5)), *model.input_shape)).astype(np.float32)
     labels = rng.integers(0, model.num_classes, x.shape[:-1])
     shared = [trained(model, x, labels, threads).weights() for threads in (1, 2, 4)]
-    monkeypatch.setattr(program, "place_tensors", apart)
+    monkeypatch.setattr(step_program, "place_tensors", apart)
     alone = trained(model, x, labels, 1).weights()
     for weights in shared:
         for name, value in alone.items():
@@ -89,8 +89,8 @@ def any_network(rng):
 
 @pytest.mark.parametrize("network", ["separable signal", "image"])
 def test_gradients_take_over_the_memory_of_what_they_come_from(network, monkeypatch, rng):
-    found, search = {}, memory.origins
-    monkeypatch.setattr(memory, "origins", lambda *given: found.update(search(*given)) or found)
+    found, search = {}, step_memory.origins
+    monkeypatch.setattr(step_memory, "origins", lambda *given: found.update(search(*given)) or found)
     model = NETWORKS[network]()
     x = rng.standard_normal((3, *model.input_shape)).astype(np.float32)
     trained(model, x, np.zeros(x.shape[:-1], int), 1)
@@ -115,4 +115,4 @@ def apart(groups, instructions, images, sizes, brief, threads):
     """Every tensor in memory of its own."""
     copies = {name: threads * size if name in brief else size for name, size in sizes.items()}
     lives = {name: Lifetime(size, 0, 0) for name, size in copies.items()}
-    return place(lives, memory.ALIGNMENT), {name: sizes[name] for name in brief}
+    return place(lives, step_memory.ALIGNMENT), {name: sizes[name] for name in brief}

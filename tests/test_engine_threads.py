@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from engine_cases import assert_same_bits, batch_for, definition, small, strided
 
-from npunet.engine import engines, helpers, sessions
+from npunet.engine.runtime import cache
+from npunet.engine.runtime import engine as runtime
+from npunet.engine.runtime import threads as pool_threads
 
 pytest.importorskip("numba")
 CHILD_SECONDS = 20
@@ -39,8 +41,8 @@ def run_in_fork(job):
 
 def test_eight_threads_predict_at_once_on_one_model(rng, monkeypatch):
     """Sizes come and go, so that engines are made and dropped under the others' feet; threads share every call."""
-    monkeypatch.setattr(sessions, "WORTH_A_THREAD", 1)
-    monkeypatch.setattr(engines, "ENGINES_KEPT", 2)
+    monkeypatch.setattr(runtime, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(cache, "ENGINES_KEPT", 2)
     model = strided()
     batches = [batch_for(model, rng, 1 + n % 3, (2 + 2 * (n % 3), 3 + 3 * (n % 4))) for n in range(12)]
     expected = [definition(model, x, "seq_fma") for x in batches]
@@ -58,7 +60,7 @@ def test_eight_threads_predict_at_once_on_one_model(rng, monkeypatch):
 
 
 def test_no_thread_is_left_behind(rng, monkeypatch):
-    monkeypatch.setattr(sessions, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(runtime, "WORTH_A_THREAD", 1)
     model = small()
     model.predict(batch_for(model, rng, 8), threads=4)
     before = threading.active_count(), system_threads()
@@ -81,8 +83,8 @@ def test_an_error_in_a_thread_reaches_the_caller():
         raise RuntimeError("told")
 
     with pytest.raises(RuntimeError, match="told"):
-        helpers.in_parallel([lambda: None, fail, lambda: None])
-    team = helpers.Team()
+        pool_threads.in_parallel([lambda: None, fail, lambda: None])
+    team = pool_threads.Team()
     for _ in range(2):
         with pytest.raises(RuntimeError, match="told"):
             team.run([lambda: None, fail, lambda: None])
@@ -90,8 +92,8 @@ def test_an_error_in_a_thread_reaches_the_caller():
 
 
 def test_a_session_keeps_its_threads_for_a_moment(rng, monkeypatch):
-    monkeypatch.setattr(sessions, "WORTH_A_THREAD", 1)
-    monkeypatch.setattr(helpers, "PATIENCE", 0.3)
+    monkeypatch.setattr(runtime, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(pool_threads, "PATIENCE", 0.3)
     model, others = small(), set(threading.enumerate())
     x = batch_for(model, rng, 5)
     expected, session = model.predict(x), model.compile(batch=5, threads=3)
@@ -111,7 +113,7 @@ class TestFork:
     pytestmark = forking
 
     def test_after_a_prediction(self, rng, monkeypatch):
-        monkeypatch.setattr(sessions, "WORTH_A_THREAD", 1)
+        monkeypatch.setattr(runtime, "WORTH_A_THREAD", 1)
         model = small()
         x = batch_for(model, rng, 4)
         expected = model.predict(x, threads=3)
@@ -119,7 +121,7 @@ class TestFork:
         assert np.array_equal(model.predict(x, threads=3), expected)
 
     def test_of_a_session_whose_threads_wait(self, rng, monkeypatch):
-        monkeypatch.setattr(sessions, "WORTH_A_THREAD", 1)
+        monkeypatch.setattr(runtime, "WORTH_A_THREAD", 1)
         model = small()
         x = batch_for(model, rng, 4)
         session, expected = model.compile(batch=4, threads=3), model.predict(x)
@@ -128,7 +130,7 @@ class TestFork:
         assert_same_bits(session(x), expected)
 
     def test_while_another_thread_predicts(self, rng, monkeypatch):
-        monkeypatch.setattr(engines, "ENGINES_KEPT", 1)  # engines are made all the time, so forks fall into that too
+        monkeypatch.setattr(cache, "ENGINES_KEPT", 1)  # engines are made all the time, so forks fall into that too
         model = strided()
         batches = [batch_for(model, rng, 1, (2 * n, 6)) for n in (1, 2, 3)]
         expected = [definition(model, x, "seq_fma") for x in batches]
@@ -161,8 +163,8 @@ class TestFork:
 
 def test_exits_at_once_after_use():
     """A process that has used every thread ends by itself."""
-    code = ("import numpy as np\nfrom engine_cases import batch_for, small\nfrom npunet.engine import sessions\n"
-            "sessions.WORTH_A_THREAD = 1\nmodel = small()\n"
+    code = ("import numpy as np\nfrom engine_cases import batch_for, small\nfrom npunet.engine.runtime import engine\n"
+            "engine.WORTH_A_THREAD = 1\nmodel = small()\n"
             "x = batch_for(model, np.random.default_rng(0), 8)\n"
             "model.predict(x, threads=8)\nmodel.compile(batch=8, threads=8)(x)\nprint('done')")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

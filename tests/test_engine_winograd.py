@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from engine_cases import any_size, assert_same_bits, batch_for, definition, engine_for, small, tiled
 
-from npunet import UNet, lower, run
-from npunet.engine import report, sessions
-from npunet.engine.opcodes import Field, Flag, Op
-from npunet.engine.program import compile_program
-from npunet.engine.strips import strip_tiles
+from npunet import UNet, run
+from npunet.deploy import deploy
+from npunet.engine.plan import report
+from npunet.engine.plan.opcodes import Field, Flag, Op
+from npunet.engine.plan.program import compile_program
+from npunet.engine.plan.winograd_blocking import strip_tiles
+from npunet.engine.runtime import engine as runtime
 from npunet.graph import Graph, Node, WeightSpec
 from npunet.summary import rows
 from npunet.weights import WeightStore
@@ -19,7 +21,7 @@ pytest.importorskip("numba")
 @pytest.fixture
 def every_thread_works(monkeypatch):
     """Threads share whatever there is, however small."""
-    monkeypatch.setattr(sessions, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(runtime, "WORTH_A_THREAD", 1)
 
 
 def tiled_steps(program):
@@ -101,7 +103,7 @@ def test_a_residual_is_added_last(rng, every_thread_works):
     graph = Graph("input", unit, nodes, specs, "sum")
     x = rng.standard_normal((2, *unit)).astype(np.float32)
     for threads in (1, 2):
-        engine = sessions.Engine(graph, WeightStore(weights, np.dtype("float32")), "winograd", threads)
+        engine = runtime.Engine(graph, WeightStore(weights, np.dtype("float32")), "winograd", threads)
         assert [step.flags & Flag.ADD > 0 for step in tiled_steps(engine.program)] == [False, True]
         assert_same_bits(engine(x), run.infer(graph, weights, x, arithmetic="winograd"), f"{threads} threads")
 
@@ -147,5 +149,5 @@ def test_the_program_tells_products_done():
     row = next(row for row in told if row.op == "winograd")
     assert row.weights[0] == (3, 3, 9, 12) and row.writes[0].shape == (12, 20, 12)
     assert row.macs == 12 * 20 * 9 * 9 * 12 and row.done == 3 * 5 * 36 * 9 * 12
-    layers = {row.name: row.macs for row in rows(lower.deploy(model.graph, model.weights)[0])}
+    layers = {row.name: row.macs for row in rows(deploy(model.graph, model.weights)[0])}
     assert all(row.macs == layers[row.layer] for row in told if row.op == "winograd")

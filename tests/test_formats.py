@@ -12,7 +12,7 @@ import pytest
 
 from npunet import UNet, UNetParams, extras, files
 from npunet.formats import read_weights, write_weights
-from npunet.storage import DESCRIPTION
+from npunet.formats.model_file import DESCRIPTION
 
 STORED = pathlib.Path(__file__).resolve().parents[1] / "reference" / "stored" / "files"
 # The stored case "batch_separable" keeps the reference's square default for the top of a 1-D network.

@@ -7,7 +7,7 @@ from golden_cases import NAMES, stored
 from npunet import run
 from npunet.golden import bounds
 from npunet.golden.draws import Draws
-from npunet.golden.execute import run_layer, run_network
+from npunet.golden.layer_run import run_layer, run_network
 from npunet.graph import Node
 from npunet.ops.accumulate import fma32
 from npunet.ops.table import OPERATORS

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from golden_cases import files_of
 
-from npunet import UNet, lower, run
+from npunet import UNet, run
+from npunet.deploy import deploy
 from npunet.golden import Bundle, golden, manifest, writers
 from npunet.golden.cases import NETWORK_CASES
 
@@ -119,7 +120,7 @@ def test_a_manifest_with_a_fault_is_refused_by_both_checks(fault, short_manifest
 def test_the_tensors_are_those_of_run_forward(level, arithmetic, model, tmp_path):
     golden(model, tmp_path / "b", level=level, arithmetic=arithmetic, cases=("saturate", "zeros"), formats=("npz",))
     bundle = Bundle(tmp_path / "b")
-    graph, weights = (model.graph, model.weights) if level == "trained" else lower.deploy(model.graph, model.weights)
+    graph, weights = (model.graph, model.weights) if level == "trained" else deploy(model.graph, model.weights)
     for case in ("case00_saturate", "case01_zeros"):       # the second is stored by its ends alone: run again
         trace, _ = run.forward(graph, weights, bundle.tensor(case, "in"), arithmetic=arithmetic)
         for layer in bundle.layers.values():

@@ -16,7 +16,7 @@ from npunet import UNet
 from npunet.golden import Bundle, cgen, golden
 from npunet.golden.bundle import covering
 from npunet.golden.corners import layer_inputs
-from npunet.golden.execute import run_layer, run_network
+from npunet.golden.layer_run import run_layer, run_network
 from npunet.golden.manifest import canonical, layer_ids
 
 needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="no gcc on this machine")

@@ -7,7 +7,7 @@ from golden_cases import NAMES, stored
 from npunet.golden import corners, probes
 from npunet.golden.cases import NETWORK_CASES, network_input
 from npunet.golden.draws import Draws
-from npunet.golden.execute import run_layer
+from npunet.golden.layer_run import run_layer
 
 
 def test_draws_are_pinned():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from npunet import UNet, UNetParams, run
-from npunet.gradients import differentiate, find_loss
+from npunet.differentiate import differentiate, find_loss
 from npunet.ops.regularise import l2_forward
 
 SIGNAL = {"blocks": [{"filters": 4, "kernel": (1, 3), "strides": (1, 2), "depth": 2, "seperable": True},

@@ -8,7 +8,8 @@ import pytest
 from engine_cases import shaken
 from test_reference import NAMES, model_of, stored
 
-from npunet import UNet, cli, lower, run
+from npunet import UNet, cli, run
+from npunet.deploy import deploy
 from npunet.formats.onnx import DRAWN, OPSET, to_onnx, write_onnx
 from npunet.golden.bounds import output_bound
 from npunet.graph import Graph
@@ -36,7 +37,7 @@ def case_of(name):
 
 
 def graph_of(model, level):
-    return (model.graph, dict(model.weights)) if level == "trained" else lower.deploy(model.graph, model.weights)
+    return (model.graph, dict(model.weights)) if level == "trained" else deploy(model.graph, model.weights)
 
 
 def bounded(graph: Graph, weights, x):

@@ -25,7 +25,7 @@ def test_the_card_is_that_of_the_file(model):
     told = re.search(r"sha256 of `ecg\.npz`: ([0-9a-f]{64})", pretrained.card("ecg"))
     assert told and hashlib.sha256(data).hexdigest() == told[1] and len(data) < 300_000
     assert model.class_names == ("none", "P", "QRS", "T") and model.input_shape == (256, 1)
-    assert sum(spec.size for spec in model.graph.weights.values()) == 35_405
+    assert sum(spec.size for spec in model.network.graph.weights.values()) == 35_405
 
 
 @pytest.mark.parametrize(("fs", "seconds"), [(250, 10), (360, 9.7), (500, 10.3), (1000, 12)])

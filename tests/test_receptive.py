@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from test_reference import NAMES, model_of, stored
 
-from npunet import UNet, presets, receptive, run
+from npunet import UNet, presets, run
+from npunet.inference import receptive
 
 pytestmark = pytest.mark.filterwarnings("ignore:on a signal of height 1:UserWarning")
 

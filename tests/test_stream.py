@@ -5,7 +5,8 @@ import pytest
 from engine_cases import assert_same_bits, small, strided
 from test_reference import NAMES, model_of, stored
 
-from npunet import UNet, receptive
+from npunet import UNet
+from npunet.inference import receptive
 
 pytestmark = pytest.mark.filterwarnings("ignore:on a signal of height 1:UserWarning")
 SIGNALS = [name for name in NAMES if name.startswith("d1_") and name != "d1_layer_norm"]

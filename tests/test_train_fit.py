@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from npunet import UNet, cli
+from npunet import UNet, cli, load
 from npunet.data import VARIABLE
-from npunet.segmenter import Segmenter
+from npunet.segment import Segmenter
 from npunet.train import fit, run
 from npunet.train.checkpoint import read_checkpoint
 from npunet.train.config import make_config
@@ -48,7 +48,7 @@ def test_training_learns_and_leaves_its_files(trained):
     assert len(lines) == 5 and lines[0].startswith("epoch,step,rate,loss,val_loss")
     best = max(history, key=lambda row: row["val_f1"])
     assert read_checkpoint(trained / "best.npz")[1]["progress"]["step"] == best["step"]
-    model = UNet.load(trained / "model.npz")
+    model = load(trained / "model.npz").network
     for name, value in read_checkpoint(trained / "best.npz")[0].items():
         if name.startswith("weights/"):
             np.testing.assert_array_equal(model.weights[name.removeprefix("weights/")], value)

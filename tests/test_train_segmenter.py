@@ -6,10 +6,12 @@ import pickle
 import numpy as np
 import pytest
 
-from npunet import UNet, cli, pretrained, segmenter
+from npunet import UNet, cli, load, pretrained
 from npunet.data.prepare import Preparation
 from npunet.data.synthetic import synthetic_ecg
-from npunet.segmenter import Segmenter, tidied
+from npunet.segment import Segmenter
+from npunet.segment import signal as segment_signal
+from npunet.segment.signal import tidied
 from npunet.train import run
 from npunet.train.config import make_config
 
@@ -68,9 +70,9 @@ def test_the_phase_of_the_strides_does_not_matter(model):
     x = np.random.default_rng(3).standard_normal(300).astype(np.float32)
     shifts = [np.pad(x, (shift, 7 - shift))[None, :, None] for shift in range(8)]  # strides 2 * 2 * 2
     each = [model.predict(shifted, fit="pad")[0, shift : shift + 300] for shift, shifted in enumerate(shifts)]
-    np.testing.assert_allclose(model._logits(x), np.mean(each, 0), atol=1e-5)
+    np.testing.assert_allclose(segment_signal._logits(model.network, x), np.mean(each, 0), atol=1e-5)
     later, reach = np.pad(x, (3, 0)), 110
-    assert abs(model._logits(later)[3 + reach : -reach] - model._logits(x)[reach:-reach]).max() < 1e-4
+    assert abs(model._logits(later)[3 + reach : -reach] - segment_signal._logits(model.network, x)[reach:-reach]).max() < 1e-4
     once = abs(model.predict(later[None, :, None], fit="pad")[0, 3 + reach : -reach]
                - model.predict(x[None, :, None], fit="pad")[0, reach:-reach])
     assert once.max() > 0.01                                                 # without the mean it does
@@ -91,8 +93,8 @@ def test_any_length(model, length):
 def test_long_signals_are_cut_without_a_trace(model, monkeypatch):
     signal, _ = ecg(seconds=40)
     whole = model.segment(signal, 500)
-    monkeypatch.setattr(segmenter, "PIECE", 512)
-    monkeypatch.setattr(segmenter, "HALO", 256)
+    monkeypatch.setattr(segment_signal, "PIECE", 512)
+    monkeypatch.setattr(segment_signal, "HALO", 256)
     np.testing.assert_array_equal(model.segment(signal, 500), whole)
 
 
@@ -148,25 +150,27 @@ def test_the_file_keeps_network_and_description(model, tmp_path):
     signal = ecg()[0]
     for other in (again, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         np.testing.assert_array_equal(other.segment(signal, 500), model.segment(signal, 500))
-    again = UNet.load(tmp_path / "a.npz")
+    again = load(tmp_path / "a.npz")
     assert type(again) is Segmenter
     again.save(tmp_path / "b.npz")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     UNet({"blocks": [], "output_kernel_size": (1, 3)}, (8, 1), 2).save(tmp_path / "plain.npz")
-    assert type(UNet.load(tmp_path / "plain.npz")) is UNet
+    assert type(UNet.load(tmp_path / "plain.npz")) is type(load(tmp_path / "plain.npz")) is UNet
+    with pytest.raises(ValueError, match=r"holds a Segmenter.*npunet\.load\(path\)"):
+        UNet.load(tmp_path / "a.npz")
     with pytest.raises(ValueError, match="without a description"):
         Segmenter.load(tmp_path / "plain.npz")
 
 
 def test_images_have_no_segment():
-    images = Segmenter({"blocks": []}, (8, 8, 1), 2).describe(("a", "b"), None)
+    images = Segmenter(UNet({"blocks": []}, (8, 8, 1), 2), ("a", "b"), None)
     with pytest.raises(ValueError, match="is for images"):
         images.segment(np.zeros(9), 100)
 
 
 def test_a_mask_is_the_mean_of_eight_views_and_turns_with_the_image(model, rng):
     block = {"filters": 4, "depth": 1, "kernel": 3, "pool": 2, "strides": 2}
-    images = Segmenter({"blocks": [block], "output_kernel_size": 3}, (12, 12, 1), 3, seed=2).describe("abc", None)
+    images = Segmenter(UNet({"blocks": [block], "output_kernel_size": 3}, (12, 12, 1), 3, seed=2), "abc", None)
     x = rng.standard_normal((2, 12, 20, 1)).astype(np.float32)
     np.testing.assert_array_equal(images.mask(x, 1), images.predict(x).argmax(-1))
     expected = 0
@@ -186,7 +190,7 @@ def test_a_mask_is_the_mean_of_eight_views_and_turns_with_the_image(model, rng):
 
 def test_predict_prepares_as_the_model_was_trained(model, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    other = copy.deepcopy(model).describe(model.class_names, Preparation(rate=80.0, band=(2.0, 20.0)))
+    other = Segmenter(model.network, model.class_names, Preparation(rate=80.0, band=(2.0, 20.0)))
     other.save("other.npz")
     microvolt = 1000 * ecg()[0]
     np.save("signal.npy", microvolt)

@@ -15,7 +15,7 @@ from npunet import UNet, cli
 from npunet.golden import Bundle, golden
 from npunet.verify import dumps, html, picture, report, verify
 from npunet.verify.compare import compare, same
-from npunet.verify.fit import LAYOUTS, fit
+from npunet.verify.layouts import LAYOUTS, arrange
 
 MENDABLE = (ValueError, OSError)
 BLOCK = {"filters": 3, "kernel": [2, 3], "pool": [2, 3], "strides": [2, 1], "dilation": [1, 2]}
@@ -347,7 +347,7 @@ def taken(path, bundle, keys):
     found = {key: raw for (_, key), raw in dump.tensors.items()}
     if dump.faults or not set(keys) <= set(found):
         return None
-    return [fit(found[key], bundle.tensors[f"case00_random/{key}"])[0] for key in keys]
+    return [arrange(found[key], bundle.tensors[f"case00_random/{key}"])[0] for key in keys]
 
 
 def test_ten_thousand_damaged_dumps_and_manifests(bundle, outputs, tmp_path):

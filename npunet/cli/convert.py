@@ -9,6 +9,7 @@ from npunet import UNet
 from npunet.cli import models
 from npunet.formats import WRITABLE, write_weights
 from npunet.formats.onnx import LEVELS, write_onnx
+from npunet.loading import load_network
 
 
 def add(verbs: Any) -> None:
@@ -47,10 +48,10 @@ def _read(arguments: Namespace) -> UNet:
     if models.is_model(arguments.source):
         if arguments.model:
             raise ValueError(f"{arguments.source} is a whole model; --model is only for weight files")
-        return UNet.load(arguments.source)
+        return load_network(arguments.source)
     if not arguments.model:
         raise ValueError(f"{arguments.source} has weights but no network; add --model with a preset, JSON or model.npz")
     if arguments.model.endswith(".npz"):
-        return UNet.load(arguments.model).load_weights(arguments.source)
+        return load_network(arguments.model).load_weights(arguments.source)
     model = models.build(models.describe(arguments.model), arguments.input_shape, arguments.classes)
     return model.load_weights(arguments.source)

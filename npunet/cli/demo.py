@@ -15,9 +15,10 @@ from npunet.cli import inputs, models, predict, trace
 from npunet.data import VARIABLE, data_folder, ecg
 from npunet.data.synthetic import synthetic_ecg
 from npunet.evaluate.classes import ClassScores, confusion
+from npunet.evaluate.plots import UNMARKED
 from npunet.extras import MissingExtra
 from npunet.files import write_npy, write_npz, write_text
-from npunet.plots import UNMARKED
+from npunet.segment import Segmenter
 
 
 def add(verbs: Any) -> None:
@@ -35,9 +36,9 @@ def add(verbs: Any) -> None:
 
 def demo(arguments: Namespace) -> None:
     """Build, run, write, and show what was made."""
-    model = models.open_model(arguments.model, arguments.seed) if arguments.model else pretrained.load("ecg")
-    meaning = predict.meaning_of(model)
-    title, batch = _choose(arguments, model, meaning)
+    opened = models.open_model(arguments.model, arguments.seed) if arguments.model else pretrained.load("ecg")
+    model, meaning = models.network_of(opened), predict.meaning_of(opened)
+    title, batch = _choose(arguments, opened, meaning)
     start = time.perf_counter()
     y = predict.run(model, batch.x, backend="numpy")  # the engine would first have to be compiled on a new machine
     seconds = time.perf_counter() - start
@@ -57,7 +58,7 @@ def demo(arguments: Namespace) -> None:
     write_text(folder / "layers.txt", model.summary() + "\n")
     write_npz(folder / "trace.npz", layers)
     write_npy(folder / "ecg.npy", batch.x)
-    model.save(folder / "model.npz")
+    opened.save(folder / "model.npz")
     checked = _golden(model, trace.padded(model, batch.x[:1]), folder / "golden")
 
     truth = "bars below: the true classes" if batch.reference is not None else "no true classes known"
@@ -111,7 +112,7 @@ def _scores(batch: inputs.Batch, labels: np.ndarray, classes: int) -> str:
     return f"weighted F1 {found['weighted_f1']:.3f}, mean IoU {found['mean_iou']:.3f} of the annotated samples"
 
 
-def _choose(arguments: Namespace, model: UNet, meaning: models.Meaning) -> tuple[str, inputs.Batch]:
+def _choose(arguments: Namespace, model: UNet | Segmenter, meaning: models.Meaning) -> tuple[str, inputs.Batch]:
     """A title and a batch: a record where data is named, else a synthetic ECG."""
     if arguments.data or arguments.record or os.environ.get(VARIABLE):
         try:
@@ -125,7 +126,7 @@ def _choose(arguments: Namespace, model: UNet, meaning: models.Meaning) -> tuple
     return "synthetic ECG", inputs.record_batch(record, model, meaning)
 
 
-def _recorded(arguments: Namespace, model: UNet, meaning: models.Meaning) -> tuple[str, inputs.Batch]:
+def _recorded(arguments: Namespace, model: UNet | Segmenter, meaning: models.Meaning) -> tuple[str, inputs.Batch]:
     folder = data_folder("ludb", "RECORDS", arguments.data)
     records = {path.name: path for path in ecg.find_records(folder)}
     if not records:

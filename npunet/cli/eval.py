@@ -7,11 +7,13 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from npunet import plots, pretrained
+from npunet import pretrained
 from npunet.cli import models
 from npunet.data.split import PARTS
+from npunet.evaluate import plots
 from npunet.files import write_text
-from npunet.segmenter import VIEWS
+from npunet.segment import Segmenter
+from npunet.segment.images import VIEWS
 from npunet.train import run
 from npunet.train.task import load_task
 
@@ -58,7 +60,7 @@ def evaluate(arguments: Namespace) -> None:
         things = list(run.read_things(model, arguments.data))
     made: Any = (report.report_images(model, things, arguments.views) if len(model.input_shape) == 3 else
                  report.report_signals(model, things))
-    print(f"{models.size_of(model)}, on {len({thing.subject for thing in things})} subjects ({part})\n")
+    print(f"{models.size_of(model.network)}, on {len({thing.subject for thing in things})} subjects ({part})\n")
     print(made.table())
     written = [] if out is None else [Path(out) / "scores.json"]
     picture = arguments.picture or (None if out is None else Path(out) / "picture.svg")
@@ -72,7 +74,7 @@ def evaluate(arguments: Namespace) -> None:
         print(f"\nwrote {', '.join(str(path) for path in written)}")
 
 
-def _model(source: str) -> Any:
+def _model(source: str) -> Segmenter:
     if source in pretrained.names():
         return pretrained.load(source)
-    return run.Segmenter.load(source)
+    return Segmenter.load(source)

@@ -46,7 +46,7 @@ def golden(arguments: Namespace) -> None:
     """Read, make, tell what was made."""
     from npunet.golden.bundle import golden as make
 
-    model = models.open_model(arguments.model)
+    model = models.open_network(arguments.model)
     given: dict[str, Any] = {key: getattr(arguments, key) for key in ("cases", "formats", "max_size")}
     if arguments.input is not None:
         batch = inputs.read(arguments.input, model, models.meaning(model), arguments)

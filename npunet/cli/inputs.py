@@ -14,8 +14,8 @@ from npunet import UNet
 from npunet.cli.models import Meaning
 from npunet.data import ecg, images
 from npunet.data.synthetic import ECG_CLASSES
-from npunet.plots import UNMARKED
-from npunet.segmenter import Segmenter
+from npunet.evaluate.plots import UNMARKED
+from npunet.segment import Segmenter
 
 IMAGES, ARRAYS, TABLES = images.SUFFIXES, (".npy", ".npz"), (".csv", ".tsv", ".txt")
 HELP = "signal: WFDB record (with or without .hea), .csv, .npy; image: PNG, TIFF, ..., .npy; .npz with an array 'x'"
@@ -54,11 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        help="feed values as they are: no resampling, filter or normalisation")
 
 
-def read(source: str, model: UNet, meaning: Meaning, arguments: argparse.Namespace) -> Batch:
+def read(source: str, model: UNet | Segmenter, meaning: Meaning, arguments: argparse.Namespace) -> Batch:
     """Read any input into a batch for a model.
 
     A record, and a signal with --fs, is resampled, band-passed and normalised, as the model was trained where it knows
-    how (segmenter.Segmenter), else by data.ecg.preprocess; pixels are normalised per image (data.images.standardise);
+    how (segment.Segmenter), else by data.ecg.preprocess; pixels are normalised per image (data.images.standardise);
     other arrays are fed as they are. --raw leaves everything.
 
     Raises FileNotFoundError, ValueError for what does not fit the model, MissingExtra.
@@ -83,7 +83,7 @@ def read(source: str, model: UNet, meaning: Meaning, arguments: argparse.Namespa
     return batch if batch.shown is None or arguments.raw else _standardised(batch, batch.shown)
 
 
-def record_batch(record: ecg.Record, model: UNet, meaning: Meaning, rate: float | None = None,
+def record_batch(record: ecg.Record, model: UNet | Segmenter, meaning: Meaning, rate: float | None = None,
                  raw: bool = False) -> Batch:
     """A WFDB record as a batch: one sample a lead, or one sample of all leads when the network takes that many."""
     channels = _channels(model, 2)
@@ -99,7 +99,7 @@ def record_batch(record: ecg.Record, model: UNet, meaning: Meaning, rate: float 
     return Batch(x.T[None], ("all leads",), told, rate)
 
 
-def prepare(leads: np.ndarray, fs: float, model: UNet, meaning: Meaning,
+def prepare(leads: np.ndarray, fs: float, model: UNet | Segmenter, meaning: Meaning,
             rate: float | None = None) -> tuple[np.ndarray, float, str]:
     """Leads (leads, L) at fs as a model takes them, their rate, and what was done, in words.
 
@@ -143,13 +143,13 @@ def _annotated(record: ecg.Record, length: int, rate: float, meaning: Meaning) -
     return np.where((at >= first) & (at < last), ecg.resample_labels(record.labels, record.fs, rate), UNMARKED)
 
 
-def _read_image(source: str, model: UNet) -> Batch:
+def _read_image(source: str, model: UNet | Segmenter) -> Batch:
     pixels = images.read_image(source, _channels(model, 3))
     told = f"{_count(pixels, 'image')} x {pixels.shape[1]} x {pixels.shape[2]} pixels"
     return Batch(pixels, tuple(f"page {number}" for number in range(len(pixels))), told, shown=pixels)
 
 
-def _read_array(source: str, model: UNet) -> Batch:
+def _read_array(source: str, model: UNet | Segmenter) -> Batch:
     try:
         loaded = np.load(source, allow_pickle=False)
         if isinstance(loaded, np.lib.npyio.NpzFile):
@@ -170,7 +170,7 @@ def _read_array(source: str, model: UNet) -> Batch:
     return Batch(x, names, f"{' x '.join(map(str, x.shape))} {x.dtype}", shown=pixels)
 
 
-def _read_table(source: str, model: UNet) -> Batch:
+def _read_table(source: str, model: UNet | Segmenter) -> Batch:
     """Rows are moments, columns are leads; a first row that is not all numbers names the columns."""
     channels = _channels(model, 2)
     lines = [line for line in Path(source).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
@@ -192,7 +192,8 @@ def _read_table(source: str, model: UNet) -> Batch:
     return Batch(columns.T[None], ("all columns",), told)
 
 
-def _prepared(batch: Batch, model: UNet, meaning: Meaning, fs: float, rate: float | None, raw: bool) -> Batch:
+def _prepared(batch: Batch, model: UNet | Segmenter, meaning: Meaning, fs: float, rate: float | None,
+              raw: bool) -> Batch:
     """A batch of signals, prepared as a WFDB record is."""
     if batch.x.ndim != 3:
         raise ValueError("--fs is for signals; the network takes images")
@@ -221,7 +222,7 @@ def _one(batch: Batch, index: int) -> Batch:
                    told=f"{batch.names[index]} of {batch.told}")
 
 
-def _channels(model: UNet, rank: int) -> int:
+def _channels(model: UNet | Segmenter, rank: int) -> int:
     """Channels of a model for signals (rank 2) or images (rank 3). Raises ValueError when it is for the other."""
     if len(model.input_shape) != rank:
         kind, other = ("signals", "images") if rank == 3 else ("images", "signals")

@@ -7,10 +7,13 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from npunet import UNet, UNetParams, presets
-from npunet.storage import DESCRIPTION
+from npunet import UNet, UNetParams, load, presets
+from npunet.formats.model_file import DESCRIPTION
+
+if TYPE_CHECKING:
+    from npunet.segment import Segmenter
 
 HELP = "model.npz, the name of a preset, or a JSON description"
 BESIDE = ("input_shape", "num_classes", "frame_size", "class_names", "sampling_rate", "description")
@@ -28,13 +31,23 @@ class Meaning:
     rate: float | None
 
 
-def open_model(source: str, seed: int = 0) -> UNet:
+def open_model(source: str, seed: int = 0) -> UNet | Segmenter:
     """A saved model, or a new one (with random weights) from a preset or a JSON file."""
     if is_described(source):
         return build(describe(source), seed=seed)
     if not is_model(source):
         raise ValueError(f"{source} is not a model that npunet saved; to make one of a weight file, use npunet convert")
-    return UNet.load(source)
+    return load(source)
+
+
+def open_network(source: str, seed: int = 0) -> UNet:
+    """The network of a saved model, or a new one."""
+    return network_of(open_model(source, seed))
+
+
+def network_of(model: UNet | Segmenter) -> UNet:
+    """A model's network."""
+    return model if isinstance(model, UNet) else model.network
 
 
 def describe(source: str) -> dict[str, Any]:
@@ -97,7 +110,7 @@ def is_described(source: str) -> bool:
 
 
 def is_model(path: str) -> bool:
-    """Whether a file is one that UNet.save wrote. Raises FileNotFoundError."""
+    """Whether a file is one that npunet.load reads. Raises FileNotFoundError."""
     if not Path(path).exists():
         raise FileNotFoundError(f"no such file: {path}")
     if not Path(path).is_file() or not zipfile.is_zipfile(path):

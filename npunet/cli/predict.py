@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from npunet import UNet, plots
+from npunet import UNet
 from npunet.cli import inputs, models
+from npunet.evaluate import plots
 from npunet.extras import MissingExtra, extra
 from npunet.files import write_npy
 from npunet.model import BACKENDS
 from npunet.ops.accumulate import ARITHMETICS
 from npunet.ops.softmax import softmax_forward
-from npunet.segmenter import Segmenter
+from npunet.segment import Segmenter
 
 PIECE = 2**22  # input values that are run at once
 
@@ -43,10 +44,11 @@ def add(verbs: Any) -> None:
 def predict(arguments: Namespace) -> None:
     """Read, run, write, draw, and say so."""
     out = Path(arguments.out or f"{Path(arguments.input).stem}_{arguments.output}.npy")
-    model = models.open_model(arguments.model)
-    meaning = meaning_of(model, arguments.class_names)
+    opened = models.open_model(arguments.model)
+    model = models.network_of(opened)
+    meaning = meaning_of(opened, arguments.class_names)
     _refuse_impossible(model, arguments)
-    batch = inputs.read(arguments.input, model, meaning, arguments)
+    batch = inputs.read(arguments.input, opened, meaning, arguments)
     print(f"input   {arguments.input}: {batch.told}")
     start = time.perf_counter()
     y = run(model, batch.x, backend=arguments.backend, arithmetic=arguments.arithmetic, threads=arguments.threads)
@@ -65,10 +67,10 @@ def predict(arguments: Namespace) -> None:
         print(f"drew    {arguments.picture}")
 
 
-def meaning_of(model: UNet, class_names: str | None = None) -> models.Meaning:
+def meaning_of(model: UNet | Segmenter, class_names: str | None = None) -> models.Meaning:
     """models.meaning, by the model's own description where it has one."""
-    if not isinstance(model, Segmenter) or class_names:
-        return models.meaning(model, class_names)
+    if isinstance(model, UNet) or class_names:
+        return models.meaning(models.network_of(model), class_names)
     return models.Meaning(model.class_names, None if model.preparation is None else model.preparation.rate)
 
 

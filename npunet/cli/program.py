@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from npunet.cli import models
-from npunet.engine import report
-from npunet.engine.program import compile_program
-from npunet.engine.sessions import ENTRIES, check_threads
+from npunet.engine.plan import report
+from npunet.engine.plan.program import compile_program
+from npunet.engine.runtime.engine import ENTRIES, check_threads
 
 
 def add(verbs: Any) -> None:
@@ -30,7 +30,7 @@ def add(verbs: Any) -> None:
 def program(arguments: Namespace) -> None:
     """Compile, which needs no Numba, and print."""
     threads = check_threads(arguments.threads)
-    model = models.open_model(arguments.model)
+    model = models.open_network(arguments.model)
     shape = arguments.input_shape or model.input_shape
     if model.dtype != "float32":
         raise ValueError(f"the engine runs float32, the model is {model.dtype}")

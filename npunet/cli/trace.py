@@ -28,7 +28,7 @@ def add(verbs: Any) -> None:
 
 def trace(arguments: Namespace) -> None:
     """Read, run, write."""
-    model = models.open_model(arguments.model)
+    model = models.open_network(arguments.model)
     batch = inputs.read(arguments.input, model, models.meaning(model), arguments)
     x = padded(model, batch.x)
     layers = model.trace(x, training=arguments.training, level=arguments.level)

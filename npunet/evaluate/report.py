@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from npunet import plots
 from npunet.data.pictures import Picture
 from npunet.data.recordings import IGNORE, Recording
+from npunet.evaluate import plots
 from npunet.evaluate.classes import ClassScores, confusion
 from npunet.evaluate.events import EventScores
 from npunet.evaluate.objects import Foreground, ObjectScores, objects, otsu_threshold
-from npunet.segmenter import VIEWS, Segmenter
+from npunet.segment import Segmenter
+from npunet.segment.images import VIEWS
 
 SMALLEST = 10  # pixels of an object
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from npunet import files
+from npunet.formats.model_file import DESCRIPTION
 from npunet.graph import Graph
-from npunet.storage import DESCRIPTION
 from npunet.weights import canonical
 
 Weights = dict[str, np.ndarray]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from npunet import lower
+from npunet.deploy import deploy
 from npunet.extras import extra
 from npunet.files import atomic_write
 from npunet.graph import Graph, Node
@@ -54,7 +54,7 @@ def to_onnx(graph: Graph, weights: Mapping[str, np.ndarray], input_shape: tuple[
     if level not in LEVELS:
         raise ValueError(f"level={level!r} must be one of {', '.join(LEVELS)}")
     if level == "deploy":
-        graph, weights = lower.deploy(graph, weights)
+        graph, weights = deploy(graph, weights)
     rank = len(input_shape) - 1
     drawing = Drawing(onnx, weights)
     draw_ends(drawing, graph, rank)

@@ -23,7 +23,7 @@ from npunet.golden.bounds import output_bound, rounded_up
 from npunet.golden.collect import Collector
 from npunet.golden.corners import layer_inputs
 from npunet.golden.draws import RANDOM
-from npunet.golden.execute import run_layer, run_network
+from npunet.golden.layer_run import run_layer, run_network
 from npunet.golden.subject import WORD, Subject, has_accumulator, payload, resolve
 from npunet.golden.writers import FORMATS, check_formats, write_sums, write_text
 from npunet.graph import Node

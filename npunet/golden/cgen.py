@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 
 from npunet.arena import Arena, Lifetime, place
-from npunet.golden.execute import split_bias
+from npunet.golden.layer_run import split_bias
 from npunet.golden.manifest import layer_ids, weight_id
 from npunet.golden.writers import hex_floats, short_hex
 from npunet.graph import Graph, Node

@@ -16,7 +16,7 @@ import numpy as np
 from npunet.golden import graphs, manifest
 from npunet.golden.cases import NETWORK_CASES, network_input
 from npunet.golden.corners import layer_inputs
-from npunet.golden.execute import Step, run_layer, run_network, tensors_of
+from npunet.golden.layer_run import Step, run_layer, run_network, tensors_of
 from npunet.graph import Graph
 
 READ_ERRORS = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, AttributeError,

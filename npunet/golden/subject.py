@@ -8,9 +8,12 @@ from os import PathLike
 
 import numpy as np
 
-from npunet import UNet, lower, presets
-from npunet.golden.execute import CONVOLUTIONS
+from npunet import UNet, presets
+from npunet.deploy import deploy
+from npunet.golden.layer_run import CONVOLUTIONS
 from npunet.graph import Graph
+from npunet.loading import load_network
+from npunet.segment import Segmenter
 
 SMALLEST = 32  # positions along an axis below which "auto" does not shrink, nor start for an open size
 WORD = 4
@@ -44,7 +47,7 @@ def resolve(source: UNet | str | PathLike[str], level: str, inputs: np.ndarray |
     trained = _sized(model, inputs, size, max_size)
     if not trained.nodes:
         raise ValueError("the network has neither blocks nor a top, so there is nothing to check")
-    graph, weights = lower.deploy(trained, model.weights) if level == "deploy" else (trained, dict(model.weights))
+    graph, weights = deploy(trained, model.weights) if level == "deploy" else (trained, dict(model.weights))
     kept = {node.name for node in graph}
     folded: dict[str, list[str]] = {}
     for node in trained:
@@ -53,14 +56,16 @@ def resolve(source: UNet | str | PathLike[str], level: str, inputs: np.ndarray |
     return Subject(model, trained, graph, weights, folded, _class_names(model))
 
 
-def _model(source: UNet | str | PathLike[str]) -> UNet:
+def _model(source: UNet | Segmenter | str | PathLike[str]) -> UNet:
     if isinstance(source, UNet):
         return source
+    if isinstance(source, Segmenter):
+        return source.network
     if source in presets.names():
         preset = presets.load(str(source))
         return UNet(preset, tuple(preset["input_shape"]), preset["num_classes"])
     try:
-        return UNet.load(source)
+        return load_network(source)
     except FileNotFoundError:
         raise ValueError(f"{source} is neither a saved model nor a preset ({', '.join(presets.names())})") from None
 

@@ -1,6 +1,6 @@
 """Networks that npunet has trained and brings along: `from npunet import pretrained; model = pretrained("ecg")`.
 
-Each is a file NAME.npz, as segmenter.Segmenter saves it, with a card NAME.md: data, licence, split, scores, command.
+Each is a file NAME.npz, as Segmenter.save writes it, with a card NAME.md: data, licence, split, scores, command.
 The module itself can be called, so that its name can be a function's and a folder's at once.
 """
 
@@ -10,7 +10,7 @@ import sys
 from importlib.resources import as_file, files
 from types import ModuleType
 
-from npunet.segmenter import Segmenter
+from npunet.segment import Segmenter
 
 
 def names() -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from npunet.evaluate.plots import GRID, PALETTE
 from npunet.extras import MissingExtra, extra
 from npunet.files import atomic_write
-from npunet.plots import GRID, PALETTE
 
 
 def draw_curves(path: str | os.PathLike[str], history: list[dict[str, Any]]) -> str:

@@ -12,13 +12,13 @@ import numpy as np
 from npunet import UNet
 from npunet.data.pictures import read_pictures
 from npunet.data.recordings import read_recordings
-from npunet.engine.training.instructions import Unsupported
-from npunet.engine.training.step import EngineStep
-from npunet.segmenter import Segmenter
+from npunet.engine.training.plan.instructions import Unsupported
+from npunet.segment import Segmenter
 from npunet.train.average import Averaged, judged
 from npunet.train.checkpoint import Keeper, read_checkpoint
 from npunet.train.config import Config, make_config
 from npunet.train.curves import draw_curves
+from npunet.train.engine_step import EngineStep
 from npunet.train.fit import fit
 from npunet.train.progress import Bar, Progress
 from npunet.train.step import NumpyStep, Step
@@ -36,7 +36,7 @@ def begin(config: Config, folder: str | os.PathLike[str], data: str | os.PathLik
     backend : "numpy", or "auto" for the fastest that is there
     weights : to begin with, instead of random ones from the seed
 
-    Writes last.npz, best.npz (checkpoints), model.npz (the best network, see segmenter.Segmenter), history.csv,
+    Writes last.npz, best.npz (checkpoints), model.npz (the best network, see segment.Segmenter), history.csv,
     history.json, curves.png. Raises ValueError, FileExistsError, Diverged, Stopped.
     """
     if (Path(folder) / "last.npz").exists():
@@ -131,11 +131,8 @@ def open_run(path: str | os.PathLike[str]) -> Segmenter:
     """The network of a checkpoint, with its preparation and class names."""
     arrays, told = read_checkpoint(path)
     config, _ = make_config(told["settings"])
-    model = Segmenter(config.params, config.input_shape, config.num_classes)
-    model.load_weights(judged(arrays))
-    signals = len(config.input_shape) == 2
-    model.describe(config.class_names, config.preparation if signals else None)
-    return model
+    network = UNet(config.params, config.input_shape, config.num_classes).load_weights(judged(arrays))
+    return Segmenter(network, config.class_names, config.preparation if network.sizes.rank == 1 else None)
 
 
 def settings_of(folder: str | os.PathLike[str]) -> tuple[Config, dict[str, Any]]:

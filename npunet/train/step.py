@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from npunet import run
-from npunet.gradients import differentiate
+from npunet.differentiate import differentiate
 from npunet.layers import BATCH_NORM_MOMENTUM
 from npunet.model import UNet
 from npunet.ops.norm import moving_statistics

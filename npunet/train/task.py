@@ -15,8 +15,8 @@ from npunet.data.pictures import Picture, read_pictures, synthetic_pictures
 from npunet.data.recordings import IGNORE, Recording, read_recordings, synthetic_recordings
 from npunet.data.sampling import Batch, PictureSampler, SignalSampler, balanced_weights, class_shares
 from npunet.data.split import split_subjects
+from npunet.differentiate import find_loss
 from npunet.evaluate.classes import ClassScores, confusion
-from npunet.gradients import find_loss
 from npunet.graph import Graph
 from npunet.train.config import Config
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from npunet.golden.execute import CONVOLUTIONS
+from npunet.golden.layer_run import CONVOLUTIONS
 from npunet.ops.norm import batch_norm_scale_shift
 from npunet.verify.diagnose.pooling import picked, pooled
 from npunet.verify.diagnose.recipe import Recipe, plain

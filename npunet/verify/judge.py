@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from npunet.golden.bounds import accumulator_bound, output_bound
-from npunet.golden.execute import Step
+from npunet.golden.layer_run import Step
 from npunet.run import apply
 from npunet.verify.compare import Comparison, compare, same
 from npunet.verify.feeds import Feeds
-from npunet.verify.fit import LAYOUTS, from_layout
+from npunet.verify.layouts import LAYOUTS, from_layout
 from npunet.verify.results import FAIL, INHERITED, PASS, Check
 
 Deltas = Mapping[str, np.ndarray]

@@ -22,9 +22,9 @@ from npunet.verify.diagnose import Diagnosis, Evidence, diagnose
 from npunet.verify.diagnose.unseen import before
 from npunet.verify.dumps import Fault
 from npunet.verify.feeds import Feeds
-from npunet.verify.fit import LAYOUTS, fit
 from npunet.verify.gradients import Gradients
 from npunet.verify.judge import check
+from npunet.verify.layouts import LAYOUTS, arrange
 from npunet.verify.results import ERROR, FAIL, INHERITED, PASS, SKIPPED, WORST, Check, LayerVerdict, Result
 
 TRUSTED = 0.95  # share of zeros or of elements at a clamp's limit from which on a golden tensor tells little
@@ -126,7 +126,7 @@ class _Run:
         for (case, key), raw in self.dump.tensors.items():
             record = self.bundle.tensors[f"{case}/{key}"]
             try:
-                value, layout = fit(raw, record, self.layout)
+                value, layout = arrange(raw, record, self.layout)
             except (ValueError, TypeError, OverflowError) as error:
                 self.faults.append(Fault(f"{raw.source} ({case}/{key})", str(error)))
                 continue

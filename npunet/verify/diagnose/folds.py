@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from npunet import lower
-from npunet.golden.execute import CONVOLUTIONS, split_bias
+from npunet.deploy import deploy
+from npunet.golden.layer_run import CONVOLUTIONS, split_bias
 from npunet.golden.reader import RUN_ERRORS, Bundle
 from npunet.graph import Graph, Node
 from npunet.model import UNet
@@ -77,7 +77,7 @@ def _folded(
 ) -> Fold:
     nodes = tuple(change(n) if n.op == "batch_norm_inference" else n for n in graph)
     with np.errstate(all="ignore"):
-        deployed, lowered = lower.deploy(replace(graph, nodes=nodes), weights)
+        deployed, lowered = deploy(replace(graph, nodes=nodes), weights)
     kernels, bias = split_bias(deployed[node.name], lowered)
     return lowered[kernels[-1]], bias
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from npunet.golden.execute import CONVOLUTIONS
+from npunet.golden.layer_run import CONVOLUTIONS
 from npunet.golden.reader import Bundle
 from npunet.graph import Node
 from npunet.verify.compare import ordered, same

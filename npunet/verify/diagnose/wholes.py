@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from npunet.verify.fit import LAYOUTS, from_layout
+from npunet.verify.layouts import LAYOUTS, from_layout
 
 
 @dataclass(frozen=True)

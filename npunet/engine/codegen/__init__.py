@@ -1,0 +1,1 @@
+"""How machine code is made: LLVM instructions, vectors, and the compiler settings. Imports Numba."""

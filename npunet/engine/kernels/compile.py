@@ -1,0 +1,26 @@
+"""The interpreter in each arithmetic, as Python calls it. Imports Numba: only for compiling."""
+
+from __future__ import annotations
+
+from numba import types
+
+from npunet.engine.codegen import jit
+from npunet.engine.kernels.interpreter import make_walk
+from npunet.engine.runtime.native import ObjectCode
+
+FLOATS = types.Array(types.float32, 1, "C")
+BATCH = types.Array(types.float32, 2, "C")
+TABLE = types.Array(types.int64, 2, "C")
+COUNTERS = types.Array(types.int64, 1, "C")
+PARAMETERS = (TABLE, FLOATS, FLOATS, BATCH, BATCH, types.int64, types.int64, COUNTERS)
+
+
+def compile_entry(name: str) -> ObjectCode:
+    """Run a program on every sample, as thread `thread` of `threads` that all call this with the same arrays.
+
+    program : int64 (instructions, FIELDS);  constants, memory : float32, aligned to 64 bytes
+    samples, results : float32 (N, H * W * C);  thread, threads;  barrier : int64 (3,) of zeros
+
+    name : "seq_fma", or "seq" with every product and every sum rounded
+    """
+    return jit.compile_entry(make_walk(fused=name == "seq_fma"), PARAMETERS)

@@ -1,0 +1,336 @@
+"""A tile of a convolution as machine instructions: positions x vectors of output channels, held in registers.
+
+The sum of each output runs over ky, kx and the input channels in this order, whatever the tile's shape. What follows
+the sums (bias, clamp, second image) is ordered for the stores behind it: on Zen 3, twelve of them right after sums that
+become ready two in a cycle cost 30 cycles, and nothing where pairs of dependent operations on one value go before. So
+some of these operations change nothing: the maximum with minus infinity, the minimum with infinity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from npunet.engine.codegen.emit import (
+    FLOAT,
+    HUNGRY,
+    INT64,
+    ONE_REGISTER,
+    VECTOR_BYTES,
+    WIDE,
+    at_this_place,
+    choose,
+    every_third,
+    everywhere,
+    hidden,
+    larger_vector,
+    load_scalar,
+    load_vector,
+    make_multiply_add,
+    offset,
+    position,
+    repeat,
+    smaller_vector,
+    splat,
+    store_vector,
+)
+from npunet.engine.codegen.jit import inlined
+from npunet.engine.kernels.prefetch import ask
+from npunet.engine.plan.opcodes import LANES, Flag
+
+UNROLLED = 4  # input channels in one pass of the innermost loop
+LARGE = 9  # vectors of a tile, two and more a position, whose kernels of one tap have loops of their own
+CLAMPED = int(Flag.RELU | Flag.RELU6)
+INT32 = ir.IntType(32)
+ORDERED = ONE_REGISTER and not WIDE
+JOINS = WIDE and not HUNGRY  # has registers for a second tile, which four vectors of a HUNGRY one would need
+INFINITY = float("inf")
+
+
+@inlined
+def block_vectors(remaining):
+    """Vectors of output channels that the next tile takes: twos, after one three where the number is odd."""
+    if remaining == 1:
+        return 1
+    return 3 if remaining % 2 else 2
+
+
+class Arguments(NamedTuple):
+    """What a row of tiles is told: numbers and byte addresses, all int64 values of the function being emitted."""
+
+    tiles: ir.Value
+    x: ir.Value
+    x_step: ir.Value
+    w: ir.Value
+    channels: ir.Value
+    kh: ir.Value
+    kw: ir.Value
+    tap_row: ir.Value
+    tap_col: ir.Value
+    y: ir.Value
+    y_step: ir.Value
+    flags: ir.Value
+    bias: ir.Value
+    addend: ir.Value
+    addend_step: ir.Value
+    copies_y: ir.Value
+    copies_x: ir.Value
+    y_row: ir.Value
+    y_col: ir.Value
+    streams: ir.Value  # to ask for on the way, see ahead.ask
+    next_w: ir.Value  # of the convolution that a JOINED one is added to: one tap, of the image at addend
+    next_channels: ir.Value
+    next_flags: ir.Value
+    next_bias: ir.Value
+
+    def following(self) -> Arguments:
+        """Those of the convolution that a JOINED one is added to."""
+        return self._replace(x_step=self.addend_step, w=self.next_w, channels=self.next_channels,
+                             flags=self.next_flags, bias=self.next_bias)
+
+
+def make_convolve(fused: bool, joins: bool = False, asks: bool = True):
+    """The intrinsic that convolves neighbouring tiles of literal shape; `arguments` are those of Arguments.
+
+    joins : whether it knows JOINED ones, which must be LARGE, of an even number of vectors, and have one tap
+    asks  : whether it asks for streams
+    """
+    multiply_add = make_multiply_add(fused)
+
+    @intrinsic(prefer_literal=True)
+    def convolve(typing, rows, vectors, arguments):
+        def generate(context, builder, signature, values):
+            given = Arguments(*cgutils.unpack_tuple(builder, values[2]))
+            row_of_tiles(builder, rows.literal_value, vectors.literal_value, given, multiply_add, joins, asks)
+            return context.get_dummy_value()
+
+        return types.void(rows, vectors, arguments), generate
+
+    return convolve
+
+
+def row_of_tiles(builder, rows: int, vectors: int, given: Arguments, multiply_add, joins: bool, asks: bool) -> None:
+    """Emits neighbouring tiles. Loops over taps cost a small kernel as much as its stores, so LARGE tiles do one tap
+    without."""
+
+    def tiles_of(one_tap: bool):
+        tile = Emission(builder, rows, vectors, one_tap, given, multiply_add)
+        if joins and one_tap and vectors == 2:
+            tile.following = Emission(builder, rows, vectors, one_tap, given.following(), multiply_add)
+
+        def one_tile(carried):
+            if asks:
+                ask(builder, given.streams, rows)
+            tile.convolve(*carried)
+            return [offset(builder, start, step, rows)
+                    for start, step in zip(carried, (given.x_step, given.y_step, given.addend_step), strict=True)]
+
+        repeat(builder, given.tiles, [given.x, given.y, given.addend], one_tile)
+        return []
+
+    if vectors == 1 or rows * vectors < LARGE:
+        tiles_of(one_tap=False)
+        return
+    one_tap = builder.icmp_signed("==", builder.mul(given.kh, given.kw), INT64(1))
+    choose(builder, one_tap, [], lambda _: tiles_of(one_tap=True))
+    choose(builder, builder.not_(one_tap), [], lambda _: tiles_of(one_tap=False))
+
+
+class Register(NamedTuple):
+    """Where in a position's values a register of a tile begins, in bytes, and how many values it holds."""
+
+    start: int
+    lanes: int
+
+
+def registers_of(vectors: int) -> list[Register]:
+    """What a position takes: where registers are WIDE, as many pairs of vectors as there are, and what is left."""
+    paired = vectors // 2 * 2 if WIDE else 0
+    return [Register(VECTOR_BYTES * v, 2 * LANES) for v in range(0, paired, 2)] + [
+        Register(VECTOR_BYTES * v, LANES) for v in range(paired, vectors)]
+
+
+class Emission:
+    """Emits the instructions of one tile."""
+
+    def __init__(self, builder, rows: int, vectors: int, one_tap: bool, given: Arguments, multiply_add) -> None:
+        self.builder, self.one_tap, self.given, self.multiply_add = builder, one_tap, given, multiply_add
+        self.following: Emission | None = None  # what it is added to where JOINED
+        self.rows, self.registers = rows, registers_of(vectors)
+        self.parts, self.widths = len(self.registers), sorted({register.lanes for register in self.registers})
+        self.bases = -(-rows // 3)  # addresses from which an instruction reaches all positions, see emit.position
+        self.block = 2 if vectors == 4 else vectors  # vectors of a block of weights
+        self.values_of_block = builder.mul(builder.mul(given.kh, given.kw), given.channels)  # of each lane
+        self.fours = builder.sdiv(given.channels, INT64(UNROLLED))
+        self.rest = builder.srem(given.channels, INT64(UNROLLED))
+        low, high = self.unknown(CLAMPED, 0.0, -INFINITY), self.unknown(Flag.RELU6, 6.0, INFINITY)
+        self.low = [splat(builder, low, register.lanes) for register in self.registers]
+        self.high = [splat(builder, high, register.lanes) for register in self.registers]
+        self.bias = builder.select(self.asked(Flag.BIAS), given.bias, self.nothing(vectors))
+        self.zeros = [everywhere(0.0, register.lanes) for register in self.registers] * rows
+
+    def unknown(self, flags: int, yes: float, no: float):
+        """One number where any of the flags is set, else the other; the compiler is kept from knowing which: it would
+        leave out what changes nothing."""
+        chosen = self.builder.select(self.asked(flags), FLOAT(yes), FLOAT(no))
+        return self.builder.bitcast(hidden(self.builder, self.builder.bitcast(chosen, INT32)), FLOAT)
+
+    def nothing(self, vectors: int):
+        """Address of as many -0 as a bias has values: they change no value that they are added to."""
+        number = LANES * vectors
+        zeros = ir.Constant(ir.ArrayType(FLOAT, number), [-0.0] * number)
+        return self.builder.ptrtoint(cgutils.global_constant(self.builder, "npunet_minus_zero", zeros), INT64)
+
+    def here(self, value):
+        return at_this_place(self.builder, value) if ORDERED else value
+
+    def asked(self, flags: int):
+        """Whether any of the flags is set."""
+        return self.builder.icmp_signed("!=", self.builder.and_(self.given.flags, INT64(flags)), INT64(0))
+
+    def convolve(self, x, y, addend) -> None:
+        builder, given = self.builder, self.given
+        acc = choose(builder, self.asked(Flag.CONTINUE), self.zeros, lambda _: self.load_from(y, given.y_step))
+        places = self.addresses(addend, given.addend_step)
+        acc = self.finish(self.sum_taps(x, acc), lambda k: self.load_register(k, places[k]))
+        if self.following is not None:
+            acc = choose(builder, self.asked(Flag.JOINED), acc, lambda acc: self.following.added_to(acc, addend))
+        spread = self.asked(Flag.SPREAD)
+        choose(builder, spread, [], lambda _: self.spread(y, acc))
+        choose(builder, builder.not_(spread), [], lambda _: self.store_at(y, acc))
+
+    def added_to(self, image: list, x) -> list:
+        """The convolution of x, and a second image, which is in registers."""
+        return self.finish(self.sum_taps(x, self.zeros), lambda k: image[k])
+
+    def sum_taps(self, x, acc: list) -> list:
+        """acc + all taps and channels."""
+        builder, given, w = self.builder, self.given, self.given.w
+        if self.one_tap:
+            return self.over_channels([x, w, *acc])[1:]
+
+        def over_kx(carried):
+            return [builder.add(carried[0], given.tap_col), *self.over_channels(carried)]
+
+        def over_ky(carried):
+            row, *others = carried
+            _, *others = repeat(builder, given.kw, [row, *others], over_kx)
+            return [builder.add(row, given.tap_row), *others]
+
+        _, _, *acc = repeat(builder, given.kh, [x, w, *acc], over_ky)
+        return acc
+
+    def over_channels(self, carried: list) -> list:
+        """From the addresses of a tap's inputs and weights, and acc, to the next weights' address and acc."""
+        builder, (x, *w_and_acc) = self.builder, carried
+        bases = every_third(builder, self.rows, x, self.given.x_step)
+        carried = repeat(builder, self.fours, [*bases, *w_and_acc], lambda carried: self.over(UNROLLED, carried))
+        return repeat(builder, self.rest, carried, lambda carried: self.over(1, carried))[self.bases :]
+
+    def over(self, channels: int, carried: list) -> list:
+        """acc[m][v] = acc[m][v] + x[m] * w[v], for so many channels.
+
+        Registers of two widths each read the inputs by addresses of their own: LLVM would load what it takes to be the
+        same value once, and broadcasting it by an instruction of its own costs more than reading it twice. It is kept
+        from holding an address for every position, too.
+        """
+        builder = self.builder
+        bases, w, acc = carried[: self.bases], carried[self.bases], carried[self.bases + 1 :]
+        own = {lanes: [hidden(builder, base) for base in bases] for lanes in self.widths}
+        for channel in range(channels):
+            here = builder.add(w, INT64(VECTOR_BYTES * self.block * channel))
+            weights = [load_vector(builder, self.weights_of(register, here), register.lanes)
+                       for register in self.registers]
+            for lanes in self.widths:
+                for m in range(self.rows):
+                    at = builder.add(position(builder, own[lanes], self.given.x_step, m), INT64(4 * channel))
+                    value = splat(builder, load_scalar(builder, at), lanes)
+                    for v, weight in enumerate(weights):
+                        if weight.type.count == lanes:
+                            k = m * self.parts + v
+                            acc[k] = self.multiply_add(builder, value, weight, acc[k])
+        bases = [builder.add(base, INT64(4 * channels)) for base in bases]
+        return [*bases, builder.add(w, INT64(VECTOR_BYTES * self.block * channels)), *acc]
+
+    def weights_of(self, register: Register, w):
+        """Address of a register's weights. A second pair is a block of its own, behind all taps of the first."""
+        if register.start < VECTOR_BYTES * self.block:
+            return self.builder.add(w, INT64(register.start))
+        return offset(self.builder, w, self.values_of_block, register.start)
+
+    def finish(self, acc: list, second_image: Callable[[int], ir.Value]) -> list:
+        """Bias, clamp and second image, of which a function gives each register, as far as they are asked for."""
+        builder, parts = self.builder, self.parts
+
+        def image(k, value):
+            return builder.fadd(value, second_image(k))
+
+        def add_bias(k, value):
+            return builder.fadd(value, load_vector(builder, biases[k % parts], value.type.count))
+
+        def floor(k, value):
+            return larger_vector(builder, self.low[k % parts], value)
+
+        def ceiling(k, value):
+            return smaller_vector(builder, self.high[k % parts], value)
+
+        def chains(*orders):
+            """One order of operations after another: all of it on a value before the next value's turn."""
+
+            def apply(acc):
+                for order in orders:
+                    for k in range(len(acc)):
+                        acc[k] = self.here(acc[k])
+                        for operation in order:
+                            acc[k] = operation(k, acc[k])
+                        acc[k] = self.here(acc[k])
+                return acc
+
+            return lambda acc: apply(list(acc))
+
+        biases = [builder.add(self.bias, INT64(register.start)) for register in self.registers]
+        clamped, adds = self.asked(CLAMPED), self.asked(Flag.ADD)
+        if parts == 3:
+            clamping, adding = chains([add_bias, floor, ceiling, floor]), chains([add_bias, image])
+        else:
+            clamping, adding = chains([add_bias], [floor, ceiling]), chains([add_bias], [image, ceiling])
+        acc = choose(builder, builder.not_(builder.or_(clamped, adds)), acc, chains([add_bias, floor]))
+        acc = choose(builder, builder.and_(clamped, builder.not_(adds)), acc, clamping)
+        acc = choose(builder, builder.and_(adds, builder.not_(clamped)), acc, adding)
+        return choose(builder, builder.and_(clamped, adds), acc, chains([add_bias], [floor, ceiling], [image]))
+
+    def addresses(self, start, step) -> list:
+        """Of every register of the tile, position after position."""
+        builder, bases = self.builder, every_third(self.builder, self.rows, start, step)
+        return [builder.add(position(builder, bases, step, m), INT64(register.start))
+                for m in range(self.rows) for register in self.registers]
+
+    def load_from(self, start, step) -> list:
+        return [self.load_register(k, place) for k, place in enumerate(self.addresses(start, step))]
+
+    def load_register(self, k: int, place):
+        return load_vector(self.builder, place, self.registers[k % self.parts].lanes)
+
+    def store_at(self, start, acc: list) -> list:
+        for value, place in zip(acc, self.addresses(start, self.given.y_step), strict=True):
+            store_vector(self.builder, value, place)
+        return []
+
+    def spread(self, y, acc: list) -> list:
+        """Every position at its COPIES_Y x COPIES_X places."""
+        builder, given = self.builder, self.given
+
+        def over_copies_x(carried):
+            self.store_at(carried[0], acc)
+            return [builder.add(carried[0], given.y_col)]
+
+        def over_copies_y(carried):
+            repeat(builder, given.copies_x, carried, over_copies_x)
+            return [builder.add(carried[0], given.y_row)]
+
+        repeat(builder, given.copies_y, [y], over_copies_y)
+        return []

@@ -1,0 +1,270 @@
+"""Convolutions with few filters, such as the top: vectors run along positions instead of filters.
+
+With fewer filters than lanes, a vector of filters is mostly empty. So the rows that a piece of the output reads are
+first transposed into the scratch, channel by channel; then a tile is `filters` x `vectors` of neighbouring positions.
+Each output still sums its taps and channels in the declared order.
+
+Pieces go down the image, so that each row is transposed once. The scratch is a ring of as many rows as the taps reach.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from npunet.engine.codegen.emit import (
+    FLOAT,
+    INT64,
+    VECTOR_BYTES,
+    WIDE,
+    along,
+    choose,
+    everywhere,
+    larger_vector,
+    load_scalar,
+    load_vector,
+    make_multiply_add,
+    offset,
+    repeat,
+    smaller_vector,
+    splat,
+    store_vector,
+)
+from npunet.engine.codegen.jit import inlined
+from npunet.engine.codegen.simd import LANES, clear_value, copy_value, fetch
+from npunet.engine.kernels.transpose import exchanged, interleave, transpose, transpose_half
+from npunet.engine.plan.blocking import NARROW_LEAST
+from npunet.engine.plan.layout import NARROW_VECTORS
+from npunet.engine.plan.opcodes import Flag
+
+
+@intrinsic(prefer_literal=True)
+def transpose_back(typing, filters, stored, t, t_step, y, y_step):
+    """A literal number of rows of LANES positions, every t_step bytes, to positions of so many filters. Of each, a
+    literal number of values is stored: those, or a whole vector with zeros behind them."""
+    F, count = filters.literal_value, stored.literal_value
+
+    def generate(context, builder, signature, arguments):
+        _, _, t, t_step, y, y_step = arguments
+        rows = [load_vector(builder, offset(builder, t, t_step, f)) for f in range(F)]
+        rows += [everywhere(0.0)] * (LANES - F)
+        few, lanes = ir.VectorType(FLOAT, count), ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(count)))
+        for m, row in enumerate(exchanged(builder, rows)):
+            at = builder.inttoptr(offset(builder, y, y_step, m), few.as_pointer())
+            builder.store(builder.shuffle_vector(row, row, lanes), at).align = 4
+        return context.get_dummy_value()
+
+    return types.void(filters, stored, *[types.intp] * 4), generate
+
+
+UNROLLED = 4  # input channels in one pass of the innermost loop
+CACHE_LINE = 16  # channels
+WIDE_FILTERS = 5  # from which WIDE vectors pay: they start at any position, so most of their loads take two cache lines
+
+
+def make_narrow_tile(fused: bool):
+    """The intrinsic that convolves `filters` x `vectors` of positions, both literal, into `out` [filter][position]."""
+    multiply_add = make_multiply_add(fused)
+
+    @intrinsic(prefer_literal=True)
+    def narrow_tile(typing, filters, vectors, t, t_step, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags,
+                    bias, out):
+        F, V, lanes = filters.literal_value, vectors.literal_value, LANES
+        if WIDE and F >= WIDE_FILTERS and V % 2 == 0:
+            V, lanes = V // 2, 2 * LANES
+
+        def generate(context, builder, signature, arguments):
+            _, _, t, t_step, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out = arguments
+
+            def everywhere_of(start, f):
+                return splat(builder, load_scalar(builder, builder.add(start, INT64(4 * f))), lanes)
+
+            def over_channel(carried):
+                """acc[f][v] = acc[f][v] + x[v] * w[f]."""
+                at, w, *acc = carried
+                weights = [everywhere_of(w, f) for f in range(F)]
+                for v, place in enumerate(along(builder, at, V, lanes)):
+                    value = load_vector(builder, place, lanes)
+                    for f, weight in enumerate(weights):
+                        acc[f * V + v] = multiply_add(builder, value, weight, acc[f * V + v])
+                return [builder.add(at, t_step), builder.add(w, INT64(4 * F)), *acc]
+
+            def over_four_channels(carried):
+                for _ in range(UNROLLED):
+                    carried = over_channel(carried)
+                return carried
+
+            def over_kx(carried):
+                at, *w_and_acc = carried
+                carried = repeat(builder, fours, [at, *w_and_acc], over_four_channels)
+                _, *w_and_acc = repeat(builder, rest, carried, over_channel)
+                return [builder.add(at, tap_col), *w_and_acc]
+
+            def over_ky(carried):
+                row, *w_and_acc = carried
+                _, *w_and_acc = repeat(builder, kw, [row, *w_and_acc], over_kx)
+                row = builder.add(row, tap_row)
+                around = builder.icmp_signed(">=", row, ring_end)
+                return [builder.select(around, builder.sub(row, ring), row), *w_and_acc]
+
+            def asked(flag):
+                return builder.icmp_signed("!=", builder.and_(flags, INT64(flag)), INT64(0))
+
+            def add_bias(acc):
+                biases = [everywhere_of(bias, f) for f in range(F)]
+                return [builder.fadd(value, biases[k // V]) for k, value in enumerate(acc)]
+
+            def clamp(high):
+                low, high = everywhere(0.0, lanes), everywhere(high, lanes)
+                return lambda acc: [smaller_vector(builder, high, larger_vector(builder, low, a)) for a in acc]
+
+            fours, rest = builder.sdiv(channels, INT64(UNROLLED)), builder.srem(channels, INT64(UNROLLED))
+            acc = [everywhere(0.0, lanes)] * (F * V)
+            _, _, *acc = repeat(builder, kh, [t, w, *acc], over_ky)
+            acc = choose(builder, asked(Flag.BIAS), acc, add_bias)
+            acc = choose(builder, asked(Flag.RELU), acc, clamp(float("inf")))
+            acc = choose(builder, asked(Flag.RELU6), acc, clamp(6.0))
+            for k, value in enumerate(acc):
+                store_vector(builder, value, builder.add(out, INT64(4 * lanes * k)))
+            return context.get_dummy_value()
+
+        return types.void(filters, vectors, *[types.intp] * 13), generate
+
+    return narrow_tile
+
+
+@inlined
+def back(filters, t, t_step, y, y_step):
+    """LANES positions from rows of positions to filters side by side."""
+    if y_step > 4 * filters:
+        back_to_vectors(filters, t, t_step, y, y_step)
+    elif WIDE:
+        if filters == 1:
+            interleave(1, t, t_step, y)
+        elif filters == 2:
+            interleave(2, t, t_step, y)
+        elif filters == 3:
+            interleave(3, t, t_step, y)
+        elif filters == 4:
+            interleave(4, t, t_step, y)
+        elif filters == 5:
+            interleave(5, t, t_step, y)
+        else:
+            interleave(6, t, t_step, y)
+    elif filters == 1:
+        transpose_back(1, 1, t, t_step, y, y_step)
+    elif filters == 2:
+        transpose_back(2, 2, t, t_step, y, y_step)
+    elif filters == 3:
+        transpose_back(3, 3, t, t_step, y, y_step)
+    elif filters == 4:
+        transpose_back(4, 4, t, t_step, y, y_step)
+    elif filters == 5:
+        transpose_back(5, 5, t, t_step, y, y_step)
+    else:
+        transpose_back(6, 6, t, t_step, y, y_step)
+
+
+@inlined
+def back_to_vectors(filters, t, t_step, y, y_step):
+    """The same where every position has a vector."""
+    if filters == 1:
+        transpose_back(1, LANES, t, t_step, y, y_step)
+    elif filters == 2:
+        transpose_back(2, LANES, t, t_step, y, y_step)
+    elif filters == 3:
+        transpose_back(3, LANES, t, t_step, y, y_step)
+    elif filters == 4:
+        transpose_back(4, LANES, t, t_step, y, y_step)
+    elif filters == 5:
+        transpose_back(5, LANES, t, t_step, y, y_step)
+    else:
+        transpose_back(6, LANES, t, t_step, y, y_step)
+
+
+def make_narrow(fused: bool):
+    """The narrow convolution of `count` neighbouring positions of row i.
+
+    x, x_row, x_step : address of what the first tap of the first position reads, and bytes to the next row and position
+    dilation, tap_col : from a tap to the next, in rows and in positions
+    pitch            : bytes of a transposed row;  scratch : for those that the taps reach, and a tile of the output
+    fresh            : when row i - 1 of these positions was not the last thing it did with this scratch
+    """
+    tile = make_narrow_tile(fused)
+
+    @inlined
+    def any_tile(filters, vectors, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out):
+        """A tile of one of the shapes between NARROW_LEAST and NARROW_VECTORS, or, where registers are WIDE, of two of
+        them for each of five or six filters."""
+        if filters == 1:
+            tile(1, 8, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+        elif filters == 2:
+            if vectors == 6:
+                tile(2, 6, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+            elif vectors == 5:
+                tile(2, 5, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+            else:
+                tile(2, 4, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+        elif filters == 3:
+            if vectors == 4:
+                tile(3, 4, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+            else:
+                tile(3, 3, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+        elif filters == 4:
+            tile(4, 3, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+        elif WIDE and filters == 5 and vectors == 4:
+            tile(5, 4, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+        elif WIDE and vectors == 4:
+            tile(6, 4, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+        elif filters == 5:
+            tile(5, 2, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+        else:
+            tile(6, 2, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+
+    @inlined
+    def narrow(filters, channels, kh, kw, x, x_row, x_step, dilation, tap_col, pitch, w, bias, flags, y, y_step,
+               scratch, i, count, fresh):
+        most, least = NARROW_VECTORS[filters - 1], NARROW_LEAST[filters - 1]
+        needed, x_col = count + (kw - 1) * tap_col, x_step // 4
+        rows, size = (kh - 1) * dilation + 1, pitch * x_col
+        ring, ring_end = rows * size, scratch + rows * size
+        out = ring_end
+        for row in range(0 if fresh else rows - 1, rows):
+            place = scratch + (i + row) % rows * size
+            for channel in range(0, x_col, LANES):
+                done = 0
+                while done < needed:
+                    if needed >= LANES:
+                        done = min(done, needed - LANES)  # the last block reaches back: it writes the same again
+                    block = x + row * x_row + 4 * channel + done * x_step
+                    if channels - channel <= LANES // 2:
+                        transpose_half(block, x_step, place + pitch * channel + 4 * done, pitch)
+                    else:
+                        transpose(block, x_step, place + pitch * channel + 4 * done, pitch)
+                    if kh > 1 and channel % CACHE_LINE == 0:
+                        fetch(LANES, block + x_row, x_step)  # what the next row will read
+                    done += LANES
+        t = scratch + i % rows * size
+        left = count
+        while left > 0:
+            wanted = (left + LANES - 1) // LANES
+            tiles = (wanted + most - 1) // most
+            vectors = max(least, (wanted + tiles - 1) // tiles)
+            if WIDE and filters >= WIDE_FILTERS and wanted >= 4:
+                vectors = 4
+            any_tile(filters, vectors, t, pitch, w, channels, kh, kw, dilation * size, 4 * tap_col, ring, ring_end,
+                     flags, bias, out)
+            ready = min(LANES * vectors, left)
+            for m in range(0, ready - LANES + 1, LANES):  # back to filters side by side
+                back(filters, out + 4 * m, VECTOR_BYTES * vectors, y + m * y_step, y_step)
+            for m in range(ready // LANES * LANES, ready):
+                for f in range(filters, y_step // 4):
+                    clear_value(y + m * y_step + 4 * f)
+                for f in range(filters):
+                    copy_value(out + 4 * (f * LANES * vectors + m), y + m * y_step + 4 * f)
+            y += ready * y_step
+            t += 4 * ready
+            left -= ready
+
+    return narrow

@@ -1,0 +1,145 @@
+"""The interpreter: one compiled function that walks a program's table, alone or in step with other threads."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from npunet.engine.codegen.emit import INT64
+from npunet.engine.codegen.jit import inlined, jit
+from npunet.engine.codegen.simd import address
+from npunet.engine.kernels import copies, pointwise, pooling
+from npunet.engine.kernels.convolution import make_convolve_group
+from npunet.engine.kernels.shares import band, share
+from npunet.engine.plan.opcodes import Alone, Field, Op
+from npunet.layers import NORM_EPSILON
+
+COPY_IN, COPY_OUT, _, _, _, MAX_POOL, UPSAMPLE, ADD, CONCAT, ACTIVATE, LAYER_NORM, SOFTMAX, _, MOVE = (
+    int(op) for op in Op
+)
+SHARE, GO_ON, _ = (int(how) for how in Alone)
+ARRIVED, GENERATION, TICKET = 0, 1, 2  # places in the barrier array
+
+
+@intrinsic
+def fetch_add(typing, at, amount):
+    """Atomically add to the int64 at an address; what it held before."""
+
+    def generate(context, builder, signature, arguments):
+        pointer = builder.inttoptr(arguments[0], INT64.as_pointer())
+        return builder.atomic_rmw("add", pointer, arguments[1], "seq_cst")
+
+    return types.int64(types.intp, types.int64), generate
+
+
+@intrinsic
+def yield_core(typing):
+    """Let another thread have this core."""
+
+    def generate(context, builder, signature, arguments):
+        sched_yield = builder.module.globals.get("sched_yield")
+        if sched_yield is None:
+            sched_yield = ir.Function(builder.module, ir.FunctionType(ir.IntType(32), []), "sched_yield")
+        builder.call(sched_yield, [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@inlined
+def wait_for_all(barrier, threads):
+    """Return when all threads have come here; tickets start from 0 again. Spins briefly, then gives the core away
+    between looks."""
+    generation = fetch_add(barrier + 8 * GENERATION, 0)
+    if fetch_add(barrier + 8 * ARRIVED, 1) == threads - 1:
+        fetch_add(barrier + 8 * ARRIVED, -threads)
+        fetch_add(barrier + 8 * TICKET, -fetch_add(barrier + 8 * TICKET, 0))
+        fetch_add(barrier + 8 * GENERATION, 1)
+        return
+    looks = 0
+    while fetch_add(barrier + 8 * GENERATION, 0) == generation:
+        looks += 1
+        if looks > 2000:
+            yield_core()
+
+
+@inlined
+def step(p, arena, constants, memory, weights, sample, result, first, last, left, right):
+    """Rows first ... last-1 (of what an UPSAMPLE reads, of what others write), positions left ... right-1, of one
+    instruction that is no convolution."""
+    op = p[Field.OP]
+    if op == MAX_POOL:
+        pooling.max_pool(p, arena, first, last, left, right)
+    elif op == UPSAMPLE:
+        copies.upsample(p, arena, first, last, left, right)
+    elif op == COPY_IN:
+        copies.copy_in(p, arena, sample, first, last, left, right)
+    elif op == COPY_OUT:
+        copies.copy_out(p, arena, result, first, last, left, right)
+    elif op == MOVE:
+        copies.move(p, arena, first, last)
+    elif op == ADD:
+        copies.add(p, arena, first, last, left, right)
+    elif op == CONCAT:
+        copies.concat(p, memory, first, last, left, right)
+    elif op == ACTIVATE:
+        pointwise.activate(p, memory, first, last, left, right)
+    elif op == SOFTMAX:
+        pointwise.softmax(p, memory, first, last, left, right)
+    elif op == LAYER_NORM:
+        pointwise.layer_norm(p, memory, weights, NORM_EPSILON, left, right)
+
+
+@inlined
+def extent(p):
+    """Rows and positions that threads share, and what these can be cut at."""
+    if p[Field.OP] == UPSAMPLE:
+        return p[Field.X_HEIGHT], p[Field.X_WIDTH], 1, 1
+    if p[Field.OP] == LAYER_NORM:
+        return 1, p[Field.CHANNELS], 1, 1
+    if p[Field.PIECE] > 0:
+        return p[Field.HEIGHT], p[Field.WIDTH], p[Field.ALIGN_Y], p[Field.ALIGN_X]
+    return p[Field.HEIGHT], p[Field.WIDTH], 1, 1
+
+
+def make_walk(fused: bool):
+    """The interpreter in one arithmetic: seq_fma when fused, seq when not."""
+    convolve_group = make_convolve_group(fused)
+
+    @jit
+    def walk(program, weights, memory, samples, results, thread, threads, barrier):
+        """Run a program on every sample; see entry.compile_entry."""
+        arena, constants, counters = address(memory), address(weights), address(barrier)
+        sample, result = address(samples), address(results)
+        for _ in range(len(samples)):
+            number = 0
+            while number < len(program):
+                p = program[number]
+                members, alone = p[Field.GROUP], p[Field.ALONE]
+                if thread == 0 or alone != SHARE:
+                    for member in range(number, number + members):
+                        copies.clear_halo(program[member], arena)
+                rows, columns, align_y, align_x = extent(p)
+                first, last, left, right = 0, rows, 0, columns
+                among = threads if alone == SHARE else 1
+                shared = among > 1 and rows >= among * align_y
+                if among > 1 and not shared:
+                    left, right = share(columns, align_x, thread, threads)
+                while first < rows:
+                    if shared:
+                        ticket = fetch_add(counters + 8 * TICKET, 1)
+                        first, last = band(ticket, rows, align_y, threads)
+                    if first < last and p[Field.PIECE] > 0:
+                        convolve_group(program, number, arena, constants, thread, first, last, left, right)
+                    elif first < last:
+                        step(p, arena, constants, memory, weights, sample, result, first, last, left, right)
+                    if not shared:
+                        first = rows
+                if threads > 1 and alone != GO_ON:
+                    wait_for_all(counters, threads)
+                number += members
+            sample += 4 * samples.shape[1]
+            result += 4 * results.shape[1]
+
+    return walk

@@ -1,0 +1,272 @@
+"""From the deployed graph to fused steps: what is computed together, what needs no copy, what is computed early.
+
+Every rewrite keeps every bit (ARITHMETIC, "three rewrites", and rounding that is the same wherever it happens):
+
+- bias, ReLU or ReLU6, and the residual's addition move into the convolution before them;
+- a depthwise convolution moves into the 1x1 convolution that reads it;
+- conv1x1(concat(up(a), skip)) becomes up(conv1x1(a)) continued over the skip's channels: the order of each sum is
+  the same, the first part of it is computed once for every low-resolution position;
+- taps that only ever see padding are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from npunet.engine.plan.opcodes import ACTIVATION_KINDS, Flag, Op
+from npunet.geometry import Pads, Pair
+from npunet.graph import Graph, Node, Shape
+from npunet.ops import winograd
+
+FUSABLE_ACTIVATIONS = {"relu": Flag.RELU, "relu6": Flag.RELU6}
+IN_PLACE_OPS = {*ACTIVATION_KINDS, "layer_norm", "softmax"}
+NO_PADS: Pads = ((0, 0), (0, 0))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One instruction before anything has a place in memory; tensors are named.
+
+    layer   : the layer whose value it finishes, the names that were fused into it behind
+    kernel  : taps (or window, or upsampling factor); pads, stride, dilation as in the graph
+    copies  : how often a convolution writes each result, vertically and horizontally
+    weights : kernel (KH, KW, C, F), or gamma of a layer norm;  bias : (F,), or beta
+    depthwise : (KH, KW, C, 1) of a separable or depthwise convolution
+    """
+
+    op: Op
+    layer: str
+    y: str
+    x: str = ""
+    addend: str = ""
+    flags: int = 0
+    kernel: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+    pads: Pads = NO_PADS
+    weights: np.ndarray | None = None
+    bias: np.ndarray | None = None
+    depthwise: np.ndarray | None = None
+    kind: int = 0
+    copies: Pair = (1, 1)
+    fused: tuple[str, ...] = ()
+
+
+@dataclass
+class Lowered:
+    """Steps in order, and the shape of every tensor that they name."""
+
+    steps: list[Step]
+    shapes: dict[str, Shape]
+    input: str
+    output: str
+
+
+@dataclass
+class Lowering:
+    """One pass over a deployed graph. With fuse=False every node is its own step; with in_place=False no step
+    writes over what it reads; with tiled=True the convolutions that can be are done by Winograd's algorithm."""
+
+    graph: Graph
+    weights: Mapping[str, np.ndarray]
+    fuse: bool = True
+    in_place: bool = True
+    tiled: bool = False
+    steps: list[Step] = field(default_factory=list)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    absorbed: set[str] = field(default_factory=set)  # nodes that another node's step computes
+    home: dict[str, str] = field(default_factory=dict)  # tensor -> the tensor in whose memory it lives
+
+    def run(self) -> Lowered:
+        self.readers = self.graph.consumers()
+        self.order = {node.name: number for number, node in enumerate(self.graph)}
+        self.shapes[self.graph.input] = self.graph.input_shape
+        self.emit(Step(Op.COPY_IN, "input", y=self.graph.input))
+        for node in self.graph:
+            if node.name not in self.absorbed:
+                self.lower(node)
+        output = self.place(self.graph.output)
+        self.emit(Step(Op.COPY_OUT, "output", x=output, y=""))
+        return Lowered(self.steps, self.shapes, self.graph.input, output)
+
+    def emit(self, step: Step) -> None:
+        self.steps.append(step)
+
+    def place(self, name: str) -> str:
+        """The tensor in whose memory `name` lives."""
+        while name in self.home:
+            name = self.home[name]
+        return name
+
+    def lower(self, node: Node) -> None:
+        if node.op == "conv2d":
+            self.lower_conv(node)
+        elif node.op == "depthwise_conv2d":
+            reader = self.only_reader(node.name)
+            if not (self.fuse and reader is not None and self.reads_one_position(reader)):
+                self.emit(replace(self.depthwise_of(node), y=self.new(node.name, node.shape)))
+        elif node.op == "concat" and self.fuse and self.continued(node):
+            pass  # its convolution reads both inputs
+        elif node.op == "upsample_nearest2d" and self.fuse and self.upsampled_late(node):
+            pass
+        else:
+            self.lower_plain(node)
+
+    def lower_plain(self, node: Node) -> None:
+        """A node that is a step of its own."""
+        sources = [self.place(name) for name in node.inputs]
+        step = Step(Op.ADD, node.name, x=sources[0], y="")
+        if node.op in IN_PLACE_OPS and self.in_place and self.overwritable(node.inputs[0]):
+            self.home[node.name] = sources[0]
+            y = sources[0]
+        else:
+            y = self.new(node.name, node.shape)
+        attrs = node.attrs
+        if node.op == "max_pool2d":
+            step = replace(step, op=Op.MAX_POOL, kernel=attrs["window"], stride=attrs["stride"], pads=attrs["pads"])
+        elif node.op == "upsample_nearest2d":
+            step = replace(step, op=Op.UPSAMPLE, kernel=attrs["factor"])
+        elif node.op in ("add", "concat"):
+            step = replace(step, op=Op[node.op.upper()], addend=sources[1])
+        elif node.op == "softmax":
+            step = replace(step, op=Op.SOFTMAX)
+        elif node.op == "layer_norm":
+            gamma, beta = (self.weights[name] for name in node.weights)
+            step = replace(step, op=Op.LAYER_NORM, weights=gamma, bias=beta)
+        elif node.op in ACTIVATION_KINDS:
+            step = replace(step, op=Op.ACTIVATE, kind=ACTIVATION_KINDS[node.op])
+        else:
+            raise ValueError(f"the engine has no instruction for {node.op!r} ({node.name})")
+        self.emit(replace(step, y=y))
+
+    def lower_conv(self, node: Node) -> None:
+        """A convolution with what can be fused into it."""
+        producer = self.producer(node.inputs[0])
+        if self.fuse and producer is not None and producer.op == "concat" and self.continued(producer):
+            step = self.continue_over_skip(node, producer)
+        elif self.fuse and self.reads_fused_depthwise(node):
+            half = self.depthwise_of(producer)
+            step = replace(half, op=Op.SEPARABLE, layer=node.name, fused=(producer.name,), weights=self.kernel(node))
+        else:
+            kernel = self.kernel(node)
+            step = Step(Op.CONV, node.name, x=self.place(node.inputs[0]), y="", kernel=kernel.shape[:2],
+                        dilation=node.attrs["dilation"], pads=node.attrs["pads"])
+            if self.tiled and winograd.applies(node.shape[:2], kernel.shape, node.attrs["stride"], step.dilation):
+                step = replace(step, op=Op.WINOGRAD, weights=kernel)
+            else:
+                step = trim(step, kernel, self.graph.shape(node.inputs[0]))
+        if len(node.weights) > 1:
+            step = replace(step, bias=self.weights[node.weights[1]], flags=step.flags | Flag.BIAS)
+        step, result = self.take_in_successors(step, node)
+        if step.addend and self.in_place and self.overwritable_by(step.addend, result):
+            self.home[result] = step.addend
+            y = step.addend
+        else:
+            y = self.place(result) if result in self.shapes else self.new(result, node.shape)
+        self.emit(replace(step, y=y))
+
+    def take_in_successors(self, step: Step, node: Node) -> tuple[Step, str]:
+        """The step with the activation or the residual addition that follows it, and the name of its result."""
+        reader = self.only_reader(node.name)
+        if not self.fuse or reader is None:
+            return step, node.name
+        if reader.op in FUSABLE_ACTIVATIONS:
+            self.absorbed.add(reader.name)
+            flags = step.flags | FUSABLE_ACTIVATIONS[reader.op]
+            return replace(step, flags=flags, fused=(*step.fused, reader.name)), reader.name
+        if reader.op == "add":
+            main = next(name for name in reader.inputs if name != node.name)
+            if self.is_done_before(main, node):
+                self.absorbed.add(reader.name)
+                flags = step.flags | Flag.ADD
+                step = replace(step, flags=flags, addend=self.place(main), fused=(*step.fused, reader.name))
+                return step, reader.name
+        return step, node.name
+
+    def continue_over_skip(self, node: Node, concat: Node) -> Step:
+        """Emit up(conv1x1(a)) into the result's memory; the step that continues it over the skip."""
+        upsampling = self.producer(concat.inputs[0])
+        low, channels = upsampling.inputs[0], upsampling.shape[2]
+        kernel = self.kernel(node)
+        result = self.fused_name(node)
+        y = self.new(result, node.shape)
+        factor = upsampling.attrs["factor"]
+        first = Step(Op.CONV, node.name, x=self.place(low), y=y, weights=kernel[:, :, :channels])
+        if factor != (1, 1):
+            first = replace(first, flags=Flag.SPREAD, copies=factor, fused=(upsampling.name,))
+        self.emit(first)
+        return Step(Op.CONV, node.name, x=self.place(concat.inputs[1]), y="", flags=Flag.CONTINUE,
+                    weights=kernel[:, :, channels:], fused=(concat.name,))
+
+    def depthwise_of(self, node: Node) -> Step:
+        kernel = self.kernel(node)
+        step = Step(Op.DEPTHWISE, node.name, x=self.place(node.inputs[0]), y="", kernel=kernel.shape[:2],
+                    dilation=node.attrs["dilation"], pads=node.attrs["pads"])
+        trimmed = trim(step, kernel, self.graph.shape(node.inputs[0]))
+        return replace(trimmed, depthwise=trimmed.weights, weights=None)
+
+    def new(self, name: str, shape: Shape) -> str:
+        self.shapes[name] = shape
+        return name
+
+    def kernel(self, node: Node) -> np.ndarray:
+        return self.weights[node.weights[0]]
+
+    def producer(self, name: str) -> Node | None:
+        return None if name == self.graph.input else self.graph[name]
+
+    def only_reader(self, name: str) -> Node | None:
+        readers = self.readers[name]
+        return readers[0] if len(readers) == 1 and name != self.graph.output else None
+
+    def reads_one_position(self, node: Node) -> bool:
+        return node.op == "conv2d" and self.kernel(node).shape[:2] == (1, 1)
+
+    def reads_fused_depthwise(self, node: Node) -> bool:
+        producer = self.producer(node.inputs[0])
+        return (producer is not None and producer.op == "depthwise_conv2d" and self.reads_one_position(node)
+                and self.only_reader(producer.name) is node)
+
+    def continued(self, concat: Node) -> bool:
+        """Whether the concat is only there for a 1x1 convolution over an upsampled and another tensor."""
+        reader = self.only_reader(concat.name)
+        upsampling = self.producer(concat.inputs[0])
+        return (reader is not None and self.reads_one_position(reader) and len(concat.inputs) == 2
+                and upsampling is not None and upsampling.op == "upsample_nearest2d"
+                and self.only_reader(upsampling.name) is concat)
+
+    def upsampled_late(self, node: Node) -> bool:
+        reader = self.only_reader(node.name)
+        return (reader is not None and reader.op == "concat" and reader.inputs[0] == node.name
+                and self.continued(reader))
+
+    def fused_name(self, node: Node) -> str:
+        """The name that the convolution's result will have once its successor is taken in."""
+        return self.take_in_successors(Step(Op.CONV, node.name, y=""), node)[1]
+
+    def is_done_before(self, name: str, node: Node) -> bool:
+        return name != self.graph.input and self.order[name] < self.order[node.name] and name != node.name
+
+    def overwritable(self, name: str) -> bool:
+        return self.only_reader(name) is not None and name != self.graph.input
+
+    def overwritable_by(self, addend: str, result: str) -> bool:
+        """Whether the addend's memory may become the result's: nobody else reads it."""
+        inputs = [name for name in self.graph[result].inputs if self.place(name) == addend]
+        return len(inputs) == 1 and self.overwritable(inputs[0])
+
+
+def trim(step: Step, kernel: np.ndarray, shape: Shape) -> Step:
+    """The step with its kernel less the taps that see nothing but padding, which may be all of them."""
+    pads, kept = [], []
+    for axis in range(2):
+        before, dilation = step.pads[axis][0], step.dilation[axis]
+        offsets = {k: k * dilation - before for k in range(kernel.shape[axis])}
+        seen = [k for k, offset in offsets.items() if abs(offset) < shape[axis]]
+        kept.append(slice(seen[0], seen[-1] + 1) if seen else slice(0, 0))
+        pads.append((-offsets[seen[0]], max(offsets[seen[-1]], 0)) if seen else (0, 0))
+    kernel = kernel[kept[0], kept[1]]
+    return replace(step, weights=kernel, kernel=kernel.shape[:2], pads=(pads[0], pads[1]))

@@ -1,0 +1,198 @@
+"""A program: the instruction table of a lowered network, its constants, and where its tensors stand in the arena."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from npunet.arena import Arena, Lifetime, place
+from npunet.deploy import deploy
+from npunet.engine.plan.blocking import ALIGNMENT, needs_scratch, piece_of, pitch_of, scratch_size
+from npunet.engine.plan.chains import LARGE, NEAR, form_chains
+from npunet.engine.plan.encoder import Encoder
+from npunet.engine.plan.groups import form_groups, is_added_to
+from npunet.engine.plan.layout import Image, is_narrow, lay_out, vectors
+from npunet.engine.plan.line_buffers import Placed
+from npunet.engine.plan.lowering import Lowering, Step
+from npunet.engine.plan.opcodes import CONVOLUTIONS, FIELDS, LANES, Field, Flag, Op
+from npunet.engine.plan.pack import Constants
+from npunet.engine.plan.schedule import Plan, plan_all, stored_images
+from npunet.engine.plan.winograd_blocking import band_rows, strip_tiles
+from npunet.graph import Graph, Shape
+from npunet.ops.winograd import TILE, transform_kernel
+
+
+@dataclass(frozen=True)
+class Program:
+    """What the interpreter runs.
+
+    table       : int64 (rows, FIELDS), see opcodes, for one thread: `steps` in the turns that they take
+    shared      : the same for each of several threads that share a sample
+    whole       : int64 (instructions, FIELDS): each of `steps` once, for all its rows
+    constants   : float32, packed weights
+    arena       : where each tensor starts, and the elements that all need together
+    images      : how each tensor lies in memory; of one with a line buffer, where all its rows would
+    buffers     : what is kept of it
+    steps       : the instructions by name
+    groups      : which of them are done together, piece by piece
+    turns       : in how many one thread does each
+    input_shape, output_shape : (H, W, C) of one sample and its result
+    threads     : how many threads may share one sample
+    margin      : elements behind the arena that a kernel may read (and does not use)
+    """
+
+    table: np.ndarray
+    shared: tuple[np.ndarray, ...]
+    whole: np.ndarray
+    constants: np.ndarray
+    arena: Arena
+    images: Mapping[str, Image]
+    buffers: Mapping[str, Image]
+    steps: tuple[Step, ...]
+    groups: tuple[range, ...]
+    turns: tuple[int, ...]
+    input_shape: Shape
+    output_shape: Shape
+    threads: int
+
+    @property
+    def margin(self) -> int:
+        return LANES * LANES + LANES * max(image.col for image in self.images.values())
+
+
+def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads: int = 1, fuse: bool = True,
+                    in_place: bool = True, arithmetic: str = "seq_fma", large: int = LARGE,
+                    near: int = NEAR) -> Program:
+    """The program of a network as trained, for one input size.
+
+    weights : float32, by the graph's names
+    fuse, in_place : leave out these savings, for what they save to be seen
+    arithmetic : only "winograd" makes another program
+    large, near : elements of neighbouring groups' images from which these take turns, and of the rows of one turn each
+
+    The result depends on nothing but the arguments.
+    """
+    deployed, folded = deploy(graph, weights)
+    lowered = Lowering(deployed, folded, fuse, in_place, tiled=arithmetic == "winograd").run()
+    steps, images, groups = lowered.steps, lay_out(lowered), form_groups(lowered)
+    plans = plan_all(form_chains(groups, steps, images, large, near), threads)
+    buffers = stored_images(plans, images, threads)
+    arena = place(lifetimes(plans, steps, images, images | buffers, threads), ALIGNMENT)
+    constants = Constants()
+    whole = np.zeros((len(steps), FIELDS), np.int64)
+    written: set[str] = set()
+    for number, step in enumerate(steps):
+        fields = encode(number, step, images, arena, constants, first=step.y not in written)
+        whole[number, list(fields)] = list(fields.values())
+        written.add(step.y)
+    for group in groups:
+        members = [steps[number] for number in group]
+        fields = encode_group(members, images)
+        whole[group.start, list(fields)] = list(fields.values())
+        for number in group[1:]:
+            placed = whole[number, Field.ADDEND] == whole[number, Field.Y] == whole[number - 1, Field.Y]
+            if placed and is_added_to(steps[number], steps[number - 1]):
+                whole[number - 1, Field.FLAGS] |= Flag.JOINED
+        for number, step in zip(group, members, strict=True):
+            if needs_scratch(step):
+                whole[number, Field.SCRATCH_SIZE] = scratch_size(step, piece_of(members, images), images)
+            if is_narrow(step):
+                whole[number, Field.PITCH] = pitch_of(step, piece_of(members, images))
+    encoder = Encoder(whole, steps, images, arena)
+    table = encoder.table([item for plan in plans for item in plan.alone], {})
+    shared = tuple(np.concatenate([encoder.of_thread(plan, thread) for plan in plans])
+                   for thread in range(threads)) if threads > 1 else (table,)
+    turns = Counter(item.turn.group for plan in plans for item in plan.alone if isinstance(item, Placed))
+    return Program(table, shared, whole, constants.array(), arena, images, buffers,
+                   tuple(steps), tuple(groups), tuple(turns[group] for group in groups for _ in group),
+                   graph.input_shape, graph.shape(graph.output), threads)
+
+
+def lifetimes(plans: Sequence[Plan], steps: Sequence[Step], images: Mapping[str, Image],
+              stored: Mapping[str, Image], threads: int) -> dict[str, Lifetime]:
+    """From the chain that first names a tensor to the last that does; and the scratch of single groups."""
+    lives: dict[str, Lifetime] = {}
+    for moment, plan in enumerate(plans):
+        for name in sorted(plan.chain.names):
+            first = lives[name].first if name in lives else moment
+            lives[name] = Lifetime(stored[name].size, first, moment)
+        for group in plan.chain.groups:
+            for number in group:
+                if needs_scratch(steps[number]):
+                    piece = piece_of([steps[member] for member in group], images)
+                    size = threads * scratch_size(steps[number], piece, images)
+                    lives[scratch_name(number)] = Lifetime(size, moment, moment)
+    return lives
+
+
+def scratch_name(number: int) -> str:
+    return f"scratch of instruction {number}"
+
+
+def encode_group(group: list[Step], images: Mapping[str, Image]) -> dict[Field, int]:
+    """The fields of a group's first instruction that speak of the whole group."""
+    fields = {Field.GROUP: len(group)}
+    if group[0].op in CONVOLUTIONS:
+        fields[Field.PIECE] = piece_of(group, images)
+        fields[Field.ALIGN_Y] = max(step.copies[0] for step in group)
+        fields[Field.ALIGN_X] = max(step.copies[1] for step in group)
+    if group[0].op == Op.WINOGRAD:
+        fields[Field.ALIGN_Y] = fields[Field.ALIGN_X] = TILE
+        y = images[group[0].y]
+        fields[Field.BAND] = band_rows(images[group[0].x].col, y.height, y.width) if len(group) > 1 else y.height
+    return fields
+
+
+def encode(number: int, step: Step, images: Mapping[str, Image], arena: Arena, constants: Constants,
+           first: bool) -> dict[Field, int]:
+    """The fields of one instruction for all its rows; `first` when it is the first to write its output."""
+    fields: dict[Field, int] = {Field.OP: step.op, Field.FLAGS: step.flags, Field.KIND: step.kind}
+
+    def describe(name: str, start: Field, row: Field, col: Field) -> None:
+        fields[start] = arena.offsets[name] + images[name].inner
+        fields[row], fields[col] = images[name].row, images[name].col
+
+    shown = images[step.y or step.x]
+    fields[Field.HEIGHT], fields[Field.WIDTH] = shown.height, shown.width
+    fields[Field.VECTORS], fields[Field.CHANNELS] = vectors(shown.channels), shown.channels
+    if step.x:
+        x = images[step.x]
+        describe(step.x, Field.X, Field.X_ROW, Field.X_COL)
+        fields[Field.X_HEIGHT], fields[Field.X_WIDTH], fields[Field.CHANNELS] = x.height, x.width, x.channels
+    if step.y:
+        describe(step.y, Field.Y, Field.Y_ROW, Field.Y_COL)
+        if first:
+            fields.update(zip((Field.TOP, Field.BOTTOM, Field.LEFT, Field.RIGHT), images[step.y].halo, strict=True))
+    if step.addend:
+        describe(step.addend, Field.ADDEND, Field.ADDEND_ROW, Field.ADDEND_COL)
+        fields[Field.ADDEND_CHANNELS] = images[step.addend].channels
+    fields[Field.KH], fields[Field.KW] = step.kernel
+    fields[Field.STRIDE_Y], fields[Field.STRIDE_X] = step.stride
+    (top, _), (left, _) = step.pads
+    fields[Field.PAD_TOP], fields[Field.PAD_LEFT] = top, left
+    if step.op in CONVOLUTIONS:
+        fields[Field.COPIES_Y], fields[Field.COPIES_X] = step.copies
+        fields[Field.START] = -top * x.row - left * x.col
+        fields[Field.TAP_ROW], fields[Field.TAP_COL] = step.dilation[0] * x.row, step.dilation[1] * x.col
+        bias = step.bias
+        if step.op == Op.WINOGRAD:
+            fields[Field.TILES] = strip_tiles(x.col)
+            fields[Field.WEIGHTS] = constants.kernel(transform_kernel(step.weights))
+            bias = np.full(shown.channels, -0.0, np.float32) if bias is None else bias  # -0 changes no sum
+        elif is_narrow(step):
+            fields[Field.NARROW] = step.weights.shape[3]
+            fields[Field.WEIGHTS] = constants.flat(step.weights)
+        elif step.weights is not None:
+            fields[Field.WEIGHTS] = constants.kernel(step.weights)
+        if bias is not None:
+            fields[Field.BIAS] = constants.bias(bias, clamped=bool(step.flags & (Flag.RELU | Flag.RELU6)))
+        if step.depthwise is not None:
+            fields[Field.DEPTHWISE_WEIGHTS] = constants.depthwise(step.depthwise, spread=images[step.x].thin)
+    elif step.op == Op.LAYER_NORM:
+        fields[Field.WEIGHTS], fields[Field.BIAS] = constants.flat(step.weights), constants.flat(step.bias)
+    if needs_scratch(step):
+        fields[Field.SCRATCH] = arena.offsets[scratch_name(number)]
+    return fields

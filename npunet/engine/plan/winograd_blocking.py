@@ -1,0 +1,38 @@
+"""How a Winograd convolution is cut: tiles to a strip, strips to a band, and the scratch of a strip."""
+
+from __future__ import annotations
+
+from npunet.engine.plan.opcodes import LANES
+from npunet.ops.winograd import PATCH, TILE
+
+MATRICES = PATCH * PATCH
+CACHE_ELEMENTS = 1 << 16  # half of a second-level cache of 512 KiB
+REGISTER_TILES = 12  # a multiple of the tiles that registers hold with two vectors of filters, 6, and with three, 4
+PAIRED_TILES = 6
+WASTE = 16  # one tile of so many may be idle
+WIDEST = 3 * LANES  # filters in the widest block of vectors
+RUN = 8  # neighbouring tiles whose inputs are transformed together
+BETWEEN = (TILE * RUN + PATCH - TILE) * PATCH * LANES  # elements of their transformed columns, one vector
+
+
+def strip_tiles(col: int) -> int:
+    """Tiles of a strip: as many as leave its transformed inputs, `col` channels, and products in the cache."""
+    most = CACHE_ELEMENTS // (MATRICES * (col + 2 * LANES))
+    return max(1, most // REGISTER_TILES) * REGISTER_TILES
+
+
+def strip_scratch(col: int) -> int:
+    """Elements of the scratch of a strip."""
+    return MATRICES * strip_tiles(col) * (col + WIDEST) + BETWEEN
+
+
+def band_rows(col: int, height: int, width: int) -> int:
+    """Rows of an output that are done before others of the group read them: the fewest that make up a strip of tiles
+    and leave few of the places for tiles in registers idle."""
+    strip, across = strip_tiles(col), -(-width // TILE)
+    for rows in range(-(-strip // across), -(-height // TILE)):
+        tiles = rows * across
+        idle = -(tiles % strip) % PAIRED_TILES
+        if WASTE * idle <= tiles:
+            return rows * TILE
+    return height

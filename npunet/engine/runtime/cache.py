@@ -1,0 +1,45 @@
+"""The engines that a model keeps. What it takes to make one is imported when one is made."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from npunet.graph import Graph
+from npunet.weights import WeightStore
+
+if TYPE_CHECKING:
+    from npunet.engine.runtime.engine import Engine
+
+ENGINES_KEPT = 8  # sizes and arithmetics for which a model keeps its engine
+
+
+@cache
+def engine_installed() -> bool:
+    """Whether Numba can be imported; looked up once."""
+    return find_spec("numba") is not None
+
+
+class Engines:
+    """The engines of one model, made when asked for and made anew when its weights have changed.
+
+    There is no lock, so that a fork at any moment leaves none held in the child: threads that ask for the same new
+    engine at once may each make one, and the last stays.
+    """
+
+    def __init__(self, weights: WeightStore) -> None:
+        self.weights = weights
+        self.kept: dict[tuple, Engine] = {}  # the one made first is first, and goes first
+
+    def get(self, graph: Graph, arithmetic: str, threads: int | None) -> Engine:
+        """The engine of this graph with the weights as they are now."""
+        key = (graph.input_shape, arithmetic, threads)
+        engine = self.kept.get(key)
+        if engine is None or not engine.is_current(self.weights):
+            from npunet.engine.runtime.engine import Engine
+
+            engine = self.kept[key] = Engine(graph, self.weights, arithmetic, threads)
+            for oldest in list(self.kept)[:-ENGINES_KEPT]:
+                self.kept.pop(oldest, None)
+        return engine

@@ -1,0 +1,128 @@
+"""A network ready to run: its program, its memory, and the threads that share the work.
+
+Threads are started for a call and joined before it returns, but for repeated calls, which keep theirs for a moment:
+nothing is left behind at exit or in a fork, and calls from several Python threads do not wait for one another.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from npunet.engine.plan.pack import aligned
+from npunet.engine.plan.program import compile_program
+from npunet.engine.runtime.cache import engine_installed
+from npunet.engine.runtime.entry_points import SEQ, SEQ_FMA
+from npunet.engine.runtime.native import Call
+from npunet.engine.runtime.threads import Job, Team, in_parallel
+from npunet.graph import Graph
+from npunet.summary import rows
+from npunet.weights import WeightStore
+
+WORTH_A_THREAD = 20_000_000  # multiply-accumulates: two thirds of a millisecond, several times what starting one takes
+ENTRIES = {"seq": SEQ, "seq_fma": SEQ_FMA, "winograd": SEQ_FMA}  # winograd is another program, not another interpreter
+MEMORY, SAMPLES, RESULTS = 2, 3, 4  # which argument of an entry
+NOTHING = np.zeros((0, 0), np.float32)
+
+
+class Engine:
+    """One network at one size, with its weights as they are now. Calls from several threads may overlap.
+
+    graph      : the network as trained
+    arithmetic : "seq_fma", "seq" or "winograd"
+    threads    : at most so many share a call, where the work is worth it; None for one per core
+
+    Raises ImportError without Numba.
+    """
+
+    def __init__(self, graph: Graph, weights: WeightStore, arithmetic: str, threads: int | None) -> None:
+        if not engine_installed():
+            raise ImportError("backend='engine' needs Numba: pip install numba, or use backend='numpy'")
+        self.most = check_threads(threads)
+        self.stamp, self.block = weights.stamp, weights.block.copy()
+        self.macs = sum(row.macs for row in rows(graph))
+        self.program = compile_program(graph, weights.read_only, threads=self.threads_for(1), arithmetic=arithmetic)
+        self.native = ENTRIES[arithmetic]()
+        self.idle: list[Call] = []  # each with an arena that nobody is using
+
+    def is_current(self, weights: WeightStore) -> bool:
+        """Whether the weights still are, bit for bit, what this engine was made of."""
+        if self.stamp is not None and self.stamp == weights.stamp:
+            return True
+        return np.array_equal(self.block.view(np.int32), weights.block.view(np.int32))
+
+    def __call__(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Run a batch.
+
+        x : float32 (N, H, W, C);  out : float32 (N, OH, OW, K) C-contiguous, to be filled, or None for a new array
+        """
+        if out is None:
+            out = np.empty((len(x), *self.program.output_shape), np.float32)
+        self.share(np.ascontiguousarray(x).reshape(len(x), -1), out.reshape(len(x), -1), in_parallel)
+        return out
+
+    def repeated(self, x: np.ndarray, out: np.ndarray) -> Callable[[], object]:
+        """The same for arrays that stay where they are, to be run again and again; calls of it must not overlap."""
+        samples, results = x.reshape(len(x), -1), out.reshape(len(x), -1)
+        if self.threads_for(len(x)) > 1:
+            team = Team()
+            return lambda: self.share(samples, results, team.run)
+        call = self.take_call()
+        call.put(SAMPLES, samples)
+        call.put(RESULTS, results)
+        return call
+
+    def share(self, samples: np.ndarray, results: np.ndarray, in_parallel: Callable[[Sequence[Job]], None]) -> None:
+        """Run samples (N, H * W * C) in as many threads as are worth it: each some of them, or, where these are
+        few, all threads one after another."""
+        number = len(samples)
+        parts = min(number, self.threads_for(number))
+        if 0 < number < self.program.threads:
+            self.run_together(samples, results, in_parallel)
+        elif parts <= 1:
+            self.run(samples, results)
+        else:
+            slices = [slice(number * part // parts, number * (part + 1) // parts) for part in range(parts)]
+            in_parallel([lambda part=part: self.run(samples[part], results[part]) for part in slices])
+
+    def threads_for(self, samples: int) -> int:
+        return min(self.most, max(1, samples * self.macs // WORTH_A_THREAD))
+
+    def run(self, samples: np.ndarray, results: np.ndarray) -> None:
+        """In this thread, one sample after another."""
+        call = self.take_call()
+        call.put(SAMPLES, samples)
+        call.put(RESULTS, results)
+        call()
+        self.idle.append(call)
+
+    def run_together(self, samples: np.ndarray, results: np.ndarray,
+                     in_parallel: Callable[[Sequence[Job]], None]) -> None:
+        """The program's threads on one sample at a time, each some rows of every instruction."""
+        threads = self.program.threads
+        call, barrier = self.take_call(), np.zeros(3, np.int64)
+        shared = (self.program.constants, call.arguments[MEMORY], samples, results)
+        in_parallel([Call(self.native, self.program.shared[thread], *shared, thread, threads, barrier)
+                     for thread in range(threads)])
+        self.idle.append(call)
+
+    def take_call(self) -> Call:
+        """For one thread, with an arena; samples and results are to be put in."""
+        try:
+            return self.idle.pop()
+        except IndexError:
+            arena = aligned(self.program.arena.size + self.program.margin)
+            return Call(self.native, self.program.table, self.program.constants, arena, NOTHING, NOTHING, 0, 1,
+                        np.zeros(3, np.int64))
+
+
+def check_threads(threads: int | None) -> int:
+    """A number of threads; None means the cores that this process may use."""
+    if threads is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if isinstance(threads, bool) or not hasattr(threads, "__index__") or threads < 1:
+        raise ValueError(f"threads={threads!r} must be at least 1, or None for one per core")
+    return int(threads)
+

@@ -1,0 +1,13 @@
+"""The engine's compiled functions by name, each with what its machine code depends on. Imports no Numba."""
+
+from __future__ import annotations
+
+from npunet.engine.runtime.native import Entry
+
+INFERENCE = ("engine/codegen", "engine/kernels", "engine/plan", "layers.py", "ops/activation.py", "ops/exponential.py",
+             "ops/winograd.py")
+TRAINING = (*INFERENCE, "engine/training/kernels", "engine/training/plan", "ops/losses.py")
+
+SEQ = Entry("npunet.engine.kernels.compile", "seq", INFERENCE)
+SEQ_FMA = Entry("npunet.engine.kernels.compile", "seq_fma", INFERENCE)
+TRAIN = Entry("npunet.engine.training.kernels.compile_step", "train", TRAINING)

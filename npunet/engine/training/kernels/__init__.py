@@ -1,0 +1,1 @@
+"""What one instruction of a training step does, and its interpreter. Imports Numba."""

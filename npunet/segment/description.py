@@ -1,0 +1,122 @@
+"""A trained network that knows how its input is prepared and what its classes are called."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npunet.data.prepare import Preparation
+from npunet.files import atomic_write
+from npunet.formats import model_file
+from npunet.model import UNet
+from npunet.segment.images import VIEWS, segment_images
+from npunet.segment.signal import normalised, segment_signal
+
+
+class Segmenter:
+    """A UNet with a description of what it was trained for.
+
+    network     : the UNet
+    class_names : one a class
+    preparation : of signals, None for images
+
+    The description stands in the file as the archive's comment: JSON, which `unzip -z` shows.
+    """
+
+    def __init__(self, network: UNet, class_names: Sequence[str], preparation: Preparation | None) -> None:
+        self.network, self.class_names, self.preparation = network, tuple(class_names), preparation
+
+    def segment(self, signal: np.ndarray, fs: float) -> np.ndarray:
+        """The class of every sample of an ECG.
+
+        signal : (L,) one lead or (leads, L), in any unit: each lead is judged by itself, whatever its amplitude;
+                 NaN marks gaps, which are bridged by straight lines
+        fs     : samples per second, 10 to 100,000
+
+        Each lead is resampled and band-passed as in training, and normalised by its standard deviation over the ten
+        seconds around, so that an artefact does not hide the rest of a long recording. The network's logits are
+        averaged over the phases of its strides, so that it does not matter where these happen to fall, and
+        interpolated between its samples; then pauses within a wave and splinters are removed, see signal.tidied. Gaps
+        and flat leads are class 0. A few samples get classes too, though nobody could tell there.
+        Returns uint8 of the signal's shape: 0 none, 1 P, 2 QRS, 3 T for the ECG model, see class_names.
+        Raises ValueError for a signal or rate that is none of these.
+        """
+        return segment_signal(self.network, self._of_signals(), signal, fs)
+
+    def mask(self, images: np.ndarray, views: int = VIEWS) -> np.ndarray:
+        """The class of every pixel of images.
+
+        images : (B, H, W, C), each standardised as in training (data.images.standardise), any H and W
+        views  : 1 for the images as they are; 8 for the mean of the logits over their quarter turns and mirror images,
+                 which takes 8 times as long and follows borders better
+
+        Returns (B, H, W) uint8. Raises ValueError for a network of signals or another number of views.
+        """
+        if len(self.network.input_shape) != 3:
+            raise ValueError("this network is for signals; mask is for images")
+        return segment_images(self.network, images, views)
+
+    def normalised(self, leads: np.ndarray, fs: float) -> np.ndarray:
+        """Leads (leads, L) of any unit as the network takes them, (leads, L') float32; see signal.normalised."""
+        return normalised(self._of_signals(), leads, fs)
+
+    def _of_signals(self) -> Preparation:
+        if self.preparation is None or len(self.network.input_shape) != 2:
+            raise ValueError("this network is for images; segment is for signals")
+        return self.preparation
+
+    def predict(self, x: np.ndarray, **options: Any) -> np.ndarray:
+        """The network's output for inputs that are prepared already; see UNet.predict."""
+        return self.network.predict(x, **options)
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """What one sample of the network looks like: (L, C) or (H, W, C)."""
+        return self.network.input_shape
+
+    @property
+    def num_classes(self) -> int | None:
+        return self.network.num_classes
+
+    def summary(self) -> str:
+        """The network's layer table."""
+        return self.network.summary()
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write network and description to one .npz, atomically; the same model gives the same bytes."""
+        told = {"class_names": self.class_names,
+                "preparation": None if self.preparation is None else self.preparation.to_dict()}
+        with tempfile.TemporaryDirectory() as folder:
+            self.network.save(Path(folder) / "model.npz")
+            whole = io.BytesIO((Path(folder) / "model.npz").read_bytes())
+        with zipfile.ZipFile(whole, "a") as archive:
+            archive.comment = json.dumps(told, sort_keys=True).encode()
+        with atomic_write(path) as file:
+            file.write(whole.getvalue())
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Segmenter:
+        """Read what save wrote. Raises FileNotFoundError, ValueError when the file is no model with a description."""
+        description, weights = model_file.load(path)
+        try:
+            told = json.loads(model_file.remark(path))
+            prepared = None if told["preparation"] is None else Preparation.from_dict(told["preparation"])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # said when the model was made
+                network = UNet(**description, seed=None).load_weights(weights)
+            return cls(network, told["class_names"], prepared)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is a model without a description of its preparation: it was saved by UNet.save, "
+                             f"not by npunet train ({error}); npunet.load reads both") from None
+
+    def __repr__(self) -> str:
+        return f"Segmenter({self.network!r}, class_names={self.class_names})"

@@ -1,0 +1,136 @@
+"""A recording in, the class of every sample out: what stands between a signal and its network."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from npunet.data.prepare import Preparation, settled
+from npunet.model import UNet
+
+RATES = (10.0, 100_000.0)  # Hz that a signal may have
+LEVEL = 0.2  # mV, standard deviation of a common lead after the filter: gives epsilon its meaning in other units
+STRETCH = 10  # seconds over which amplitudes are compared
+GAP, SHORTEST = 0.08, 0.03  # s: a shorter pause within a wave is no pause, a shorter wave is no wave
+PIECE, HALO = 2**15, 1024  # samples that are run at once, and what is seen on either side of them
+
+
+def segment_signal(network: UNet, preparation: Preparation, signal: np.ndarray, fs: float) -> np.ndarray:
+    """The class of every sample of a signal; see Segmenter.segment."""
+    leads = _checked_signal(signal, fs)
+    labels = np.zeros(leads.shape, np.uint8)
+    live = [lead for lead in range(len(leads)) if not _flat(leads[lead])]
+    if live:
+        prepared = normalised(preparation, leads[live], fs)
+        labels[live] = _classes(network, prepared, preparation.rate, fs, leads.shape[1])
+    labels[np.isnan(leads)] = 0
+    return labels.reshape(np.shape(signal))
+
+
+def normalised(preparation: Preparation, leads: np.ndarray, fs: float) -> np.ndarray:
+    """Leads (leads, L) of any unit as a network takes them: (leads, ceil(L * rate / fs)) float32.
+
+    y = (f - m) / (s + epsilon * S / 0.2 mV),  f the filtered lead, m and s its mean and standard deviation over
+    the ten seconds around, S the median of s (but at least a twentieth of the largest); 0 for a flat lead
+    """
+    filtered = preparation.filtered(leads, fs)
+    epsilon = preparation.epsilon
+    if epsilon is None:
+        return settled(filtered)
+    out = np.empty(filtered.shape, np.float32)
+    for lead, f in enumerate(filtered):
+        if _flat(leads[lead]):
+            out[lead] = 0
+            continue
+        m, s, typical = _levels(f, preparation.rate)
+        out[lead] = settled((f - m) / np.maximum(s + epsilon / LEVEL * typical, np.finfo(float).tiny))
+    return out
+
+
+def _classes(network: UNet, x: np.ndarray, rate: float, fs: float, length: int) -> np.ndarray:
+    """Classes (leads, length) at fs of prepared leads x (leads, L), piece by piece.
+
+    rate : samples per second of x
+    """
+    labels = np.zeros((len(x), length), np.uint8)
+    step, halo = (-(-size // network.sizes.multiple[1]) * network.sizes.multiple[1] for size in (PIECE, HALO))
+    for start in range(0, x.shape[1], step):
+        low, high = max(0, start - halo), min(x.shape[1], start + step + halo)
+        first, last = (min(length, math.ceil(edge * fs / rate)) for edge in (start, start + step))
+        last = length if start + step >= x.shape[1] else last
+        position = np.arange(first, last) * (rate / fs) - low
+        left = np.minimum(position.astype(int), high - low - 1)
+        right, share = np.minimum(left + 1, high - low - 1), (position - left).astype(np.float32)[:, None]
+        for lead in range(len(x)):
+            z = _logits(network, x[lead, low:high])
+            labels[lead, first:last] = (z[left] * (1 - share) + z[right] * share).argmax(-1)
+    return np.stack([tidied(lead, fs) for lead in labels])
+
+
+def _logits(network: UNet, x: np.ndarray) -> np.ndarray:
+    """The network's output (L, K) for a prepared lead x (L,), its mean over all phases of the strides."""
+    shifts = network.sizes.multiple[1]
+    shifted = np.zeros((shifts, len(x) + shifts - 1, 1), x.dtype)
+    for shift in range(shifts):
+        shifted[shift, shift : shift + len(x), 0] = x
+    z = network.predict(shifted, fit="pad")
+    return np.mean([z[shift, shift : shift + len(x)] for shift in range(shifts)], axis=0)
+
+
+def tidied(labels: np.ndarray, fs: float) -> np.ndarray:
+    """Labels (L,) as waves come: stretches of 0 shorter than GAP between two of one class join them; then stretches of
+    a class shorter than SHORTEST become what lies on both sides, or 0."""
+    labels = labels.copy()
+    for limit, pauses in ((GAP * fs, True), (SHORTEST * fs, False)):
+        edges = np.flatnonzero(np.diff(labels)) + 1
+        starts, stops = np.append(0, edges), np.append(edges, len(labels))
+        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+            if stop - start >= limit or (labels[start] == 0) != pauses:
+                continue
+            same = start > 0 and stop < len(labels) and labels[start - 1] == labels[stop]
+            labels[start:stop] = labels[stop] if same else 0
+    return labels
+
+
+def _checked_signal(signal: Any, fs: float) -> np.ndarray:
+    """The signal as (leads, L) float64. Raises ValueError."""
+    array = np.asarray(signal)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"the signal has dtype {array.dtype}; it must hold real numbers")
+    if array.ndim not in (1, 2) or array.size == 0:
+        raise ValueError(f"the signal has shape {array.shape}; it must be (L,) or (leads, L), with samples in it")
+    if array.ndim == 2 and array.shape[0] > 64 and array.shape[1] <= 32:
+        raise ValueError(f"the signal has shape {array.shape}: leads come first, so pass its transpose")
+    if not RATES[0] <= fs <= RATES[1]:
+        raise ValueError(f"fs={fs!r} must be samples per second, {RATES[0]:g} to {RATES[1]:,.0f}")
+    leads = np.atleast_2d(array.astype(np.float64))
+    if np.isinf(leads).any():
+        raise ValueError("the signal holds infinite values; mark gaps by NaN")
+    return leads
+
+
+def _flat(lead: np.ndarray) -> bool:
+    """Whether a lead carries nothing but one value and the rounding of its numbers."""
+    known = lead[~np.isnan(lead)]
+    return known.size == 0 or np.ptp(known) <= 1e-6 * np.abs(known).max()
+
+
+def _levels(f: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """Mean and deviation of f (L,) over the STRETCH around each sample, and the typical deviation.
+
+    Sums are taken second by second and those of STRETCH neighbours added; between the middles of the seconds both
+    values run in straight lines. A signal of one STRETCH has one mean and one deviation.
+    """
+    edges = np.arange(0, len(f), max(1, round(rate)))
+    counts = np.diff(np.append(edges, len(f)))
+    sums = np.stack([counts, np.add.reduceat(f, edges), np.add.reduceat(f * f, edges)])
+    wide = min(STRETCH, len(edges))
+    total = np.lib.stride_tricks.sliding_window_view(sums, wide, axis=1).sum(-1)  # (3, seconds - wide + 1)
+    means = total[1] / total[0]
+    deviations = np.sqrt(np.maximum(total[2] / total[0] - means * means, 0))
+    middles = edges[: len(means)] + (wide * max(1, round(rate)) - 1) / 2
+    at = np.arange(len(f))
+    typical = max(float(np.median(deviations)), float(deviations.max()) / 20)
+    return np.interp(at, middles, means), np.interp(at, middles, deviations), typical

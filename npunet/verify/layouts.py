@@ -1,0 +1,86 @@
+"""From a raw tensor to the array (N, H, W, C) that the bundle means: types, shapes, layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from npunet.verify.dumps import Fault, Raw
+
+# How a layout lists the axes of (N, H, W, C).
+LAYOUTS = {
+    "NHWC": (0, 1, 2, 3),
+    "NCHW": (0, 3, 1, 2),
+    "NWHC": (0, 2, 1, 3),
+    "NCWH": (0, 3, 2, 1),
+    "NHCW": (0, 1, 3, 2),
+    "NWCH": (0, 2, 3, 1),
+    "HWCN": (1, 2, 3, 0),
+    "CHWN": (3, 1, 2, 0),
+}
+
+
+def arrange(raw: Raw, record: Mapping[str, Any], layout: str | None = None) -> tuple[np.ndarray, str]:
+    """The tensor as (N, H, W, C) of the record's type, and the layout that it was read in.
+
+    layout : key of LAYOUTS that the user states; by default NHWC, or another one where only that fits the array's shape
+
+    Raises ValueError with the reason when it does not fit.
+    """
+    shape, dtype = tuple(record["shape"]), np.dtype(record["dtype"]).newbyteorder("<")
+    if isinstance(raw.value, bytes):
+        size = record["bytes"]
+        if len(raw.value) != size:
+            state = "is truncated: it has" if len(raw.value) < size else "is too long: it has"
+            raise ValueError(f"{state} {len(raw.value)} bytes, {size} are expected for {_told(shape)} {dtype.name}")
+        value = np.frombuffer(raw.value, dtype)
+    else:
+        value = _typed(raw.value, dtype)
+    if value.size != int(np.prod(shape)):
+        raise ValueError(f"has the shape {_told(value.shape)}, expected is {record['layout']} {_told(shape)}")
+    if len(shape) != 4:
+        if value.ndim != 1 and _squeezed(value.shape) != _squeezed(shape):
+            raise ValueError(f"has the shape {_told(value.shape)}, expected is {_told(shape)}")
+        return np.ascontiguousarray(value.reshape(shape)), "NHWC"
+    for name in [layout] if layout else LAYOUTS:
+        axes = LAYOUTS[name]
+        stored = tuple(shape[axis] for axis in axes)
+        if value.ndim == 1 or _squeezed(value.shape) == _squeezed(stored):
+            return from_layout(value, shape, name), name
+    raise ValueError(f"has the shape {_told(value.shape)}, expected is {record['layout']} {_told(shape)}")
+
+
+def from_layout(value: np.ndarray, shape: tuple[int, ...], layout: str) -> np.ndarray:
+    """Values that stand in another layout, as (N, H, W, C) of the given shape."""
+    axes = LAYOUTS[layout]
+    stored = value.reshape([shape[axis] for axis in axes])
+    return np.ascontiguousarray(stored.transpose(np.argsort(axes)))
+
+
+def _typed(value: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Numbers in the bundle's type; unsigned words are bits. Raises ValueError when a value would change."""
+    if value.dtype.kind == "u" and value.dtype.itemsize == dtype.itemsize:
+        return value.astype(value.dtype.newbyteorder("<")).view(dtype)
+    if value.dtype.kind != dtype.kind:
+        raise ValueError(f"holds {value.dtype}, expected is {dtype.name}")
+    with np.errstate(all="ignore"):
+        typed = value.astype(dtype)
+        if value.dtype.itemsize > dtype.itemsize and not np.array_equal(
+            typed.astype(value.dtype), value, equal_nan=value.dtype.kind == "f"
+        ):
+            raise ValueError(f"holds {value.dtype} values that no {dtype.name} has; dump {dtype.name}")
+    return typed
+
+
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(extent for extent in shape if extent != 1)
+
+
+def _told(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "()"
+
+
+def fault_of(raw: Raw, error: ValueError) -> Fault:
+    return Fault(raw.source, str(error))
