@@ -6,6 +6,7 @@ from engine_cases import shaken, small, strided, tiled
 
 from npunet import UNet
 from npunet.arena import Lifetime, place
+from npunet.engine.target import LINE_FLOATS
 from npunet.engine.training.plan import step_memory, step_program
 from npunet.train.engine_step import EngineStep
 from npunet.train.optimise import SGD
@@ -115,4 +116,4 @@ def apart(groups, instructions, images, sizes, brief, threads):
     """Every tensor in memory of its own."""
     copies = {name: threads * size if name in brief else size for name, size in sizes.items()}
     lives = {name: Lifetime(size, 0, 0) for name, size in copies.items()}
-    return place(lives, step_memory.ALIGNMENT), {name: sizes[name] for name in brief}
+    return place(lives, LINE_FLOATS), {name: sizes[name] for name in brief}

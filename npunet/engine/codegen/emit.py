@@ -8,27 +8,18 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba.core import cgutils
-from numba.core.registry import cpu_target
 
-from npunet.engine.plan.opcodes import LANES
+from npunet.engine.target import LANES, Shapes, shapes_of, this_target
 
 FLOAT = ir.FloatType()
 VECTOR = ir.VectorType(FLOAT, LANES)
 INT64 = ir.IntType(64)
 VECTOR_BYTES = 4 * LANES
+STRIDE = 16  # more than the rows of any register tile
 
 
-TRIPLE, CPU, FEATURES = cpu_target.target_context.codegen().magic_tuple()  # of the machine that is compiled for
-
-
-def has_feature(name: str) -> bool:
-    """Whether the machine has this feature of an x86-64, by LLVM's name for it."""
-    return TRIPLE.startswith("x86_64") and f"+{name}" in FEATURES.split(",")
-
-
-ONE_REGISTER = has_feature("avx")  # holds a vector
-WIDE = has_feature("avx512f") and has_feature("avx512vl")  # a register holds two vectors, and there are 32
-HUNGRY = WIDE and CPU != "znver4"  # multiplies two such registers in a cycle: faster than it loads one for each
+TARGET = this_target()
+PAIRS = TARGET.pairs  # for compiled functions, which read constants, not attributes
 
 
 def make_multiply_add(fused: bool):
@@ -116,17 +107,35 @@ def choose(builder, condition, carried: list, body) -> list:
     return values
 
 
+def dispatch(builder, rows, vectors, shapes: Shapes, body) -> None:
+    """Emit body(rows, vectors) for every register tile, and the branch to the one of these sizes. No other is asked
+    for, which a test holds; the process would stop there."""
+    after, nowhere = builder.append_basic_block("after"), builder.append_basic_block("no_such_tile")
+    branch = builder.switch(builder.add(builder.mul(vectors, INT64(STRIDE)), rows), nowhere)
+    for shape in shapes_of(shapes):
+        inside = builder.append_basic_block("tile")
+        branch.add_case(INT64(shape[1] * STRIDE + shape[0]), inside)
+        builder.position_at_end(inside)
+        body(*shape)
+        builder.branch(after)
+    builder.position_at_end(nowhere)
+    trap = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), []), "llvm.trap")
+    builder.call(trap, [])
+    builder.unreachable()
+    builder.position_at_end(after)
+
+
 def offset(builder, start, step, count):
     """The address `count` steps behind start; both are values, or `count` a plain number."""
     return builder.add(start, builder.mul(step, INT64(count) if isinstance(count, int) else count))
 
 
-def bring_near(builder, at) -> None:
-    """Ask for the cache line at an address, to be brought to the second-level cache. No address is wrong."""
+def prefetch(builder, at) -> None:
+    """Software prefetch of the cache line at an address into the second-level cache. No address is wrong."""
     pointer, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
-    prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(prefetch, [builder.inttoptr(at, pointer), flag(0), flag(2), flag(1)])
+    instruction = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(instruction, [builder.inttoptr(at, pointer), flag(0), flag(2), flag(1)])
 
 
 def load_scalar(builder, at):
@@ -160,9 +169,9 @@ def smaller_vector(builder, high, value):
 
 def at_this_place(builder, value):
     """The same vector, in a form that LLVM neither moves nor looks through: what it is made of comes before, what it
-    becomes behind. Only where it is in ONE_REGISTER."""
+    becomes behind. Only where a register holds it, see Target.whole."""
     kind = ir.FunctionType(value.type, [value.type])
-    return builder.asm(kind, "", "=v,0" if WIDE else "=x,0", [value], side_effect=True)
+    return builder.asm(kind, "", "=v,0" if TARGET.pairs else "=x,0", [value], side_effect=True)
 
 
 def shuffle(builder, a, b, lanes: list[int]):

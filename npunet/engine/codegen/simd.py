@@ -2,8 +2,8 @@
 
 A tile holds `rows` positions x `vectors` vectors of LANES output channels. Every function here works on all of its
 elements at once and never mixes lanes, so each output sees its own sum in the order in which the kernel forms it. LLVM
-maps the vectors to what the machine has (and splits them where it has less); where registers are WIDE, two neighbouring
-vectors are one. The bits do not depend on it.
+maps the vectors to what the machine has (and splits them where it has less); where registers hold two neighbouring
+vectors, these are one. The bits do not depend on it.
 
 Addresses are byte addresses held in intp, so that a kernel does its own arithmetic on them.
 """
@@ -17,9 +17,8 @@ from numba.extending import intrinsic, models, register_model
 from npunet.engine.codegen.emit import (
     FLOAT,
     INT64,
-    WIDE,
+    TARGET,
     along,
-    bring_near,
     every_third,
     everywhere,
     keep_order,
@@ -29,10 +28,11 @@ from npunet.engine.codegen.emit import (
     offset,
     pack,
     position,
+    prefetch,
     store_vector,
     unpack,
 )
-from npunet.engine.plan.opcodes import LANES
+from npunet.engine.target import LANES
 
 
 class Tile(types.Type):
@@ -40,7 +40,7 @@ class Tile(types.Type):
 
     def __init__(self, rows: int, vectors: int) -> None:
         self.rows, self.vectors = rows, vectors
-        self.lanes = 2 * LANES if WIDE and vectors % 2 == 0 else LANES
+        self.lanes = 2 * LANES if TARGET.pairs and vectors % 2 == 0 else LANES
         super().__init__(name=f"Tile({rows}, {vectors}, {LANES})")
 
     @property
@@ -134,11 +134,11 @@ def add_tile(typing, tile, other):
 
 @intrinsic(prefer_literal=True)
 def fetch(typing, rows, at, step):
-    """Ask for what stands at `rows` addresses (a literal number), every `step` bytes, to be brought near."""
+    """Software prefetch of `rows` addresses (a literal number), every `step` bytes."""
 
     def generate(context, builder, signature, arguments):
         for m in range(rows.literal_value):
-            bring_near(builder, offset(builder, arguments[1], arguments[2], m))
+            prefetch(builder, offset(builder, arguments[1], arguments[2], m))
         return context.get_dummy_value()
 
     return types.void(rows, types.intp, types.intp), generate

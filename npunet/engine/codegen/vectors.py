@@ -14,7 +14,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
 from npunet.engine.codegen.emit import FLOAT, INT64, VECTOR, splat, store_vector
-from npunet.engine.codegen.simd import LANES
+from npunet.engine.target import LANES
 
 DOUBLE = ir.DoubleType()
 DOUBLES = ir.VectorType(DOUBLE, LANES)

@@ -17,13 +17,12 @@ from numba.extending import intrinsic
 
 from npunet.engine.codegen.emit import (
     FLOAT,
-    HUNGRY,
     INT64,
-    ONE_REGISTER,
+    TARGET,
     VECTOR_BYTES,
-    WIDE,
     at_this_place,
     choose,
+    dispatch,
     every_third,
     everywhere,
     hidden,
@@ -39,24 +38,19 @@ from npunet.engine.codegen.emit import (
     store_vector,
 )
 from npunet.engine.codegen.jit import inlined
-from npunet.engine.kernels.prefetch import ask
-from npunet.engine.plan.opcodes import LANES, Flag
+from npunet.engine.kernels.prefetch import prefetch_streams
+from npunet.engine.plan.opcodes import Flag
+from npunet.engine.plan.pack import block_of
+from npunet.engine.target import LANES, Shapes
 
 UNROLLED = 4  # input channels in one pass of the innermost loop
 LARGE = 9  # vectors of a tile, two and more a position, whose kernels of one tap have loops of their own
 CLAMPED = int(Flag.RELU | Flag.RELU6)
 INT32 = ir.IntType(32)
-ORDERED = ONE_REGISTER and not WIDE
-JOINS = WIDE and not HUNGRY  # has registers for a second tile, which four vectors of a HUNGRY one would need
 INFINITY = float("inf")
 
 
-@inlined
-def block_vectors(remaining):
-    """Vectors of output channels that the next tile takes: twos, after one three where the number is odd."""
-    if remaining == 1:
-        return 1
-    return 3 if remaining % 2 else 2
+block_vectors = inlined(block_of)
 
 
 class Arguments(NamedTuple):
@@ -81,7 +75,7 @@ class Arguments(NamedTuple):
     copies_x: ir.Value
     y_row: ir.Value
     y_col: ir.Value
-    streams: ir.Value  # to ask for on the way, see ahead.ask
+    streams: ir.Value  # prefetch streams, see prefetch.prefetch_streams
     next_w: ir.Value  # of the convolution that a JOINED one is added to: one tap, of the image at addend
     next_channels: ir.Value
     next_flags: ir.Value
@@ -93,22 +87,23 @@ class Arguments(NamedTuple):
                              flags=self.next_flags, bias=self.next_bias)
 
 
-def make_convolve(fused: bool, joins: bool = False, asks: bool = True):
-    """The intrinsic that convolves neighbouring tiles of literal shape; `arguments` are those of Arguments.
+def make_convolve(fused: bool, shapes: Shapes, joins: bool = False, asks: bool = True):
+    """The intrinsic that convolves neighbouring tiles of one of the shapes; `arguments` are those of Arguments.
 
     joins : whether it knows JOINED ones, which must be LARGE, of an even number of vectors, and have one tap
     asks  : whether it asks for streams
     """
     multiply_add = make_multiply_add(fused)
 
-    @intrinsic(prefer_literal=True)
+    @intrinsic
     def convolve(typing, rows, vectors, arguments):
         def generate(context, builder, signature, values):
             given = Arguments(*cgutils.unpack_tuple(builder, values[2]))
-            row_of_tiles(builder, rows.literal_value, vectors.literal_value, given, multiply_add, joins, asks)
+            dispatch(builder, values[0], values[1], shapes, lambda rows, vectors: row_of_tiles(
+                builder, rows, vectors, given, multiply_add, joins, asks))
             return context.get_dummy_value()
 
-        return types.void(rows, vectors, arguments), generate
+        return types.void(types.intp, types.intp, arguments), generate
 
     return convolve
 
@@ -124,7 +119,7 @@ def row_of_tiles(builder, rows: int, vectors: int, given: Arguments, multiply_ad
 
         def one_tile(carried):
             if asks:
-                ask(builder, given.streams, rows)
+                prefetch_streams(builder, given.streams, rows)
             tile.convolve(*carried)
             return [offset(builder, start, step, rows)
                     for start, step in zip(carried, (given.x_step, given.y_step, given.addend_step), strict=True)]
@@ -148,8 +143,8 @@ class Register(NamedTuple):
 
 
 def registers_of(vectors: int) -> list[Register]:
-    """What a position takes: where registers are WIDE, as many pairs of vectors as there are, and what is left."""
-    paired = vectors // 2 * 2 if WIDE else 0
+    """What a position takes: where a register holds a pair, as many pairs of vectors as there are, and what is left."""
+    paired = vectors // 2 * 2 if TARGET.pairs else 0
     return [Register(VECTOR_BYTES * v, 2 * LANES) for v in range(0, paired, 2)] + [
         Register(VECTOR_BYTES * v, LANES) for v in range(paired, vectors)]
 
@@ -186,7 +181,7 @@ class Emission:
         return self.builder.ptrtoint(cgutils.global_constant(self.builder, "npunet_minus_zero", zeros), INT64)
 
     def here(self, value):
-        return at_this_place(self.builder, value) if ORDERED else value
+        return at_this_place(self.builder, value) if TARGET.whole and not TARGET.pairs else value
 
     def asked(self, flags: int):
         """Whether any of the flags is set."""

@@ -6,19 +6,19 @@ changes no bit.
 
 from __future__ import annotations
 
-from npunet.engine.codegen.emit import HUNGRY, VECTOR_BYTES, WIDE
+from npunet.engine.codegen.emit import TARGET, VECTOR_BYTES
 from npunet.engine.codegen.jit import inlined
-from npunet.engine.codegen.simd import LANES
-from npunet.engine.kernels.conv_tile import JOINS, block_vectors, make_convolve
+from npunet.engine.kernels.conv_tile import block_vectors, make_convolve
 from npunet.engine.kernels.depthwise import make_depthwise_row
 from npunet.engine.kernels.few_filters import make_narrow
-from npunet.engine.kernels.prefetch import three_streams
+from npunet.engine.kernels.prefetch import three_prefetch_streams
 from npunet.engine.kernels.winograd import winograd
 from npunet.engine.plan.opcodes import Field, Flag, Op
+from npunet.engine.target import LANES
 
 CONV, SEPARABLE, DEPTHWISE, WINOGRAD = (int(op) for op in (Op.CONV, Op.SEPARABLE, Op.DEPTHWISE, Op.WINOGRAD))
 ADD, SPREAD, JOINED = int(Flag.ADD), int(Flag.SPREAD), int(Flag.JOINED)
-ASKS = WIDE and not HUNGRY  # else a tile has no register, or no load, to spare for it: small images lose 3 %
+LOAD_BOUND, ASKS, JOINS = TARGET.load_bound, TARGET.prefetches, TARGET.fuses_next  # constants of compiled functions
 LEAST_JOINED = 28  # positions: so many and more are cut into LARGE tiles alone
 
 
@@ -46,113 +46,12 @@ def even_cut(count, vectors):
     return (least + 1, larger), (least, tiles - larger)
 
 
-cut = wide_cut if WIDE else even_cut
-
-
-def make_any_tile(fused: bool, joins: bool, asks: bool):
-    """One function that convolves neighbouring tiles of any shape that `cut` makes. Without WIDE registers there are 12
-    sums at most: 16 registers less weights and one broadcast.
-
-    arguments: those of tile.Arguments, in their order
-    """
-    convolve = make_convolve(fused, joins, asks)
-
-    @inlined
-    def any_wide_tile(rows, vectors, arguments):
-        if vectors == 2:
-            if rows == 8:
-                convolve(8, 2, arguments)
-            elif rows == 5:
-                convolve(5, 2, arguments)
-            elif rows == 2:
-                convolve(2, 2, arguments)
-            else:
-                convolve(1, 2, arguments)
-        elif vectors == 3:
-            if rows == 8:
-                convolve(8, 3, arguments)
-            elif rows == 5:
-                convolve(5, 3, arguments)
-            elif rows == 2:
-                convolve(2, 3, arguments)
-            else:
-                convolve(1, 3, arguments)
-        elif HUNGRY and vectors == 4:
-            if rows == 8:
-                convolve(8, 4, arguments)
-            elif rows == 5:
-                convolve(5, 4, arguments)
-            elif rows == 2:
-                convolve(2, 4, arguments)
-            else:
-                convolve(1, 4, arguments)
-        elif rows == 8:
-            convolve(8, 1, arguments)
-        elif rows == 5:
-            convolve(5, 1, arguments)
-        elif rows == 2:
-            convolve(2, 1, arguments)
-        else:
-            convolve(1, 1, arguments)
-
-    @inlined
-    def any_tile(rows, vectors, arguments):
-        if vectors == 2:
-            if rows == 6:
-                convolve(6, 2, arguments)
-            elif rows == 5:
-                convolve(5, 2, arguments)
-            elif rows == 4:
-                convolve(4, 2, arguments)
-            elif rows == 3:
-                convolve(3, 2, arguments)
-            elif rows == 2:
-                convolve(2, 2, arguments)
-            else:
-                convolve(1, 2, arguments)
-        elif vectors == 3:
-            if rows == 4:
-                convolve(4, 3, arguments)
-            elif rows == 3:
-                convolve(3, 3, arguments)
-            elif rows == 2:
-                convolve(2, 3, arguments)
-            else:
-                convolve(1, 3, arguments)
-        elif rows >= 10:
-            if rows == 12:
-                convolve(12, 1, arguments)
-            elif rows == 11:
-                convolve(11, 1, arguments)
-            else:
-                convolve(10, 1, arguments)
-        elif rows >= 7:
-            if rows == 9:
-                convolve(9, 1, arguments)
-            elif rows == 8:
-                convolve(8, 1, arguments)
-            else:
-                convolve(7, 1, arguments)
-        elif rows >= 4:
-            if rows == 6:
-                convolve(6, 1, arguments)
-            elif rows == 5:
-                convolve(5, 1, arguments)
-            else:
-                convolve(4, 1, arguments)
-        elif rows == 3:
-            convolve(3, 1, arguments)
-        elif rows == 2:
-            convolve(2, 1, arguments)
-        else:
-            convolve(1, 1, arguments)
-
-    return any_wide_tile if WIDE else any_tile
+cut = wide_cut if TARGET.pairs else even_cut
 
 
 def make_row(fused: bool, joins: bool = False, asks: bool = True):
     """The convolution of `count` neighbouring positions of one row, all output channels; see make_convolve."""
-    any_tile = make_any_tile(fused, joins, asks)
+    convolve = make_convolve(fused, TARGET.convolution, joins, asks)
 
     @inlined
     def row(count, vectors, x, x_step, w, channels, kh, kw, tap_row, tap_col, y, y_step, flags, bias, addend,
@@ -161,12 +60,12 @@ def make_row(fused: bool, joins: bool = False, asks: bool = True):
         done = 0
         while done < vectors:
             block = block_vectors(vectors - done)
-            if HUNGRY and block == 2 and vectors - done >= 4:
+            if LOAD_BOUND and block == 2 and vectors - done >= 4:
                 block = 4
             at = 0
             for rows, number in cut(count, block):
                 if number > 0:
-                    any_tile(
+                    convolve(
                         rows, block,
                         (number, x + at * x_step, x_step, w, channels, kh, kw, tap_row, tap_col,
                          y + at * y_step, y_step, flags, bias, addend + at * addend_step, addend_step,
@@ -214,7 +113,7 @@ def make_convolve_group(fused: bool):
         if ASKS and p[Field.HEIGHT] > 1:  # what the next row adds to this one
             adds = joined or flags & ADD != 0
             addend_row = 4 * (following[Field.X_ROW] if joined else p[Field.ADDEND_ROW])
-            streams = three_streams(x + 4 * ((kh - 1) * p[Field.TAP_ROW] + p[Field.X_ROW]), x_step,
+            streams = three_prefetch_streams(x + 4 * ((kh - 1) * p[Field.TAP_ROW] + p[Field.X_ROW]), x_step,
                                     y + copies_y * y_row, y_step, addend + addend_row, addend_step if adds else 0)
         if op != CONV:
             between, positions = (channels + LANES - 1) // LANES, count

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from npunet.engine.codegen.emit import VECTOR_BYTES
 from npunet.engine.codegen.jit import jit
-from npunet.engine.codegen.simd import LANES, add_tile, clear_value, copy_value, load, stand_alone, store, zeros
+from npunet.engine.codegen.simd import add_tile, clear_value, copy_value, load, stand_alone, store, zeros
 from npunet.engine.plan.opcodes import Field
+from npunet.engine.target import LANES
 
 
 @jit

@@ -10,8 +10,8 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from npunet.engine.codegen.emit import (
+    PAIRS,
     VECTOR_BYTES,
-    WIDE,
     everywhere,
     load_vector,
     make_multiply_add,
@@ -21,9 +21,10 @@ from npunet.engine.codegen.emit import (
 )
 from npunet.engine.codegen.jit import inlined
 from npunet.engine.codegen.simd import Tile, fetch, make_elementwise, store, zeros
+from npunet.engine.target import FIRST_CACHE
 
 ROWS = 8  # positions of a tile: with five weights and two inputs, fifteen registers
-PART_BYTES = 1 << 14  # of the input that all channels' tiles go through together: half of a first-level cache of 32 KiB
+PART_BYTES = FIRST_CACHE // 2  # of the input that all channels' tiles go through together: half of a first-level cache
 
 
 def make_slide(fused: bool):
@@ -142,7 +143,7 @@ def make_depthwise_row(fused: bool):
         part = max(ROWS, PART_BYTES // (w_step * kh) // ROWS * ROWS)
         for start in range(0, count, part):
             end, column = min(start + part, count), 0
-            while WIDE and column + 2 * VECTOR_BYTES <= w_step:
+            while PAIRS and column + 2 * VECTOR_BYTES <= w_step:
                 run_pair(start, end, count, x + column, x_step, w + column, w_step, kh, kw, tap_row, tap_col,
                          y + column, y_step)
                 column += 2 * VECTOR_BYTES

@@ -9,178 +9,114 @@ Pieces go down the image, so that each row is transposed once. The scratch is a 
 
 from __future__ import annotations
 
-from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from npunet.engine.codegen.emit import (
-    FLOAT,
     INT64,
+    PAIRS,
+    TARGET,
     VECTOR_BYTES,
-    WIDE,
     along,
     choose,
+    dispatch,
     everywhere,
     larger_vector,
     load_scalar,
     load_vector,
     make_multiply_add,
-    offset,
     repeat,
     smaller_vector,
     splat,
     store_vector,
 )
 from npunet.engine.codegen.jit import inlined
-from npunet.engine.codegen.simd import LANES, clear_value, copy_value, fetch
-from npunet.engine.kernels.transpose import exchanged, interleave, transpose, transpose_half
+from npunet.engine.codegen.simd import clear_value, copy_value, fetch
+from npunet.engine.kernels.transpose import back_to_filters, back_to_vectors, transpose, transpose_half
 from npunet.engine.plan.blocking import NARROW_LEAST
 from npunet.engine.plan.layout import NARROW_VECTORS
 from npunet.engine.plan.opcodes import Flag
-
-
-@intrinsic(prefer_literal=True)
-def transpose_back(typing, filters, stored, t, t_step, y, y_step):
-    """A literal number of rows of LANES positions, every t_step bytes, to positions of so many filters. Of each, a
-    literal number of values is stored: those, or a whole vector with zeros behind them."""
-    F, count = filters.literal_value, stored.literal_value
-
-    def generate(context, builder, signature, arguments):
-        _, _, t, t_step, y, y_step = arguments
-        rows = [load_vector(builder, offset(builder, t, t_step, f)) for f in range(F)]
-        rows += [everywhere(0.0)] * (LANES - F)
-        few, lanes = ir.VectorType(FLOAT, count), ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(count)))
-        for m, row in enumerate(exchanged(builder, rows)):
-            at = builder.inttoptr(offset(builder, y, y_step, m), few.as_pointer())
-            builder.store(builder.shuffle_vector(row, row, lanes), at).align = 4
-        return context.get_dummy_value()
-
-    return types.void(filters, stored, *[types.intp] * 4), generate
-
+from npunet.engine.target import LANES, LINE_FLOATS
 
 UNROLLED = 4  # input channels in one pass of the innermost loop
-CACHE_LINE = 16  # channels
-WIDE_FILTERS = 5  # from which WIDE vectors pay: they start at any position, so most of their loads take two cache lines
+PAIRED_FILTERS = 5  # from which pairs of vectors pay: most of their loads take two cache lines
 
 
-def make_narrow_tile(fused: bool):
-    """The intrinsic that convolves `filters` x `vectors` of positions, both literal, into `out` [filter][position]."""
+def make_tile(fused: bool):
+    """The intrinsic that convolves `filters` x `vectors` of positions into `out` [filter][position]; `arguments` are
+    those of register_tile."""
     multiply_add = make_multiply_add(fused)
 
-    @intrinsic(prefer_literal=True)
-    def narrow_tile(typing, filters, vectors, t, t_step, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags,
-                    bias, out):
-        F, V, lanes = filters.literal_value, vectors.literal_value, LANES
-        if WIDE and F >= WIDE_FILTERS and V % 2 == 0:
-            V, lanes = V // 2, 2 * LANES
-
-        def generate(context, builder, signature, arguments):
-            _, _, t, t_step, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out = arguments
-
-            def everywhere_of(start, f):
-                return splat(builder, load_scalar(builder, builder.add(start, INT64(4 * f))), lanes)
-
-            def over_channel(carried):
-                """acc[f][v] = acc[f][v] + x[v] * w[f]."""
-                at, w, *acc = carried
-                weights = [everywhere_of(w, f) for f in range(F)]
-                for v, place in enumerate(along(builder, at, V, lanes)):
-                    value = load_vector(builder, place, lanes)
-                    for f, weight in enumerate(weights):
-                        acc[f * V + v] = multiply_add(builder, value, weight, acc[f * V + v])
-                return [builder.add(at, t_step), builder.add(w, INT64(4 * F)), *acc]
-
-            def over_four_channels(carried):
-                for _ in range(UNROLLED):
-                    carried = over_channel(carried)
-                return carried
-
-            def over_kx(carried):
-                at, *w_and_acc = carried
-                carried = repeat(builder, fours, [at, *w_and_acc], over_four_channels)
-                _, *w_and_acc = repeat(builder, rest, carried, over_channel)
-                return [builder.add(at, tap_col), *w_and_acc]
-
-            def over_ky(carried):
-                row, *w_and_acc = carried
-                _, *w_and_acc = repeat(builder, kw, [row, *w_and_acc], over_kx)
-                row = builder.add(row, tap_row)
-                around = builder.icmp_signed(">=", row, ring_end)
-                return [builder.select(around, builder.sub(row, ring), row), *w_and_acc]
-
-            def asked(flag):
-                return builder.icmp_signed("!=", builder.and_(flags, INT64(flag)), INT64(0))
-
-            def add_bias(acc):
-                biases = [everywhere_of(bias, f) for f in range(F)]
-                return [builder.fadd(value, biases[k // V]) for k, value in enumerate(acc)]
-
-            def clamp(high):
-                low, high = everywhere(0.0, lanes), everywhere(high, lanes)
-                return lambda acc: [smaller_vector(builder, high, larger_vector(builder, low, a)) for a in acc]
-
-            fours, rest = builder.sdiv(channels, INT64(UNROLLED)), builder.srem(channels, INT64(UNROLLED))
-            acc = [everywhere(0.0, lanes)] * (F * V)
-            _, _, *acc = repeat(builder, kh, [t, w, *acc], over_ky)
-            acc = choose(builder, asked(Flag.BIAS), acc, add_bias)
-            acc = choose(builder, asked(Flag.RELU), acc, clamp(float("inf")))
-            acc = choose(builder, asked(Flag.RELU6), acc, clamp(6.0))
-            for k, value in enumerate(acc):
-                store_vector(builder, value, builder.add(out, INT64(4 * lanes * k)))
+    @intrinsic
+    def tile(typing, filters, vectors, arguments):
+        def generate(context, builder, signature, values):
+            arguments = cgutils.unpack_tuple(builder, values[2])
+            dispatch(builder, values[1], values[0], TARGET.few_filters,
+                     lambda vectors, filters: register_tile(builder, filters, vectors, multiply_add, *arguments))
             return context.get_dummy_value()
 
-        return types.void(filters, vectors, *[types.intp] * 13), generate
+        return types.void(types.intp, types.intp, arguments), generate
 
-    return narrow_tile
-
-
-@inlined
-def back(filters, t, t_step, y, y_step):
-    """LANES positions from rows of positions to filters side by side."""
-    if y_step > 4 * filters:
-        back_to_vectors(filters, t, t_step, y, y_step)
-    elif WIDE:
-        if filters == 1:
-            interleave(1, t, t_step, y)
-        elif filters == 2:
-            interleave(2, t, t_step, y)
-        elif filters == 3:
-            interleave(3, t, t_step, y)
-        elif filters == 4:
-            interleave(4, t, t_step, y)
-        elif filters == 5:
-            interleave(5, t, t_step, y)
-        else:
-            interleave(6, t, t_step, y)
-    elif filters == 1:
-        transpose_back(1, 1, t, t_step, y, y_step)
-    elif filters == 2:
-        transpose_back(2, 2, t, t_step, y, y_step)
-    elif filters == 3:
-        transpose_back(3, 3, t, t_step, y, y_step)
-    elif filters == 4:
-        transpose_back(4, 4, t, t_step, y, y_step)
-    elif filters == 5:
-        transpose_back(5, 5, t, t_step, y, y_step)
-    else:
-        transpose_back(6, 6, t, t_step, y, y_step)
+    return tile
 
 
-@inlined
-def back_to_vectors(filters, t, t_step, y, y_step):
-    """The same where every position has a vector."""
-    if filters == 1:
-        transpose_back(1, LANES, t, t_step, y, y_step)
-    elif filters == 2:
-        transpose_back(2, LANES, t, t_step, y, y_step)
-    elif filters == 3:
-        transpose_back(3, LANES, t, t_step, y, y_step)
-    elif filters == 4:
-        transpose_back(4, LANES, t, t_step, y, y_step)
-    elif filters == 5:
-        transpose_back(5, LANES, t, t_step, y, y_step)
-    else:
-        transpose_back(6, LANES, t, t_step, y, y_step)
+def register_tile(builder, F: int, V: int, multiply_add, t, t_step, w, channels, kh, kw, tap_row, tap_col, ring,
+                  ring_end, flags, bias, out) -> None:
+    """Emits the micro-kernel of F filters by V vectors of positions, pairs of them where that pays."""
+    lanes = LANES
+    if TARGET.pairs and F >= PAIRED_FILTERS and V % 2 == 0:
+        V, lanes = V // 2, 2 * LANES
+
+    def everywhere_of(start, f):
+        return splat(builder, load_scalar(builder, builder.add(start, INT64(4 * f))), lanes)
+
+    def over_channel(carried):
+        """acc[f][v] = acc[f][v] + x[v] * w[f]."""
+        at, w, *acc = carried
+        weights = [everywhere_of(w, f) for f in range(F)]
+        for v, place in enumerate(along(builder, at, V, lanes)):
+            value = load_vector(builder, place, lanes)
+            for f, weight in enumerate(weights):
+                acc[f * V + v] = multiply_add(builder, value, weight, acc[f * V + v])
+        return [builder.add(at, t_step), builder.add(w, INT64(4 * F)), *acc]
+
+    def over_four_channels(carried):
+        for _ in range(UNROLLED):
+            carried = over_channel(carried)
+        return carried
+
+    def over_kx(carried):
+        at, *w_and_acc = carried
+        carried = repeat(builder, fours, [at, *w_and_acc], over_four_channels)
+        _, *w_and_acc = repeat(builder, rest, carried, over_channel)
+        return [builder.add(at, tap_col), *w_and_acc]
+
+    def over_ky(carried):
+        row, *w_and_acc = carried
+        _, *w_and_acc = repeat(builder, kw, [row, *w_and_acc], over_kx)
+        row = builder.add(row, tap_row)
+        around = builder.icmp_signed(">=", row, ring_end)
+        return [builder.select(around, builder.sub(row, ring), row), *w_and_acc]
+
+    def asked(flag):
+        return builder.icmp_signed("!=", builder.and_(flags, INT64(flag)), INT64(0))
+
+    def add_bias(acc):
+        biases = [everywhere_of(bias, f) for f in range(F)]
+        return [builder.fadd(value, biases[k // V]) for k, value in enumerate(acc)]
+
+    def clamp(high):
+        low, high = everywhere(0.0, lanes), everywhere(high, lanes)
+        return lambda acc: [smaller_vector(builder, high, larger_vector(builder, low, a)) for a in acc]
+
+    fours, rest = builder.sdiv(channels, INT64(UNROLLED)), builder.srem(channels, INT64(UNROLLED))
+    acc = [everywhere(0.0, lanes)] * (F * V)
+    _, _, *acc = repeat(builder, kh, [t, w, *acc], over_ky)
+    acc = choose(builder, asked(Flag.BIAS), acc, add_bias)
+    acc = choose(builder, asked(Flag.RELU), acc, clamp(float("inf")))
+    acc = choose(builder, asked(Flag.RELU6), acc, clamp(6.0))
+    for k, value in enumerate(acc):
+        store_vector(builder, value, builder.add(out, INT64(4 * lanes * k)))
 
 
 def make_narrow(fused: bool):
@@ -191,36 +127,7 @@ def make_narrow(fused: bool):
     pitch            : bytes of a transposed row;  scratch : for those that the taps reach, and a tile of the output
     fresh            : when row i - 1 of these positions was not the last thing it did with this scratch
     """
-    tile = make_narrow_tile(fused)
-
-    @inlined
-    def any_tile(filters, vectors, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out):
-        """A tile of one of the shapes between NARROW_LEAST and NARROW_VECTORS, or, where registers are WIDE, of two of
-        them for each of five or six filters."""
-        if filters == 1:
-            tile(1, 8, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
-        elif filters == 2:
-            if vectors == 6:
-                tile(2, 6, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
-            elif vectors == 5:
-                tile(2, 5, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
-            else:
-                tile(2, 4, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
-        elif filters == 3:
-            if vectors == 4:
-                tile(3, 4, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
-            else:
-                tile(3, 3, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
-        elif filters == 4:
-            tile(4, 3, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
-        elif WIDE and filters == 5 and vectors == 4:
-            tile(5, 4, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
-        elif WIDE and vectors == 4:
-            tile(6, 4, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
-        elif filters == 5:
-            tile(5, 2, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
-        else:
-            tile(6, 2, t, pitch, w, channels, kh, kw, tap_row, tap_col, ring, ring_end, flags, bias, out)
+    tile = make_tile(fused)
 
     @inlined
     def narrow(filters, channels, kh, kw, x, x_row, x_step, dilation, tap_col, pitch, w, bias, flags, y, y_step,
@@ -242,7 +149,7 @@ def make_narrow(fused: bool):
                         transpose_half(block, x_step, place + pitch * channel + 4 * done, pitch)
                     else:
                         transpose(block, x_step, place + pitch * channel + 4 * done, pitch)
-                    if kh > 1 and channel % CACHE_LINE == 0:
+                    if kh > 1 and channel % LINE_FLOATS == 0:
                         fetch(LANES, block + x_row, x_step)  # what the next row will read
                     done += LANES
         t = scratch + i % rows * size
@@ -251,13 +158,16 @@ def make_narrow(fused: bool):
             wanted = (left + LANES - 1) // LANES
             tiles = (wanted + most - 1) // most
             vectors = max(least, (wanted + tiles - 1) // tiles)
-            if WIDE and filters >= WIDE_FILTERS and wanted >= 4:
+            if PAIRS and filters >= PAIRED_FILTERS and wanted >= 4:
                 vectors = 4
-            any_tile(filters, vectors, t, pitch, w, channels, kh, kw, dilation * size, 4 * tap_col, ring, ring_end,
-                     flags, bias, out)
+            tile(filters, vectors, (t, pitch, w, channels, kh, kw, dilation * size, 4 * tap_col, ring, ring_end, flags,
+                                    bias, out))
             ready = min(LANES * vectors, left)
             for m in range(0, ready - LANES + 1, LANES):  # back to filters side by side
-                back(filters, out + 4 * m, VECTOR_BYTES * vectors, y + m * y_step, y_step)
+                if y_step > 4 * filters:
+                    back_to_vectors(filters, out + 4 * m, VECTOR_BYTES * vectors, y + m * y_step, y_step)
+                else:
+                    back_to_filters(filters, out + 4 * m, VECTOR_BYTES * vectors, y + m * y_step, y_step)
             for m in range(ready // LANES * LANES, ready):
                 for f in range(filters, y_step // 4):
                     clear_value(y + m * y_step + 4 * f)

@@ -7,9 +7,9 @@ from numba.extending import intrinsic
 
 from npunet.engine.codegen.emit import (
     INT64,
-    ONE_REGISTER,
+    PAIRS,
+    TARGET,
     VECTOR_BYTES,
-    WIDE,
     at_this_place,
     hidden,
     load_vector,
@@ -18,8 +18,9 @@ from npunet.engine.codegen.emit import (
     store_vector,
 )
 from npunet.engine.codegen.jit import inlined, jit
-from npunet.engine.codegen.simd import LANES, stand_alone
+from npunet.engine.codegen.simd import stand_alone
 from npunet.engine.plan.opcodes import Field
+from npunet.engine.target import LANES
 
 ROWS = 4  # neighbouring windows done together
 RUN = 8 * ROWS  # windows of one register of channels before the next register's turn: their input stays in cache
@@ -28,7 +29,7 @@ RUN = 8 * ROWS  # windows of one register of channels before the next register's
 def larger(builder, best, value):
     """The larger, best on a tie; NaN wins, in value before one in best."""
     most = builder.select(builder.fcmp_ordered(">", value, best), value, best)
-    if ONE_REGISTER:  # one instruction, unless LLVM joins it with the next select
+    if TARGET.whole:  # one instruction, unless LLVM joins it with the next select
         most = at_this_place(builder, most)
     return builder.select(builder.fcmp_unordered("uno", value, value), value, most)
 
@@ -119,7 +120,7 @@ def max_pool(p, arena, first, last, left, right):
             groups = min(RUN, inner_right - j) // ROWS if inner_left <= j else 0
             if groups > 0:
                 at, step = rows + start * x_col, stride_x * x_col
-                while WIDE and shift + 2 * VECTOR_BYTES <= bytes_of_position:
+                while PAIRS and shift + 2 * VECTOR_BYTES <= bytes_of_position:
                     run_pair(groups, at + shift, x_row, x_col, step, below - above, kw, y + shift, y_col)
                     shift += 2 * VECTOR_BYTES
                 while shift < bytes_of_position:

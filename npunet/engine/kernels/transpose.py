@@ -6,14 +6,25 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from npunet.engine.codegen.emit import INT64, load_vector, offset, shuffle, store_vector
-from npunet.engine.codegen.simd import LANES
+from npunet.engine.codegen.emit import (
+    FLOAT,
+    INT64,
+    TARGET,
+    dispatch,
+    everywhere,
+    load_vector,
+    offset,
+    shuffle,
+    store_vector,
+)
+from npunet.engine.target import LANES
 
 ROUNDS = (  # of exchanges: of values, of pairs, of halves
     (1, [0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15]),
     (2, [0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]),
     (4, [0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]),
 )
+EACH_NUMBER = tuple((filters, (1,)) for filters, _ in TARGET.few_filters)
 PLACES = (0, 2, 1, 3, 4, 6, 5, 7)  # where the rounds leave each row of the result
 
 
@@ -61,27 +72,62 @@ def transpose_half(typing, x, x_step, t, t_step):
     return types.void(*[types.intp] * 4), generate
 
 
-@intrinsic(prefer_literal=True)
-def interleave(typing, filters, t, t_step, y):
-    """A literal number of rows of LANES positions, every t_step bytes, at most six, to positions of so many filters,
-    one behind the other: for registers of which any lanes of two make a third in one instruction."""
-    F = filters.literal_value
+def interleave(builder, F: int, t, t_step, y) -> None:
+    """Emits F rows of LANES positions, every t_step bytes, at most six, to positions of F filters, one behind the
+    other: for registers of which any lanes of two make a third in one instruction."""
+    rows = [load_vector(builder, offset(builder, t, t_step, f)) for f in range(F)]
+    rows += [ir.Constant(rows[0].type, ir.Undefined)] * (6 - F)
+    wide = 2 * LANES
+    pairs = [shuffle(builder, *rows[f : f + 2], list(range(wide))) for f in (0, 2, 4)]
+    for first in range(0, LANES * F, wide):
+        places = [divmod(min(k, LANES * F - 1), F) for k in range(first, first + wide)]
+        value = shuffle(builder, *pairs[:2], [f * LANES + position if f < 4 else 0 for position, f in places])
+        if F > 4:
+            value = shuffle(builder, value, pairs[2], [
+                k if f < 4 else (f - 2) * LANES + position for k, (position, f) in enumerate(places)])
+        if LANES * F - first < wide:
+            value = shuffle(builder, value, value, list(range(LANES)))
+        store_vector(builder, value, builder.add(y, INT64(4 * first)))
+
+
+def transpose_back(builder, F: int, stored: int, t, t_step, y, y_step) -> None:
+    """Emits F rows of LANES positions, every t_step bytes, to positions of F filters, every y_step bytes. Of each, so
+    many values are stored: those, or a whole vector with zeros behind them."""
+    rows = [load_vector(builder, offset(builder, t, t_step, f)) for f in range(F)]
+    rows += [everywhere(0.0)] * (LANES - F)
+    few, lanes = ir.VectorType(FLOAT, stored), ir.Constant(ir.VectorType(ir.IntType(32), stored), list(range(stored)))
+    for m, row in enumerate(exchanged(builder, rows)):
+        at = builder.inttoptr(offset(builder, y, y_step, m), few.as_pointer())
+        builder.store(builder.shuffle_vector(row, row, lanes), at).align = 4
+
+
+@intrinsic
+def back_to_filters(typing, filters, t, t_step, y, y_step):
+    """LANES positions from rows of positions, every t_step bytes, to filters side by side, nothing between."""
 
     def generate(context, builder, signature, arguments):
-        _, t, t_step, y = arguments
-        rows = [load_vector(builder, offset(builder, t, t_step, f)) for f in range(F)]
-        rows += [ir.Constant(rows[0].type, ir.Undefined)] * (6 - F)
-        wide = 2 * LANES
-        pairs = [shuffle(builder, *rows[f : f + 2], list(range(wide))) for f in (0, 2, 4)]
-        for first in range(0, LANES * F, wide):
-            places = [divmod(min(k, LANES * F - 1), F) for k in range(first, first + wide)]
-            value = shuffle(builder, *pairs[:2], [f * LANES + position if f < 4 else 0 for position, f in places])
-            if F > 4:
-                value = shuffle(builder, value, pairs[2], [
-                    k if f < 4 else (f - 2) * LANES + position for k, (position, f) in enumerate(places)])
-            if LANES * F - first < wide:
-                value = shuffle(builder, value, value, list(range(LANES)))
-            store_vector(builder, value, builder.add(y, INT64(4 * first)))
+        filters, t, t_step, y, y_step = arguments
+
+        def body(_, F):
+            if TARGET.pairs:
+                interleave(builder, F, t, t_step, y)
+            else:
+                transpose_back(builder, F, F, t, t_step, y, y_step)
+
+        dispatch(builder, INT64(1), filters, EACH_NUMBER, body)
         return context.get_dummy_value()
 
-    return types.void(filters, *[types.intp] * 3), generate
+    return types.void(*[types.intp] * 5), generate
+
+
+@intrinsic
+def back_to_vectors(typing, filters, t, t_step, y, y_step):
+    """The same where every position has a vector, with zeros behind its filters."""
+
+    def generate(context, builder, signature, arguments):
+        filters, t, t_step, y, y_step = arguments
+        dispatch(builder, INT64(1), filters, EACH_NUMBER,
+                 lambda _, F: transpose_back(builder, F, LANES, t, t_step, y, y_step))
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 5), generate

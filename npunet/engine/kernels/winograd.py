@@ -10,15 +10,17 @@ In the scratch the 36 matrices lie interleaved, inputs as [tile][vector][matrix]
 
 from __future__ import annotations
 
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from npunet.engine.codegen.emit import (
     FLOAT,
     INT64,
+    TARGET,
     VECTOR_BYTES,
     along,
     choose,
+    dispatch,
     every_third,
     everywhere,
     larger_vector,
@@ -33,13 +35,14 @@ from npunet.engine.codegen.emit import (
     store_vector,
 )
 from npunet.engine.codegen.jit import inlined, jit
-from npunet.engine.codegen.simd import LANES, Tile, stand_alone
+from npunet.engine.codegen.simd import Tile, stand_alone
 from npunet.engine.kernels.conv_tile import CLAMPED, INFINITY, block_vectors
 from npunet.engine.plan.opcodes import Field, Flag
 from npunet.engine.plan.winograd_blocking import MATRICES, RUN, WIDEST
+from npunet.engine.target import LANES, shapes_of
 from npunet.ops.winograd import A1, A2, PATCH, PRODUCT, SUM, TILE
 
-ROWS = (8, 6, 4)  # tiles in a tile of registers with 1, 2, 3 vectors of filters
+ROWS = tuple(rows for rows, _ in shapes_of(TARGET.winograd))  # tiles to a register tile of 1, 2, 3 vectors
 STEP = MATRICES * VECTOR_BYTES  # from one vector of a tile to the next, in the scratch
 COLUMN = PATCH * VECTOR_BYTES
 ADD = int(Flag.ADD)
@@ -123,47 +126,55 @@ def patches(x, x_row, x_step, tiles, vectors, v, v_step, t):
             input_rows(t + k * TILE * COLUMN, v + k * v_step + vector * STEP)
 
 
-@intrinsic(prefer_literal=True)
-def multiply(typing, rows, vectors, v, v_step, w, channels, m):
-    """One matrix: m[t][f] = sum over c of v[t][c] * w[c][f], fused, from +0; `rows` tiles, `vectors` vectors, literal.
+@intrinsic
+def multiply(typing, rows, vectors, arguments):
+    """One matrix: m[t][f] = sum over c of v[t][c] * w[c][f], fused, from +0; `rows` tiles, `vectors` vectors.
+
+    arguments: those of register_tile
+    """
+
+    def generate(context, builder, signature, values):
+        arguments = cgutils.unpack_tuple(builder, values[2])
+        dispatch(builder, values[0], values[1], TARGET.winograd,
+                 lambda rows, vectors: register_tile(builder, Tile(rows, vectors), *arguments))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, arguments), generate
+
+
+def register_tile(builder, tile: Tile, v, v_step, w, channels, m) -> None:
+    """Emits the micro-kernel of one matrix.
 
     v : [t][vector][matrix][lane], tiles every v_step bytes;  w : [c][f];  m : [t][matrix][vector][lane]
     """
-    tile = Tile(rows.literal_value, vectors.literal_value)
+    bases = every_third(builder, tile.rows, v, v_step)
+    number = len(bases)
 
-    def generate(context, builder, signature, arguments):
-        _, _, v, v_step, w, channels, m = arguments
-        bases = every_third(builder, tile.rows, v, v_step)
-        number = len(bases)
+    def over_channels(count: int, then: int):
+        """`count` channels of one vector; `then` bytes on to the next ones."""
+        def body(carried):
+            bases, w, acc = carried[:number], carried[number], carried[number + 1 :]
+            for c in range(count):
+                shifted = [builder.add(base, INT64(4 * c)) for base in bases]
+                weights = [load_vector(builder, at, tile.lanes) for at in along(builder, w, tile.parts, tile.lanes)]
+                for k in range(tile.size):
+                    t, f = divmod(k, tile.parts)
+                    if f == 0:
+                        scalar = load_scalar(builder, position(builder, shifted, v_step, t))
+                        value = splat(builder, scalar, tile.lanes)
+                    acc[k] = fma(builder, value, weights[f], acc[k])
+                w = builder.add(w, INT64(VECTOR_BYTES * tile.vectors))
+            return [*(builder.add(base, INT64(then)) for base in bases), w, *acc]
 
-        def over_channels(count: int, then: int):
-            """`count` channels of one vector; `then` bytes on to the next ones."""
-            def body(carried):
-                bases, w, acc = carried[:number], carried[number], carried[number + 1 :]
-                for c in range(count):
-                    shifted = [builder.add(base, INT64(4 * c)) for base in bases]
-                    weights = [load_vector(builder, at, tile.lanes) for at in along(builder, w, tile.parts, tile.lanes)]
-                    for k in range(tile.size):
-                        t, f = divmod(k, tile.parts)
-                        if f == 0:
-                            scalar = load_scalar(builder, position(builder, shifted, v_step, t))
-                            value = splat(builder, scalar, tile.lanes)
-                        acc[k] = fma(builder, value, weights[f], acc[k])
-                    w = builder.add(w, INT64(VECTOR_BYTES * tile.vectors))
-                return [*(builder.add(base, INT64(then)) for base in bases), w, *acc]
+        return body
 
-            return body
-
-        carried = [*bases, w, *[everywhere(0.0, tile.lanes)] * tile.size]
-        whole, rest = builder.sdiv(channels, INT64(LANES)), builder.srem(channels, INT64(LANES))
-        carried = repeat(builder, whole, carried, over_channels(LANES, STEP))
-        carried = repeat(builder, rest, carried, over_channels(1, 4))
-        for k, value in enumerate(carried[-tile.size :]):
-            t, f = divmod(k, tile.parts)
-            store_vector(builder, value, builder.add(m, INT64(STEP * tile.vectors * t + 4 * tile.lanes * f)))
-        return context.get_dummy_value()
-
-    return types.void(rows, vectors, *[types.intp] * 5), generate
+    carried = [*bases, w, *[everywhere(0.0, tile.lanes)] * tile.size]
+    whole, rest = builder.sdiv(channels, INT64(LANES)), builder.srem(channels, INT64(LANES))
+    carried = repeat(builder, whole, carried, over_channels(LANES, STEP))
+    carried = repeat(builder, rest, carried, over_channels(1, 4))
+    for k, value in enumerate(carried[-tile.size :]):
+        t, f = divmod(k, tile.parts)
+        store_vector(builder, value, builder.add(m, INT64(STEP * tile.vectors * t + 4 * tile.lanes * f)))
 
 
 @intrinsic
@@ -243,12 +254,7 @@ def products(count, block, v, v_step, w, channels, m):
         done = 0
         while done < count:
             at = max(0, min(done, count - rows))
-            if block == 2:
-                multiply(6, 2, v + at * v_step, v_step, w, channels, m + at * 2 * STEP)
-            elif block == 3:
-                multiply(4, 3, v + at * v_step, v_step, w, channels, m + at * 3 * STEP)
-            else:
-                multiply(8, 1, v + at * v_step, v_step, w, channels, m + at * STEP)
+            multiply(rows, block, (v + at * v_step, v_step, w, channels, m + at * block * STEP))
             done += rows
         v += VECTOR_BYTES
         m += VECTOR_BYTES * block

@@ -7,13 +7,13 @@ from math import lcm
 
 from npunet.engine.plan.layout import NARROW_VECTORS, Image, is_narrow, vectors
 from npunet.engine.plan.lowering import Step
-from npunet.engine.plan.opcodes import LANES, Op
+from npunet.engine.plan.opcodes import Op
 from npunet.engine.plan.winograd_blocking import CACHE_ELEMENTS, strip_scratch
+from npunet.engine.target import FIRST_CACHE, LANES, LINE_FLOATS
 
-ALIGNMENT = 16  # float32 elements: one cache line
 TILE_POSITIONS = 12  # a multiple of the positions of every tile's shape
 NARROW_LEAST = (8, 4, 3, 3, 2, 2)  # of vectors in the smallest tile, as NARROW_VECTORS in the largest
-NARROW_ELEMENTS = 6 << 10  # that a narrow convolution transposes at a time: most of a first-level cache of 32 KiB
+NARROW_ELEMENTS = FIRST_CACHE * 3 // 4 // 4  # that a narrow convolution transposes at a time
 
 
 def piece_of(group: list[Step], images: Mapping[str, Image]) -> int:
@@ -54,7 +54,7 @@ def narrow_pitch(filters: int, positions: int, reach: int) -> int:
     """Elements of a transposed row of so many positions, with what the taps reach, themselves included, and what the
     last tile reads beyond it."""
     reached = (-(-positions // LANES) + NARROW_LEAST[filters - 1]) * LANES + reach - 1
-    return -(-reached // ALIGNMENT) * ALIGNMENT
+    return -(-reached // LINE_FLOATS) * LINE_FLOATS
 
 
 def narrow_scratch(pitch: int, rows: int, col: int) -> int:

@@ -15,8 +15,6 @@ from npunet.engine.plan.lowering import Step
 from npunet.engine.plan.opcodes import CONVOLUTIONS, Op
 
 ROW_BY_ROW = {Op.CONV, Op.SEPARABLE, Op.DEPTHWISE, Op.MAX_POOL, Op.ADD, Op.CONCAT, Op.ACTIVATE, Op.SOFTMAX}
-LARGE = 1 << 21  # elements of a chain's images from which taking turns pays: they and what else goes on fill a cache
-NEAR = 3 << 17  # elements of the rows of all images that a turn of each group touches
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from npunet.engine.plan.lowering import Lowered, Step
-from npunet.engine.plan.opcodes import CONVOLUTIONS, LANES, Flag, Op
+from npunet.engine.plan.opcodes import CONVOLUTIONS, Flag, Op
+from npunet.engine.target import LANES
 from npunet.ops.winograd import TILE
 
 NARROW_VECTORS = (8, 6, 4, 3, 2, 2)  # of positions in the largest tile of 1 ... 6 filters: sums, weights and one input
@@ -48,17 +50,30 @@ def vectors(channels: int) -> int:
     return -(-channels // LANES)
 
 
+Halo = tuple[int, int, int, int]  # rows above and below, positions left and right
+
+
+def halos_of(names: Iterable[str], reads: Iterable[tuple[str, Halo]]) -> dict[str, Halo]:
+    """The halo of every tensor: what the largest of its readers needs on each side."""
+    halos: dict[str, Halo] = dict.fromkeys(names, (0, 0, 0, 0))
+    for name, (top, bottom, left, right) in reads:
+        before = halos[name]
+        halos[name] = (max(before[0], top), max(before[1], bottom), max(before[2], left), max(before[3], right))
+    return halos
+
+
 def lay_out(lowered: Lowered) -> dict[str, Image]:
-    """Every tensor with the halo that its greediest reader asks for."""
-    halos = dict.fromkeys(lowered.shapes, (0, 0, 0, 0))
+    """Every tensor with its halo."""
+    reads = []
     for step in lowered.steps:
         if step.op in CONVOLUTIONS:
             (top, bottom), (left, right) = step.pads
             if step.op == Op.WINOGRAD:  # whole tiles
                 height, width, _ = lowered.shapes[step.y]
                 bottom, right = bottom + -height % TILE, right + -width % TILE
-            halos[step.x] = tuple(map(max, halos[step.x], (top, bottom, left, right)))
-    return {name: Image(*lowered.shapes[name], halo, is_thin(name, lowered)) for name, halo in halos.items()}
+            reads.append((step.x, (top, bottom, left, right)))
+    return {name: Image(*lowered.shapes[name], halo, is_thin(name, lowered))
+            for name, halo in halos_of(lowered.shapes, reads).items()}
 
 
 def is_thin(name: str, lowered: Lowered) -> bool:

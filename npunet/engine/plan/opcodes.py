@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-LANES = 8  # float32 values of a vector: an AVX register, half an AVX-512 one, two of SSE or Neon
-LINE = 64  # bytes of a cache line
 STREAMS, STREAM_COLUMNS = 4, 5  # that a convolution asks for, and int64 that tell of one: see engine.ahead
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from npunet.engine.plan.opcodes import LANES
-
-ALIGNMENT = 16  # float32 elements
+from npunet.engine.target import LANES, LINE_FLOATS
 
 
 class Constants:
@@ -46,29 +44,36 @@ class Constants:
         """Values as they are, from an aligned offset."""
         offset = self.size
         values = np.ascontiguousarray(values, np.float32).ravel()
-        self.parts.append(np.pad(values, (0, -len(values) % ALIGNMENT)))
+        self.parts.append(np.pad(values, (0, -len(values) % LINE_FLOATS)))
         self.size += len(self.parts[-1])
         return offset
 
     def array(self) -> np.ndarray:
         """Everything collected, aligned to 64 bytes."""
-        return aligned(np.concatenate([*self.parts, np.zeros(ALIGNMENT, np.float32)]))
+        return aligned(np.concatenate([*self.parts, np.zeros(LINE_FLOATS, np.float32)]))
+
+
+def block_of(vectors: int) -> int:
+    """Vectors of filters that the next tile takes where so many are left: twos, after one three where the number is
+    odd. Weights are packed so; the kernels compile this very function."""
+    if vectors == 1:
+        return 1
+    return 3 if vectors % 2 else 2
 
 
 def blocks_of(vectors: int) -> list[int]:
-    """How a row of output vectors is cut for the tiles: twos, after one three where the number is odd."""
-    blocks = []
-    while vectors:
-        blocks.append(1 if vectors == 1 else 3 if vectors % 2 else 2)
-        vectors -= blocks[-1]
+    """How a row of output vectors is cut for the tiles."""
+    blocks: list[int] = []
+    while vectors > sum(blocks):
+        blocks.append(block_of(vectors - sum(blocks)))
     return blocks
 
 
 def aligned(values: np.ndarray | int) -> np.ndarray:
     """A float32 array that starts on a 64-byte boundary: a copy of the values, or that many zeros."""
     size = values if isinstance(values, int) else len(values)
-    room = np.zeros(size + ALIGNMENT, np.float32)
-    start = -room.ctypes.data // 4 % ALIGNMENT
+    room = np.zeros(size + LINE_FLOATS, np.float32)
+    start = -room.ctypes.data // 4 % LINE_FLOATS
     array = room[start : start + size]
     if not isinstance(values, int):
         array[:] = values

@@ -10,17 +10,18 @@ import numpy as np
 
 from npunet.arena import Arena, Lifetime, place
 from npunet.deploy import deploy
-from npunet.engine.plan.blocking import ALIGNMENT, needs_scratch, piece_of, pitch_of, scratch_size
-from npunet.engine.plan.chains import LARGE, NEAR, form_chains
+from npunet.engine.plan.blocking import needs_scratch, piece_of, pitch_of, scratch_size
+from npunet.engine.plan.chains import form_chains
 from npunet.engine.plan.encoder import Encoder
 from npunet.engine.plan.groups import form_groups, is_added_to
 from npunet.engine.plan.layout import Image, is_narrow, lay_out, vectors
 from npunet.engine.plan.line_buffers import Placed
 from npunet.engine.plan.lowering import Lowering, Step
-from npunet.engine.plan.opcodes import CONVOLUTIONS, FIELDS, LANES, Field, Flag, Op
+from npunet.engine.plan.opcodes import CONVOLUTIONS, FIELDS, Field, Flag, Op
 from npunet.engine.plan.pack import Constants
 from npunet.engine.plan.schedule import Plan, plan_all, stored_images
 from npunet.engine.plan.winograd_blocking import band_rows, strip_tiles
+from npunet.engine.target import BAND, LANES, LINE_BUFFERED, LINE_FLOATS
 from npunet.graph import Graph, Shape
 from npunet.ops.winograd import TILE, transform_kernel
 
@@ -64,8 +65,8 @@ class Program:
 
 
 def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads: int = 1, fuse: bool = True,
-                    in_place: bool = True, arithmetic: str = "seq_fma", large: int = LARGE,
-                    near: int = NEAR) -> Program:
+                    in_place: bool = True, arithmetic: str = "seq_fma", large: int = LINE_BUFFERED,
+                    near: int = BAND) -> Program:
     """The program of a network as trained, for one input size.
 
     weights : float32, by the graph's names
@@ -80,7 +81,7 @@ def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads:
     steps, images, groups = lowered.steps, lay_out(lowered), form_groups(lowered)
     plans = plan_all(form_chains(groups, steps, images, large, near), threads)
     buffers = stored_images(plans, images, threads)
-    arena = place(lifetimes(plans, steps, images, images | buffers, threads), ALIGNMENT)
+    arena = place(lifetimes(plans, steps, images, images | buffers, threads), LINE_FLOATS)
     constants = Constants()
     whole = np.zeros((len(steps), FIELDS), np.int64)
     written: set[str] = set()

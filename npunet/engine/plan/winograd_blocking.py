@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from npunet.engine.plan.opcodes import LANES
+from npunet.engine.target import LANES, SECOND_CACHE
 from npunet.ops.winograd import PATCH, TILE
 
 MATRICES = PATCH * PATCH
-CACHE_ELEMENTS = 1 << 16  # half of a second-level cache of 512 KiB
+CACHE_ELEMENTS = SECOND_CACHE // 2 // 4  # half of a second-level cache
 REGISTER_TILES = 12  # a multiple of the tiles that registers hold with two vectors of filters, 6, and with three, 4
 PAIRED_TILES = 6
 WASTE = 16  # one tile of so many may be idle

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from npunet.engine.runtime.native import Entry
 
-INFERENCE = ("engine/codegen", "engine/kernels", "engine/plan", "layers.py", "ops/activation.py", "ops/exponential.py",
-             "ops/winograd.py")
+INFERENCE = ("engine/codegen", "engine/kernels", "engine/plan", "engine/target.py", "layers.py", "ops/activation.py",
+             "ops/exponential.py", "ops/winograd.py")
 TRAINING = (*INFERENCE, "engine/training/kernels", "engine/training/plan", "ops/losses.py")
 
 SEQ = Entry("npunet.engine.kernels.compile", "seq", INFERENCE)

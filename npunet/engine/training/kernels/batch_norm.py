@@ -5,9 +5,9 @@ Every kernel goes down a row once for each register of channels: a vector, or, w
 
 from __future__ import annotations
 
-from npunet.engine.codegen.emit import VECTOR_BYTES, WIDE
+from npunet.engine.codegen.emit import PAIRS, VECTOR_BYTES
 from npunet.engine.codegen.jit import inlined, jit
-from npunet.engine.codegen.simd import LANES, rolled, stand_alone
+from npunet.engine.codegen.simd import rolled, stand_alone
 from npunet.engine.codegen.vectors import (
     fma,
     load,
@@ -22,6 +22,7 @@ from npunet.engine.codegen.vectors import (
     where_greater,
     widen,
 )
+from npunet.engine.target import LANES
 from npunet.engine.training.kernels.activation_rows import ZERO, activate, bounded, bounds, through
 from npunet.engine.training.kernels.rows import U, X, Y, Z, opens_strip, place, slot
 from npunet.engine.training.plan.step_opcodes import Field
@@ -169,7 +170,7 @@ def statistics(p, arena, sums, n, i):
     """Add a row's sums of x and of x * x, both exact products in float64, to the strip's: two rows of channels."""
     stand_alone()
     v = 0
-    while WIDE and v + 2 <= p[Field.VECTORS]:
+    while PAIRS and v + 2 <= p[Field.VECTORS]:
         statistics_of_pair(p, arena, sums, n, i, v)
         v += 2
     while v < p[Field.VECTORS]:
@@ -182,7 +183,7 @@ def normalise(p, arena, n, i):
     """y = activation(x * inv + shift)."""
     stand_alone()
     v, kind = 0, p[Field.KIND]
-    while WIDE and bounded(kind) and v + 2 <= p[Field.VECTORS]:
+    while PAIRS and bounded(kind) and v + 2 <= p[Field.VECTORS]:
         normalise_of_pair(p, arena, n, i, v)
         v += 2
     while v < p[Field.VECTORS]:
@@ -209,7 +210,7 @@ def norm_sums(p, arena, sums, n, i):
     """
     stand_alone()
     v, kind = 0, p[Field.KIND]
-    while WIDE and bounded(kind) and v + 2 <= p[Field.VECTORS]:
+    while PAIRS and bounded(kind) and v + 2 <= p[Field.VECTORS]:
         norm_sums_of_pair(p, arena, sums, n, i, v)
         v += 2
     while v < p[Field.VECTORS]:
@@ -250,7 +251,7 @@ def norm_dx(p, arena, n, i):
     """
     stand_alone()
     v, kind = 0, p[Field.KIND]
-    while WIDE and bounded(kind) and v + 2 <= p[Field.VECTORS]:
+    while PAIRS and bounded(kind) and v + 2 <= p[Field.VECTORS]:
         norm_dx_of_pair(p, arena, n, i, v)
         v += 2
     while v < p[Field.VECTORS]:

@@ -1,12 +1,12 @@
 """One row of a convolution by few tile shapes: the same sums as engine.convolution in the same order, less to compile.
 
-Batches have long rows, which two shapes fill but for a few positions; those go one by one. Where registers are WIDE the
-shapes are few already.
+Batches have long rows, which two shapes fill but for a few positions; those go one by one. Where registers hold
+pairs of vectors the shapes are few already.
 """
 
 from __future__ import annotations
 
-from npunet.engine.codegen.emit import VECTOR_BYTES, WIDE
+from npunet.engine.codegen.emit import TARGET, VECTOR_BYTES
 from npunet.engine.codegen.jit import inlined, jit
 from npunet.engine.codegen.simd import stand_alone
 from npunet.engine.kernels.conv_tile import make_convolve
@@ -15,30 +15,7 @@ from npunet.engine.kernels.few_filters import make_narrow
 from npunet.engine.training.kernels.rows import U, Y, first_tap, place
 from npunet.engine.training.plan.step_opcodes import Field
 
-convolve = make_convolve(fused=True)
-
-
-@inlined
-def tiles(rows, vectors, arguments):
-    """Neighbouring tiles of one of the shapes below."""
-    if vectors == 2:
-        if rows == 6:
-            convolve(6, 2, arguments)
-        elif rows == 4:
-            convolve(4, 2, arguments)
-        else:
-            convolve(1, 2, arguments)
-    elif vectors == 3:
-        if rows == 4:
-            convolve(4, 3, arguments)
-        else:
-            convolve(1, 3, arguments)
-    elif rows == 10:
-        convolve(10, 1, arguments)
-    elif rows == 6:
-        convolve(6, 1, arguments)
-    else:
-        convolve(1, 1, arguments)
+convolve = make_convolve(fused=True, shapes=TARGET.step_convolution)
 
 
 @inlined
@@ -68,10 +45,10 @@ def row_of_few_shapes(count, vectors, x, x_step, w, channels, kh, kw, tap_row, t
         at = 0
         for rows, number in ((larger, many), (smaller, few), (1, count - many * larger - few * smaller)):
             if number > 0:
-                tiles(rows, block,
-                      (number, x + at * x_step, x_step, w, channels, kh, kw, tap_row, tap_col, y + at * y_step, y_step,
-                       flags, bias, addend + at * addend_step, addend_step, copies_y, copies_x, y_row, y_col, streams,
-                       0, 0, 0, 0))
+                convolve(rows, block,
+                         (number, x + at * x_step, x_step, w, channels, kh, kw, tap_row, tap_col, y + at * y_step,
+                          y_step, flags, bias, addend + at * addend_step, addend_step, copies_y, copies_x, y_row, y_col,
+                          streams, 0, 0, 0, 0))
                 at += rows * number
         done += block
         streams = 0  # all that there is to ask for has been
@@ -81,7 +58,7 @@ def row_of_few_shapes(count, vectors, x, x_step, w, channels, kh, kw, tap_row, t
         addend += VECTOR_BYTES * block
 
 
-row = make_row(fused=True) if WIDE else row_of_few_shapes
+row = make_row(fused=True) if TARGET.pairs else row_of_few_shapes
 
 transposed_row = make_narrow(fused=True)
 

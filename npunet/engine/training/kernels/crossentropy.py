@@ -6,7 +6,7 @@ import numpy as np
 
 from npunet.engine.codegen.emit import VECTOR_BYTES
 from npunet.engine.codegen.jit import inlined, jit
-from npunet.engine.codegen.simd import LANES, address, stand_alone
+from npunet.engine.codegen.simd import address, stand_alone
 from npunet.engine.codegen.vectors import (
     load,
     load_integers,
@@ -23,6 +23,7 @@ from npunet.engine.codegen.vectors import (
     write,
 )
 from npunet.engine.kernels.transpose import transpose
+from npunet.engine.target import LANES
 from npunet.engine.training.kernels.activation_rows import exponential_inline
 from npunet.engine.training.kernels.log_polynomial import log_inline, wide_log
 from npunet.engine.training.kernels.rows import X, Y, place

@@ -15,8 +15,8 @@ from numba.extending import intrinsic
 
 from npunet.engine.codegen.emit import (
     INT64,
+    PAIRS,
     VECTOR_BYTES,
-    WIDE,
     choose,
     everywhere,
     keep_order,
@@ -27,13 +27,14 @@ from npunet.engine.codegen.emit import (
     store_vector,
 )
 from npunet.engine.codegen.jit import inlined, jit
-from npunet.engine.codegen.simd import LANES, stand_alone
+from npunet.engine.codegen.simd import stand_alone
 from npunet.engine.codegen.vectors import doubles, load_wide_at, store_wide_at
+from npunet.engine.target import FIRST_CACHE, LANES
 from npunet.engine.training.kernels.rows import Z, first_tap, opens_strip, place, slot
 from npunet.engine.training.plan.instructions import WAYS, ways_of
 from npunet.engine.training.plan.step_opcodes import Field
 
-PART_BYTES = 3 << 13  # that a part reads: three quarters of a first-level cache of 32 KiB
+PART_BYTES = FIRST_CACHE * 3 // 4  # that a part reads: three quarters of a first-level cache of 32 KiB
 UNIT = 24  # positions: whole turns of every number of ways
 WAYS_1, WAYS_3, WAYS_5 = ways_of(1), ways_of(3), ways_of(5)
 
@@ -146,7 +147,7 @@ def depthwise_dw(p, arena, sums, n, i):
         v = 0
         while v < vectors:
             shift, kept = VECTOR_BYTES * v, first_kept + v * kept_step
-            if WIDE and v + 2 <= vectors:
+            if PAIRS and v + 2 <= vectors:
                 column_pair(p, count, x + shift, z + shift, kept, opens, closes, home + 2 * shift, fresh)
                 v += 2
             else:

@@ -6,8 +6,9 @@ import numpy as np
 
 from npunet.engine.codegen.emit import VECTOR_BYTES
 from npunet.engine.codegen.jit import jit
-from npunet.engine.codegen.simd import LANES, stand_alone
+from npunet.engine.codegen.simd import stand_alone
 from npunet.engine.codegen.vectors import load, narrow, nothing, read, same, store, wide_root, wide_same, widen, write
+from npunet.engine.target import LANES
 from npunet.engine.training.kernels.activation_rows import activate
 from npunet.engine.training.kernels.rows import X, Y, Z, place
 from npunet.engine.training.plan.step_opcodes import Field

@@ -10,7 +10,7 @@ import numpy as np
 
 from npunet.engine.codegen.emit import VECTOR_BYTES
 from npunet.engine.codegen.jit import jit
-from npunet.engine.codegen.simd import LANES, stand_alone
+from npunet.engine.codegen.simd import stand_alone
 from npunet.engine.codegen.vectors import (
     load,
     read,
@@ -20,6 +20,7 @@ from npunet.engine.codegen.vectors import (
     write,
     write_wide,
 )
+from npunet.engine.target import LANES
 from npunet.engine.training.kernels.crossentropy import crossentropy_row, exponentials_to
 from npunet.engine.training.kernels.log_polynomial import exp64, log64
 from npunet.engine.training.kernels.rows import X, Y, opens_strip, place, slot

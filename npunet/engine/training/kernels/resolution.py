@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from npunet.engine.codegen.emit import VECTOR_BYTES, WIDE
+from npunet.engine.codegen.emit import PAIRS, VECTOR_BYTES
 from npunet.engine.codegen.jit import inlined, jit
 from npunet.engine.codegen.simd import rolled, stand_alone
 from npunet.engine.codegen.vectors import load, load_pair, same_as, store, where_beats, where_equal
@@ -26,7 +26,7 @@ def of_all_registers(make: Callable[..., Any]):
     def kernel(p, arena, n, i):
         stand_alone()
         v = 0
-        while WIDE and v + 2 <= p[Field.VECTORS]:
+        while PAIRS and v + 2 <= p[Field.VECTORS]:
             pair(p, arena, n, i, v)
             v += 2
         while v < p[Field.VECTORS]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from npunet.engine.codegen.emit import VECTOR_BYTES, WIDE
+from npunet.engine.codegen.emit import PAIRS, VECTOR_BYTES
 from npunet.engine.codegen.jit import inlined, jit
-from npunet.engine.codegen.simd import LANES, rolled, stand_alone
+from npunet.engine.codegen.simd import rolled, stand_alone
 from npunet.engine.codegen.vectors import (
     load,
     load_pair,
@@ -26,6 +26,7 @@ from npunet.engine.codegen.vectors import (
     write,
 )
 from npunet.engine.plan.opcodes import STREAM_COLUMNS
+from npunet.engine.target import LANES
 from npunet.engine.training.plan.step_opcodes import FIELDS, Field
 
 X, Y, Z, U = int(Field.X), int(Field.Y), int(Field.Z), int(Field.U)
@@ -166,7 +167,7 @@ def bias_sums(p, arena, sums, n, i):
     """Add a row's sums of x to the strip's."""
     stand_alone()
     v = 0
-    while WIDE and v + 2 <= p[Field.VECTORS]:
+    while PAIRS and v + 2 <= p[Field.VECTORS]:
         bias_sums_of_pair(p, arena, sums, n, i, v)
         v += 2
     while v < p[Field.VECTORS]:

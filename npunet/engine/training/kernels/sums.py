@@ -6,9 +6,10 @@ import numpy as np
 
 from npunet.engine.codegen.emit import VECTOR_BYTES
 from npunet.engine.codegen.jit import jit
-from npunet.engine.codegen.simd import LANES, stand_alone
+from npunet.engine.codegen.simd import stand_alone
 from npunet.engine.codegen.vectors import load, read, read_wide, same, store, write
 from npunet.engine.kernels.convolution import block_vectors
+from npunet.engine.target import LANES
 from npunet.engine.training.kernels.loss_rows import dice_slot
 from npunet.engine.training.plan.step_opcodes import Field, Flag, Number
 from npunet.ops.losses import CLIP

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from npunet.engine.codegen.jit import jit
-from npunet.engine.codegen.simd import LANES, stand_alone
+from npunet.engine.codegen.simd import stand_alone
 from npunet.engine.codegen.vectors import lane, load, read, root, same, store, where_greater, write
+from npunet.engine.target import LANES
 from npunet.engine.training.plan.step_opcodes import (
     ADAM,
     CLIP_GLOBAL,

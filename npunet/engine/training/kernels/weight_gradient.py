@@ -19,20 +19,22 @@ from numba.extending import intrinsic
 
 from npunet.engine.codegen.emit import (
     INT64,
+    PAIRS,
+    TARGET,
     VECTOR_BYTES,
-    WIDE,
-    bring_near,
+    dispatch,
     everywhere,
     hidden,
     keep_order,
     load_scalar,
     load_vector,
     make_multiply_add,
+    prefetch,
     repeat,
     splat,
 )
 from npunet.engine.codegen.jit import inlined, jit
-from npunet.engine.codegen.simd import LANES, stand_alone
+from npunet.engine.codegen.simd import stand_alone
 from npunet.engine.codegen.vectors import (
     doubles,
     lane,
@@ -47,118 +49,70 @@ from npunet.engine.codegen.vectors import (
 )
 from npunet.engine.kernels.conv_tile import registers_of
 from npunet.engine.kernels.convolution import block_vectors
-from npunet.engine.plan.opcodes import LINE, STREAM_COLUMNS, STREAMS
+from npunet.engine.plan.opcodes import STREAM_COLUMNS, STREAMS
+from npunet.engine.target import CACHE_LINE, LANES
 from npunet.engine.training.kernels.rows import Z, begin_streams, first_tap, opens_strip, place, slot
 from npunet.engine.training.plan.step_opcodes import Field, Flag, Mode
 
 TURNED, ROWS = int(Flag.TURNED), int(Mode.ROWS)
 
 
-@intrinsic(prefer_literal=True)
+@intrinsic
 def tile(typing, rows, vectors, arguments):
     """Add a piece to a tile of float64 sums: `rows` neighbouring channels of x by `vectors` vectors of filters z, or
     filters x by vectors of channels z.
 
-    arguments: x, x_row, x_col, z, z_row, z_col, height, width, sums, sums_row, and where to ask for a cache line with
+    arguments: x, x_row, x_col, z, z_row, z_col, height, width, sums, sums_row, and where to prefetch a cache line with
     every position and how much further on with the next; all in bytes
     """
-    rows_of_it, registers = rows.literal_value, registers_of(vectors.literal_value)
+
+    def generate(context, builder, signature, values):
+        arguments = cgutils.unpack_tuple(builder, values[2])
+        dispatch(builder, values[0], values[1], TARGET.kernel_gradient,
+                 lambda rows, vectors: register_tile(builder, rows, registers_of(vectors), *arguments))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, arguments), generate
+
+
+def register_tile(builder, rows: int, registers, x, x_row, x_col, z, z_row, z_col, height, width, sums, sums_row, line,
+                  line_step) -> None:
+    """Emits the micro-kernel of one register tile."""
     parts, widths = len(registers), {register.lanes for register in registers}
     multiply_add = make_multiply_add(fused=True)
 
-    def generate(context, builder, signature, values):
-        (x, x_row, x_col, z, z_row, z_col, height, width, sums, sums_row, asked,
-         asked_step) = cgutils.unpack_tuple(builder, values[2])
+    def over_positions(carried):
+        """acc[k][v] = acc[k][v] + x[k] * z[v]."""
+        keep_order(builder)
+        x, z, line, *acc = carried
+        prefetch(builder, line)
+        own = {lanes: hidden(builder, x) for lanes in widths}  # see conv_tile.MicroKernel.over
+        gradients = [load_vector(builder, builder.add(z, INT64(start)), lanes) for start, lanes in registers]
+        for k in range(rows):
+            for v, (_, lanes) in enumerate(registers):
+                scalar = splat(builder, load_scalar(builder, builder.add(own[lanes], INT64(4 * k))), lanes)
+                acc[k * parts + v] = multiply_add(builder, scalar, gradients[v], acc[k * parts + v])
+        return [builder.add(x, x_col), builder.add(z, z_col), builder.add(line, line_step), *acc]
 
-        def over_positions(carried):
-            """acc[k][v] = acc[k][v] + x[k] * z[v]."""
-            keep_order(builder)
-            x, z, asked, *acc = carried
-            bring_near(builder, asked)
-            own = {lanes: hidden(builder, x) for lanes in widths}  # see tile.Emission.over
-            gradients = [load_vector(builder, builder.add(z, INT64(start)), lanes) for start, lanes in registers]
-            for k in range(rows_of_it):
-                for v, (_, lanes) in enumerate(registers):
-                    scalar = splat(builder, load_scalar(builder, builder.add(own[lanes], INT64(4 * k))), lanes)
-                    acc[k * parts + v] = multiply_add(builder, scalar, gradients[v], acc[k * parts + v])
-            return [builder.add(x, x_col), builder.add(z, z_col), builder.add(asked, asked_step), *acc]
+    def over_rows(carried):
+        x, z, line, *acc = carried
+        _, _, line, *acc = repeat(builder, width, [x, z, line, *acc], over_positions)
+        return [builder.add(x, x_row), builder.add(z, z_row), line, *acc]
 
-        def over_rows(carried):
-            x, z, asked, *acc = carried
-            _, _, asked, *acc = repeat(builder, width, [x, z, asked, *acc], over_positions)
-            return [builder.add(x, x_row), builder.add(z, z_row), asked, *acc]
-
-        acc = [everywhere(0.0, register.lanes) for register in registers] * rows_of_it
-        _, _, _, *acc = repeat(builder, height, [x, z, asked, *acc], over_rows)
-        for k in range(rows_of_it):
-            for v, (start, lanes) in enumerate(registers):
-                at = builder.add(sums, INT64(2 * start))
-                total = load_wide_at(builder, at, lanes)
-                store_wide_at(builder, builder.fadd(total, builder.fpext(acc[k * parts + v], doubles(lanes))), at)
-            sums = builder.add(sums, sums_row)
-        return context.get_dummy_value()
-
-    return types.void(rows, vectors, arguments), generate
-
-
-@inlined
-def any_wide_tile(rows, vectors, arguments):
-    """A tile of one of the shapes that `rows_of_tile` gives where registers are WIDE."""
-    if vectors == 3:
-        if rows == 8:
-            tile(8, 3, arguments)
-        elif rows == 6:
-            tile(6, 3, arguments)
-        elif rows == 4:
-            tile(4, 3, arguments)
-        else:
-            tile(2, 3, arguments)
-    elif vectors == 2:
-        if rows == 8:
-            tile(8, 2, arguments)
-        elif rows == 6:
-            tile(6, 2, arguments)
-        elif rows == 4:
-            tile(4, 2, arguments)
-        else:
-            tile(2, 2, arguments)
-    elif rows == 8:
-        tile(8, 1, arguments)
-    elif rows == 6:
-        tile(6, 1, arguments)
-    elif rows == 4:
-        tile(4, 1, arguments)
-    else:
-        tile(2, 1, arguments)
-
-
-@inlined
-def any_narrow_tile(rows, vectors, arguments):
-    """A tile of one of the shapes that `rows_of_tile` gives."""
-    if vectors == 2:
-        if rows == 6:
-            tile(6, 2, arguments)
-        elif rows == 4:
-            tile(4, 2, arguments)
-        else:
-            tile(2, 2, arguments)
-    elif vectors == 3:
-        if rows == 4:
-            tile(4, 3, arguments)
-        else:
-            tile(2, 3, arguments)
-    elif rows == 12:
-        tile(12, 1, arguments)
-    elif rows == 6:
-        tile(6, 1, arguments)
-    else:
-        tile(2, 1, arguments)
+    acc = [everywhere(0.0, register.lanes) for register in registers] * rows
+    _, _, _, *acc = repeat(builder, height, [x, z, line, *acc], over_rows)
+    for k in range(rows):
+        for v, (start, lanes) in enumerate(registers):
+            at = builder.add(sums, INT64(2 * start))
+            total = load_wide_at(builder, at, lanes)
+            store_wide_at(builder, builder.fadd(total, builder.fpext(acc[k * parts + v], doubles(lanes))), at)
+        sums = builder.add(sums, sums_row)
 
 
 @jit
 def rows_of_tile(vectors, channels):
     """Rows of the next tile where so many are left; a single last one is done with what stands behind it."""
-    if WIDE:
+    if PAIRS:
         return 8 if channels >= 7 else channels + channels % 2
     if vectors == 2:
         return 6 if channels > 8 or channels == 6 else (4 if channels > 2 else 2)
@@ -167,19 +121,16 @@ def rows_of_tile(vectors, channels):
     return 12 if channels >= 12 else (6 if channels > 4 else 2)
 
 
-any_tile = any_wide_tile if WIDE else any_narrow_tile
-
-
 @inlined
 def line_ahead(p, line, x, z):
     """Where and how far apart a pass over a piece asks for cache lines: one of each position of the next sample's x, a
     pass behind the other, then of its z."""
     x_step, z_step = 4 * p[Field.X_COL], 4 * p[Field.Z_COL]
-    x_lines, z_lines = (x_step + LINE - 1) // LINE, (z_step + LINE - 1) // LINE
+    x_lines, z_lines = (x_step + CACHE_LINE - 1) // CACHE_LINE, (z_step + CACHE_LINE - 1) // CACHE_LINE
     if line < x_lines:
-        return x + 4 * p[Field.X_SAMPLE] + LINE * line, x_step
+        return x + 4 * p[Field.X_SAMPLE] + CACHE_LINE * line, x_step
     if line < x_lines + z_lines:
-        return z + 4 * p[Field.Z_SAMPLE] + LINE * (line - x_lines), z_step
+        return z + 4 * p[Field.Z_SAMPLE] + CACHE_LINE * (line - x_lines), z_step
     return x, 0
 
 
@@ -213,7 +164,7 @@ def add_pieces(p, arena, home, n, first, last, thread, threads):
                         if number % threads == thread:
                             stream = Field.STREAMS + STREAM_COLUMNS * min(mine, STREAMS)
                             asked, step = (p[stream], p[stream + 1]) if by_rows else line_ahead(p, mine, x, z)
-                            any_tile(size, block, (ones, ones_row, ones_col, eights, eights_row, eights_col, rows, cols,
+                            tile(size, block, (ones, ones_row, ones_col, eights, eights_row, eights_col, rows, cols,
                                                    sums, sums_row, asked, step))
                             if by_rows:
                                 p[stream] += rows * cols * step

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from npunet.engine.training.plan.instructions import LANES, POINT, Instruction, Part, Taps, Unsupported, padded
+from npunet.engine.target import LANES
+from npunet.engine.training.plan.instructions import POINT, Instruction, Part, Taps, Unsupported, padded
 from npunet.engine.training.plan.step_opcodes import Field, Flag, Mode, Op
 from npunet.graph import Graph, Node, Shape
 

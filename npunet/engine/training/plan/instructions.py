@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from npunet.engine.target import LANES
 from npunet.engine.training.plan.step_opcodes import Field, Mode, Op
 from npunet.geometry import Pair
 
 STRIPS = 16  # at least so many in a batch, where it has the rows
 WAYS = 8  # float32 sums at most that a tap of a depthwise kernel's gradient is shared out to
-LANES = 8  # as simd.LANES, which cannot be read without loading Numba
 
 
 class Unsupported(ValueError):

@@ -6,9 +6,9 @@ from math import prod
 
 from npunet.engine.plan.blocking import narrow_pitch, narrow_scratch
 from npunet.engine.plan.layout import NARROW_VECTORS
+from npunet.engine.target import LANES
 from npunet.engine.training.plan.emitter import Emitter
 from npunet.engine.training.plan.instructions import (
-    LANES,
     POINT,
     WAYS,
     Instruction,

@@ -11,11 +11,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from npunet.arena import Arena, Lifetime, place
 from npunet.engine.plan.layout import Image
-from npunet.engine.training.plan.instructions import LANES, Instruction, strips_of
+from npunet.engine.target import LANES, LINE_FLOATS
+from npunet.engine.training.plan.instructions import Instruction, strips_of
 from npunet.engine.training.plan.step_groups import lags_of, names_of, reach, rows_of
 from npunet.engine.training.plan.step_opcodes import Field, Mode
 
-ALIGNMENT = 16  # elements: one cache line of float32
 Groups = Sequence[range]
 
 
@@ -33,7 +33,7 @@ def place_tensors(groups: Groups, instructions: Sequence[Instruction], images: M
     blocks = [place_brief(group, instructions, images, sizes, brief) for group in groups]
     for moment, block in enumerate(blocks):
         lives[block_name(moment)] = Lifetime(threads * block.size, moment, moment)
-    arena = place(lives, ALIGNMENT)
+    arena = place(lives, LINE_FLOATS)
     offsets = arena.offsets | {name: arena.offsets[first] for name, first in origin.items()}
     steps = {}
     for moment, block in enumerate(blocks):
@@ -50,8 +50,8 @@ def place_brief(group: range, instructions: Sequence[Instruction], images: Mappi
     if rows_of(members[0], images) == 1:  # an instruction ends before the next begins: in the order of their lags
         lags = dict(zip(group, lags_of(members), strict=True))
         times = [range(number, number + 1) for number in sorted(group, key=lambda number: lags[number])]
-    arena = place(spans(times, instructions, sizes, lambda each: names_of(each) & set(brief)), ALIGNMENT)
-    return Arena(arena.offsets, -(-arena.size // ALIGNMENT) * ALIGNMENT)
+    arena = place(spans(times, instructions, sizes, lambda each: names_of(each) & set(brief)), LINE_FLOATS)
+    return Arena(arena.offsets, -(-arena.size // LINE_FLOATS) * LINE_FLOATS)
 
 
 def origins(groups: Groups, instructions: Sequence[Instruction], images: Mapping[str, Image],
@@ -99,7 +99,7 @@ def place_sums(groups: Groups, instructions: Sequence[Instruction], images: Mapp
     for moment, group in enumerate(groups):
         if group.start in own:
             lives[scratch_name(group.start)] = Lifetime(sizes[scratch_name(group.start)], moment, moment)
-    return place(lives, ALIGNMENT)
+    return place(lives, LINE_FLOATS)
 
 
 def spans(groups: Groups, instructions: Sequence[Instruction], sizes: Mapping[str, int],

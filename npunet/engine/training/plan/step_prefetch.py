@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from npunet.engine.plan.layout import Image
-from npunet.engine.plan.opcodes import LINE, STREAM_COLUMNS, STREAMS
+from npunet.engine.plan.opcodes import STREAM_COLUMNS, STREAMS
+from npunet.engine.target import CACHE_LINE
 from npunet.engine.training.plan.instructions import Instruction, padded
 from npunet.engine.training.plan.step_groups import lags_of, names_of, reach, rows_of
 from npunet.engine.training.plan.step_opcodes import Field, Op
@@ -38,7 +39,7 @@ class Host:
 
     def lines(self, size: int) -> int:
         """Streams for so many bytes."""
-        return -(-self.share(size) // LINE) if self.by_lines else 1
+        return -(-self.share(size) // CACHE_LINE) if self.by_lines else 1
 
     def share(self, size: int) -> int:
         """Bytes a position."""
@@ -53,7 +54,7 @@ class Host:
         sample and row. The first column of a stream, how far it has asked, is the kernel's."""
         for line in range(self.lines(size)):
             first = Field.STREAMS + STREAM_COLUMNS * self.streams
-            self.fields |= {first + 1: self.share(size), first + 2: start + LINE // 4 * line, first + 3: sample,
+            self.fields |= {first + 1: self.share(size), first + 2: start + CACHE_LINE // 4 * line, first + 3: sample,
                             first + 4: row}
             self.streams += 1
         self.load += size

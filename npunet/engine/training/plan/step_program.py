@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from npunet.arena import Arena
-from npunet.engine.plan.layout import Image
-from npunet.engine.training.plan.instructions import LANES, Instruction, padded, strips_of
+from npunet.engine.plan.layout import Image, halos_of
+from npunet.engine.target import LANES
+from npunet.engine.training.plan.instructions import Instruction, padded, strips_of
 from npunet.engine.training.plan.rematerialise import recomputed
 from npunet.engine.training.plan.ring_buffers import Ring, rings_of
 from npunet.engine.training.plan.step_groups import AROUND, brief_tensors, form_groups, lags_of, rows_of
@@ -135,13 +136,9 @@ def add_update(instructions: list[Instruction], graph: Graph, offsets: Mapping[s
 
 
 def lay_out(shapes: Mapping[str, Shape], instructions: Sequence[Instruction]) -> dict[str, Image]:
-    """Every tensor with the halo that its greediest reader asks for."""
-    halos = dict.fromkeys(shapes, (0, 0, 0, 0))
-    for instruction in instructions:
-        if instruction.op in AROUND:
-            (top, bottom), (left, right) = (taps.reach for taps in instruction.taps)
-            halos[instruction.x] = tuple(map(max, halos[instruction.x], (top, bottom, left, right)))
-    return {name: Image(*shapes[name], halo) for name, halo in halos.items()}
+    """Every tensor with its halo."""
+    reads = [(each.x, each.taps[0].reach + each.taps[1].reach) for each in instructions if each.op in AROUND]
+    return {name: Image(*shapes[name], halo) for name, halo in halos_of(shapes, reads).items()}
 
 
 def for_thread(table: np.ndarray, thread: int, instructions: Sequence[Instruction],
