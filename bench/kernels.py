@@ -87,13 +87,13 @@ def measure(name: str, arithmetic: str, peak_gflops: float, rounds: int = ROUNDS
             "instructions": [asdict(timing) for timing in timings]}
 
 
-def groups(rows: list[report.Instruction]) -> Iterator[list[report.Instruction]]:
+def groups(rows: list[report.ProgramRow]) -> Iterator[list[report.ProgramRow]]:
     """Instructions that run together."""
     for head in sorted({row.head for row in rows}):
         yield [row for row in rows if row.head == head]
 
 
-def described(rows: list[report.Instruction], seconds: float, peak_gflops: float) -> Timing:
+def described(rows: list[report.ProgramRow], seconds: float, peak_gflops: float) -> Timing:
     macs, moved = sum(row.macs for row in rows), sum(row.moved for row in rows)
     shape = (rows[-1].writes or rows[-1].reads)[0].shape
     gflops = 2 * macs / seconds / 1e9

@@ -13,7 +13,8 @@ from npunet import run, summary
 from npunet import weights as named
 from npunet.deploy import deploy
 from npunet.differentiate import differentiate
-from npunet.engine.runtime.cache import Engines, engine_installed
+from npunet.engine.runtime.cache import Engines
+from npunet.engine.runtime.installed import engine_installed
 from npunet.formats import model_file
 from npunet.graph import Graph
 from npunet.inference import sizes

@@ -84,7 +84,7 @@ def test_skips_that_are_added_tile_by_tile(filters, rng, every_thread_works):
         x = batch_for(model, rng, 2, (3, width))
         x.flat[rng.integers(x.size)] = rng.choice([np.nan, np.inf, -0.0])
         engine, images = engine_for(model, x, threads=1 + width % 3)
-        pairs = any(engine.program.whole[:, Field.FLAGS] & Flag.JOINED)
+        pairs = any(engine.program.whole[:, Field.FLAGS] & Flag.FUSE_NEXT)
         assert pairs == (-(-filters // 8) % 2 == 0), "only pairs of vectors have the registers"
         assert_same_bits(engine(images), definition(model, x, "seq_fma"), f"{filters} filters, width {width}")
 

@@ -112,15 +112,15 @@ def test_a_program_tells_of_them():
     graph = model.sizes.graph((366, 10))
     program = compile_program(graph, model.weights, large=0, near=ROW_BY_ROW)
     told = report.instructions(program)
-    assert {row.op for row in told if row.turns == 1} == {"copy_in", "copy_out"}
-    assert max(row.turns for row in told) == 366
+    assert {row.op for row in told if row.blocks == 1} == {"copy_in", "copy_out"}
+    assert max(row.blocks for row in told) == 366
     kept = {operand.tensor: operand.rows for row in told for operand in row.writes if operand.rows < operand.shape[0]}
     assert set(kept) == set(program.buffers) and min(kept.values()) >= 2
     assert all(operand.offset + 4 * operand.rows * operand.shape[1] * operand.shape[2] <= 4 * program.arena.size
                for row in told for operand in (*row.reads, *row.writes))
     text = report.text(program, {}, "deep")
-    assert "turns" in text and f"({next(iter(kept.values()))})" in text
-    assert "turns" not in report.text(compile_program(graph, model.weights), {}, "deep")
+    assert "blocks" in text and f"({next(iter(kept.values()))})" in text
+    assert "blocks" not in report.text(compile_program(graph, model.weights), {}, "deep")
 
 
 def test_signals_take_no_turns():

@@ -10,7 +10,7 @@ import pytest
 from engine_cases import assert_same_bits, batch_for, definition, small, strided
 
 from npunet import UNet
-from npunet.engine.runtime import cache
+from npunet.engine.runtime import cache, installed
 from npunet.inference.session import Session
 
 pytest.importorskip("numba")
@@ -183,14 +183,14 @@ class TestRefused:
         model = small()
         x = batch_for(model, rng)
         expected = model.predict(x, backend="numpy")
-        monkeypatch.setattr(cache, "find_spec", lambda name: None)
-        cache.engine_installed.cache_clear()
+        monkeypatch.setattr(installed, "find_spec", lambda name: None)
+        installed.engine_installed.cache_clear()
         try:
             with pytest.raises(ImportError, match="pip install numba"):
                 model.predict(x, backend="engine")
             assert np.array_equal(model.predict(x), expected)
         finally:
-            cache.engine_installed.cache_clear()
+            installed.engine_installed.cache_clear()
 
 
 def test_engines_of_many_sizes_are_let_go(rng, monkeypatch):

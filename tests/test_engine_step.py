@@ -120,7 +120,7 @@ def test_vectors_along_positions_change_no_bit(filters, kernel, shape, rng):
         for _ in range(2):
             step.step(x, labels, 0.1, np.random.default_rng(0))
         ops = {each.op for program in step.programs.values() for each in program.program.instructions}
-        assert (Op.NARROW in ops) == (threads <= 3)
+        assert (Op.FEW_FILTERS in ops) == (threads <= 3)
         weights.append(step.weights())
     for name, value in weights[0].items():
         np.testing.assert_array_equal(weights[1][name], value, name)

@@ -84,16 +84,16 @@ def test_an_error_in_a_thread_reaches_the_caller():
 
     with pytest.raises(RuntimeError, match="told"):
         pool_threads.in_parallel([lambda: None, fail, lambda: None])
-    team = pool_threads.Team()
+    pool = pool_threads.ThreadPool()
     for _ in range(2):
         with pytest.raises(RuntimeError, match="told"):
-            team.run([lambda: None, fail, lambda: None])
-        team.run([lambda: None, lambda: None])
+            pool.run([lambda: None, fail, lambda: None])
+        pool.run([lambda: None, lambda: None])
 
 
 def test_a_session_keeps_its_threads_for_a_moment(rng, monkeypatch):
     monkeypatch.setattr(runtime, "WORTH_A_THREAD", 1)
-    monkeypatch.setattr(pool_threads, "PATIENCE", 0.3)
+    monkeypatch.setattr(pool_threads, "IDLE_TIMEOUT", 0.3)
     model, others = small(), set(threading.enumerate())
     x = batch_for(model, rng, 5)
     expected, session = model.predict(x), model.compile(batch=5, threads=3)

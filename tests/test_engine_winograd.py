@@ -9,7 +9,7 @@ from npunet.deploy import deploy
 from npunet.engine.plan import report
 from npunet.engine.plan.opcodes import Field, Flag, Op
 from npunet.engine.plan.program import compile_program
-from npunet.engine.plan.winograd_blocking import strip_tiles
+from npunet.engine.plan.winograd_blocking import block_tiles
 from npunet.engine.runtime import engine as runtime
 from npunet.graph import Graph, Node, WeightSpec
 from npunet.summary import rows
@@ -61,7 +61,7 @@ def test_more_tiles_than_a_strip_and_a_band(rng, every_thread_works):
     for threads in (1, 2, 3):
         engine, images = engine_for(model, x, "winograd", threads)
         first = next(row for row in engine.program.table if row[Field.OP] == Op.WINOGRAD and row[Field.GROUP] > 1)
-        assert first[Field.TILES] == strip_tiles(8) < 6 * 34 and first[Field.BAND] < 24
+        assert first[Field.TILES] == block_tiles(8) < 6 * 34 and first[Field.BAND] < 24
         assert_same_bits(engine(images), expected, f"{threads} threads")
 
 

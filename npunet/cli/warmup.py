@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from npunet.cli import models
-from npunet.engine.runtime.cache import engine_installed
 from npunet.engine.runtime.engine import ENTRIES
+from npunet.engine.runtime.installed import engine_installed
 from npunet.extras import MissingExtra
 
 

@@ -14,7 +14,7 @@ CONVOLUTIONS = ("conv2d", "depthwise_conv2d", "separable_conv2d")
 
 
 @dataclass(frozen=True)
-class Step:
+class LayerRun:
     """One layer run: its inputs, its accumulator (None unless it is a convolution with a bias), its output."""
 
     node: Node
@@ -23,14 +23,14 @@ class Step:
     out: np.ndarray
 
 
-def run_layer(node: Node, inputs: Sequence[np.ndarray], weights: Mapping[str, np.ndarray], arithmetic: str) -> Step:
+def run_layer(node: Node, inputs: Sequence[np.ndarray], weights: Mapping[str, np.ndarray], arithmetic: str) -> LayerRun:
     """One layer on given inputs, (N, H, W, C) each."""
     kernels, bias = split_bias(node, weights)
     with np.errstate(all="ignore"):  # infinities and NaN are meant
         acc, _ = run.apply(node, iter((*inputs, *(weights[name] for name in kernels))), arithmetic)
         if bias is None:
-            return Step(node, tuple(inputs), None, acc)
-        return Step(node, tuple(inputs), acc, acc + bias)
+            return LayerRun(node, tuple(inputs), None, acc)
+        return LayerRun(node, tuple(inputs), acc, acc + bias)
 
 
 def split_bias(node: Node, weights: Mapping[str, np.ndarray]) -> tuple[tuple[str, ...], np.ndarray | None]:
@@ -40,7 +40,7 @@ def split_bias(node: Node, weights: Mapping[str, np.ndarray]) -> tuple[tuple[str
     return node.weights, None
 
 
-def run_network(graph: Graph, weights: Mapping[str, np.ndarray], x: np.ndarray, arithmetic: str) -> Iterator[Step]:
+def run_network(graph: Graph, weights: Mapping[str, np.ndarray], x: np.ndarray, arithmetic: str) -> Iterator[LayerRun]:
     """Every layer in order, fed with what came before; a tensor is let go after its last reader."""
     readers = {name: len(nodes) for name, nodes in graph.consumers().items()}
     alive = {graph.input: x}
@@ -54,7 +54,7 @@ def run_network(graph: Graph, weights: Mapping[str, np.ndarray], x: np.ndarray, 
                 del alive[name]
 
 
-def tensors_of(step: Step, layer: str) -> dict[str, np.ndarray]:
+def tensors_of(step: LayerRun, layer: str) -> dict[str, np.ndarray]:
     """What a bundle keeps of a step, by key."""
     acc = {} if step.acc is None else {f"{layer}.acc": step.acc}
     return acc | {f"{layer}.out": step.out}

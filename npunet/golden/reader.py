@@ -16,7 +16,7 @@ import numpy as np
 from npunet.golden import graphs, manifest
 from npunet.golden.cases import NETWORK_CASES, network_input
 from npunet.golden.corners import layer_inputs
-from npunet.golden.layer_run import Step, run_layer, run_network, tensors_of
+from npunet.golden.layer_run import LayerRun, run_layer, run_network, tensors_of
 from npunet.graph import Graph
 
 READ_ERRORS = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, AttributeError,
@@ -170,7 +170,7 @@ class Bundle:
         made = {f"{case}.in{number}": value for number, value in enumerate(inputs)}
         return made | tensors_of(run_layer(node, inputs, self.weights, self.arithmetic), case)
 
-    def run_layer(self, layer: str, inputs: Sequence[np.ndarray]) -> Step:
+    def run_layer(self, layer: str, inputs: Sequence[np.ndarray]) -> LayerRun:
         """One layer on given inputs, in the declared arithmetic. Raises ValueError for a graph that is damaged."""
         try:
             return run_layer(self.graph[self.layers[layer]["name"]], inputs, self.weights, self.arithmetic)

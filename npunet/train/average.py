@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from npunet.train.optimise import Arrays
-from npunet.train.step import Step, fitting
+from npunet.train.step import TrainStep, fitting
 
 PREFIX, COUNT = "average/", "average steps"
 
@@ -25,13 +25,13 @@ class Averaged:
     tf.train.ExponentialMovingAverage.
     """
 
-    def __init__(self, step: Step, decay: float) -> None:
+    def __init__(self, step: TrainStep, decay: float) -> None:
         self.within, self.decay = step, decay
         self._shapes = {name: w.shape for name, w in step.weights().items()}
         self._average, self._steps = joint(step.weights()), 0
 
     def step(self, x: np.ndarray, labels: np.ndarray, rate: float, generator: np.random.Generator) -> float:
-        """See Step.step. A loss that is not finite leaves the average as it was."""
+        """See TrainStep.step. A loss that is not finite leaves the average as it was."""
         loss = self.within.step(x, labels, rate, generator)
         if np.isfinite(loss):
             kept = min(self.decay, (1 + self._steps) / (10 + self._steps))

@@ -11,11 +11,11 @@ import numpy as np
 from npunet import run
 from npunet.differentiate import find_loss
 from npunet.engine.plan.pack import aligned
-from npunet.engine.runtime.cache import engine_installed
 from npunet.engine.runtime.engine import check_threads
 from npunet.engine.runtime.entry_points import TRAIN
+from npunet.engine.runtime.installed import engine_installed
 from npunet.engine.runtime.native import Call
-from npunet.engine.runtime.threads import Team
+from npunet.engine.runtime.threads import ThreadPool
 from npunet.engine.training.plan import step_opcodes
 from npunet.engine.training.plan.instructions import Unsupported
 from npunet.engine.training.plan.step_opcodes import Number
@@ -62,7 +62,7 @@ class EngineStep:
         self.batch_norm_momentum, self.threads = batch_norm_momentum, check_threads(threads)
         self.rule = Rule(kind=self._kind(), clipping=self._clipping()[0],
                          decay=optimiser.weight_decay is not None, l2=l2)
-        self.native, self.team = TRAIN(), Team()
+        self.native, self.pool = TRAIN(), ThreadPool()
         self.programs: OrderedDict[tuple[int, ...], Prepared] = OrderedDict()
         self.offsets, size = {}, 0
         for name, spec in model.graph.weights.items():
@@ -120,7 +120,7 @@ class EngineStep:
         if threads == 1:
             self.native(program.tables[0], *shared, 0, 1, barrier)
         else:
-            self.team.run([Call(self.native, program.tables[thread], *shared, thread, threads, barrier)
+            self.pool.run([Call(self.native, program.tables[thread], *shared, thread, threads, barrier)
                          for thread in range(threads)])
 
     def _prepare(self, graph: Any, shape: tuple[int, ...]) -> Prepared:

@@ -19,7 +19,7 @@ from npunet.train.checkpoint import Keeper
 from npunet.train.config import Config
 from npunet.train.diagnose import Diverged, first_fault
 from npunet.train.progress import Bar, Progress
-from npunet.train.step import Step
+from npunet.train.step import TrainStep
 from npunet.train.task import Task
 
 
@@ -27,7 +27,7 @@ class Stopped(KeyboardInterrupt):
     """Someone stopped the run; its checkpoint is written."""
 
 
-def fit(step: Step, model: UNet, task: Task, keeper: Keeper, progress: Progress, bar: Bar,
+def fit(step: TrainStep, model: UNet, task: Task, keeper: Keeper, progress: Progress, bar: Bar,
         backend: str = "auto") -> Progress:
     """Train until the last step, until nothing gets better any more, or until someone stops it.
 
@@ -43,10 +43,10 @@ def fit(step: Step, model: UNet, task: Task, keeper: Keeper, progress: Progress,
     begun = time.monotonic()
     with StopRequest() as stop, closing(ahead(task.batch, progress.step, config.steps)) as batches:
         for number, (x, labels) in batches:
-            dice = progress.generator.bit_generator.state
+            rng_state = progress.generator.bit_generator.state
             loss = step.step(x, labels, rate(number), progress.generator)
             if not math.isfinite(loss):
-                raise diverged(model, step, number, loss, x, dice)
+                raise diverged(model, step, number, loss, x, rng_state)
             progress.losses.append(loss)
             progress.step = number + 1
             bar.update(progress)
@@ -81,10 +81,10 @@ def end_epoch(config: Config, progress: Progress, scores: Mapping[str, float], r
         progress.ended = f"{config.metric} has not got better for {config.patience} epochs"
 
 
-def diverged(model: UNet, step: Step, number: int, loss: float, x: np.ndarray, dice: Any) -> Diverged:
+def diverged(model: UNet, step: TrainStep, number: int, loss: float, x: np.ndarray, rng_state: Any) -> Diverged:
     """The error for a loss that is not a number, with the place where it came up first."""
     generator = np.random.Generator(np.random.PCG64())
-    generator.bit_generator.state = dice
+    generator.bit_generator.state = rng_state
     moving = {name.removeprefix("weights/"): value for name, value in step.state().items()
               if name.startswith("weights/")}                                # step.weights may be their average
     where = first_fault(model, moving, x, generator)

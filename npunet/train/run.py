@@ -21,7 +21,7 @@ from npunet.train.curves import draw_curves
 from npunet.train.engine_step import EngineStep
 from npunet.train.fit import fit
 from npunet.train.progress import Bar, Progress
-from npunet.train.step import NumpyStep, Step
+from npunet.train.step import NumpyStep, TrainStep
 from npunet.train.task import Task, Thing, load_task
 
 STEPS = {"numpy": NumpyStep, "engine": EngineStep}
@@ -102,11 +102,11 @@ def _finish(folder: str | os.PathLike[str], config: Config, progress: Progress) 
     return progress
 
 
-def make_step(model: UNet, task: Task, backend: str = "auto") -> Step:
+def make_step(model: UNet, task: Task, backend: str = "auto") -> TrainStep:
     """The training step of a backend."""
     config = task.config
 
-    def make(kind: type[NumpyStep] | type[EngineStep]) -> Step:
+    def make(kind: type[NumpyStep] | type[EngineStep]) -> TrainStep:
         step = kind(model, config.optimiser(), config.loss_name, config.l2, task.loss_options(),
                     config.batch_norm_momentum)
         return Averaged(step, config.average) if config.average else step

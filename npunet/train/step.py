@@ -15,7 +15,7 @@ from npunet.ops.norm import moving_statistics
 from npunet.train.optimise import Arrays, Optimiser
 
 
-class Step(Protocol):
+class TrainStep(Protocol):
     """What a training loop needs of a step; it owns the weights while a network trains."""
 
     def step(self, x: np.ndarray, labels: np.ndarray, rate: float, generator: np.random.Generator) -> float:
@@ -69,7 +69,7 @@ class NumpyStep:
 
     def step(self, x: np.ndarray, labels: np.ndarray, rate: float, generator: np.random.Generator,
              masks: Mapping[str, np.ndarray] | None = None) -> float:
-        """See Step.step; masks : dropout masks to use instead of drawn ones."""
+        """See TrainStep.step; masks : dropout masks to use instead of drawn ones."""
         images, _ = self.model.sizes.admit(x, self.model.dtype, None)
         graph = self.model.sizes.graph(images.shape[1:3])
         masks = run.draw_masks(graph, len(images), generator, images.dtype) if masks is None else masks

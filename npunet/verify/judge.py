@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from npunet.golden.bounds import accumulator_bound, output_bound
-from npunet.golden.layer_run import Step
+from npunet.golden.layer_run import LayerRun
 from npunet.run import apply
 from npunet.verify.compare import Comparison, compare, same
 from npunet.verify.feeds import Feeds
@@ -95,5 +95,5 @@ def layout_note(got: np.ndarray, want: np.ndarray) -> str:
     return ""
 
 
-def _tensor(step: Step, role: str) -> np.ndarray:
+def _tensor(step: LayerRun, role: str) -> np.ndarray:
     return step.out if role == "out" or step.acc is None else step.acc

@@ -79,10 +79,10 @@ def repeat(builder, count, carried: list, body) -> list:
     builder.cbranch(builder.icmp_signed("<", index, count), inside, after)
     builder.position_at_end(inside)
     keep_order(builder)
-    following = body(values)
+    after_body = body(values)
     index.add_incoming(INT64(0), before)
     index.add_incoming(builder.add(index, INT64(1)), builder.block)
-    for phi, first, later in zip(values, carried, following, strict=True):
+    for phi, first, later in zip(values, carried, after_body, strict=True):
         phi.add_incoming(first, before)
         phi.add_incoming(later, builder.block)
     builder.branch(head)
@@ -108,8 +108,8 @@ def choose(builder, condition, carried: list, body) -> list:
 
 
 def dispatch(builder, rows, vectors, shapes: Shapes, body) -> None:
-    """Emit body(rows, vectors) for every register tile, and the branch to the one of these sizes. No other is asked
-    for, which a test holds; the process would stop there."""
+    """Emit body(rows, vectors) for every register tile, and the branch to the one of these sizes. No other is given,
+    which a test holds; the process would stop there."""
     after, nowhere = builder.append_basic_block("after"), builder.append_basic_block("no_such_tile")
     branch = builder.switch(builder.add(builder.mul(vectors, INT64(STRIDE)), rows), nowhere)
     for shape in shapes_of(shapes):

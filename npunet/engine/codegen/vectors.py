@@ -147,7 +147,7 @@ def widen(typing, value):
 
 
 @intrinsic
-def narrow(typing, value):
+def to_float32(typing, value):
     """float64 to float32, rounded to nearest."""
     return vector(wide), lambda context, builder, signature, arguments: builder.fptrunc(arguments[0], VECTOR)
 

@@ -76,22 +76,22 @@ class Arguments(NamedTuple):
     y_row: ir.Value
     y_col: ir.Value
     streams: ir.Value  # prefetch streams, see prefetch.prefetch_streams
-    next_w: ir.Value  # of the convolution that a JOINED one is added to: one tap, of the image at addend
+    next_w: ir.Value  # of the next convolution, fused into this micro-kernel: one tap, of the image at addend
     next_channels: ir.Value
     next_flags: ir.Value
     next_bias: ir.Value
 
-    def following(self) -> Arguments:
-        """Those of the convolution that a JOINED one is added to."""
+    def next_one(self) -> Arguments:
+        """Those of the next convolution, fused into this micro-kernel."""
         return self._replace(x_step=self.addend_step, w=self.next_w, channels=self.next_channels,
                              flags=self.next_flags, bias=self.next_bias)
 
 
-def make_convolve(fused: bool, shapes: Shapes, joins: bool = False, asks: bool = True):
+def make_convolve(fused: bool, shapes: Shapes, fuses_next: bool = False, prefetches: bool = True):
     """The intrinsic that convolves neighbouring tiles of one of the shapes; `arguments` are those of Arguments.
 
-    joins : whether it knows JOINED ones, which must be LARGE, of an even number of vectors, and have one tap
-    asks  : whether it asks for streams
+    fuses_next : whether it can fuse the next convolution: then LARGE, of an even number of vectors, with one tap
+    prefetches  : whether it prefetches for streams
     """
     multiply_add = make_multiply_add(fused)
 
@@ -100,7 +100,7 @@ def make_convolve(fused: bool, shapes: Shapes, joins: bool = False, asks: bool =
         def generate(context, builder, signature, values):
             given = Arguments(*cgutils.unpack_tuple(builder, values[2]))
             dispatch(builder, values[0], values[1], shapes, lambda rows, vectors: row_of_tiles(
-                builder, rows, vectors, given, multiply_add, joins, asks))
+                builder, rows, vectors, given, multiply_add, fuses_next, prefetches))
             return context.get_dummy_value()
 
         return types.void(types.intp, types.intp, arguments), generate
@@ -108,17 +108,18 @@ def make_convolve(fused: bool, shapes: Shapes, joins: bool = False, asks: bool =
     return convolve
 
 
-def row_of_tiles(builder, rows: int, vectors: int, given: Arguments, multiply_add, joins: bool, asks: bool) -> None:
+def row_of_tiles(builder, rows: int, vectors: int, given: Arguments, multiply_add, fuses_next: bool,
+                 prefetches: bool) -> None:
     """Emits neighbouring tiles. Loops over taps cost a small kernel as much as its stores, so LARGE tiles do one tap
     without."""
 
     def tiles_of(one_tap: bool):
-        tile = Emission(builder, rows, vectors, one_tap, given, multiply_add)
-        if joins and one_tap and vectors == 2:
-            tile.following = Emission(builder, rows, vectors, one_tap, given.following(), multiply_add)
+        tile = MicroKernel(builder, rows, vectors, one_tap, given, multiply_add)
+        if fuses_next and one_tap and vectors == 2:
+            tile.next_one = MicroKernel(builder, rows, vectors, one_tap, given.next_one(), multiply_add)
 
         def one_tile(carried):
-            if asks:
+            if prefetches:
                 prefetch_streams(builder, given.streams, rows)
             tile.convolve(*carried)
             return [offset(builder, start, step, rows)
@@ -149,12 +150,12 @@ def registers_of(vectors: int) -> list[Register]:
         Register(VECTOR_BYTES * v, LANES) for v in range(paired, vectors)]
 
 
-class Emission:
+class MicroKernel:
     """Emits the instructions of one tile."""
 
     def __init__(self, builder, rows: int, vectors: int, one_tap: bool, given: Arguments, multiply_add) -> None:
         self.builder, self.one_tap, self.given, self.multiply_add = builder, one_tap, given, multiply_add
-        self.following: Emission | None = None  # what it is added to where JOINED
+        self.next_one: MicroKernel | None = None  # the next convolution, fused into this one
         self.rows, self.registers = rows, registers_of(vectors)
         self.parts, self.widths = len(self.registers), sorted({register.lanes for register in self.registers})
         self.bases = -(-rows // 3)  # addresses from which an instruction reaches all positions, see emit.position
@@ -165,13 +166,13 @@ class Emission:
         low, high = self.unknown(CLAMPED, 0.0, -INFINITY), self.unknown(Flag.RELU6, 6.0, INFINITY)
         self.low = [splat(builder, low, register.lanes) for register in self.registers]
         self.high = [splat(builder, high, register.lanes) for register in self.registers]
-        self.bias = builder.select(self.asked(Flag.BIAS), given.bias, self.nothing(vectors))
+        self.bias = builder.select(self.has(Flag.BIAS), given.bias, self.nothing(vectors))
         self.zeros = [everywhere(0.0, register.lanes) for register in self.registers] * rows
 
     def unknown(self, flags: int, yes: float, no: float):
         """One number where any of the flags is set, else the other; the compiler is kept from knowing which: it would
         leave out what changes nothing."""
-        chosen = self.builder.select(self.asked(flags), FLOAT(yes), FLOAT(no))
+        chosen = self.builder.select(self.has(flags), FLOAT(yes), FLOAT(no))
         return self.builder.bitcast(hidden(self.builder, self.builder.bitcast(chosen, INT32)), FLOAT)
 
     def nothing(self, vectors: int):
@@ -183,18 +184,18 @@ class Emission:
     def here(self, value):
         return at_this_place(self.builder, value) if TARGET.whole and not TARGET.pairs else value
 
-    def asked(self, flags: int):
+    def has(self, flags: int):
         """Whether any of the flags is set."""
         return self.builder.icmp_signed("!=", self.builder.and_(self.given.flags, INT64(flags)), INT64(0))
 
     def convolve(self, x, y, addend) -> None:
         builder, given = self.builder, self.given
-        acc = choose(builder, self.asked(Flag.CONTINUE), self.zeros, lambda _: self.load_from(y, given.y_step))
+        acc = choose(builder, self.has(Flag.CONTINUE), self.zeros, lambda _: self.load_from(y, given.y_step))
         places = self.addresses(addend, given.addend_step)
         acc = self.finish(self.sum_taps(x, acc), lambda k: self.load_register(k, places[k]))
-        if self.following is not None:
-            acc = choose(builder, self.asked(Flag.JOINED), acc, lambda acc: self.following.added_to(acc, addend))
-        spread = self.asked(Flag.SPREAD)
+        if self.next_one is not None:
+            acc = choose(builder, self.has(Flag.FUSE_NEXT), acc, lambda acc: self.next_one.added_to(acc, addend))
+        spread = self.has(Flag.SPREAD)
         choose(builder, spread, [], lambda _: self.spread(y, acc))
         choose(builder, builder.not_(spread), [], lambda _: self.store_at(y, acc))
 
@@ -258,7 +259,7 @@ class Emission:
         return offset(self.builder, w, self.values_of_block, register.start)
 
     def finish(self, acc: list, second_image: Callable[[int], ir.Value]) -> list:
-        """Bias, clamp and second image, of which a function gives each register, as far as they are asked for."""
+        """Bias, clamp and second image, of which a function gives each register, as far as they are has for."""
         builder, parts = self.builder, self.parts
 
         def image(k, value):
@@ -288,7 +289,7 @@ class Emission:
             return lambda acc: apply(list(acc))
 
         biases = [builder.add(self.bias, INT64(register.start)) for register in self.registers]
-        clamped, adds = self.asked(CLAMPED), self.asked(Flag.ADD)
+        clamped, adds = self.has(CLAMPED), self.has(Flag.ADD)
         if parts == 3:
             clamping, adding = chains([add_bias, floor, ceiling, floor]), chains([add_bias, image])
         else:

@@ -1,10 +1,11 @@
 """Convolutions with few filters, such as the top: vectors run along positions instead of filters.
 
-With fewer filters than lanes, a vector of filters is mostly empty. So the rows that a piece of the output reads are
-first transposed into the scratch, channel by channel; then a tile is `filters` x `vectors` of neighbouring positions.
-Each output still sums its taps and channels in the declared order.
+With fewer filters than lanes, a vector of filters is mostly empty. So the rows that a cache block of the output reads
+are first transposed into the scratch, channel by channel; then a tile is `filters` x `vectors` of neighbouring
+positions. Each output still sums its taps and channels in the declared order.
 
-Pieces go down the image, so that each row is transposed once. The scratch is a ring of as many rows as the taps reach.
+Blocks go down the image, so that each row is transposed once. The scratch is a ring buffer of as many rows as the
+taps reach.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from npunet.engine.codegen.emit import (
 from npunet.engine.codegen.jit import inlined
 from npunet.engine.codegen.simd import clear_value, copy_value, fetch
 from npunet.engine.kernels.transpose import back_to_filters, back_to_vectors, transpose, transpose_half
-from npunet.engine.plan.blocking import NARROW_LEAST
-from npunet.engine.plan.layout import NARROW_VECTORS
+from npunet.engine.plan.blocking import FEW_FILTERS_LEAST
+from npunet.engine.plan.layout import FEW_FILTERS_VECTORS
 from npunet.engine.plan.opcodes import Flag
 from npunet.engine.target import LANES, LINE_FLOATS
 
@@ -98,7 +99,7 @@ def register_tile(builder, F: int, V: int, multiply_add, t, t_step, w, channels,
         around = builder.icmp_signed(">=", row, ring_end)
         return [builder.select(around, builder.sub(row, ring), row), *w_and_acc]
 
-    def asked(flag):
+    def has(flag):
         return builder.icmp_signed("!=", builder.and_(flags, INT64(flag)), INT64(0))
 
     def add_bias(acc):
@@ -112,15 +113,15 @@ def register_tile(builder, F: int, V: int, multiply_add, t, t_step, w, channels,
     fours, rest = builder.sdiv(channels, INT64(UNROLLED)), builder.srem(channels, INT64(UNROLLED))
     acc = [everywhere(0.0, lanes)] * (F * V)
     _, _, *acc = repeat(builder, kh, [t, w, *acc], over_ky)
-    acc = choose(builder, asked(Flag.BIAS), acc, add_bias)
-    acc = choose(builder, asked(Flag.RELU), acc, clamp(float("inf")))
-    acc = choose(builder, asked(Flag.RELU6), acc, clamp(6.0))
+    acc = choose(builder, has(Flag.BIAS), acc, add_bias)
+    acc = choose(builder, has(Flag.RELU), acc, clamp(float("inf")))
+    acc = choose(builder, has(Flag.RELU6), acc, clamp(6.0))
     for k, value in enumerate(acc):
         store_vector(builder, value, builder.add(out, INT64(4 * lanes * k)))
 
 
-def make_narrow(fused: bool):
-    """The narrow convolution of `count` neighbouring positions of row i.
+def make_few_filters(fused: bool):
+    """The convolution of `count` neighbouring positions of row i.
 
     x, x_row, x_step : address of what the first tap of the first position reads, and bytes to the next row and position
     dilation, tap_col : from a tap to the next, in rows and in positions
@@ -130,9 +131,9 @@ def make_narrow(fused: bool):
     tile = make_tile(fused)
 
     @inlined
-    def narrow(filters, channels, kh, kw, x, x_row, x_step, dilation, tap_col, pitch, w, bias, flags, y, y_step,
+    def few_filters(filters, channels, kh, kw, x, x_row, x_step, dilation, tap_col, pitch, w, bias, flags, y, y_step,
                scratch, i, count, fresh):
-        most, least = NARROW_VECTORS[filters - 1], NARROW_LEAST[filters - 1]
+        most, least = FEW_FILTERS_VECTORS[filters - 1], FEW_FILTERS_LEAST[filters - 1]
         needed, x_col = count + (kw - 1) * tap_col, x_step // 4
         rows, size = (kh - 1) * dilation + 1, pitch * x_col
         ring, ring_end = rows * size, scratch + rows * size
@@ -177,4 +178,4 @@ def make_narrow(fused: bool):
             t += 4 * ready
             left -= ready
 
-    return narrow
+    return few_filters

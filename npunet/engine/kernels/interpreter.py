@@ -11,7 +11,7 @@ from npunet.engine.codegen.jit import inlined, jit
 from npunet.engine.codegen.simd import address
 from npunet.engine.kernels import copies, pointwise, pooling
 from npunet.engine.kernels.convolution import make_convolve_group
-from npunet.engine.kernels.shares import band, share
+from npunet.engine.kernels.shares import guided_share, static_share
 from npunet.engine.plan.opcodes import Alone, Field, Op
 from npunet.layers import NORM_EPSILON
 
@@ -98,7 +98,7 @@ def extent(p):
         return p[Field.X_HEIGHT], p[Field.X_WIDTH], 1, 1
     if p[Field.OP] == LAYER_NORM:
         return 1, p[Field.CHANNELS], 1, 1
-    if p[Field.PIECE] > 0:
+    if p[Field.BLOCK] > 0:
         return p[Field.HEIGHT], p[Field.WIDTH], p[Field.ALIGN_Y], p[Field.ALIGN_X]
     return p[Field.HEIGHT], p[Field.WIDTH], 1, 1
 
@@ -125,12 +125,12 @@ def make_walk(fused: bool):
                 among = threads if alone == SHARE else 1
                 shared = among > 1 and rows >= among * align_y
                 if among > 1 and not shared:
-                    left, right = share(columns, align_x, thread, threads)
+                    left, right = static_share(columns, align_x, thread, threads)
                 while first < rows:
                     if shared:
                         ticket = fetch_add(counters + 8 * TICKET, 1)
-                        first, last = band(ticket, rows, align_y, threads)
-                    if first < last and p[Field.PIECE] > 0:
+                        first, last = guided_share(ticket, rows, align_y, threads)
+                    if first < last and p[Field.BLOCK] > 0:
                         convolve_group(program, number, arena, constants, thread, first, last, left, right)
                     elif first < last:
                         step(p, arena, constants, memory, weights, sample, result, first, last, left, right)

@@ -8,18 +8,19 @@ FINEST = 32  # parts of an image below which it is not cut
 
 
 @inlined
-def share(size, align, thread, threads):
+def static_share(size, align, thread, threads):
     """Thread `thread`'s part of `size` positions, cut at multiples of `align`."""
     units = (size + align - 1) // align
     return units * thread // threads * align, min(units * (thread + 1) // threads * align, size)
 
 
 @inlined
-def band(ticket, rows, align, threads):
+def guided_share(ticket, rows, align, threads):
     """The rows that ticket 0, 1 ... stands for, cut at multiples of `align`; none when they begin at `rows`.
 
-    As many tickets as there are threads share half of the rows, as many again half of the rest, and so on: a faster
-    thread takes more tickets, and at the end none waits long for another.
+    Guided self-scheduling (Polychronopoulos and Kuck 1987): as many tickets as there are threads share half of the
+    rows, as many again half of the rest, and so on: a faster thread takes more tickets, and at the end none waits long
+    for another.
     """
     unit = align * max(1, rows // (align * FINEST))
     begin, left = 0, (rows + unit - 1) // unit

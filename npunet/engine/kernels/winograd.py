@@ -1,11 +1,12 @@
 """Dense 3x3 convolutions by F(4x4, 3x3), step by step as ops.winograd defines them.
 
-A strip of tiles at a time: the patches of 6x6 inputs are transformed into the scratch, as 36 matrices tiles x channels;
-each of them is multiplied by its matrix of weights for a block of vectors of filters; and the 36 products of a tile are
-transformed to 4x4 outputs, followed by bias, clamp and second image. How tiles are cut into strips changes no bit.
+A cache block of tiles at a time: the patches of 6x6 inputs are transformed into the scratch, as 36 matrices tiles x
+channels; each of them is multiplied by its matrix of weights for a block of vectors of filters; and the 36 products of
+a tile are transformed to 4x4 outputs, followed by bias, clamp and second image. How tiles are cut into blocks changes
+no bit.
 
 In the scratch the 36 matrices lie interleaved, inputs as [tile][vector][matrix][lane] and products of a block as
-[tile][matrix][vector][lane], so that a transform goes through one piece of memory and products fill whole cache lines.
+[tile][matrix][vector][lane], so that a transform goes through one block of memory and products fill whole cache lines.
 """
 
 from __future__ import annotations
@@ -185,13 +186,13 @@ def outputs(typing, m, vectors, y, y_row, y_step, down, across, flags, bias, add
     def generate(context, builder, signature, arguments):
         m, vectors, y, y_row, y_step, down, across, flags, bias, addend, addend_row, addend_step, t = arguments
 
-        def asked(flag: int):
+        def has(flag: int):
             return builder.icmp_signed("!=", builder.and_(flags, INT64(flag)), INT64(0))
 
         m_col = builder.mul(vectors, INT64(VECTOR_BYTES))
         m_row = builder.mul(m_col, INT64(PATCH))
-        low = splat(builder, builder.select(asked(CLAMPED), FLOAT(0.0), FLOAT(-INFINITY)))
-        high = splat(builder, builder.select(asked(Flag.RELU6), FLOAT(6.0), FLOAT(INFINITY)))
+        low = splat(builder, builder.select(has(CLAMPED), FLOAT(0.0), FLOAT(-INFINITY)))
+        high = splat(builder, builder.select(has(Flag.RELU6), FLOAT(6.0), FLOAT(INFINITY)))
         whole = builder.icmp_signed("==", across, INT64(TILE))
 
         def over_columns(carried):
@@ -213,7 +214,7 @@ def outputs(typing, m, vectors, y, y_row, y_step, down, across, flags, bias, add
                         at = offset(builder, addend, addend_step, j)
                         return [builder.fadd(carried[0], load_vector(builder, at))]
 
-                    (value,) = choose(builder, asked(ADD), [row[j]], plus_addend)
+                    (value,) = choose(builder, has(ADD), [row[j]], plus_addend)
                     store_vector(builder, value, offset(builder, y, y_step, j))
                     return []
 

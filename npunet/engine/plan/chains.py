@@ -1,4 +1,4 @@
-"""Chains: groups of instructions that go through a large image together, some rows of each in turn.
+"""Chains: groups of instructions that go through a large image together, some rows of each at a time.
 
 Instruction by instruction, an image larger than the caches is written to main memory and read back each time. In a
 chain each group does only the rows that the next one is about to read, so that these are still near: "depth first"
@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from npunet.engine.plan.layout import Image
-from npunet.engine.plan.lowering import Step
+from npunet.engine.plan.lowering import Instruction
 from npunet.engine.plan.opcodes import CONVOLUTIONS, Op
 
 ROW_BY_ROW = {Op.CONV, Op.SEPARABLE, Op.DEPTHWISE, Op.MAX_POOL, Op.ADD, Op.CONCAT, Op.ACTIVATE, Op.SOFTMAX}
 
 
 @dataclass(frozen=True)
-class Turn:
-    """Rows first ... last-1 of what a group writes; `whole` where these are all, in one turn."""
+class RowBlock:
+    """Rows first ... last-1 of what a group writes; `whole` where these are all, at once."""
 
     group: range
     first: int
@@ -31,7 +31,7 @@ class Chain:
     """Neighbouring groups.
 
     groups, steps, images : of the whole program, steps by number and images by tensor
-    near    : elements of the rows of all images that a turn of each group touches
+    near    : elements of the rows of all images that a row block of each group touches
     names   : tensors that it reads or writes
     heights : rows of what each group writes, or of what it reads where it writes to the user
     aligns  : what the rows of each group can be cut at
@@ -40,7 +40,8 @@ class Chain:
     Nothing waits to be computed: what functools keeps is locked before Python 3.12, and a fork would leave it locked.
     """
 
-    def __init__(self, groups: Sequence[range], steps: Sequence[Step], images: Mapping[str, Image], near: int) -> None:
+    def __init__(self, groups: Sequence[range], steps: Sequence[Instruction], images: Mapping[str, Image],
+                 near: int) -> None:
         self.groups, self.steps, self.images, self.near = tuple(groups), steps, images, near
         self.names = set().union(*(names_of(group, steps) for group in groups))
         self.heights = [images[steps[group.start].y or steps[group.start].x].height for group in groups]
@@ -49,7 +50,7 @@ class Chain:
         self.band = max(1, near * self.heights[-1] // elements)
         self.sources = self.find_sources()
 
-    def find_sources(self) -> list[list[tuple[int, Step, str]]]:
+    def find_sources(self) -> list[list[tuple[int, Instruction, str]]]:
         """For each group: which earlier one was the last to write a tensor that which of its steps names."""
         found, writers = [], {}
         for number, group in enumerate(self.groups):
@@ -60,39 +61,39 @@ class Chain:
         return found
 
     def pays(self, large: int) -> bool:
-        """Whether to take turns: with `large` images of more rows than one turn has."""
+        """Whether line buffers pay: `large` images of more rows than one row block has."""
         return sum(self.images[name].size for name in self.names) >= large and self.heights[-1] > self.band
 
-    def turns(self) -> list[Turn]:
-        """The turns of one thread, in an order in which each finds what it reads."""
+    def schedule(self) -> list[RowBlock]:
+        """The row blocks of one thread, in an order in which each finds what it reads."""
         if len(self.groups) == 1:
-            return [Turn(self.groups[0], 0, self.heights[0], whole=True)]
-        return self.turns_between([0] * len(self.groups), self.heights)
+            return [RowBlock(self.groups[0], 0, self.heights[0], whole=True)]
+        return self.schedule_between([0] * len(self.groups), self.heights)
 
-    def turns_apart(self, brief: set[str], threads: int) -> list[list[Turn]] | None:
-        """The turns of each of several threads, none of which waits for another; None where one would have to.
+    def schedules_apart(self, brief: set[str], threads: int) -> list[list[RowBlock]] | None:
+        """The row blocks of each of several threads, none of which waits for another; None where one would have to.
 
-        Each does a strip of the image. Of `brief` tensors, of which it has its own, it does whatever rows it needs,
+        Each does a part of the image. Of `brief` tensors, of which it has its own, it does whatever rows it needs,
         some of them also done by its neighbour; other rows are done by one.
         """
         starts = [self.first_rows(self.heights[-1] * thread // threads) for thread in range(threads)]
         everyones = [any(self.steps[number].y not in brief for number in group) for group in self.groups]
         apart = []
-        for first, following in zip(starts, [*starts[1:], self.heights], strict=True):
+        for first, ends in zip(starts, [*starts[1:], self.heights], strict=True):
             least = [end if is_everyones else start
-                     for start, end, is_everyones in zip(first, following, everyones, strict=True)]
-            turns = self.turns_between(first, least)
-            reached = {turn.group: turn.last for turn in turns}
-            if not turns or any(is_everyones and reached.get(group, end) > end for group, end, is_everyones
-                                in zip(self.groups, following, everyones, strict=True)):
+                     for start, end, is_everyones in zip(first, ends, everyones, strict=True)]
+            blocks = self.schedule_between(first, least)
+            reached = {block.group: block.last for block in blocks}
+            if not blocks or any(is_everyones and reached.get(group, end) > end for group, end, is_everyones
+                                in zip(self.groups, ends, everyones, strict=True)):
                 return None
-            apart.append(turns)
+            apart.append(blocks)
         return apart
 
-    def turns_between(self, first: Sequence[int], least: Sequence[int]) -> list[Turn]:
-        """Turns from a first row of each group to `least`, or as far as a later group needs: the last group does some
-        rows after others, and each group before it what these need."""
-        done, turns = list(first), []
+    def schedule_between(self, first: Sequence[int], least: Sequence[int]) -> list[RowBlock]:
+        """Row blocks from a first row of each group to `least`, or as far as a later group needs: the last group does
+        some rows after others, and each group before it what these need."""
+        done, blocks = list(first), []
 
         def reach(number: int, last: int) -> None:
             """Do rows up to `last` of a group, and before that what they need."""
@@ -102,14 +103,14 @@ class Chain:
                 return
             for source, step, name in self.sources[number]:
                 reach(source, min(self.heights[source], rows_touched(step, name, done[number], last)[1]))
-            turns.append(Turn(self.groups[number], done[number], last, whole=False))
+            blocks.append(RowBlock(self.groups[number], done[number], last, whole=False))
             done[number] = last
 
         for last in range(first[-1] + self.band, least[-1] + self.band, self.band):
             reach(len(self.groups) - 1, min(last, least[-1]))
         for number, last in enumerate(least):
             reach(number, last)
-        return turns
+        return blocks
 
     def first_rows(self, row: int) -> list[int]:
         """The first row of each group that is needed for rows of the last group from one on."""
@@ -122,12 +123,12 @@ class Chain:
         return first
 
 
-def form_chains(groups: Sequence[range], steps: Sequence[Step], images: Mapping[str, Image],
+def form_chains(groups: Sequence[range], steps: Sequence[Instruction], images: Mapping[str, Image],
                 large: int, near: int) -> list[Chain]:
     """All groups as chains, most of them of one.
 
     A chain has one change of resolution at most and ends behind one to a lower: further changes would let its first
-    group run far ahead.
+    group run far before the last.
     """
     chains: list[list[range]] = []
     changes, open_ended = 0, False
@@ -147,12 +148,12 @@ def form_chains(groups: Sequence[range], steps: Sequence[Step], images: Mapping[
             ([chain] if chain.pays(large) else [Chain((group,), steps, images, near) for group in chain.groups])]
 
 
-def names_of(group: range, steps: Sequence[Step]) -> set[str]:
+def names_of(group: range, steps: Sequence[Instruction]) -> set[str]:
     """Tensors that a group reads or writes."""
     return {name for number in group for name in (steps[number].x, steps[number].y, steps[number].addend)} - {""}
 
 
-def rows_touched(step: Step, name: str, first: int, last: int) -> tuple[int, int]:
+def rows_touched(step: Instruction, name: str, first: int, last: int) -> tuple[int, int]:
     """The first row that a step touches of a tensor, and the one behind the last, for rows first ... last-1 of its
     output. Rows of padding count, so that they lie before 0 or behind the image."""
     if name != step.x:

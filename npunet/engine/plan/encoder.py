@@ -1,4 +1,4 @@
-"""A program's table from the turns of its groups and the moves within line buffers: each a row or more of it."""
+"""A program's table from the row blocks of its groups and the moves within line buffers: each a row or more of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from npunet.arena import Arena
 from npunet.engine.plan.chains import rows_touched
 from npunet.engine.plan.layout import Image
 from npunet.engine.plan.line_buffers import Move, Placed
-from npunet.engine.plan.lowering import Step
+from npunet.engine.plan.lowering import Instruction
 from npunet.engine.plan.opcodes import FIELDS, Alone, Field, Op
 from npunet.engine.plan.schedule import Plan
 
@@ -38,7 +38,8 @@ class Row(NamedTuple):
 class Encoder:
     """whole : each of `steps` for all its rows, in a table"""
 
-    def __init__(self, whole: np.ndarray, steps: Sequence[Step], images: Mapping[str, Image], arena: Arena) -> None:
+    def __init__(self, whole: np.ndarray, steps: Sequence[Instruction], images: Mapping[str, Image],
+                 arena: Arena) -> None:
         self.whole, self.steps, self.images, self.arena = whole, steps, images, arena
         self.moves = {name: len(whole) + number for number, name in enumerate(images)}
         self.heights = whole[:, Field.HEIGHT].tolist()
@@ -80,10 +81,10 @@ class Encoder:
         return np.concatenate([self.whole, moves])
 
     def of_turn(self, placed: Placed, below: Mapping[str, int]) -> Iterator[Row]:
-        """A group's instructions for the rows of one turn."""
-        turn = placed.turn
-        if turn.whole:
-            for number in turn.group:
+        """A group's instructions for one row block."""
+        block = placed.block
+        if block.whole:
+            for number in block.group:
                 yield Row(number, 0, 0, 0, self.heights[number], True, True, self.pads[number], 0)
             return
 
@@ -93,15 +94,16 @@ class Encoder:
                 return row
             return row - placed.origins[name] + below.get(name, 0) - self.images[name].halo[0]
 
-        for number in turn.group:
+        for number in block.group:
             step = self.steps[number]
-            first, pad_top, cut = turn.first // step.copies[0], self.pads[number], 0
+            first, pad_top, cut = block.first // step.copies[0], self.pads[number], 0
             if step.op == Op.MAX_POOL:  # which looks where the image begins and ends
-                above, _ = rows_touched(step, step.x, turn.first, turn.last)
+                above, _ = rows_touched(step, step.x, block.first, block.last)
                 first = cut = max(0, above)
                 pad_top = max(0, -above)
-            yield Row(number, down(step.x, first), down(step.y, turn.first), down(step.addend, turn.first),
-                      turn.last - turn.first, turn.first == 0, turn.last == self.images[step.y].height, pad_top, cut)
+            yield Row(number, down(step.x, first), down(step.y, block.first), down(step.addend, block.first),
+                      block.last - block.first, block.first == 0, block.last == self.images[step.y].height, pad_top,
+                      cut)
 
     def of_move(self, move: Move, below: Mapping[str, int]) -> Iterator[Row]:
         """One within a line buffer."""

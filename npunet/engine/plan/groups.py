@@ -1,28 +1,28 @@
-"""Groups: neighbouring convolutions that are done together, piece by piece of a row."""
+"""Groups: neighbouring convolutions that are done together, a cache block of a row at a time."""
 
 from __future__ import annotations
 
-from npunet.engine.plan.layout import is_narrow, vectors
-from npunet.engine.plan.lowering import Lowered, Step
+from npunet.engine.plan.layout import has_few_filters, vectors
+from npunet.engine.plan.lowering import Instruction, Lowered
 from npunet.engine.plan.opcodes import CONVOLUTIONS, Flag, Op
 
 
 def form_groups(lowered: Lowered) -> list[range]:
-    """Neighbouring convolutions over one image that can be done piece by piece together: what one of them writes the
-    others read at the same position only."""
+    """Neighbouring convolutions over one image that can be done together, a cache block at a time: what one of them
+    writes the others read at the same position only."""
     groups: list[range] = []
     for number, step in enumerate(lowered.steps):
-        if groups and joins(step, [lowered.steps[member] for member in groups[-1]], lowered):
+        if groups and belongs(step, [lowered.steps[member] for member in groups[-1]], lowered):
             groups[-1] = range(groups[-1].start, number + 1)
         else:
             groups.append(range(number, number + 1))
     return groups
 
 
-def joins(step: Step, members: list[Step], lowered: Lowered) -> bool:
+def belongs(step: Instruction, members: list[Instruction], lowered: Lowered) -> bool:
     if step.op not in CONVOLUTIONS or members[-1].op not in CONVOLUTIONS:
         return False
-    if step.op == Op.WINOGRAD or is_narrow(step) or is_narrow(members[-1]):
+    if step.op == Op.WINOGRAD or has_few_filters(step) or has_few_filters(members[-1]):
         return False
     written, read_around = {member.y for member in members}, {member.x for member in members if member.kernel != (1, 1)}
     same_size = all(lowered.shapes[step.y][:2] == lowered.shapes[member.y][:2] for member in members)
@@ -31,10 +31,10 @@ def joins(step: Step, members: list[Step], lowered: Lowered) -> bool:
     return step.x not in written or step.kernel == (1, 1)
 
 
-def is_added_to(step: Step, before: Step) -> bool:
+def fuses_into(step: Instruction, before: Instruction) -> bool:
     """Whether a step adds its result to that of the one before, over which it is written, so that tiles of both can be
     done together, the first never going to memory. Pairs of vectors alone leave registers for that."""
     one_tap = before.op == Op.SEPARABLE or (before.op == Op.CONV and before.kernel == (1, 1))
     plain = before.flags & (Flag.ADD | Flag.SPREAD) == 0 and step.flags & (Flag.ADD | Flag.CONTINUE) == Flag.ADD
     return (one_tap and plain and step.kernel == (1, 1) and step.addend == before.y and step.x != before.y
-            and not is_narrow(before) and step.weights.size > 0 and vectors(step.weights.shape[3]) % 2 == 0)
+            and not has_few_filters(before) and step.weights.size > 0 and vectors(step.weights.shape[3]) % 2 == 0)

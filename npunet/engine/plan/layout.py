@@ -1,16 +1,16 @@
-"""How tensors lie in memory: padding channels, and the zeros around them that their readers ask for."""
+"""How tensors lie in memory: padding channels, and the halo of zeros that their readers need."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from npunet.engine.plan.lowering import Lowered, Step
+from npunet.engine.plan.lowering import Instruction, Lowered
 from npunet.engine.plan.opcodes import CONVOLUTIONS, Flag, Op
 from npunet.engine.target import LANES
 from npunet.ops.winograd import TILE
 
-NARROW_VECTORS = (8, 6, 4, 3, 2, 2)  # of positions in the largest tile of 1 ... 6 filters: sums, weights and one input
+FEW_FILTERS_VECTORS = (8, 6, 4, 3, 2, 2)  # of positions in the largest tile of 1 ... 6 filters
 
 
 @dataclass(frozen=True)
@@ -78,19 +78,20 @@ def lay_out(lowered: Lowered) -> dict[str, Image]:
 
 def is_thin(name: str, lowered: Lowered) -> bool:
     """Whether a tensor of few channels is worked on value by value, so that padding would only be carried about: what
-    dense convolutions read, of one channel also separable ones, and what a narrow one leaves to be copied out."""
+    dense convolutions read, of one channel also separable ones, and what one with few filters leaves to be copied
+    out."""
     channels = lowered.shapes[name][2]
     reads = [step for step in lowered.steps if name in (step.x, step.addend)]
     writes = [step for step in lowered.steps if step.y == name]
     if channels >= LANES or not reads or any(step.addend == name for step in reads):
         return False
     if all(step.op == Op.COPY_IN for step in writes):
-        return all((step.op == Op.CONV and not is_narrow(step)) or (step.op == Op.SEPARABLE and channels == 1)
+        return all((step.op == Op.CONV and not has_few_filters(step)) or (step.op == Op.SEPARABLE and channels == 1)
                    for step in reads)
-    return all(map(is_narrow, writes)) and all(step.op == Op.COPY_OUT for step in reads)
+    return all(map(has_few_filters, writes)) and all(step.op == Op.COPY_OUT for step in reads)
 
 
-def is_narrow(step: Step) -> bool:
+def has_few_filters(step: Instruction) -> bool:
     """Whether a convolution has so few filters that its vectors run along positions."""
     plain = step.flags & (Flag.CONTINUE | Flag.ADD | Flag.SPREAD) == 0
-    return step.op == Op.CONV and plain and step.weights.shape[3] <= len(NARROW_VECTORS) and step.weights.size > 0
+    return step.op == Op.CONV and plain and step.weights.shape[3] <= len(FEW_FILTERS_VECTORS) and step.weights.size > 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from npunet.engine.plan.chains import Chain, Turn, rows_touched
+from npunet.engine.plan.chains import Chain, RowBlock, rows_touched
 
 SPARE = 2  # times the rows that it needs at most, so that they need not move each time
 
@@ -25,83 +25,84 @@ class Move:
 
 @dataclass(frozen=True)
 class Placed:
-    """A turn, and the first row that each buffer it uses holds then; zeros above an image are rows from -1 down."""
+    """A row block, and the first row that each buffer it uses holds then; zeros above an image are rows from -1
+    down."""
 
-    turn: Turn
+    block: RowBlock
     origins: Mapping[str, int]
 
 
 class LineBuffer:
-    """The rows of one tensor while the turns of its chain go by.
+    """The rows of one tensor while the row blocks of its chain go by.
 
     capacity : rows that it needs to hold, `SPARE` times those that are still to be read at the fullest moment
     """
 
-    def __init__(self, name: str, turns: Sequence[Turn], chain: Chain) -> None:
+    def __init__(self, name: str, blocks: Sequence[RowBlock], chain: Chain) -> None:
         self.name, self.whole = name, chain.images[name]
-        self.uses = [(group, step) for group in dict.fromkeys(turn.group for turn in turns)
+        self.uses = [(group, step) for group in dict.fromkeys(block.group for block in blocks)
                      for step in (chain.steps[number] for number in group) if name in (step.x, step.y, step.addend)]
         self.users = {group for group, _ in self.uses}
         self.writers = {group for group, step in self.uses if step.y == name}
-        self.starts = {turn.group: turn.first for turn in reversed(turns) if turn.group in self.users}
-        self.ends = {turn.group: turn.last for turn in turns if turn.group in self.users}
+        self.starts = {block.group: block.first for block in reversed(blocks) if block.group in self.users}
+        self.ends = {block.group: block.last for block in blocks if block.group in self.users}
         self.rewind()
         self.capacity = 0
-        for turn in turns:
-            if turn.group in self.users:
-                if turn.group in self.writers:
-                    self.capacity = max(self.capacity, SPARE * (self.end_after(turn) - self.lowest()))
-                self.advance(turn)
+        for block in blocks:
+            if block.group in self.users:
+                if block.group in self.writers:
+                    self.capacity = max(self.capacity, SPARE * (self.end_after(block) - self.lowest()))
+                self.advance(block)
         self.rewind()
 
     def rewind(self) -> None:
-        self.following = dict(self.starts)  # row of its output that each group does next
+        self.next_rows = dict(self.starts)  # row of its output that each group does next
         first = self.starts[self.uses[0][0]]
         self.origin = self.end = first if first else -self.whole.halo[0]
 
-    def make_room(self, turn: Turn) -> Move | None:
-        """Let a turn of one of its users go by; the move that it needs before it. `origin` is then the turn's."""
+    def make_room(self, block: RowBlock) -> Move | None:
+        """Let a row block of one of its users go by; the move that it needs before it. `origin` is then the block's."""
         move = None
-        if turn.group in self.writers and self.end_after(turn) - self.origin > self.capacity:
+        if block.group in self.writers and self.end_after(block) - self.origin > self.capacity:
             lowest = self.lowest()
             move = Move(self.name, lowest - self.origin, self.end - lowest)
             self.origin = lowest
-        self.advance(turn)
+        self.advance(block)
         return move
 
-    def advance(self, turn: Turn) -> None:
-        if turn.group in self.writers:
-            self.end = max(self.end, self.end_after(turn))
-        self.following[turn.group] = turn.last
+    def advance(self, block: RowBlock) -> None:
+        if block.group in self.writers:
+            self.end = max(self.end, self.end_after(block))
+        self.next_rows[block.group] = block.last
 
-    def end_after(self, turn: Turn) -> int:
-        """The row behind the last that is there when a turn has written its own; zeros below the image are."""
-        return turn.last + (self.whole.halo[1] if turn.last == self.whole.height else 0)
+    def end_after(self, block: RowBlock) -> int:
+        """The row behind the last that is there when a row block has written its own; zeros below the image are."""
+        return block.last + (self.whole.halo[1] if block.last == self.whole.height else 0)
 
     def lowest(self) -> int:
         """The first row that any group will still touch."""
-        following, writer = self.following, self.uses[0][0]
-        if following[writer] == self.starts[writer]:
+        next_rows, writer = self.next_rows, self.uses[0][0]
+        if next_rows[writer] == self.starts[writer]:
             return self.origin
-        return min((rows_touched(step, self.name, following[group], following[group] + 1)[0]
-                    for group, step in self.uses if following[group] < self.ends[group]), default=self.end)
+        return min((rows_touched(step, self.name, next_rows[group], next_rows[group] + 1)[0]
+                    for group, step in self.uses if next_rows[group] < self.ends[group]), default=self.end)
 
 
-def buffers_of(names: set[str], turns: Sequence[Turn], chain: Chain) -> list[LineBuffer]:
+def buffers_of(names: set[str], blocks: Sequence[RowBlock], chain: Chain) -> list[LineBuffer]:
     """The line buffers of some tensors of a chain; none where it does all rows at once."""
     if len(chain.groups) == 1:
         return []
-    return [LineBuffer(name, turns, chain) for name in sorted(names & chain.names)]
+    return [LineBuffer(name, blocks, chain) for name in sorted(names & chain.names)]
 
 
-def with_moves(turns: Sequence[Turn], buffers: Sequence[LineBuffer]) -> list[Placed | Move]:
+def with_moves(blocks: Sequence[RowBlock], buffers: Sequence[LineBuffer]) -> list[Placed | Move]:
     """Turns, and the moves between them."""
-    users: dict[range, list[LineBuffer]] = {turn.group: [] for turn in turns}
+    users: dict[range, list[LineBuffer]] = {block.group: [] for block in blocks}
     for buffer in buffers:
         for group in buffer.users:
             users[group].append(buffer)
     placed: list[Placed | Move] = []
-    for turn in turns:
-        placed += [move for buffer in users[turn.group] if (move := buffer.make_room(turn))]
-        placed.append(Placed(turn, {buffer.name: buffer.origin for buffer in users[turn.group]}))
+    for block in blocks:
+        placed += [move for buffer in users[block.group] if (move := buffer.make_room(block))]
+        placed.append(Placed(block, {buffer.name: buffer.origin for buffer in users[block.group]}))
     return placed

@@ -27,7 +27,7 @@ NO_PADS: Pads = ((0, 0), (0, 0))
 
 
 @dataclass(frozen=True)
-class Step:
+class Instruction:
     """One instruction before anything has a place in memory; tensors are named.
 
     layer   : the layer whose value it finishes, the names that were fused into it behind
@@ -59,7 +59,7 @@ class Step:
 class Lowered:
     """Steps in order, and the shape of every tensor that they name."""
 
-    steps: list[Step]
+    steps: list[Instruction]
     shapes: dict[str, Shape]
     input: str
     output: str
@@ -75,7 +75,7 @@ class Lowering:
     fuse: bool = True
     in_place: bool = True
     tiled: bool = False
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Instruction] = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)
     absorbed: set[str] = field(default_factory=set)  # nodes that another node's step computes
     home: dict[str, str] = field(default_factory=dict)  # tensor -> the tensor in whose memory it lives
@@ -84,15 +84,15 @@ class Lowering:
         self.readers = self.graph.consumers()
         self.order = {node.name: number for number, node in enumerate(self.graph)}
         self.shapes[self.graph.input] = self.graph.input_shape
-        self.emit(Step(Op.COPY_IN, "input", y=self.graph.input))
+        self.emit(Instruction(Op.COPY_IN, "input", y=self.graph.input))
         for node in self.graph:
             if node.name not in self.absorbed:
                 self.lower(node)
         output = self.place(self.graph.output)
-        self.emit(Step(Op.COPY_OUT, "output", x=output, y=""))
+        self.emit(Instruction(Op.COPY_OUT, "output", x=output, y=""))
         return Lowered(self.steps, self.shapes, self.graph.input, output)
 
-    def emit(self, step: Step) -> None:
+    def emit(self, step: Instruction) -> None:
         self.steps.append(step)
 
     def place(self, name: str) -> str:
@@ -118,7 +118,7 @@ class Lowering:
     def lower_plain(self, node: Node) -> None:
         """A node that is a step of its own."""
         sources = [self.place(name) for name in node.inputs]
-        step = Step(Op.ADD, node.name, x=sources[0], y="")
+        step = Instruction(Op.ADD, node.name, x=sources[0], y="")
         if node.op in IN_PLACE_OPS and self.in_place and self.overwritable(node.inputs[0]):
             self.home[node.name] = sources[0]
             y = sources[0]
@@ -152,7 +152,7 @@ class Lowering:
             step = replace(half, op=Op.SEPARABLE, layer=node.name, fused=(producer.name,), weights=self.kernel(node))
         else:
             kernel = self.kernel(node)
-            step = Step(Op.CONV, node.name, x=self.place(node.inputs[0]), y="", kernel=kernel.shape[:2],
+            step = Instruction(Op.CONV, node.name, x=self.place(node.inputs[0]), y="", kernel=kernel.shape[:2],
                         dilation=node.attrs["dilation"], pads=node.attrs["pads"])
             if self.tiled and winograd.applies(node.shape[:2], kernel.shape, node.attrs["stride"], step.dilation):
                 step = replace(step, op=Op.WINOGRAD, weights=kernel)
@@ -168,7 +168,7 @@ class Lowering:
             y = self.place(result) if result in self.shapes else self.new(result, node.shape)
         self.emit(replace(step, y=y))
 
-    def take_in_successors(self, step: Step, node: Node) -> tuple[Step, str]:
+    def take_in_successors(self, step: Instruction, node: Node) -> tuple[Instruction, str]:
         """The step with the activation or the residual addition that follows it, and the name of its result."""
         reader = self.only_reader(node.name)
         if not self.fuse or reader is None:
@@ -186,7 +186,7 @@ class Lowering:
                 return step, reader.name
         return step, node.name
 
-    def continue_over_skip(self, node: Node, concat: Node) -> Step:
+    def continue_over_skip(self, node: Node, concat: Node) -> Instruction:
         """Emit up(conv1x1(a)) into the result's memory; the step that continues it over the skip."""
         upsampling = self.producer(concat.inputs[0])
         low, channels = upsampling.inputs[0], upsampling.shape[2]
@@ -194,16 +194,16 @@ class Lowering:
         result = self.fused_name(node)
         y = self.new(result, node.shape)
         factor = upsampling.attrs["factor"]
-        first = Step(Op.CONV, node.name, x=self.place(low), y=y, weights=kernel[:, :, :channels])
+        first = Instruction(Op.CONV, node.name, x=self.place(low), y=y, weights=kernel[:, :, :channels])
         if factor != (1, 1):
             first = replace(first, flags=Flag.SPREAD, copies=factor, fused=(upsampling.name,))
         self.emit(first)
-        return Step(Op.CONV, node.name, x=self.place(concat.inputs[1]), y="", flags=Flag.CONTINUE,
+        return Instruction(Op.CONV, node.name, x=self.place(concat.inputs[1]), y="", flags=Flag.CONTINUE,
                     weights=kernel[:, :, channels:], fused=(concat.name,))
 
-    def depthwise_of(self, node: Node) -> Step:
+    def depthwise_of(self, node: Node) -> Instruction:
         kernel = self.kernel(node)
-        step = Step(Op.DEPTHWISE, node.name, x=self.place(node.inputs[0]), y="", kernel=kernel.shape[:2],
+        step = Instruction(Op.DEPTHWISE, node.name, x=self.place(node.inputs[0]), y="", kernel=kernel.shape[:2],
                     dilation=node.attrs["dilation"], pads=node.attrs["pads"])
         trimmed = trim(step, kernel, self.graph.shape(node.inputs[0]))
         return replace(trimmed, depthwise=trimmed.weights, weights=None)
@@ -245,7 +245,7 @@ class Lowering:
 
     def fused_name(self, node: Node) -> str:
         """The name that the convolution's result will have once its successor is taken in."""
-        return self.take_in_successors(Step(Op.CONV, node.name, y=""), node)[1]
+        return self.take_in_successors(Instruction(Op.CONV, node.name, y=""), node)[1]
 
     def is_done_before(self, name: str, node: Node) -> bool:
         return name != self.graph.input and self.order[name] < self.order[node.name] and name != node.name
@@ -259,7 +259,7 @@ class Lowering:
         return len(inputs) == 1 and self.overwritable(inputs[0])
 
 
-def trim(step: Step, kernel: np.ndarray, shape: Shape) -> Step:
+def trim(step: Instruction, kernel: np.ndarray, shape: Shape) -> Instruction:
     """The step with its kernel less the taps that see nothing but padding, which may be all of them."""
     pads, kept = [], []
     for axis in range(2):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-STREAMS, STREAM_COLUMNS = 4, 5  # that a convolution asks for, and int64 that tell of one: see engine.ahead
+STREAMS, STREAM_COLUMNS = 4, 5  # prefetch streams of a convolution, and int64 that describe one: see kernels.prefetch
 
 
 class Op(IntEnum):
@@ -44,7 +44,7 @@ class Flag(IntEnum):
     RELU6 = 8  # and above at 6
     ADD = 16  # add the image at ADDEND last
     SPREAD = 32  # write every result COPIES_Y x COPIES_X times: nearest upsampling of the output
-    JOINED = 64  # the next instruction adds to what this one gives: both can be done tile by tile
+    FUSE_NEXT = 64  # the next instruction adds to what this one gives: both can be done tile by tile
 
 
 class Alone(IntEnum):
@@ -98,10 +98,10 @@ class Field(IntEnum):
     COPIES_Y = 37  # of a convolution's output; 1 without SPREAD
     COPIES_X = 38
     GROUP = 39  # instructions of the group that this one heads; 1 alone, 0 inside a group
-    PIECE = 40  # positions of a row that a group of convolutions does before it goes to the next row
+    BLOCK = 40  # positions of a row that a group of convolutions does before it goes to the next row
     ALIGN_Y = 41  # what a group's rows and positions can be cut at: the largest COPIES of its members
     ALIGN_X = 42
-    NARROW = 43  # number of filters of a convolution whose vectors run along positions; 0 for all others
+    FEW_FILTERS = 43  # number of filters of a convolution whose vectors run along positions; 0 for all others
     PITCH = 44  # elements of one of its transposed rows
     TILES = 45  # tiles that a WINOGRAD transforms at a time
     BAND = 46  # rows of its output that it does before the others of its group

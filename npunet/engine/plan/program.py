@@ -10,17 +10,17 @@ import numpy as np
 
 from npunet.arena import Arena, Lifetime, place
 from npunet.deploy import deploy
-from npunet.engine.plan.blocking import needs_scratch, piece_of, pitch_of, scratch_size
+from npunet.engine.plan.blocking import cache_block_of, needs_scratch, pitch_of, scratch_size
 from npunet.engine.plan.chains import form_chains
 from npunet.engine.plan.encoder import Encoder
-from npunet.engine.plan.groups import form_groups, is_added_to
-from npunet.engine.plan.layout import Image, is_narrow, lay_out, vectors
+from npunet.engine.plan.groups import form_groups, fuses_into
+from npunet.engine.plan.layout import Image, has_few_filters, lay_out, vectors
 from npunet.engine.plan.line_buffers import Placed
-from npunet.engine.plan.lowering import Lowering, Step
+from npunet.engine.plan.lowering import Instruction, Lowering
 from npunet.engine.plan.opcodes import CONVOLUTIONS, FIELDS, Field, Flag, Op
 from npunet.engine.plan.pack import Constants
 from npunet.engine.plan.schedule import Plan, plan_all, stored_images
-from npunet.engine.plan.winograd_blocking import band_rows, strip_tiles
+from npunet.engine.plan.winograd_blocking import band_rows, block_tiles
 from npunet.engine.target import BAND, LANES, LINE_BUFFERED, LINE_FLOATS
 from npunet.graph import Graph, Shape
 from npunet.ops.winograd import TILE, transform_kernel
@@ -30,7 +30,7 @@ from npunet.ops.winograd import TILE, transform_kernel
 class Program:
     """What the interpreter runs.
 
-    table       : int64 (rows, FIELDS), see opcodes, for one thread: `steps` in the turns that they take
+    table       : int64 (rows, FIELDS), see opcodes, for one thread: `steps` in the order of the schedule
     shared      : the same for each of several threads that share a sample
     whole       : int64 (instructions, FIELDS): each of `steps` once, for all its rows
     constants   : float32, packed weights
@@ -38,8 +38,8 @@ class Program:
     images      : how each tensor lies in memory; of one with a line buffer, where all its rows would
     buffers     : what is kept of it
     steps       : the instructions by name
-    groups      : which of them are done together, piece by piece
-    turns       : in how many one thread does each
+    groups      : which of them are done together, a cache block at a time
+    blocks      : row blocks in which one thread does each
     input_shape, output_shape : (H, W, C) of one sample and its result
     threads     : how many threads may share one sample
     margin      : elements behind the arena that a kernel may read (and does not use)
@@ -52,9 +52,9 @@ class Program:
     arena: Arena
     images: Mapping[str, Image]
     buffers: Mapping[str, Image]
-    steps: tuple[Step, ...]
+    steps: tuple[Instruction, ...]
     groups: tuple[range, ...]
-    turns: tuple[int, ...]
+    blocks: tuple[int, ...]
     input_shape: Shape
     output_shape: Shape
     threads: int
@@ -72,7 +72,8 @@ def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads:
     weights : float32, by the graph's names
     fuse, in_place : leave out these savings, for what they save to be seen
     arithmetic : only "winograd" makes another program
-    large, near : elements of neighbouring groups' images from which these take turns, and of the rows of one turn each
+    large, near : elements of neighbouring groups' images from which line buffers pay, and of the rows of one row block
+    each
 
     The result depends on nothing but the arguments.
     """
@@ -95,24 +96,24 @@ def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads:
         whole[group.start, list(fields)] = list(fields.values())
         for number in group[1:]:
             placed = whole[number, Field.ADDEND] == whole[number, Field.Y] == whole[number - 1, Field.Y]
-            if placed and is_added_to(steps[number], steps[number - 1]):
-                whole[number - 1, Field.FLAGS] |= Flag.JOINED
+            if placed and fuses_into(steps[number], steps[number - 1]):
+                whole[number - 1, Field.FLAGS] |= Flag.FUSE_NEXT
         for number, step in zip(group, members, strict=True):
             if needs_scratch(step):
-                whole[number, Field.SCRATCH_SIZE] = scratch_size(step, piece_of(members, images), images)
-            if is_narrow(step):
-                whole[number, Field.PITCH] = pitch_of(step, piece_of(members, images))
+                whole[number, Field.SCRATCH_SIZE] = scratch_size(step, cache_block_of(members, images), images)
+            if has_few_filters(step):
+                whole[number, Field.PITCH] = pitch_of(step, cache_block_of(members, images))
     encoder = Encoder(whole, steps, images, arena)
     table = encoder.table([item for plan in plans for item in plan.alone], {})
     shared = tuple(np.concatenate([encoder.of_thread(plan, thread) for plan in plans])
                    for thread in range(threads)) if threads > 1 else (table,)
-    turns = Counter(item.turn.group for plan in plans for item in plan.alone if isinstance(item, Placed))
+    blocks = Counter(item.block.group for plan in plans for item in plan.alone if isinstance(item, Placed))
     return Program(table, shared, whole, constants.array(), arena, images, buffers,
-                   tuple(steps), tuple(groups), tuple(turns[group] for group in groups for _ in group),
+                   tuple(steps), tuple(groups), tuple(blocks[group] for group in groups for _ in group),
                    graph.input_shape, graph.shape(graph.output), threads)
 
 
-def lifetimes(plans: Sequence[Plan], steps: Sequence[Step], images: Mapping[str, Image],
+def lifetimes(plans: Sequence[Plan], steps: Sequence[Instruction], images: Mapping[str, Image],
               stored: Mapping[str, Image], threads: int) -> dict[str, Lifetime]:
     """From the chain that first names a tensor to the last that does; and the scratch of single groups."""
     lives: dict[str, Lifetime] = {}
@@ -123,8 +124,8 @@ def lifetimes(plans: Sequence[Plan], steps: Sequence[Step], images: Mapping[str,
         for group in plan.chain.groups:
             for number in group:
                 if needs_scratch(steps[number]):
-                    piece = piece_of([steps[member] for member in group], images)
-                    size = threads * scratch_size(steps[number], piece, images)
+                    block = cache_block_of([steps[member] for member in group], images)
+                    size = threads * scratch_size(steps[number], block, images)
                     lives[scratch_name(number)] = Lifetime(size, moment, moment)
     return lives
 
@@ -133,11 +134,11 @@ def scratch_name(number: int) -> str:
     return f"scratch of instruction {number}"
 
 
-def encode_group(group: list[Step], images: Mapping[str, Image]) -> dict[Field, int]:
+def encode_group(group: list[Instruction], images: Mapping[str, Image]) -> dict[Field, int]:
     """The fields of a group's first instruction that speak of the whole group."""
     fields = {Field.GROUP: len(group)}
     if group[0].op in CONVOLUTIONS:
-        fields[Field.PIECE] = piece_of(group, images)
+        fields[Field.BLOCK] = cache_block_of(group, images)
         fields[Field.ALIGN_Y] = max(step.copies[0] for step in group)
         fields[Field.ALIGN_X] = max(step.copies[1] for step in group)
     if group[0].op == Op.WINOGRAD:
@@ -147,7 +148,7 @@ def encode_group(group: list[Step], images: Mapping[str, Image]) -> dict[Field, 
     return fields
 
 
-def encode(number: int, step: Step, images: Mapping[str, Image], arena: Arena, constants: Constants,
+def encode(number: int, step: Instruction, images: Mapping[str, Image], arena: Arena, constants: Constants,
            first: bool) -> dict[Field, int]:
     """The fields of one instruction for all its rows; `first` when it is the first to write its output."""
     fields: dict[Field, int] = {Field.OP: step.op, Field.FLAGS: step.flags, Field.KIND: step.kind}
@@ -180,11 +181,11 @@ def encode(number: int, step: Step, images: Mapping[str, Image], arena: Arena, c
         fields[Field.TAP_ROW], fields[Field.TAP_COL] = step.dilation[0] * x.row, step.dilation[1] * x.col
         bias = step.bias
         if step.op == Op.WINOGRAD:
-            fields[Field.TILES] = strip_tiles(x.col)
+            fields[Field.TILES] = block_tiles(x.col)
             fields[Field.WEIGHTS] = constants.kernel(transform_kernel(step.weights))
             bias = np.full(shown.channels, -0.0, np.float32) if bias is None else bias  # -0 changes no sum
-        elif is_narrow(step):
-            fields[Field.NARROW] = step.weights.shape[3]
+        elif has_few_filters(step):
+            fields[Field.FEW_FILTERS] = step.weights.shape[3]
             fields[Field.WEIGHTS] = constants.flat(step.weights)
         elif step.weights is not None:
             fields[Field.WEIGHTS] = constants.kernel(step.weights)

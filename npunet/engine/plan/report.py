@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from npunet.engine.plan.layout import Image
-from npunet.engine.plan.lowering import Step
+from npunet.engine.plan.lowering import Instruction
 from npunet.engine.plan.opcodes import CONVOLUTIONS, Flag, Op
 from npunet.engine.plan.program import Program, compile_program
 from npunet.engine.plan.winograd_blocking import MATRICES
@@ -37,13 +37,13 @@ class Operand:
 
 
 @dataclass(frozen=True)
-class Instruction:
+class ProgramRow:
     """One row of a program's table.
 
     reads, writes : operands in the arena; the user's arrays, at the two ends, are not
     fused  : what else it does: bias, clamp, and the layers that need no instruction of their own for it
-    head   : number of the instruction with which it runs piece by piece; its own when it runs alone
-    turns  : in how many it does its rows, in a chain with its neighbours; 1 when all at once
+    head   : number of the instruction with which it runs a cache block at a time; its own when it runs alone
+    blocks : row blocks in which it is done, in a chain with its neighbours; 1 when all at once
     macs   : multiply-accumulates for one sample, without padding channels, of a convolution as it is defined
     done   : those that are done: fewer where Winograd's algorithm does it (its transforms not counted)
     moved  : bytes of operands and weights that it touches, padding channels included
@@ -57,13 +57,13 @@ class Instruction:
     weights: tuple[tuple[int, ...], ...]
     fused: tuple[str, ...]
     head: int
-    turns: int
+    blocks: int
     macs: int
     done: int
     moved: int
 
 
-def instructions(program: Program) -> list[Instruction]:
+def instructions(program: Program) -> list[ProgramRow]:
     """Every instruction of a program."""
     rows, heads = [], {number: group.start for group in program.groups for number in group}
     for number, step in enumerate(program.steps):
@@ -72,10 +72,10 @@ def instructions(program: Program) -> list[Instruction]:
             reads.append(step.y)
         arrays = [array for array in (step.depthwise, step.weights, step.bias) if array is not None]
         touched = sum(inner_bytes(program.images[name]) for name in (*reads, step.y) if name)
-        rows.append(Instruction(
+        rows.append(ProgramRow(
             number, step.op.name.lower(), step.layer, tuple(operand(program, name) for name in reads),
             (operand(program, step.y),) if step.y else (), tuple(array.shape for array in arrays),
-            (*words(step.flags), *step.fused), heads[number], program.turns[number],
+            (*words(step.flags), *step.fused), heads[number], program.blocks[number],
             macs(step, program), done(step, program),
             touched + FLOAT * sum(array.size for array in arrays),
         ))
@@ -96,7 +96,7 @@ def words(flags: int) -> list[str]:
     return [word for flag, word in FLAG_WORDS.items() if flags & flag]
 
 
-def macs(step: Step, program: Program) -> int:
+def macs(step: Instruction, program: Program) -> int:
     """At every position of the input, which has the size of what is convolved, one product a weight."""
     if step.op not in CONVOLUTIONS:
         return 0
@@ -104,7 +104,7 @@ def macs(step: Step, program: Program) -> int:
     return x.height * x.width * sum(array.size for array in (step.depthwise, step.weights) if array is not None)
 
 
-def done(step: Step, program: Program) -> int:
+def done(step: Instruction, program: Program) -> int:
     """Products of a Winograd convolution's tiles; of every other instruction, its MACs."""
     if step.op != Op.WINOGRAD:
         return macs(step, program)
@@ -142,22 +142,22 @@ def text(program: Program, arena_peaks: Mapping[str, int], title: str) -> str:
     sums, sizes = totals(program), "x".join(map(str, program.input_shape))
     tiled = sums["done"] < sums["macs"]
     rows = instructions(program)
-    chained = any(row.turns > 1 for row in rows)
-    lines = [(("+" if row.head != row.number else "") + str(row.number), *([f"{row.turns:,}"] if chained else []),
+    chained = any(row.blocks > 1 for row in rows)
+    lines = [(("+" if row.head != row.number else "") + str(row.number), *([f"{row.blocks:,}"] if chained else []),
               row.op, row.layer, shown(row.reads), shown(row.writes),
               ", ".join("x".join(map(str, shape)) for shape in row.weights), ", ".join(row.fused),
               f"{row.macs:,}", *([f"{row.done:,}"] if tiled else []), f"{row.moved:,}") for row in rows]
-    header = ("#", *(["turns"] if chained else []), "instruction", "layer", "reads", "writes", "weights", "fused",
+    header = ("#", *(["blocks"] if chained else []), "instruction", "layer", "reads", "writes", "weights", "fused",
               "MACs", *(["done"] if tiled else []), "bytes")
-    right = [number for number, name in enumerate(header) if name in ("#", "turns", "MACs", "done", "bytes")]
+    right = [number for number, name in enumerate(header) if name in ("#", "blocks", "MACs", "done", "bytes")]
     told = f" ({sums['done']:,} done)" if tiled else ""
     kinds = "; ".join(f"{kind} {size:,}" for kind, size in arena_peaks.items())
     return "\n".join([
         f"{title}  input {sizes}  threads {program.threads}",
         *columns([header, *lines], right),
         "reads and writes: HxWxC@byte in the arena, [zeros above, below, left, right]; "
-        "+: done piece by piece with the instruction before",
-        *(["turns: a band of rows at a time, in turn with its neighbours; "
+        "+: done a cache block at a time with the instruction before",
+        *(["blocks: so many blocks of rows, each followed by those of its neighbours; "
            "(rows): of a tensor that only they use, as many are kept"] if chained else []),
         f"{sums['instructions']} instructions, {sums['macs']:,} MACs{told}, {sums['moved']:,} bytes moved a sample",
         f"bytes: arena {sums['arena']:,}, constants {sums['constants']:,}, table {sums['table']:,}, "

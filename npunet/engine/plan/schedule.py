@@ -1,4 +1,4 @@
-"""When each instruction does which rows: all at once, or in a chain's turns, by one thread or by several."""
+"""When each instruction does which rows: all at once, or a row block at a time, by one thread or by several."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ def plan_all(chains: Sequence[Chain], threads: int) -> list[Plan]:
 
 def plan(chain: Chain, brief: set[str], threads: int) -> Plan:
     """A chain's; no tensor but the `brief` ones may have a line buffer."""
-    turns = chain.turns()
-    buffers = [buffer for buffer in buffers_of(brief, turns, chain) if buffer.capacity < buffer.whole.height]
-    alone = with_moves(turns, buffers)
+    blocks = chain.schedule()
+    buffers = [buffer for buffer in buffers_of(brief, blocks, chain) if buffer.capacity < buffer.whole.height]
+    alone = with_moves(blocks, buffers)
     kept = {buffer.name: buffer.capacity for buffer in buffers}
     if threads == 1 or len(chain.groups) == 1:
         return Plan(chain, kept, alone)
-    strips = chain.turns_apart(brief, threads)
-    if strips is None:
+    shares = chain.schedules_apart(brief, threads)
+    if shares is None:
         return Plan(chain, {}, alone)
-    own = [buffers_of(brief, turns, chain) for turns in strips]
+    own = [buffers_of(brief, blocks, chain) for blocks in shares]
     for buffer in (buffer for each in own for buffer in each):
         kept[buffer.name] = max(kept.get(buffer.name, 0), buffer.capacity)
     if any(threads * rows >= chain.images[name].height for name, rows in kept.items()):
         return Plan(chain, {}, alone)
-    return Plan(chain, kept, alone, [with_moves(*each) for each in zip(strips, own, strict=True)])
+    return Plan(chain, kept, alone, [with_moves(*each) for each in zip(shares, own, strict=True)])
 
 
 def stored_images(plans: Sequence[Plan], images: Mapping[str, Image], threads: int) -> dict[str, Image]:

@@ -1,4 +1,4 @@
-"""How a Winograd convolution is cut: tiles to a strip, strips to a band, and the scratch of a strip."""
+"""Blocking of Winograd convolutions: tiles to a cache block, rows of outputs, and the scratch of a cache block."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ RUN = 8  # neighbouring tiles whose inputs are transformed together
 BETWEEN = (TILE * RUN + PATCH - TILE) * PATCH * LANES  # elements of their transformed columns, one vector
 
 
-def strip_tiles(col: int) -> int:
-    """Tiles of a strip: as many as leave its transformed inputs, `col` channels, and products in the cache."""
+def block_tiles(col: int) -> int:
+    """Tiles of a cache block: as many as leave its transformed inputs, `col` channels, and products in the cache."""
     most = CACHE_ELEMENTS // (MATRICES * (col + 2 * LANES))
     return max(1, most // REGISTER_TILES) * REGISTER_TILES
 
 
-def strip_scratch(col: int) -> int:
-    """Elements of the scratch of a strip."""
-    return MATRICES * strip_tiles(col) * (col + WIDEST) + BETWEEN
+def block_scratch(col: int) -> int:
+    """Elements of the scratch of a cache block."""
+    return MATRICES * block_tiles(col) * (col + WIDEST) + BETWEEN
 
 
 def band_rows(col: int, height: int, width: int) -> int:
-    """Rows of an output that are done before others of the group read them: the fewest that make up a strip of tiles
-    and leave few of the places for tiles in registers idle."""
-    strip, across = strip_tiles(col), -(-width // TILE)
-    for rows in range(-(-strip // across), -(-height // TILE)):
+    """Rows of an output that are done before others of the group read them: the fewest that make up a cache block of
+    tiles and leave few of the places for tiles in registers idle."""
+    block, across = block_tiles(col), -(-width // TILE)
+    for rows in range(-(-block // across), -(-height // TILE)):
         tiles = rows * across
-        idle = -(tiles % strip) % PAIRED_TILES
+        idle = -(tiles % block) % PAIRED_TILES
         if WASTE * idle <= tiles:
             return rows * TILE
     return height

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from npunet.graph import Graph
@@ -13,12 +11,6 @@ if TYPE_CHECKING:
     from npunet.engine.runtime.engine import Engine
 
 ENGINES_KEPT = 8  # sizes and arithmetics for which a model keeps its engine
-
-
-@cache
-def engine_installed() -> bool:
-    """Whether Numba can be imported; looked up once."""
-    return find_spec("numba") is not None
 
 
 class Engines:

@@ -13,10 +13,10 @@ import numpy as np
 
 from npunet.engine.plan.pack import aligned
 from npunet.engine.plan.program import compile_program
-from npunet.engine.runtime.cache import engine_installed
 from npunet.engine.runtime.entry_points import SEQ, SEQ_FMA
+from npunet.engine.runtime.installed import engine_installed
 from npunet.engine.runtime.native import Call
-from npunet.engine.runtime.threads import Job, Team, in_parallel
+from npunet.engine.runtime.threads import Job, ThreadPool, in_parallel
 from npunet.graph import Graph
 from npunet.summary import rows
 from npunet.weights import WeightStore
@@ -67,8 +67,8 @@ class Engine:
         """The same for arrays that stay where they are, to be run again and again; calls of it must not overlap."""
         samples, results = x.reshape(len(x), -1), out.reshape(len(x), -1)
         if self.threads_for(len(x)) > 1:
-            team = Team()
-            return lambda: self.share(samples, results, team.run)
+            pool = ThreadPool()
+            return lambda: self.share(samples, results, pool.run)
         call = self.take_call()
         call.put(SAMPLES, samples)
         call.put(RESULTS, results)

@@ -27,7 +27,7 @@ PACKAGE = Path(__file__).parents[2]
 MAGIC = b"npunet object code 1\n"
 _hole = ctypes.c_int64()
 HOLE = ctypes.addressof(_hole)  # for the None that functions return, and an exception that they never raise
-PATIENCE = 1.5  # seconds of compiling before it is mentioned
+QUIET_SECONDS = 1.5  # seconds of compiling before it is mentioned
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Entry:
         return None
 
     def _compile(self) -> Native:
-        notice = threading.Timer(PATIENCE, say_compiling)
+        notice = threading.Timer(QUIET_SECONDS, say_compiling)
         notice.daemon = True
         notice.start()
         try:

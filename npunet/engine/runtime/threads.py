@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
-PATIENCE = 0.2  # seconds that a helper waits for another job: waking it takes a quarter of the time of starting one
+IDLE_TIMEOUT = 0.2  # seconds that a worker waits for a job: waking it takes a quarter of the time of starting one
 Job = Callable[[], object]
 
 
@@ -25,30 +25,30 @@ def in_parallel(jobs: Sequence[Job]) -> None:
         raise failures[0]
 
 
-class Team:
-    """Helpers for calls that follow one another; those of one team must not overlap.
+class ThreadPool:
+    """Worker threads for calls that follow one another; those of one pool must not overlap.
 
-    A helper ends when PATIENCE has passed without a job, so none outlives its team's calls for long, and none keeps a
-    process from ending. In a forked child the team starts anew.
+    A worker ends when IDLE_TIMEOUT has passed without a job, so none outlives its pool's calls for long, and none keeps
+    a process from ending. In a forked child the pool starts anew.
     """
 
     def __init__(self) -> None:
-        self.helpers: list[Helper] = []
+        self.workers: list[Worker] = []
         self.process = os.getpid()
 
     def run(self, jobs: Sequence[Job]) -> None:
         """As in_parallel."""
         if self.process != os.getpid():
-            self.helpers, self.process = [], os.getpid()
+            self.workers, self.process = [], os.getpid()
         failures: list[BaseException] = []
         done: SimpleQueue[None] = SimpleQueue()
         for number, job in enumerate(jobs[1:]):
-            if number == len(self.helpers):
-                self.helpers.append(Helper())
+            if number == len(self.workers):
+                self.workers.append(Worker())
             task = (job, failures, done)
-            if not self.helpers[number].takes(task):
-                self.helpers[number] = Helper()
-                self.helpers[number].takes(task)
+            if not self.workers[number].submit(task):
+                self.workers[number] = Worker()
+                self.workers[number].submit(task)
         guarded(jobs[0], failures)
         for _ in jobs[1:]:
             done.get()
@@ -56,16 +56,16 @@ class Team:
             raise failures[0]
 
 
-class Helper(threading.Thread):
+class Worker(threading.Thread):
     """A thread that does one task after another, as long as they come soon enough."""
 
     def __init__(self) -> None:
-        super().__init__(daemon=True, name="npunet helper")
+        super().__init__(daemon=True, name="npunet worker")
         self.tasks: SimpleQueue[tuple[Job, list[BaseException], SimpleQueue[None]]] = SimpleQueue()
         self.leaving, self.left = threading.Lock(), False
         self.start()
 
-    def takes(self, task: tuple[Job, list[BaseException], SimpleQueue[None]]) -> bool:
+    def submit(self, task: tuple[Job, list[BaseException], SimpleQueue[None]]) -> bool:
         """Whether it is still there to do the task."""
         with self.leaving:
             if not self.left:
@@ -75,7 +75,7 @@ class Helper(threading.Thread):
     def run(self) -> None:
         while not self.left:
             try:
-                job, failures, done = self.tasks.get(timeout=PATIENCE)
+                job, failures, done = self.tasks.get(timeout=IDLE_TIMEOUT)
             except Empty:
                 with self.leaving:
                     self.left = self.tasks.empty()

@@ -24,7 +24,7 @@ from npunet.engine.codegen.vectors import (
 )
 from npunet.engine.target import LANES
 from npunet.engine.training.kernels.activation_rows import ZERO, activate, bounded, bounds, through
-from npunet.engine.training.kernels.rows import U, X, Y, Z, opens_strip, place, slot
+from npunet.engine.training.kernels.rows import U, X, Y, Z, opens_chunk, place, slot
 from npunet.engine.training.plan.step_opcodes import Field
 
 ONE, PAIR = (load, load_wide, nothing), (load_pair, load_wide_pair, nothing_pair)
@@ -53,7 +53,7 @@ def passed(x, u, inv, shift, low, high):
 def make_statistics(load, load_wide, nothing):
     @inlined
     def statistics_of(p, arena, sums, n, i, v):
-        x_step, width, fresh = 4 * p[Field.X_COL], p[Field.WIDTH], opens_strip(p, i)
+        x_step, width, fresh = 4 * p[Field.X_COL], p[Field.WIDTH], opens_chunk(p, i)
         at = slot(p, sums, n, i) + 8 * LANES * v
         squares_at = at + 8 * LANES * p[Field.VECTORS]
         total = nothing() if fresh else load_wide(at)
@@ -99,7 +99,7 @@ def make_normalise(load, load_wide, nothing):
 def make_norm_sums(load, load_wide, nothing):
     @inlined
     def norm_sums_of(p, arena, sums, n, i, v):
-        x_step, u_step, width, fresh = 4 * p[Field.X_COL], 4 * p[Field.U_COL], p[Field.WIDTH], opens_strip(p, i)
+        x_step, u_step, width, fresh = 4 * p[Field.X_COL], 4 * p[Field.U_COL], p[Field.WIDTH], opens_chunk(p, i)
         mean, r = load(constant(p, arena, 0, v)), load(constant(p, arena, 1, v))
         inv, shift = load(constant(p, arena, 2, v)), load(constant(p, arena, 3, v))
         least, most = bounds(p[Field.KIND])
@@ -167,7 +167,7 @@ norm_dx_of, norm_dx_of_pair = make_norm_dx(*ONE), make_norm_dx(*PAIR)
 
 @jit
 def statistics(p, arena, sums, n, i):
-    """Add a row's sums of x and of x * x, both exact products in float64, to the strip's: two rows of channels."""
+    """Add a row's sums of x and of x * x, both exact products in float64, to the chunk's: two rows of channels."""
     stand_alone()
     v = 0
     while PAIRS and v + 2 <= p[Field.VECTORS]:
@@ -202,7 +202,7 @@ def normalise(p, arena, n, i):
 
 @jit
 def norm_sums(p, arena, sums, n, i):
-    """Add a row's sums of g and of g * h to the strip's: pairs of positions in float32, everything else in float64.
+    """Add a row's sums of g and of g * h to the chunk's: pairs of positions in float32, everything else in float64.
 
     g : gradient x times the activation's slope, told from its input u * inv + shift where bounds say all, else from
         its output z
@@ -225,7 +225,7 @@ def norm_sums(p, arena, sums, n, i):
 def bent_norm_sums(p, arena, sums, n, i, v):
     """Of one vector, the slope told from the output."""
     mean, r = load(constant(p, arena, 0, v)), load(constant(p, arena, 1, v))
-    at, fresh = slot(p, sums, n, i) + 8 * LANES * v, opens_strip(p, i)
+    at, fresh = slot(p, sums, n, i) + 8 * LANES * v, opens_chunk(p, i)
     products_at = at + 8 * LANES * p[Field.VECTORS]
     total = nothing() if fresh else load_wide(at)
     products = nothing() if fresh else load_wide(products_at)

@@ -11,11 +11,12 @@ from npunet.engine.codegen.jit import inlined, jit
 from npunet.engine.codegen.simd import stand_alone
 from npunet.engine.kernels.conv_tile import make_convolve
 from npunet.engine.kernels.convolution import block_vectors, make_row
-from npunet.engine.kernels.few_filters import make_narrow
+from npunet.engine.kernels.few_filters import make_few_filters
 from npunet.engine.training.kernels.rows import U, Y, first_tap, place
 from npunet.engine.training.plan.step_opcodes import Field
 
 convolve = make_convolve(fused=True, shapes=TARGET.step_convolution)
+LARGER_AND_SMALLER = ((10, 6), (6, 4), (4, 0))  # positions of two tiles of 1, 2 and 3 vectors
 
 
 @inlined
@@ -40,7 +41,7 @@ def row_of_few_shapes(count, vectors, x, x_step, w, channels, kh, kw, tap_row, t
     done = 0
     while done < vectors:
         block = block_vectors(vectors - done)
-        larger, smaller = (6, 4) if block == 2 else ((4, 0) if block == 3 else (10, 6))
+        larger, smaller = LARGER_AND_SMALLER[block - 1]
         many, few = cut(count, larger, smaller)
         at = 0
         for rows, number in ((larger, many), (smaller, few), (1, count - many * larger - few * smaller)):
@@ -51,7 +52,7 @@ def row_of_few_shapes(count, vectors, x, x_step, w, channels, kh, kw, tap_row, t
                           streams, 0, 0, 0, 0))
                 at += rows * number
         done += block
-        streams = 0  # all that there is to ask for has been
+        streams = 0  # everything has been prefetched
         w += kh * kw * channels * VECTOR_BYTES * block
         y += VECTOR_BYTES * block
         bias += VECTOR_BYTES * block
@@ -60,11 +61,11 @@ def row_of_few_shapes(count, vectors, x, x_step, w, channels, kh, kw, tap_row, t
 
 row = make_row(fused=True) if TARGET.pairs else row_of_few_shapes
 
-transposed_row = make_narrow(fused=True)
+transposed_row = make_few_filters(fused=True)
 
 
 @jit
-def narrow_row(p, arena, params, n, i):
+def few_filters_row(p, arena, params, n, i):
     """Row i of a convolution with few filters."""
     stand_alone()
     x_step = 4 * p[Field.X_COL]

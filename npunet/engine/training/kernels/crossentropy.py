@@ -10,11 +10,11 @@ from npunet.engine.codegen.simd import address, stand_alone
 from npunet.engine.codegen.vectors import (
     load,
     load_integers,
-    narrow,
     nothing,
     read,
     same,
     store,
+    to_float32,
     where_equal,
     where_greater,
     wide_lane,
@@ -64,7 +64,7 @@ def crossentropy_of_eight(x, x_step, y, channels, labels, numbers, per_position,
         weight = where_equal(labels, number, wide_same(numbers[WEIGHTS + k]), weight)
         logit = where_equal(labels, number, value, logit)
         own = where_equal(labels, number, power, own)
-    share, scale = same(ONE) / narrow(total), narrow(weight * wide_same(per_position))
+    share, scale = same(ONE) / to_float32(total), to_float32(weight * wide_same(per_position))
     own = scale * (own * share - same(ONE))
     for k in range(LANES):
         at = y + VECTOR_BYTES * k

@@ -1,10 +1,10 @@
-"""Gradients of depthwise kernels: a row's share at a time, added to the strip's sums.
+"""Gradients of depthwise kernels: a row's share at a time, added to the chunk's sums.
 
 dw[ky, kx, c] = sum over n, i, j of x[n, i + ky*dy - top, j + kx*dx - left, c] * dz[n, i, j, c]
 
 Every tap of a row has a few sums in float32, each over every so many-th position, by fused multiply-adds; they are
-added to the strip's in order, in float64. The row is done in parts, all taps and channels of one before the next, so
-that what they read stays in the first-level cache; between parts the float32 sums wait behind the strip's.
+added to the chunk's in order, in float64. The row is done in parts, all taps and channels of one before the next, so
+that what they read stays in the first-level cache; between parts the float32 sums wait behind the chunk's.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from npunet.engine.codegen.jit import inlined, jit
 from npunet.engine.codegen.simd import stand_alone
 from npunet.engine.codegen.vectors import doubles, load_wide_at, store_wide_at
 from npunet.engine.target import FIRST_CACHE, LANES
-from npunet.engine.training.kernels.rows import Z, first_tap, opens_strip, place, slot
+from npunet.engine.training.kernels.rows import Z, first_tap, opens_chunk, place, slot
 from npunet.engine.training.plan.instructions import WAYS, ways_of
 from npunet.engine.training.plan.step_opcodes import Field
 
 PART_BYTES = FIRST_CACHE * 3 // 4  # that a part reads: three quarters of a first-level cache of 32 KiB
-UNIT = 24  # positions: whole turns of every number of ways
+UNIT = 24  # positions: whole rounds of every number of ways
 WAYS_1, WAYS_3, WAYS_5 = ways_of(1), ways_of(3), ways_of(5)
 
 
@@ -47,7 +47,7 @@ def sum_taps(typing, vectors, kw, ways, count, x, x_step, z, z_step, kept, opens
     kept   : where the float32 sums, `ways` a tap, come from unless it opens the row, and go to unless it closes it
     sums   : then they are added to these, one vector a tap, or put there where fresh
 
-    What is left over of a row after whole turns of the ways goes to the first.
+    What is left over of a row after whole rounds of the ways goes to the first.
     """
     width, number, lanes = kw.literal_value, ways.literal_value, LANES * vectors.literal_value
     multiply_add = make_multiply_add(fused=True)
@@ -55,17 +55,17 @@ def sum_taps(typing, vectors, kw, ways, count, x, x_step, z, z_step, kept, opens
     def generate(context, builder, signature, arguments):
         _, _, _, count, x, x_step, z, z_step, kept, opens, closes, sums, sums_step, fresh = arguments
 
-        def some(turn):
+        def some(round_):
             def over_positions(carried):
                 keep_order(builder)
                 x, z, *acc = carried
-                gradients = [load_vector(builder, offset(builder, z, z_step, way), lanes) for way in range(turn)]
-                for position in range(turn + width - 1):
+                gradients = [load_vector(builder, offset(builder, z, z_step, way), lanes) for way in range(round_)]
+                for position in range(round_ + width - 1):
                     value = load_vector(builder, offset(builder, x, x_step, position), lanes)
-                    for way in range(max(0, position - width + 1), min(turn, position + 1)):
+                    for way in range(max(0, position - width + 1), min(round_, position + 1)):
                         k = (position - way) * number + way
                         acc[k] = multiply_add(builder, value, gradients[way], acc[k])
-                return [offset(builder, x, x_step, turn), offset(builder, z, z_step, turn), *acc]
+                return [offset(builder, x, x_step, round_), offset(builder, z, z_step, round_), *acc]
 
             return over_positions
 
@@ -129,14 +129,14 @@ column, column_pair = make_column(1), make_column(2)
 
 @jit
 def depthwise_dw(p, arena, sums, n, i):
-    """Add row i of sample n to its strip's sums: for every tap a row of channels.
+    """Add row i of sample n to its chunk's sums: for every tap a row of channels.
 
     x : the convolution's input, z : its output's gradient
     """
     stand_alone()
     width, vectors, kh, kw = p[Field.WIDTH], p[Field.VECTORS], p[Field.KH], p[Field.KW]
     x_step, z_step = 4 * p[Field.X_COL], 4 * p[Field.Z_COL]
-    fresh = 1 if opens_strip(p, i) else 0
+    fresh = 1 if opens_chunk(p, i) else 0
     home = slot(p, sums, n, i)
     first_kept, kept_step = home + kh * kw * 8 * LANES * vectors, kh * kw * VECTOR_BYTES * WAYS
     part = max(1, PART_BYTES // ((kh + 1) * x_step) // UNIT) * UNIT

@@ -7,7 +7,18 @@ import numpy as np
 from npunet.engine.codegen.emit import VECTOR_BYTES
 from npunet.engine.codegen.jit import jit
 from npunet.engine.codegen.simd import stand_alone
-from npunet.engine.codegen.vectors import load, narrow, nothing, read, same, store, wide_root, wide_same, widen, write
+from npunet.engine.codegen.vectors import (
+    load,
+    nothing,
+    read,
+    same,
+    store,
+    to_float32,
+    wide_root,
+    wide_same,
+    widen,
+    write,
+)
 from npunet.engine.target import LANES
 from npunet.engine.training.kernels.activation_rows import activate
 from npunet.engine.training.kernels.rows import X, Y, Z, place
@@ -39,8 +50,8 @@ def layer_norm(p, arena, params, n, eps):
             for j in range(width):
                 off = widen(load(x + j * step)) - mean
                 total = total + off * off
-        inv = narrow(wide_same(1.0) / wide_root(total / terms + wide_same(eps)))
-        middle = narrow(mean)
+        inv = to_float32(wide_same(1.0) / wide_root(total / terms + wide_same(eps)))
+        middle = to_float32(mean)
         kept = statistics_at(p, arena, n, v)
         store(middle, kept)
         store(inv, kept + VECTOR_BYTES * p[Field.VECTORS])
@@ -70,7 +81,7 @@ def layer_norm_dx(p, arena, params, n):
                 dh = load(x + 4 * j * p[Field.X_COL]) * same(read(params + 4 * (p[Field.PARAM] + i * width + j)))
                 total = total + widen(dh)
                 products = products + widen(dh * h)
-        offset, slope = narrow(total / terms), narrow(products / terms)
+        offset, slope = to_float32(total / terms), to_float32(products / terms)
         for i in range(height):
             x, z = place(p, arena, X, n, i) + VECTOR_BYTES * v, place(p, arena, Z, n, i) + VECTOR_BYTES * v
             y = place(p, arena, Y, n, i) + VECTOR_BYTES * v

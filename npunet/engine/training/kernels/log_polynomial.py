@@ -1,4 +1,4 @@
-"""Logarithms and float64 exponentials: series of plain operations, so that no library decides a bit."""
+"""Logarithms and float64 exponentials: polynomials of plain operations, so that no library decides a bit."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from npunet.engine.codegen.vectors import (
 from npunet.engine.target import LANES
 from npunet.engine.training.kernels.crossentropy import crossentropy_row, exponentials_to
 from npunet.engine.training.kernels.log_polynomial import exp64, log64
-from npunet.engine.training.kernels.rows import X, Y, opens_strip, place, slot
+from npunet.engine.training.kernels.rows import X, Y, opens_chunk, place, slot
 from npunet.engine.training.plan.step_opcodes import (
     CROSSENTROPY,
     CROSSENTROPY_OF_SOFTMAX,
@@ -129,13 +129,13 @@ def dice(y, channels, label, numbers, n):
 
 @jit
 def loss_row(p, arena, sums, numbers, labels, targets, n, i):
-    """A row of logits x to their gradient y; the loss is added to the strip's sum."""
+    """A row of logits x to their gradient y; the loss is added to the chunk's sum."""
     stand_alone()
     channels, kind, width = p[Field.CHANNELS], p[Field.KIND], p[Field.WIDTH]
     x, y = place(p, arena, X, n, i), place(p, arena, Y, n, i)
     counted, ignored = max(1.0, numbers[Number.COUNTED]), np.int64(numbers[Number.IGNORED])
     at = (n * p[Field.HEIGHT] + i) * width
-    total = 0.0 if opens_strip(p, i) else read_wide(slot(p, sums, n, i))
+    total = 0.0 if opens_chunk(p, i) else read_wide(slot(p, sums, n, i))
     if kind == CROSSENTROPY:
         total += crossentropy_row(p, arena, numbers, labels, n, i)
         width = 0
@@ -163,12 +163,12 @@ def loss_row(p, arena, sums, numbers, labels, targets, n, i):
 
 @jit
 def dice_sums(p, arena, sums, numbers, labels, n, i):
-    """The softmax of a row of logits x to y, in float32; and to the strip's sums, for each class, its probability where
+    """The softmax of a row of logits x to y, in float32; and to the chunk's sums, for each class, its probability where
     it is the label, and then its probability anywhere and 1 where it is the label."""
     stand_alone()
     channels, width, home = p[Field.CHANNELS], p[Field.WIDTH], slot(p, sums, n, i)
     x, y, ignored = place(p, arena, X, n, i), place(p, arena, Y, n, i), np.int64(numbers[Number.IGNORED])
-    if opens_strip(p, i):
+    if opens_chunk(p, i):
         for k in range(2 * channels):
             write_wide(0.0, home + 8 * k)
     for j in range(width):

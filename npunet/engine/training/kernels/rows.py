@@ -1,7 +1,7 @@
-"""Where the rows of a tensor and the sums of a strip stand, and the kernels that copy rows and sum them.
+"""Where the rows of a tensor and the sums of a chunk stand, and the kernels that copy rows and sum them.
 
-Sums run in float64 over the positions of a row, then over the rows of a strip (accumulated in place in the strip's
-slot); strips are put together in order by sums.py. A strip is fixed by the shape of the batch, not by the threads.
+Sums run in float64 over the positions of a row, then over the rows of a chunk (accumulated in place in the chunk's
+slot); chunks are put together in order by sums.py. A chunk is fixed by the shape of the batch, not by the threads.
 """
 
 from __future__ import annotations
@@ -49,21 +49,21 @@ def first_tap(p, arena, n, i):
 
 @inlined
 def begin_streams(p, arena, n, i):
-    """Set out what is asked for on the way through row i of sample n, see training.ahead."""
+    """Set out the prefetch streams of row i of sample n, see plan.step_prefetch."""
     for first in range(Field.STREAMS, FIELDS, STREAM_COLUMNS):
         p[first] = arena + 4 * (p[first + 2] + n * p[first + 3] + i * p[first + 4])
 
 
 @jit
 def slot(p, sums, n, i):
-    """Address of the sums of the strip that holds row i of sample n."""
-    return sums + 8 * (p[Field.SUMS] + (n * p[Field.STRIPS] + i // p[Field.STRIP_ROWS]) * p[Field.SUMS_SIZE])
+    """Address of the sums of the chunk that holds row i of sample n."""
+    return sums + 8 * (p[Field.SUMS] + (n * p[Field.CHUNKS] + i // p[Field.CHUNK_ROWS]) * p[Field.SUMS_SIZE])
 
 
 @jit
-def opens_strip(p, i):
-    """Whether row i is the first of its strip."""
-    return i % p[Field.STRIP_ROWS] == 0
+def opens_chunk(p, i):
+    """Whether row i is the first of its chunk."""
+    return i % p[Field.CHUNK_ROWS] == 0
 
 
 @jit
@@ -101,7 +101,7 @@ def clear_around(p, arena, n, i):
 
 @jit
 def mirror(p, arena, n, i):
-    """Write row i of a ring y behind the ring too, where a reader's rows may run over its end."""
+    """Write row i of a ring buffer y behind it too, where a reader's rows may run over its end."""
     stand_alone()
     if p[Field.Y_RING] > 0 and i % p[Field.Y_RING] < p[Field.MIRRORED]:
         row = place(p, arena, Y, n, i) - 4 * p[Field.LEFT] * p[Field.Y_COL]
@@ -147,7 +147,7 @@ def make_bias_sums(load, load_wide, nothing):
     @inlined
     def bias_sums_of(p, arena, sums, n, i, v):
         x_step, at = 4 * p[Field.X_COL], slot(p, sums, n, i) + 8 * LANES * v
-        total = nothing() if opens_strip(p, i) else load_wide(at)
+        total = nothing() if opens_chunk(p, i) else load_wide(at)
         x = place(p, arena, X, n, i) + VECTOR_BYTES * v
         for _ in range(p[Field.WIDTH]):
             rolled()
@@ -164,7 +164,7 @@ bias_sums_of_pair = make_bias_sums(load_pair, load_wide_pair, nothing_pair)
 
 @jit
 def bias_sums(p, arena, sums, n, i):
-    """Add a row's sums of x to the strip's."""
+    """Add a row's sums of x to the chunk's."""
     stand_alone()
     v = 0
     while PAIRS and v + 2 <= p[Field.VECTORS]:

@@ -2,7 +2,7 @@
 
 A group of Mode.ROWS goes sample by sample where there are samples for every thread, all its instructions on one sample
 before the next (what one writes and the next reads is still in cache); otherwise instruction by instruction, each
-thread some strips. Neither changes a bit: sums are kept apart by strip.
+thread some chunks. Neither changes a bit: sums are kept apart by chunk.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from npunet.engine.training.kernels import (
     sums,
     update,
 )
-from npunet.engine.training.kernels.convolution_rows import narrow_row, row
+from npunet.engine.training.kernels.convolution_rows import few_filters_row, row
 from npunet.engine.training.kernels.rows import Y, Z, begin_streams, clear_halo, first_tap, mirror, place
 from npunet.engine.training.kernels.weight_gradient import conv_dw, conv_dw_end, conv_dw_row
 from npunet.engine.training.plan.step_opcodes import Field, Mode, Op
 from npunet.layers import NORM_EPSILON
 
 (COPY_IN, MASK_IN, CONV, DEPTHWISE, STATISTICS, NORMALISE, ACTIVATE, LAYER_NORM, MAX_POOL, UPSAMPLE, LOSS, NORM_SUMS,
- NORM_DX, ACTIVATE_DX, LAYER_NORM_DX, MAX_POOL_DX, UPSAMPLE_DX, DEPTHWISE_DW, BIAS_SUMS, PROBABILITIES, CONV_DW, NARROW,
- PACK, STATISTICS_END, NORM_END, SUMS_END, LAYER_NORM_DW, LOSS_END, DICE_END, REGULARISE, TOTAL_END, SQUARES,
+ NORM_DX, ACTIVATE_DX, LAYER_NORM_DX, MAX_POOL_DX, UPSAMPLE_DX, DEPTHWISE_DW, BIAS_SUMS, PROBABILITIES, CONV_DW,
+ FEW_FILTERS, PACK, STATISTICS_END, NORM_END, SUMS_END, LAYER_NORM_DW, LOSS_END, DICE_END, REGULARISE, TOTAL_END,
+ SQUARES,
  CLIP_END, UPDATE, MOVE, CONV_DW_END) = (int(op) for op in Op)
 ROWS, TILES, SPREAD = (int(mode) for mode in Mode)
 
@@ -82,8 +83,8 @@ def do_row(p, arena, params, batch, masks, totals, numbers, labels, targets, n, 
         resolution.max_pool(p, arena, n, i)
     elif op == MAX_POOL_DX:
         resolution.max_pool_dx(p, arena, n, i)
-    elif op == NARROW:
-        narrow_row(p, arena, params, n, i)
+    elif op == FEW_FILTERS:
+        few_filters_row(p, arena, params, n, i)
     elif op == UPSAMPLE_DX:
         resolution.upsample_dx(p, arena, n, i)
     elif op == UPSAMPLE:
@@ -164,14 +165,14 @@ def walk(program, arena, params, gradients, state, velocities, totals, numbers, 
             start = number
             while start < number + members:
                 count = members if together else 1
-                strips = 1 if together else program[start][Field.STRIPS]
-                units = samples * strips
+                chunks = 1 if together else program[start][Field.CHUNKS]
+                units = samples * chunks
                 for unit in range(units * thread // threads, units * (thread + 1) // threads):
-                    n = unit // strips
+                    n = unit // chunks
                     above, below = 0, program[start][Field.ROWS]
                     if not together:
-                        above = unit % strips * program[start][Field.STRIP_ROWS]
-                        below = min(below, above + program[start][Field.STRIP_ROWS])
+                        above = unit % chunks * program[start][Field.CHUNK_ROWS]
+                        below = min(below, above + program[start][Field.CHUNK_ROWS])
                     lag = head[Field.LAST_LAG] if together else 0
                     for moment in range(above, below + lag):
                         for member in range(start, start + count):

@@ -1,4 +1,4 @@
-"""Kernels that do a whole small thing: pack weights, put strips' sums together, close a norm."""
+"""Kernels that do a whole small thing: pack weights, put chunks' sums together, close a norm."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def pack(p, arena, params):
 
 @jit
 def strips_total(p, sums, samples, place):
-    """The sum over all strips, in order, of the number at `place` of each."""
+    """The sum over all chunks, in order, of the number at `place` of each."""
     total = 0.0
     at = sums + 8 * (p[Field.SUMS] + place)
-    for _ in range(samples * p[Field.STRIPS]):
+    for _ in range(samples * p[Field.CHUNKS]):
         total += read_wide(at)
         at += 8 * p[Field.SUMS_SIZE]
     return total
@@ -59,10 +59,10 @@ def strips_total(p, sums, samples, place):
 
 @jit
 def sample_total(p, sums, n, place):
-    """The same of one sample's strips."""
+    """The same of one sample's chunks."""
     total = 0.0
-    at = sums + 8 * (p[Field.SUMS] + n * p[Field.STRIPS] * p[Field.SUMS_SIZE] + place)
-    for _ in range(p[Field.STRIPS]):
+    at = sums + 8 * (p[Field.SUMS] + n * p[Field.CHUNKS] * p[Field.SUMS_SIZE] + place)
+    for _ in range(p[Field.CHUNKS]):
         total += read_wide(at)
         at += 8 * p[Field.SUMS_SIZE]
     return total
@@ -137,7 +137,7 @@ def sums_end(p, gradients, sums, samples):
 
 @jit
 def loss_end(p, sums, numbers, samples):
-    """The loss: strips' sums, divided by the positions that count, rounded once to float32."""
+    """The loss: chunks' sums, divided by the positions that count, rounded once to float32."""
     stand_alone()
     total = strips_total(p, sums, samples, 0) / max(1.0, numbers[Number.COUNTED])
     numbers[Number.LOSS] = np.float64(np.float32(total))

@@ -5,11 +5,11 @@ CHANNELS counts the rows of all tiles of a tap: TURNED, those are filters.
 
 dw[ky, kx, c, f] = sum over n, i, j of x[n, i + ky*dy - top, j + kx*dx - left, c] * dz[n, i, j, f]
 
-A piece is PIECE_ROWS x PIECE_COLS positions of one sample, at most 128: its products are summed in float32 by
-fused multiply-adds, row by row. Pieces are added in float64 in the order sample, row, column, and the total is rounded
-once; in Mode.ROWS strips are summed first, then together in order. What a piece's sum can be off by is
+A cache block is BLOCK_ROWS x BLOCK_COLS positions of one sample, at most 128: its products are summed in float32 by
+fused multiply-adds, row by row. Blocks are added in float64 in the order sample, row, column, and the total is rounded
+once; in Mode.ROWS chunks are summed first, then together in order. What a block's sum can be off by is
 gamma(128) * sum |x| |dz|; summing everything in float64 would cost four times the time. Threads change no order: a
-tile, or a strip, is one thread's.
+tile, or a chunk, is one thread's.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ from npunet.engine.codegen.vectors import (
     lane,
     load_wide,
     load_wide_at,
-    narrow,
     nothing,
     store,
     store_wide,
     store_wide_at,
+    to_float32,
     write,
 )
 from npunet.engine.kernels.conv_tile import registers_of
 from npunet.engine.kernels.convolution import block_vectors
 from npunet.engine.plan.opcodes import STREAM_COLUMNS, STREAMS
 from npunet.engine.target import CACHE_LINE, LANES
-from npunet.engine.training.kernels.rows import Z, begin_streams, first_tap, opens_strip, place, slot
+from npunet.engine.training.kernels.rows import Z, begin_streams, first_tap, opens_chunk, place, slot
 from npunet.engine.training.plan.step_opcodes import Field, Flag, Mode
 
 TURNED, ROWS = int(Flag.TURNED), int(Mode.ROWS)
@@ -59,8 +59,8 @@ TURNED, ROWS = int(Flag.TURNED), int(Mode.ROWS)
 
 @intrinsic
 def tile(typing, rows, vectors, arguments):
-    """Add a piece to a tile of float64 sums: `rows` neighbouring channels of x by `vectors` vectors of filters z, or
-    filters x by vectors of channels z.
+    """Add a cache block to a tile of float64 sums: `rows` neighbouring channels of x by `vectors` vectors of filters z,
+    or filters x by vectors of channels z.
 
     arguments: x, x_row, x_col, z, z_row, z_col, height, width, sums, sums_row, and where to prefetch a cache line with
     every position and how much further on with the next; all in bytes
@@ -122,9 +122,9 @@ def rows_of_tile(vectors, channels):
 
 
 @inlined
-def line_ahead(p, line, x, z):
-    """Where and how far apart a pass over a piece asks for cache lines: one of each position of the next sample's x, a
-    pass behind the other, then of its z."""
+def line_to_prefetch(p, line, x, z):
+    """Where and how far apart a pass over a block prefetches cache lines: one of each position of the next sample's x,
+    a pass behind the other, then of its z."""
     x_step, z_step = 4 * p[Field.X_COL], 4 * p[Field.Z_COL]
     x_lines, z_lines = (x_step + CACHE_LINE - 1) // CACHE_LINE, (z_step + CACHE_LINE - 1) // CACHE_LINE
     if line < x_lines:
@@ -135,8 +135,8 @@ def line_ahead(p, line, x, z):
 
 
 @jit
-def add_pieces(p, arena, home, n, first, last, thread, threads):
-    """Add rows first ... last-1 of sample n, piece by piece, to this thread's tiles of the sums at `home`."""
+def add_blocks(p, arena, home, n, first, last, thread, threads):
+    """Add rows first ... last-1 of sample n, a cache block at a time, to this thread's tiles of the sums at `home`."""
     stand_alone()
     by_rows = p[Field.MODE] == ROWS
     vectors, width, kw, channels = p[Field.VECTORS], p[Field.Z_WIDTH], p[Field.KW], p[Field.CHANNELS]
@@ -145,10 +145,10 @@ def add_pieces(p, arena, home, n, first, last, thread, threads):
     ones_row, ones_col, eights_row, eights_col = x_row, x_col, z_row, z_col  # value by value, and by vectors
     if turned:
         ones_row, ones_col, eights_row, eights_col = z_row, z_col, x_row, x_col
-    for i in range(first, last, p[Field.PIECE_ROWS]):
-        rows = min(p[Field.PIECE_ROWS], last - i)
-        for j in range(0, width, p[Field.PIECE_COLS]):
-            cols = min(p[Field.PIECE_COLS], width - j)
+    for i in range(first, last, p[Field.BLOCK_ROWS]):
+        rows = min(p[Field.BLOCK_ROWS], last - i)
+        for j in range(0, width, p[Field.BLOCK_COLS]):
+            cols = min(p[Field.BLOCK_COLS], width - j)
             x, z = first_tap(p, arena, n, i) + j * x_col, place(p, arena, Z, n, i) + j * z_col
             number, mine, done = 0, 0, 0
             while done < vectors:
@@ -163,9 +163,9 @@ def add_pieces(p, arena, home, n, first, last, thread, threads):
                         size = rows_of_tile(block, left)
                         if number % threads == thread:
                             stream = Field.STREAMS + STREAM_COLUMNS * min(mine, STREAMS)
-                            asked, step = (p[stream], p[stream + 1]) if by_rows else line_ahead(p, mine, x, z)
+                            line, step = (p[stream], p[stream + 1]) if by_rows else line_to_prefetch(p, mine, x, z)
                             tile(size, block, (ones, ones_row, ones_col, eights, eights_row, eights_col, rows, cols,
-                                                   sums, sums_row, asked, step))
+                                                   sums, sums_row, line, step))
                             if by_rows:
                                 p[stream] += rows * cols * step
                             mine += 1
@@ -203,13 +203,13 @@ def close_tiles(p, home, gradients, thread, threads, clear):
 
 @jit
 def conv_dw_row(p, arena, sums, n, i):
-    """Mode.ROWS: add row i of sample n to its strip's sums."""
+    """Mode.ROWS: add row i of sample n to its chunk's sums."""
     stand_alone()
     home = slot(p, sums, n, i)
-    if opens_strip(p, i):
+    if opens_chunk(p, i):
         close_tiles(p, home, 0, 0, 1, True)
     begin_streams(p, arena, n, i)
-    add_pieces(p, arena, home, n, i, i + 1, 0, 1)
+    add_blocks(p, arena, home, n, i, i + 1, 0, 1)
 
 
 @jit
@@ -219,7 +219,7 @@ def conv_dw(p, arena, sums, gradients, samples, thread, threads):
     home = sums + 8 * p[Field.SUMS]
     close_tiles(p, home, gradients, thread, threads, True)
     for n in range(samples):
-        add_pieces(p, arena, home, n, 0, p[Field.HEIGHT], thread, threads)
+        add_blocks(p, arena, home, n, 0, p[Field.HEIGHT], thread, threads)
     close_tiles(p, home, gradients, thread, threads, False)
 
 
@@ -234,7 +234,7 @@ def conv_dw_end(p, gradients, sums, samples):
                 row = tap * (channels + channels % 2) + c
                 at = sums + 8 * p[Field.SUMS] + 2 * VECTOR_BYTES * (row * vectors + v)
                 total = nothing()
-                for _ in range(samples * p[Field.STRIPS]):
+                for _ in range(samples * p[Field.CHUNKS]):
                     total = total + load_wide(at)
                     at += 8 * p[Field.SUMS_SIZE]
                 put_vector(p, total, gradients, tap, c, v)
@@ -245,7 +245,7 @@ def put_vector(p, total, gradients, tap, row, v):
     """Round vector v of a tap and a row of tiles to where the kernel has it."""
     ky, kx = tap // p[Field.KW], tap % p[Field.KW]
     at = gradients + 4 * (p[Field.PARAM] + ky * p[Field.STEP_A] + kx * p[Field.STEP_B] + row * p[Field.STEP_R])
-    first, value, step = v * LANES, narrow(total), 4 * p[Field.STEP_C]
+    first, value, step = v * LANES, to_float32(total), 4 * p[Field.STEP_C]
     if step == 4 and first + LANES <= p[Field.SIZE]:
         store(value, at + 4 * first)
     else:

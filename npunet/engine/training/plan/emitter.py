@@ -16,7 +16,7 @@ class Emitter:
     """Collects the instructions of one pass over a graph as trained.
 
     offsets : where each weight stands in the flat block;  loss : a kind of opcodes;  threads : at most
-    instructions, shapes (tensor -> (H, W, C)), regions (name -> elements, float32), sums (name -> float64 a strip) :
+    instructions, shapes (tensor -> (H, W, C)), regions (name -> elements, float32), sums (name -> float64 a chunk) :
         what a program is made of
     """
 
@@ -43,7 +43,7 @@ class Emitter:
         return instruction
 
     def end(self, op: Op, layer: str, **names) -> None:
-        """An instruction that needs all strips: whatever waited for such a moment goes first."""
+        """An instruction that needs all chunks: whatever waited for such a moment goes first."""
         self.flush()
         self.emit(op, layer, mode=Mode.SPREAD, **names)
 

@@ -9,7 +9,7 @@ from npunet.engine.target import LANES
 from npunet.engine.training.plan.step_opcodes import Field, Mode, Op
 from npunet.geometry import Pair
 
-STRIPS = 16  # at least so many in a batch, where it has the rows
+CHUNKS = 16  # at least so many in a batch, where it has the rows
 WAYS = 8  # float32 sums at most that a tap of a depthwise kernel's gradient is shared out to
 
 
@@ -93,8 +93,8 @@ def padded(channels: int) -> int:
     return -(-channels // LANES) * LANES
 
 
-def strips_of(rows: int, batch: int) -> tuple[int, int]:
-    """(strips in a sample, rows of a strip): fixed by the shape of the batch, so that threads change no sum."""
-    wanted = min(rows, max(1, -(-STRIPS // batch)))
+def chunks_of(rows: int, batch: int) -> tuple[int, int]:
+    """(chunks in a sample, rows of a chunk): fixed by the shape of the batch, so that threads change no sum."""
+    wanted = min(rows, max(1, -(-CHUNKS // batch)))
     each = -(-rows // wanted)
     return -(-rows // each), each

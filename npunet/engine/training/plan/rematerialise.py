@@ -1,4 +1,5 @@
-"""Tensors that are made again where they are read again, instead of being kept from forward to backward.
+"""Rematerialisation: tensors that are computed again where they are read again, instead of being kept from forward to
+backward.
 
 What a batch norm or a depthwise convolution gives costs less to compute than to write to memory and read back. Made
 again by the same instruction from the same values it has the same bits, and lives only while its group works on a
@@ -23,7 +24,7 @@ def read_by(instruction: Instruction) -> list[str]:
     return [] if instruction.op in OF_SUMS else [name for name in (instruction.x, instruction.z, instruction.u) if name]
 
 
-def recomputed(instructions: Sequence[Instruction],
+def rematerialised(instructions: Sequence[Instruction],
                groups: Sequence[range]) -> tuple[list[Instruction], dict[str, str]]:
     """The instructions with the cheap ones again in every group that reads what they gave in another; and, of each
     tensor that is new, the one that it equals."""
@@ -37,7 +38,7 @@ def recomputed(instructions: Sequence[Instruction],
 
 
 class Completed:
-    """One group, with what it needs made again."""
+    """One group, with what it needs rematerialised."""
 
     def __init__(self, members: Sequence[Instruction], suffix: str, makers: Mapping[str, Instruction]) -> None:
         self.suffix, self.makers = suffix, makers

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from math import prod
 
-from npunet.engine.plan.blocking import narrow_pitch, narrow_scratch
-from npunet.engine.plan.layout import NARROW_VECTORS
+from npunet.engine.plan.blocking import few_filters_scratch, transposed_pitch
+from npunet.engine.plan.layout import FEW_FILTERS_VECTORS
 from npunet.engine.target import LANES
 from npunet.engine.training.plan.emitter import Emitter
 from npunet.engine.training.plan.instructions import (
@@ -15,14 +15,14 @@ from npunet.engine.training.plan.instructions import (
     Part,
     Taps,
     Unsupported,
+    chunks_of,
     padded,
-    strips_of,
     taps_of,
 )
 from npunet.engine.training.plan.step_opcodes import Field, Flag, Mode, Op
 from npunet.graph import Node, Shape
 
-SHORT = 48  # positions: shorter rows are not worth a piece of their own
+SHORT = 48  # positions: shorter rows are not worth a cache block of their own
 
 
 def even(number: int) -> int:
@@ -35,12 +35,12 @@ class Convolutions(Emitter):
 
     def conv(self, name: str, x: str, weights: tuple[str, ...] | list[str], node: Node | None, shape: Shape,
              addend: str = "") -> None:
-        """A convolution (1x1 without a node to ask) into a new tensor, and its backward."""
+        """A convolution (1x1 without a node of its own) into a new tensor, and its backward."""
         kernel, bias = weights[0], weights[1] if len(weights) > 1 else ""
         taps = (POINT, POINT) if node is None else self.taps(node, self.graph.weights[kernel].shape)
         flags = (Flag.BIAS if bias else 0) | (Flag.ADD if addend else 0)
-        if self.is_narrow(kernel, taps, addend):
-            self.narrow(name, x, kernel, bias, taps, shape, flags)
+        if self.has_few_filters(kernel, taps, addend):
+            self.few_filters(name, x, kernel, bias, taps, shape, flags)
         else:
             self.emit(Op.CONV, name, x=self.place(x), y=self.new(name, shape), z=addend, taps=taps,
                       weights=self.pack(kernel, taps), bias=self.pack_bias(bias) if bias else "",
@@ -55,22 +55,22 @@ class Convolutions(Emitter):
 
         self.tape.append(backward)
 
-    def is_narrow(self, kernel: str, taps: tuple[Taps, Taps], addend: str) -> bool:
+    def has_few_filters(self, kernel: str, taps: tuple[Taps, Taps], addend: str) -> bool:
         """Whether a convolution has so few filters, and so many taps, that its vectors had better run along positions:
         with a sample, and scratch, for every thread."""
         *shape, _, F = self.graph.weights[kernel].shape
         whole = shape == [each.count for each in taps]
-        return len(NARROW_VECTORS) >= F and whole and prod(shape) > 1 and not addend and self.threads <= self.batch
+        return len(FEW_FILTERS_VECTORS) >= F and whole and prod(shape) > 1 and not addend and self.threads <= self.batch
 
-    def narrow(self, name: str, x: str, kernel: str, bias: str, taps: tuple[Taps, Taps], shape: Shape,
+    def few_filters(self, name: str, x: str, kernel: str, bias: str, taps: tuple[Taps, Taps], shape: Shape,
                flags: int) -> None:
         *_, C, F = self.graph.weights[kernel].shape
         rows, columns = (each.last - each.first + 1 for each in taps)
-        pitch = narrow_pitch(F, shape[1], columns)
-        scratch = self.new(f"{name}/transposed", (1, narrow_scratch(pitch, rows, padded(C)) // LANES, LANES))
+        pitch = transposed_pitch(F, shape[1], columns)
+        scratch = self.new(f"{name}/transposed", (1, few_filters_scratch(pitch, rows, padded(C)) // LANES, LANES))
         fields = {Field.FLAGS: flags, Field.SIZE: F, Field.PITCH: pitch, Field.PARAM: self.offsets[kernel],
                   Field.PARAM_2: self.offsets[bias] if bias else 0}
-        self.emit(Op.NARROW, name, x=self.place(x), y=self.new(name, shape), u=scratch, taps=taps, fields=fields)
+        self.emit(Op.FEW_FILTERS, name, x=self.place(x), y=self.new(name, shape), u=scratch, taps=taps, fields=fields)
 
     def conv_of_concat(self, node: Node, concat: Node) -> None:
         """conv1x1(concat(up(low), skip)) as up(conv1x1(low)) continued over the skip."""
@@ -156,11 +156,11 @@ class Convolutions(Emitter):
                 self.later.append(Instruction(Op.CONV_DW, name, Mode.TILES, **own))
 
     def sums_by_strip(self, x: str, z: str, count: int) -> bool:
-        """Whether a kernel's gradient is summed in the group that makes z, while z is in cache, a sum a strip: where a
-        sample's strips take little memory beside its x and z."""
+        """Whether a kernel's gradient is summed in the group that makes z, while z is in cache, a sum a chunk: where a
+        sample's chunks take little memory beside its x and z."""
         (H, W, C), F = self.shapes[x], self.shapes[z][2]
-        strips = strips_of(H, self.batch)[0]
-        return 8 * strips * count * padded(F) <= H * W * (padded(C) + padded(F)) and W >= SHORT
+        chunks = chunks_of(H, self.batch)[0]
+        return 8 * chunks * count * padded(F) <= H * W * (padded(C) + padded(F)) and W >= SHORT
 
     def bias_gradient(self, name: str, bias: str, dy: str) -> None:
         sums = self.add_sums(f"d {bias}/sums", padded(self.shapes[dy][2]))

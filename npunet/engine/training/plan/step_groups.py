@@ -9,7 +9,7 @@ from npunet.engine.training.plan.instructions import Instruction
 from npunet.engine.training.plan.step_opcodes import Field, Mode, Op
 
 ENDS = {Op.SUMS_END, Op.CONV_DW_END, Op.LOSS_END, Op.LAYER_NORM_DW}
-JOINS = {  # which instructions of Mode.SPREAD may stand in one group with which before them
+MAY_FOLLOW = {  # which instructions of Mode.SPREAD may stand in one group with which before them
     Op.PACK: {Op.PACK},
     **dict.fromkeys((*ENDS, Op.NORM_END), ENDS),
     Op.REGULARISE: {Op.REGULARISE},
@@ -18,26 +18,26 @@ JOINS = {  # which instructions of Mode.SPREAD may stand in one group with which
     Op.MOVE: {Op.UPDATE, Op.MOVE},
 }
 OF_SUMS = {Op.STATISTICS_END, Op.NORM_END, Op.SUMS_END, Op.CONV_DW_END, Op.LOSS_END, Op.DICE_END}  # read sums alone
-AROUND = {Op.CONV, Op.NARROW, Op.DEPTHWISE, Op.DEPTHWISE_DW, Op.CONV_DW}  # read x at their taps
+AROUND = {Op.CONV, Op.FEW_FILTERS, Op.DEPTHWISE, Op.DEPTHWISE_DW, Op.CONV_DW}  # read x at their taps
 WHOLE_SAMPLE = {Op.LAYER_NORM, Op.LAYER_NORM_DX}
 
 
 def form_groups(instructions: Sequence[Instruction], images: Mapping[str, Image]) -> list[range]:
     groups: list[range] = []
     for number, instruction in enumerate(instructions):
-        if groups and joins(instruction, [instructions[member] for member in groups[-1]], images):
+        if groups and belongs(instruction, [instructions[member] for member in groups[-1]], images):
             groups[-1] = range(groups[-1].start, number + 1)
         else:
             groups.append(range(number, number + 1))
     return groups
 
 
-def joins(instruction: Instruction, members: Sequence[Instruction], images: Mapping[str, Image]) -> bool:
+def belongs(instruction: Instruction, members: Sequence[Instruction], images: Mapping[str, Image]) -> bool:
     last = members[-1]
     if instruction.mode != last.mode or instruction.mode == Mode.TILES:
         return False
     if instruction.mode == Mode.SPREAD:
-        return last.op in JOINS.get(instruction.op, ())
+        return last.op in MAY_FOLLOW.get(instruction.op, ())
     rows = {rows_of(member, images) for member in (last, instruction)}
     whole = {last.op, instruction.op} & WHOLE_SAMPLE
     return len(rows) == 1 and (rows == {1} or not whole)

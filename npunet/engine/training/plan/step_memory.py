@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from npunet.arena import Arena, Lifetime, place
 from npunet.engine.plan.layout import Image
 from npunet.engine.target import LANES, LINE_FLOATS
-from npunet.engine.training.plan.instructions import Instruction, strips_of
+from npunet.engine.training.plan.instructions import Instruction, chunks_of
 from npunet.engine.training.plan.step_groups import lags_of, names_of, reach, rows_of
 from npunet.engine.training.plan.step_opcodes import Field, Mode
 
@@ -89,8 +89,8 @@ def makes_way(old: str, new: str, members: Sequence[Instruction], images: Mappin
 
 def place_sums(groups: Groups, instructions: Sequence[Instruction], images: Mapping[str, Image],
                sums: Mapping[str, int], batch: int) -> Arena:
-    """Of strips' sums, and of what a weight gradient is summed in, in elements of float64."""
-    sizes = {each.sums: batch * strips_of(rows_summed(each, images), batch)[0] * sums[each.sums]
+    """Of chunks' sums, and of what a weight gradient is summed in, in elements of float64."""
+    sizes = {each.sums: batch * chunks_of(rows_summed(each, images), batch)[0] * sums[each.sums]
              for each in instructions if each.sums and each.mode == Mode.ROWS}
     own = {number: each for number, each in enumerate(instructions) if each.mode == Mode.TILES}
     for number, each in own.items():
@@ -123,5 +123,5 @@ def scratch_name(number: int) -> str:
 
 
 def rows_summed(instruction: Instruction, images: Mapping[str, Image]) -> int:
-    """Rows of a sample that its strips share out."""
+    """Rows of a sample that its chunks share out."""
     return rows_of(instruction, images) if instruction.mode == Mode.ROWS else images[instruction.x].height

@@ -16,7 +16,7 @@ from npunet.engine.plan.opcodes import ACTIVATION_KINDS, STREAM_COLUMNS, STREAMS
 class Mode(IntEnum):
     """How threads share an instruction, or the group of instructions that it heads."""
 
-    ROWS = 0  # samples, or strips of rows, of a group done row by row
+    ROWS = 0  # samples, or chunks of rows, of a group done row by row
     TILES = 1  # tiles of the result, each summed over the whole batch
     SPREAD = 2  # every instruction of the group is one thread's
 
@@ -46,12 +46,12 @@ class Op(IntEnum):
     BIAS_SUMS = 18
     PROBABILITIES = 19  # softmax, and the sums of the Dice overlaps
     CONV_DW = 20  # also Mode.TILES
-    NARROW = 21  # CONV with few filters, see engine.narrow: reads the parameters, has its scratch in U
+    FEW_FILTERS = 21  # CONV with few filters, see kernels.few_filters: reads the parameters, has its scratch in U
     # Mode.SPREAD
     PACK = 32  # weights in the order in which a kernel reads them
     STATISTICS_END = 33  # mean, variance, inv and shift of a batch norm
     NORM_END = 34  # dgamma, dbeta, and what NORM_DX multiplies by
-    SUMS_END = 35  # strips' sums to a gradient
+    SUMS_END = 35  # chunks' sums to a gradient
     LAYER_NORM_DW = 36
     LOSS_END = 37
     DICE_END = 38
@@ -86,8 +86,8 @@ class Field(IntEnum):
     LAG = 3  # rows by which an instruction comes behind the first of its group
     LAST_LAG = 4  # the largest of them
     ROWS = 5  # rows of a sample that are done one by one
-    STRIPS = 6  # strips of rows in a sample: the units whose sums are kept apart
-    STRIP_ROWS = 7
+    CHUNKS = 6  # chunks of rows in a sample: the units whose sums are kept apart
+    CHUNK_ROWS = 7
     FLAGS = 8
     KIND = 9  # activation, loss, way of clipping or optimiser
     X = 10
@@ -110,7 +110,7 @@ class Field(IntEnum):
     BOTTOM = 27
     LEFT = 28
     RIGHT = 29
-    MIRRORED = 30  # rows of y's ring that stand behind it once more, for readers that reach over its end
+    MIRRORED = 30  # rows of y's ring buffer that stand behind it once more, for readers that reach over its end
     Z = 31
     Z_SAMPLE = 32
     Z_ROW = 33
@@ -137,15 +137,15 @@ class Field(IntEnum):
     COPIES_X = 54
     NORM = 55  # constants of a norm: NORM_ROWS rows of padded channels
     SUMS = 56
-    SUMS_SIZE = 57  # float64 of one strip
+    SUMS_SIZE = 57  # float64 of one chunk
     PARAM = 58  # offset in the blocks of parameters and gradients
     PARAM_2 = 59
     SIZE = 60
     TERMS = 61  # N * H * W of a mean
     Z_WIDTH = 62
     TAPS = 63  # KH * KW * rows of CONV_DW's tiles (channels, or filters), these rounded up to even
-    PIECE_ROWS = 64  # positions summed in float32 at a time: rows and columns
-    PIECE_COLS = 65
+    BLOCK_ROWS = 64  # positions summed in float32 at a time: rows and columns
+    BLOCK_COLS = 65
     STEP_A = 66  # of PACK: source steps along kernel rows, kernel columns, input channels, output channels
     STEP_B = 67
     STEP_R = 68
@@ -153,8 +153,8 @@ class Field(IntEnum):
     SLOT = 70  # of a regulariser's or a gradient's square sum
     SLOTS = 71
     MASK = 72  # offset of the dropout mask
-    PITCH = 73  # elements of a transposed row of a NARROW
-    STREAMS = 74  # the first column of what a convolution asks for meanwhile, see training.ahead
+    PITCH = 73  # elements of a transposed row of a FEW_FILTERS
+    STREAMS = 74  # the first column of the prefetch streams of a convolution, see plan.step_prefetch
 
 
 FIELDS = Field.STREAMS + (STREAMS + 1) * STREAM_COLUMNS  # the last stream is empty

@@ -1,4 +1,4 @@
-"""What a convolution of a training step asks for while it multiplies: what its group will need next.
+"""Software prefetch by the convolutions of a training step: what their group will need next.
 
 That is the next row, or the next sample where a sample is one row, of every tensor that the group finds in memory or
 leaves there. Without, the norms around the convolutions wait for the third-level cache and for memory.
@@ -19,7 +19,7 @@ from npunet.engine.training.plan.step_opcodes import Field, Op
 
 @dataclass
 class Host:
-    """An instruction that asks.
+    """An instruction that prefetches.
 
     positions : of its row;  lag : rows that it comes behind the first of its group;  products : of its row
     by_lines  : whether a stream gives it one cache line a position, as CONV_DW, or as many bytes as it takes, as CONV
@@ -50,8 +50,8 @@ class Host:
         return (self.load + size) / self.products
 
     def take(self, size: int, start: int, sample: int, row: int) -> None:
-        """Ask for so many bytes from element `start` on, which stand `sample` and `row` elements further on in the next
-        sample and row. The first column of a stream, how far it has asked, is the kernel's."""
+        """Prefetch so many bytes from element `start` on, which stand `sample` and `row` elements further on in the
+        next sample and row. The first column of a stream, how far it has come, is the kernel's."""
         for line in range(self.lines(size)):
             first = Field.STREAMS + STREAM_COLUMNS * self.streams
             self.fields |= {first + 1: self.share(size), first + 2: start + CACHE_LINE // 4 * line, first + 3: sample,

@@ -10,9 +10,9 @@ import numpy as np
 from npunet.arena import Arena
 from npunet.engine.plan.layout import Image, halos_of
 from npunet.engine.target import LANES
-from npunet.engine.training.plan.instructions import Instruction, padded, strips_of
-from npunet.engine.training.plan.rematerialise import recomputed
-from npunet.engine.training.plan.ring_buffers import Ring, rings_of
+from npunet.engine.training.plan.instructions import Instruction, chunks_of, padded
+from npunet.engine.training.plan.rematerialise import rematerialised
+from npunet.engine.training.plan.ring_buffers import RingBuffer, ring_buffers_of
 from npunet.engine.training.plan.step_groups import AROUND, brief_tensors, form_groups, lags_of, rows_of
 from npunet.engine.training.plan.step_lowering import Lowering
 from npunet.engine.training.plan.step_memory import place_sums, place_tensors, rows_summed, scratch_name
@@ -20,7 +20,7 @@ from npunet.engine.training.plan.step_opcodes import DICE, FIELDS, NO_CLIP, Fiel
 from npunet.engine.training.plan.step_prefetch import stream_fields
 from npunet.graph import Graph, Shape
 
-PIECE = 128  # positions whose products are summed in float32 (see weight_gradient): few enough to stay in cache,
+BLOCK = 128  # positions whose products are summed in float32 (see weight_gradient): few enough to stay in cache,
 MANY = 32  # and half as many where there are more channels than these
 
 
@@ -38,7 +38,8 @@ class Rule:
 class StepProgram:
     """What the interpreter walks.
 
-    tables  : int64 (threads, instructions, FIELDS), one for each thread, which notes in it how far it has asked ahead
+    tables  : int64 (threads, instructions, FIELDS), one for each thread, which notes in it how far its prefetch streams
+    have come
     arena   : float32 elements, and where each tensor and region starts
     sums    : float64 elements;  numbers : float64 elements
     masks   : float32 elements of all dropout masks, in the graph's order
@@ -64,7 +65,7 @@ def compile_step(graph: Graph, offsets: Mapping[str, int], batch: int, loss: int
     threads : for so many at most; what a step computes does not depend on it
     """
     lowering = Lowering(graph, dict(offsets), batch, loss, threads).run()
-    instructions, equals = recomputed(lowering.instructions, form_groups(lowering.instructions, lay_out(
+    instructions, equals = rematerialised(lowering.instructions, form_groups(lowering.instructions, lay_out(
         lowering.shapes, lowering.instructions)))
     shapes = lowering.shapes | {name: lowering.shapes[kept] for name, kept in equals.items()}
     classes = graph.shape(graph.output)[2]
@@ -73,8 +74,8 @@ def compile_step(graph: Graph, offsets: Mapping[str, int], batch: int, loss: int
     images = lay_out(shapes, instructions)
     groups = form_groups(instructions, images)
     brief = brief_tensors(groups, instructions) if threads <= batch else set()
-    rings = rings_of(groups, instructions, images, brief)
-    stored = images | {name: ring.image(images[name]) for name, ring in rings.items()}
+    ring_buffers = ring_buffers_of(groups, instructions, images, brief)
+    stored = images | {name: ring_buffer.image(images[name]) for name, ring_buffer in ring_buffers.items()}
     sizes = {name: image.size * (1 if name in brief else batch) for name, image in stored.items()}
     arena, steps = place_tensors(groups, instructions, images, sizes | lowering.regions, brief, threads)
     sums = place_sums(groups, instructions, images, lowering.sums, batch)
@@ -82,7 +83,7 @@ def compile_step(graph: Graph, offsets: Mapping[str, int], batch: int, loss: int
     written: set[str] = set()
     for number, instruction in enumerate(instructions):
         fields = encode(instruction, images, batch, lowering.sums)
-        fields |= locate(instruction, number, stored, rings, arena, sums)
+        fields |= locate(instruction, number, stored, ring_buffers, arena, sums)
         if instruction.y and instruction.y not in written:
             halo = images[instruction.y].halo
             fields |= dict(zip((Field.TOP, Field.BOTTOM, Field.LEFT, Field.RIGHT), halo, strict=True))
@@ -171,7 +172,7 @@ def encode(instruction: Instruction, images: Mapping[str, Image], batch: int, su
         image = images[shown]
         fields |= {Field.HEIGHT: image.height, Field.WIDTH: image.width, Field.CHANNELS: image.channels,
                    Field.VECTORS: padded(image.channels) // LANES}
-        fields[Field.STRIPS], fields[Field.STRIP_ROWS] = strips_of(rows_summed(instruction, images), batch)
+        fields[Field.CHUNKS], fields[Field.CHUNK_ROWS] = chunks_of(rows_summed(instruction, images), batch)
     if instruction.x:
         x = images[instruction.x]
         fields |= {Field.X_HEIGHT: x.height, Field.X_WIDTH: x.width, Field.CHANNELS: x.channels}
@@ -181,27 +182,27 @@ def encode(instruction: Instruction, images: Mapping[str, Image], batch: int, su
                    Field.TAP_COL: x_taps.step * x.col}
     if dense_dw:
         fields[Field.Z_WIDTH] = image.width
-        piece = PIECE if max(image.col, x.col) <= MANY else PIECE // 2
-        rows = max(1, piece // image.width)
-        pieces = -(-image.width // piece)
-        fields |= {Field.PIECE_ROWS: rows, Field.PIECE_COLS: -(-image.width // pieces)}
+        block = BLOCK if max(image.col, x.col) <= MANY else BLOCK // 2
+        rows = max(1, block // image.width)
+        blocks = -(-image.width // block)
+        fields |= {Field.BLOCK_ROWS: rows, Field.BLOCK_COLS: -(-image.width // blocks)}
     if instruction.sums:
         fields[Field.SUMS_SIZE] = sums[instruction.sums]
     return fields | instruction.fields
 
 
-def locate(instruction: Instruction, number: int, images: Mapping[str, Image], rings: Mapping[str, Ring], arena: Arena,
-           sums: Arena) -> dict:
+def locate(instruction: Instruction, number: int, images: Mapping[str, Image], ring_buffers: Mapping[str, RingBuffer],
+           arena: Arena, sums: Arena) -> dict:
     """The fields that say where things are."""
     fields: dict[Field, int] = {}
     for name, at in tensors_of(instruction):
         image = images[name]
         fields[at] = arena.offsets[name] + image.inner
         fields |= {Field(at + 1): image.size, Field(at + 2): image.row, Field(at + 3): image.col}
-        if name in rings:
-            fields[Field(at + 4)] = rings[name].rows
-    if instruction.y in rings:
-        fields[Field.MIRRORED] = rings[instruction.y].mirrored
+        if name in ring_buffers:
+            fields[Field(at + 4)] = ring_buffers[name].rows
+    if instruction.y in ring_buffers:
+        fields[Field.MIRRORED] = ring_buffers[instruction.y].mirrored
         fields[Field.LEFT], fields[Field.RIGHT] = images[instruction.y].halo[2:]  # which rows.mirror copies along
     if instruction.norm:
         fields[Field.NORM] = arena.offsets[instruction.norm]
