@@ -13,8 +13,7 @@ from npunet import run, summary
 from npunet import weights as named
 from npunet.deploy import deploy
 from npunet.differentiate import differentiate
-from npunet.engine.runtime.cache import Engines
-from npunet.engine.runtime.installed import engine_installed
+from npunet.engine.runtime.cache import Engines, engine_ready
 from npunet.formats import model_file
 from npunet.graph import Graph
 from npunet.inference import sizes
@@ -163,7 +162,7 @@ class UNet:
         if backend == "engine" and self.dtype != "float32":
             raise ValueError(f"backend='engine' runs float32, the model is {self.dtype}; use backend='numpy'")
         if backend == "auto":
-            able = self.dtype == "float32" and arithmetic != "any" and engine_installed()
+            able = self.dtype == "float32" and arithmetic != "any" and engine_ready(arithmetic)
             backend = "engine" if able else "numpy"
         return backend, arithmetic or ("seq_fma" if backend == "engine" else "any")
 

@@ -207,3 +207,44 @@ def test_the_warmup_verb(capsys, monkeypatch):
     assert cli.main(["warmup"]) == 2
     assert "pip install numba" in capsys.readouterr().err
     assert warmup.kept_in(None).startswith("nowhere: no folder can be written to")
+
+
+BROKEN = """
+import sys, warnings
+import numpy as np
+from npunet import presets, UNet
+from npunet.engine.runtime import object_code
+from npunet.engine.runtime.entry_points import SEQ_FMA
+import llvmlite.binding as llvm
+llvm.initialize_native_target(); llvm.initialize_native_asmprinter()
+triple = llvm.get_process_triple()
+machine = llvm.Target.from_triple(triple).create_target_machine()
+code = machine.emit_object(llvm.parse_assembly('''
+declare i32 @no_system_has_this()
+define i32 @entry(ptr %a, ptr %b, ptr %c) {
+  %r = call i32 @no_system_has_this()
+  ret i32 %r
+}'''))
+made = object_code.ObjectCode(code, "entry", triple if sys.argv[2] == "symbol" else "z80-nobody-none")
+from pathlib import Path
+object_code.write(Path(sys.argv[1]) / SEQ_FMA._file_name(), made)
+d = presets.load("tiny")
+model = UNet(d, tuple(d["input_shape"]), d["num_classes"])
+x = np.ones((1, *d["input_shape"]), np.float32)
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    same = [np.array_equal(model.predict(x), model.predict(x, backend="numpy")) for _ in range(2)]
+try:
+    model.predict(x, backend="engine")
+except ImportError as error:
+    print(same, len(told), told[0].category.__name__, told[0].message, "|", error)
+"""
+
+
+@pytest.mark.parametrize(("what", "said"), [("symbol", "no_system_has_this"), ("triple", "z80-nobody-none")])
+def test_code_that_cannot_be_linked_or_loaded_gives_way_to_numpy(what, said, tmp_path):
+    """One warning, NumPy's results, and no end of the process."""
+    (tmp_path / "cache").mkdir()
+    out, _ = run_elsewhere(["-c", BROKEN, str(tmp_path / "cache"), what], tmp_path / "cache")
+    assert out.startswith("[True, True] 1 RuntimeWarning the engine could not be compiled or loaded") and said in out
+    assert out.count("npunet goes on with NumPy") == 1

@@ -11,6 +11,7 @@ import numpy as np
 from npunet import run
 from npunet.differentiate import find_loss
 from npunet.engine.plan.pack import aligned
+from npunet.engine.runtime.barrier import new_barrier
 from npunet.engine.runtime.engine import check_threads
 from npunet.engine.runtime.entry_points import TRAIN
 from npunet.engine.runtime.installed import engine_installed
@@ -112,7 +113,7 @@ class EngineStep:
         return self._named(self.gradients, self.model.trainable)
 
     def _run(self, prepared: Prepared) -> None:
-        threads, barrier = self.threads, np.zeros(3, np.int64)
+        threads, barrier = self.threads, new_barrier()
         program = prepared.program
         shared = (prepared.arena, self.params, self.gradients, self.momenta,
                   self.velocities, prepared.sums, prepared.numbers, prepared.batch, prepared.labels, prepared.targets,

@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
 from npunet.engine.codegen.enums import teach_enums
-from npunet.engine.runtime.native import ObjectCode
+from npunet.engine.runtime.object_code import ObjectCode
 
 teach_enums()
 OPTIONS = {"error_model": "numpy", "fastmath": False, "_nrt": False}
@@ -29,17 +29,27 @@ def compile_entry(function: Callable[..., None], parameters: Sequence[Any]) -> O
 
     parameters : Numba types, arrays and int64
     """
+    result = compiled(function, parameters)
+    return ObjectCode(result.library._get_compiled_object(), result.fndesc.llvm_func_name,
+                      result.library.codegen._tm.triple)
+
+
+def module_of(function: Callable[..., None], parameters: Sequence[Any]) -> str:
+    """The LLVM module that compile_entry makes, as text."""
+    return compiled(function, parameters).library.get_llvm_str()
+
+
+def compiled(function: Callable[..., None], parameters: Sequence[Any]) -> Any:
+    """Numba's result for the function as compile_entry describes it."""
     unpack = make_unpack(parameters)
 
     def entry(block):
         function(*unpack(block))
 
     signature = (types.CPointer(types.int64),)
-    compiled = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(entry)
-    compiled.compile(types.void(*signature))
-    result = compiled.overloads[signature]
-    return ObjectCode(result.library._get_compiled_object(), result.fndesc.llvm_func_name,
-                      result.library.codegen._tm.triple)
+    dispatcher = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(entry)
+    dispatcher.compile(types.void(*signature))
+    return dispatcher.overloads[signature]
 
 
 def make_unpack(parameters: Sequence[Any]):

@@ -6,7 +6,7 @@ from numba import types
 
 from npunet.engine.codegen import jit
 from npunet.engine.kernels.interpreter import make_walk
-from npunet.engine.runtime.native import ObjectCode
+from npunet.engine.runtime.object_code import ObjectCode
 
 FLOATS = types.Array(types.float32, 1, "C")
 BATCH = types.Array(types.float32, 2, "C")
@@ -19,7 +19,7 @@ def compile_entry(name: str) -> ObjectCode:
     """Run a program on every sample, as thread `thread` of `threads` that all call this with the same arrays.
 
     program : int64 (instructions, FIELDS);  constants, memory : float32, aligned to 64 bytes
-    samples, results : float32 (N, H * W * C);  thread, threads;  barrier : int64 (3,) of zeros
+    samples, results : float32 (N, H * W * C);  thread, threads;  barrier : int64 (4,), see runtime.barrier
 
     name : "seq_fma", or "seq" with every product and every sum rounded
     """

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from npunet.engine.runtime.installed import EngineUnavailable, engine_usable, remember_failure
 from npunet.graph import Graph
 from npunet.weights import WeightStore
 
 if TYPE_CHECKING:
     from npunet.engine.runtime.engine import Engine
 
+READY: set[str | None] = set()  # arithmetics whose code is there
 ENGINES_KEPT = 8  # sizes and arithmetics for which a model keeps its engine
+
+
+def engine_ready(arithmetic: str | None) -> bool:
+    """Whether the engine can run an arithmetic (None for its own), its code being compiled now if it is not there yet.
+    Says once why it cannot."""
+    if not engine_usable():
+        return False
+    if arithmetic in READY:
+        return True
+    from npunet.engine.runtime.entry_points import ENTRIES
+
+    try:
+        ENTRIES[arithmetic or "seq_fma"]()
+    except EngineUnavailable as error:
+        remember_failure(error)
+        return False
+    READY.add(arithmetic)
+    return True
 
 
 class Engines:

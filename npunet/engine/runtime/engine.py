@@ -13,7 +13,8 @@ import numpy as np
 
 from npunet.engine.plan.pack import aligned
 from npunet.engine.plan.program import compile_program
-from npunet.engine.runtime.entry_points import SEQ, SEQ_FMA
+from npunet.engine.runtime.barrier import new_barrier
+from npunet.engine.runtime.entry_points import ENTRIES
 from npunet.engine.runtime.installed import engine_installed
 from npunet.engine.runtime.native import Call
 from npunet.engine.runtime.threads import Job, ThreadPool, in_parallel
@@ -22,7 +23,6 @@ from npunet.summary import rows
 from npunet.weights import WeightStore
 
 WORTH_A_THREAD = 20_000_000  # multiply-accumulates: two thirds of a millisecond, several times what starting one takes
-ENTRIES = {"seq": SEQ, "seq_fma": SEQ_FMA, "winograd": SEQ_FMA}  # winograd is another program, not another interpreter
 MEMORY, SAMPLES, RESULTS = 2, 3, 4  # which argument of an entry
 NOTHING = np.zeros((0, 0), np.float32)
 
@@ -102,7 +102,7 @@ class Engine:
                      in_parallel: Callable[[Sequence[Job]], None]) -> None:
         """The program's threads on one sample at a time, each some rows of every instruction."""
         threads = self.program.threads
-        call, barrier = self.take_call(), np.zeros(3, np.int64)
+        call, barrier = self.take_call(), new_barrier()
         shared = (self.program.constants, call.arguments[MEMORY], samples, results)
         in_parallel([Call(self.native, self.program.shared[thread], *shared, thread, threads, barrier)
                      for thread in range(threads)])
@@ -115,7 +115,7 @@ class Engine:
         except IndexError:
             arena = aligned(self.program.arena.size + self.program.margin)
             return Call(self.native, self.program.table, self.program.constants, arena, NOTHING, NOTHING, 0, 1,
-                        np.zeros(3, np.int64))
+                        new_barrier())
 
 
 def check_threads(threads: int | None) -> int:

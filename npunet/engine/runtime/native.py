@@ -14,29 +14,19 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from npunet.files import atomic_write
+from npunet.engine.runtime.installed import EngineUnavailable
+from npunet.engine.runtime.object_code import ObjectCode, read, undefined_symbols, write
 
 PACKAGE = Path(__file__).parents[2]
-MAGIC = b"npunet object code 1\n"
 _hole = ctypes.c_int64()
 HOLE = ctypes.addressof(_hole)  # for the None that functions return, and an exception that they never raise
 QUIET_SECONDS = 1.5  # seconds of compiling before it is mentioned
-
-
-@dataclass(frozen=True)
-class ObjectCode:
-    """A compiled function: the object file that holds it, its name there, and the machine that it is for."""
-
-    code: bytes
-    symbol: str
-    triple: str
 
 
 class Native:
@@ -54,7 +44,10 @@ class Native:
         machine = llvm.Target.from_triple(made.triple).create_target_machine(codemodel="jitdefault", jit=True)
         self.path, self.found = path, found
         self._holder = llvm.create_mcjit_compiler(llvm.parse_assembly(f'target triple = "{made.triple}"'), machine)
-        self._holder.add_object_file(llvm.ObjectFileRef.from_data(made.code))
+        file = llvm.ObjectFileRef.from_data(made.code)
+        if missing := [name for name in undefined_symbols(file) if not llvm.address_of_symbol(name)]:
+            raise RuntimeError(f"this system has no {', '.join(missing)}")
+        self._holder.add_object_file(file)
         self._holder.finalize_object()
         address = self._holder.get_function_address(made.symbol)
         # Numba's convention: where to put the result, where to put an exception, the arguments; returns a status.
@@ -109,7 +102,7 @@ def address_of(array: np.ndarray) -> int:
 
 
 class Entry:
-    """A function of the engine, ready when first asked for.
+    """A function of the engine, ready when it is first called. Raises EngineUnavailable where it cannot be made.
 
     module  : its compile_entry(name) gives the ObjectCode; it imports Numba, and is imported only for that
     sources : folders and files, relative to the package, that the machine code depends on
@@ -124,8 +117,14 @@ class Entry:
         if self._native is None:
             with self._lock:
                 if self._native is None:
-                    self._native = self._find() or self._compile()
+                    self._native = self._load()
         return self._native
+
+    def _load(self) -> Native:
+        try:
+            return self._find() or self._compile()
+        except Exception as error:  # whatever LLVM, Numba or the system's linker have to say
+            raise EngineUnavailable(f"the engine could not be compiled or loaded on this machine ({error})") from error
 
     def _find(self) -> Native | None:
         for folder in folders():
@@ -194,25 +193,6 @@ def folders() -> Iterator[Path]:
         yield Path.home() / "Library" / "Caches" / "npunet"
     else:
         yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "npunet"
-
-
-def read(path: Path) -> ObjectCode | None:
-    """What a file holds; None where there is none, or a damaged one."""
-    try:
-        magic, digest, content = path.read_bytes().split(b"\n", 2)
-    except (OSError, ValueError):
-        return None
-    if magic + b"\n" != MAGIC or hashlib.sha256(content).hexdigest().encode() != digest:
-        return None
-    symbol, triple, code = content.split(b"\n", 2)
-    return ObjectCode(code, symbol.decode(), triple.decode())
-
-
-def write(path: Path, made: ObjectCode) -> None:
-    """Atomically. Raises OSError where that is not possible."""
-    content = b"\n".join([made.symbol.encode(), made.triple.encode(), made.code])
-    with atomic_write(path) as file:
-        file.write(MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
 
 
 def say_compiling() -> None:

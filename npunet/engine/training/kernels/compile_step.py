@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import types
 
 from npunet.engine.codegen import jit
-from npunet.engine.runtime.native import ObjectCode
+from npunet.engine.runtime.object_code import ObjectCode
 from npunet.engine.training.kernels.step_interpreter import walk
 
 FLOATS = types.Array(types.float32, 1, "C")
@@ -23,7 +23,7 @@ def compile_entry(name: str) -> ObjectCode:
     program : int64 (instructions, FIELDS)
     arena, params, gradients, state, velocities : float32, aligned to 64 bytes;  sums, numbers : float64
     batch : float32, N*H*W*C;  labels : int32, N*H*W;  targets : float64, N*H*W*K;  masks : float32
-    samples : N;  thread, threads;  barrier : int64 (3,) of zeros
+    samples : N;  thread, threads;  barrier : int64 (4,), see runtime.barrier
 
     name : "train", the only one
     """
