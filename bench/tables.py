@@ -111,13 +111,12 @@ def picture(result: dict[str, Any], path: Path) -> None:
             places = [peers.index(peer) - 0.8 * (turn + 0.5) / len(counts) + 0.4 for peer in shown]
             label, color = f"{threads} thread{'s' * (threads > 1)}", COLOURS[turn % len(COLOURS)]
             bars = axes.barh(places, list(shown.values()), 0.8 / len(counts), label=label, color=color)
-            axes.bar_label(bars, [f" {value:.3g}" for value in shown.values()], fontsize=7)
+            for text in axes.bar_label(bars, [f"{value:.3g}" for value in shown.values()], padding=3, fontsize=7):
+                text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})  # over the line of the limit
         axes.axvline(limit_ms(result["subjects"][name], result["peak"], "1"), color="#D55E00", linewidth=1,
                      label="FMA limit, 1 thread")
-        axes.set(xscale="log", xlabel=f"ms a sample, batch {batch}", title=name)
-        axes.xaxis.set_minor_formatter("")  # several of them would run into one another
+        axes.set(xlim=(0, 1.18 * max(row["ms"] for row in rows)), xlabel=f"ms a sample, batch {batch}", title=name)
         axes.set_yticks(range(len(peers)), peers, fontsize=8)
-        axes.margins(x=0.15)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize=8, loc="outside lower center", ncols=len(labels))
     figure.savefig(path, dpi=110)
