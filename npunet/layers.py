@@ -46,13 +46,13 @@ def norm(net: GraphBuilder, name: str, x: str, kind: str | None) -> str:
     height, width, channels = shape = net.shape(x)
     if kind == "batch":
         layer = f"{name}.bn"
-        weights = (
+        of_channels = (
             WeightSpec(f"{layer}/gamma", (channels,), "ones"),
             WeightSpec(f"{layer}/beta", (channels,), "zeros"),
             WeightSpec(f"{layer}/moving_mean", (channels,), "zeros", trainable=False),
             WeightSpec(f"{layer}/moving_variance", (channels,), "ones", trainable=False),
         )
-        return net.add(layer, "batch_norm_inference", (x,), shape, weights, eps=NORM_EPSILON)
+        return net.add(layer, "batch_norm_inference", (x,), shape, of_channels, eps=NORM_EPSILON)
     if kind == "layer":
         layer = f"{name}.ln"
         weights = (

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from os import PathLike
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 IntOrPair = int | tuple[int, int]
 NORMS = ("batch", "layer", None)
@@ -111,16 +111,27 @@ class UNetBlockParams(_Parsed, metaclass=ArgumentTable):
         """Convolutions in the decoder block before the upsampling."""
         return self.ddepth or self.depth
 
-    def resolved(self, rank: int) -> UNetBlockParams:
+    def resolved(self, rank: int) -> ResolvedBlock:
         """This block with every int-or-pair settled as a pair, for an input of that rank (1 or 2 spatial axes)."""
         along = (lambda n: (1, n)) if rank == 1 else (lambda n: (n, n))
-        return replace(
+        return cast("ResolvedBlock", replace(
             self,
             kernel=pair(self.kernel),
             pool=pair(self.pool, along),
             strides=pair(self.strides, along),
             dilation=pair(1 if self.dilation is None else self.dilation),
-        )
+        ))
+
+
+if TYPE_CHECKING:
+
+    class ResolvedBlock(UNetBlockParams):
+        """A block whose sizes are pairs, as resolved gives it."""
+
+        kernel: tuple[int, int]
+        pool: tuple[int, int]
+        strides: tuple[int, int]
+        dilation: tuple[int, int]
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,8 @@ def backward(graph: Graph, weights: Mapping[str, np.ndarray], trace: Tensors, sa
 
     Returns (dtrace, dweights): the gradient of every tensor of the trace and of every weight, by the same names.
     """
-    dtrace, dweights = {graph.output: dy}, {}
+    dtrace: Tensors = {graph.output: dy}
+    dweights: Tensors = {}
     for node in reversed(graph.nodes):
         op = OPERATORS[node.op]
         gradients = op.backward(dtrace[node.name], *operands(node, trace, weights), **node.attrs, **saves[node.name])

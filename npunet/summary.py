@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from npunet.graph import Graph
+from npunet.graph import Graph, Node
 from npunet.ops.table import OPERATORS
 
 
@@ -25,7 +25,7 @@ def rows(graph: Graph) -> list[Row]:
                 macs(graph, node)) for node in graph]
 
 
-def macs(graph: Graph, node) -> int:
+def macs(graph: Graph, node: Node) -> int:
     """Multiply-accumulates of one layer for one sample; what multiplies no weights counts nothing."""
     cost = OPERATORS[node.op].macs
     return 0 if cost is None else cost(node.shape, *(graph.weights[name].shape for name in node.weights))

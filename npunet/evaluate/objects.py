@@ -80,7 +80,7 @@ class Foreground:
 
     def add(self, truth: np.ndarray, predicted: np.ndarray) -> None:
         """One image's masks."""
-        self.counts.append((np.count_nonzero(truth & predicted), np.count_nonzero(truth | predicted)))
+        self.counts.append((int((truth & predicted).sum()), int((truth | predicted).sum())))
 
     @property
     def each(self) -> np.ndarray:

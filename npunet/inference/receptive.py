@@ -85,8 +85,8 @@ def input_interval(graph: Graph, axis: int, first: int, last: int) -> tuple[int,
     size = graph.shape(graph.output)[axis]
     if not 0 <= first <= last < size:
         raise ValueError(f"outputs {first} to {last} are not an interval of the {size} along axis {axis}")
-    read = dependencies(graph, axis, range(first, last + 1)).get(graph.input, ())
-    return (int(read[0]), int(read[-1])) if len(read) else None
+    read = dependencies(graph, axis, range(first, last + 1)).get(graph.input)
+    return None if read is None or len(read) == 0 else (int(read[0]), int(read[-1]))
 
 
 def context(graph: Graph, axis: int, period: int) -> Context:

@@ -21,9 +21,10 @@ class Session:
 
     def __init__(self, sizes: Sizes, weights: WeightStore, input_shape: tuple[int | None, ...] | None, batch: int,
                  arithmetic: str, threads: int | None) -> None:
-        shape = tuple(sizes.input_shape if input_shape is None else input_shape)
-        if None in shape:
-            raise ValueError(f"a session is for one size, input_shape={shape} leaves one open: give "
+        wanted = tuple(sizes.input_shape if input_shape is None else input_shape)
+        shape = tuple(size for size in wanted if size is not None)
+        if shape != wanted:
+            raise ValueError(f"a session is for one size, input_shape={wanted} leaves one open: give "
                              "compile(input_shape)")
         if isinstance(batch, bool) or not hasattr(batch, "__index__") or batch < 1:
             raise ValueError(f"batch={batch!r} must be at least 1")

@@ -40,6 +40,11 @@ class Sizes:
         self._fitting: dict[tuple, tuple[int, ...]] = {}  # what arrays that fit as they are look like, and their images
         self.graph()
 
+    @property
+    def channels(self) -> int:
+        """Of the input; never open."""
+        return int(self.input_shape[-1] or 0)
+
     def graph(self, size: Pair | None = None) -> Graph:
         """The network at (H, W), by default at the model's own size."""
         return self._build(self.size if size is None else tuple(size))

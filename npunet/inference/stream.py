@@ -78,7 +78,7 @@ class Stream:
         return rest[: asked - end]
 
     def _restart(self) -> None:
-        self._held = np.empty((0, self._sizes.input_shape[1]), self._weights.block.dtype)
+        self._held = np.empty((0, self._sizes.channels), self._weights.block.dtype)
         self._held_from = 0  # position of the first sample held, a multiple of the period
         self._received = 0
         self._outputs = 0

@@ -107,7 +107,7 @@ def sequential_sum(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     return total
 
 
-def fma32(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+def fma32(a: np.ndarray | np.float32, b: np.ndarray | np.float32, c: np.ndarray | np.float32) -> np.ndarray:
     """Fused multiply-add of float32, rounded once: fl(a * b + c), the bits of C's fmaf.
 
     The product is exact in float64; its sum with c is rounded to odd, after which the cast to float32 rounds as if
@@ -122,7 +122,7 @@ def fma32(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
         if np.asarray(operand).dtype != np.float32:
             raise TypeError(f"fma32 takes float32, not {np.asarray(operand).dtype}")
     with np.errstate(over="ignore", invalid="ignore"):
-        return _round_to_odd(np.multiply(a, b, dtype=np.float64), np.float64(c)).astype(np.float32)
+        return _round_to_odd(np.multiply(a, b, dtype=np.float64), np.asarray(c, np.float64)).astype(np.float32)
 
 
 def _positions(a: np.ndarray) -> np.ndarray:

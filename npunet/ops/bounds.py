@@ -113,8 +113,9 @@ def _widest_row(matrix: np.ndarray) -> float:
     return float(np.abs(matrix).sum(1).max())
 
 
-def _magnitudes(*arrays: np.ndarray | None) -> list[np.ndarray | None]:
-    return [None if array is None else np.abs(array).astype(np.float64) for array in arrays]
+def _magnitudes(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    size_b = None if b is None else np.abs(b).astype(np.float64)
+    return np.abs(x).astype(np.float64), np.abs(w).astype(np.float64), size_b
 
 
 def _bound(sizes: np.ndarray, products: int, b: np.ndarray | None, subnormal: float) -> np.ndarray:

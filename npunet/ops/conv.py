@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -93,7 +94,7 @@ def conv1d_forward(
 
     x : (N, L, C);  w : (KW, C, F);  b : (F,) or None;  pads : (before, after).  Returns y : (N, OL, F).
     """
-    attrs = {"stride": (1, stride), "pads": ((0, 0), pads), "dilation": (1, dilation)}
+    attrs: dict[str, Any] = {"stride": (1, stride), "pads": ((0, 0), pads), "dilation": (1, dilation)}
     return conv2d_forward(x[:, None], w[None], b, **attrs, arithmetic=arithmetic)[:, 0]
 
 
@@ -108,7 +109,7 @@ def conv1d_backward(
     dilation: int = 1,
 ) -> Gradients:
     """Gradients of conv1d_forward: dx, dw, db."""
-    attrs = {"stride": (1, stride), "pads": ((0, 0), pads), "dilation": (1, dilation)}
+    attrs: dict[str, Any] = {"stride": (1, stride), "pads": ((0, 0), pads), "dilation": (1, dilation)}
     dx, dw, db = conv2d_backward(dy[:, None], x[:, None], w[None], b, **attrs)
     return dx[:, 0], dw[0], db
 

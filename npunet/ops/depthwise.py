@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -89,7 +90,7 @@ def depthwise_conv1d_forward(
 
     x : (N, L, C);  w : (KW, C, M);  b : (C*M,) or None;  pads : (before, after).  Returns y : (N, OL, C*M).
     """
-    attrs = {"stride": (1, stride), "pads": ((0, 0), pads), "dilation": (1, dilation)}
+    attrs: dict[str, Any] = {"stride": (1, stride), "pads": ((0, 0), pads), "dilation": (1, dilation)}
     return depthwise_conv2d_forward(x[:, None], w[None], b, **attrs, arithmetic=arithmetic)[:, 0]
 
 
@@ -104,7 +105,7 @@ def depthwise_conv1d_backward(
     dilation: int = 1,
 ) -> Gradients:
     """Gradients of depthwise_conv1d_forward: dx, dw, db."""
-    attrs = {"stride": (1, stride), "pads": ((0, 0), pads), "dilation": (1, dilation)}
+    attrs: dict[str, Any] = {"stride": (1, stride), "pads": ((0, 0), pads), "dilation": (1, dilation)}
     dx, dw, db = depthwise_conv2d_backward(dy[:, None], x[:, None], w[None], b, **attrs)
     return dx[:, 0], dw[0], db
 
@@ -133,7 +134,7 @@ def separable_conv2d_forward(
     Raises ValueError when the channels do not fit, or the padded input is smaller than the dilated kernel.
     Source: Chollet 2017, arXiv:1610.02357, section 2.
     """
-    attrs = {"stride": stride, "pads": pads, "dilation": dilation}
+    attrs: dict[str, Any] = {"stride": stride, "pads": pads, "dilation": dilation}
     h = depthwise_conv2d_forward(x, depthwise_kernel, **attrs, arithmetic=arithmetic)  # (N, OH, OW, C*M)
     return conv2d_forward(h, pointwise_kernel, bias, arithmetic=arithmetic)
 
@@ -150,7 +151,7 @@ def separable_conv2d_backward(
     dilation: Pair = (1, 1),
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """Gradients of separable_conv2d_forward: dx, d(depthwise kernel), d(pointwise kernel), d(bias)."""
-    attrs = {"stride": stride, "pads": pads, "dilation": dilation}
+    attrs: dict[str, Any] = {"stride": stride, "pads": pads, "dilation": dilation}
     h = depthwise_conv2d_forward(x, depthwise_kernel, **attrs)
     dh, dpointwise, dbias = conv2d_backward(dy, h, pointwise_kernel, bias)
     dx, ddepthwise, _ = depthwise_conv2d_backward(dh, x, depthwise_kernel, **attrs)

@@ -72,7 +72,7 @@ def _outside(x: np.ndarray, low: np.float32) -> np.ndarray:
     return np.where(x < LOWEST, low, np.where(x > HIGHEST, np.float32(np.inf), x))
 
 
-def _scale(y: np.ndarray, n: np.ndarray) -> np.ndarray:
+def _scale(y: np.ndarray | np.float32, n: np.ndarray) -> np.ndarray:
     """y * 2^n in two exact steps."""
     half = n >> 1
     return y * _power_of_two(half) * _power_of_two(n - half)

@@ -182,7 +182,7 @@ def mean_squared_error_backward(x: np.ndarray, labels: np.ndarray) -> np.ndarray
 
 def _dice_sums(
     x: np.ndarray, labels: np.ndarray, axis: Sequence[int] | None, from_logits: bool, ignore_label: int | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, ...]:
     """sum(t * y) and the denominator, both with x's axes; which of them have a position that counts; and t."""
     counted, labels = _check_labels(x, labels, ignore_label)
     axes = tuple(range(x.ndim)) if axis is None else tuple(sorted({int(a) % x.ndim for a in _axes(axis, x.ndim)}))
@@ -191,7 +191,7 @@ def _dice_sums(
     targets = _one_hot(labels, y) * counted[..., None]
     overlap, size_t, size_y = (np.expand_dims(sequential_sum(each, axes), axes) for each in (targets * y, targets, y))
     some = np.broadcast_to(counted[..., None], x.shape).any(axes, keepdims=True)
-    return overlap, size_t + size_y + CLIP, some, targets
+    return overlap, size_t + size_y + CLIP, np.asarray(some), targets
 
 
 def _axes(axis: Sequence[int], rank: int) -> Sequence[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from npunet.geometry import Pads, Pair
@@ -87,7 +89,7 @@ def max_pool1d_backward(
     dy: np.ndarray, x: np.ndarray, *, window: int, stride: int, pads: Pair = (0, 0)
 ) -> tuple[np.ndarray]:
     """Gradient of max_pool1d_forward."""
-    attrs = {"window": (1, window), "stride": (1, stride), "pads": ((0, 0), pads)}
+    attrs: dict[str, Any] = {"window": (1, window), "stride": (1, stride), "pads": ((0, 0), pads)}
     (dx,) = max_pool2d_backward(dy[:, None], x[:, None], **attrs)
     return (dx[:, 0],)
 
@@ -101,7 +103,7 @@ def avg_pool1d_backward(
     dy: np.ndarray, x: np.ndarray, *, window: int, stride: int, pads: Pair = (0, 0)
 ) -> tuple[np.ndarray]:
     """Gradient of avg_pool1d_forward."""
-    attrs = {"window": (1, window), "stride": (1, stride), "pads": ((0, 0), pads)}
+    attrs: dict[str, Any] = {"window": (1, window), "stride": (1, stride), "pads": ((0, 0), pads)}
     (dx,) = avg_pool2d_backward(dy[:, None], x[:, None], **attrs)
     return (dx[:, 0],)
 
@@ -114,7 +116,7 @@ def _max_windows(x: np.ndarray, window: Pair, stride: Pair, pads: Pads) -> Windo
 def _inside(x: np.ndarray, window: Pair, stride: Pair, pads: Pads) -> np.ndarray:
     """Number of taps inside the image for every output position, (1, OH, OW, 1) in the dtype of x."""
     taps = windows(np.ones((1, *x.shape[1:3], 1), x.dtype), window, stride, pads)
-    return sum(taps[ky, kx] for ky, kx in taps)
+    return np.add.reduce([taps[ky, kx] for ky, kx in taps])
 
 
 def _check_pads(window: Pair, pads: Pads) -> None:

@@ -14,7 +14,7 @@ Source: Lavin & Gray 2016, arXiv:1509.09308; Barabasz, Anderson, Soodhalter & Gr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -93,13 +93,13 @@ def transform_kernel(w: np.ndarray) -> np.ndarray:
 
     w : (3, 3, C, F) float32.  Returns (6, 6, C, F) float32.
     """
-    def transform(g: Sequence[np.ndarray]) -> np.ndarray:
+    def transform(g: np.ndarray) -> np.ndarray:
         return np.stack([g[0] * row[0] + g[1] * row[1] + g[2] * row[2] for row in G])
 
     return in_both_axes(transform, w.astype(np.float64)).astype(np.float32)
 
 
-def transform_input(d: Sequence[np.ndarray]) -> np.ndarray:
+def transform_input(d: np.ndarray) -> np.ndarray:
     """B' d for six float32 arrays d[0] ... d[5], with fused multiply-adds. Returns them stacked."""
     even_1, odd_1 = fused(-(A2**2), d[2], d[4]), fused(-(A2**2), d[1], d[3])
     even_2, odd_2 = fused(-(A1**2), d[2], d[4]), fused(-(A1**2), d[1], d[3])
@@ -111,7 +111,7 @@ def transform_input(d: Sequence[np.ndarray]) -> np.ndarray:
     ])
 
 
-def transform_output(m: Sequence[np.ndarray]) -> np.ndarray:
+def transform_output(m: np.ndarray) -> np.ndarray:
     """A' m for six float32 arrays m[0] ... m[5]. Returns four, stacked."""
     sum_1, difference_1 = m[1] + m[2], m[1] - m[2]
     sum_2, difference_2 = m[3] + m[4], m[3] - m[4]
@@ -128,7 +128,7 @@ def fused(factor: float, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return fma32(a, np.float32(factor), b)
 
 
-def in_both_axes(transform: Callable[[Sequence[np.ndarray]], np.ndarray], tile: np.ndarray) -> np.ndarray:
+def in_both_axes(transform: Callable[[np.ndarray], np.ndarray], tile: np.ndarray) -> np.ndarray:
     """Transform a tile (rows, columns, ...) along its columns, then along its rows."""
     return transform(transform(tile).swapaxes(0, 1)).swapaxes(0, 1)
 

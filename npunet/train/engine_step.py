@@ -140,8 +140,9 @@ class EngineStep:
         numbers[Number.DECAY] = self.optimiser.weight_decay or 0.0
         numbers[Number.CLIP] = self._clipping()[1]
         numbers[Number.KEEP], numbers[Number.TAKE] = self.batch_norm_momentum, 1 - self.batch_norm_momentum
-        if not isinstance(self.optimiser, Adam):
+        if isinstance(self.optimiser, SGD):
             numbers[Number.MOMENTUM] = self.optimiser.momentum
+        if not isinstance(self.optimiser, Adam):
             return self.powers
         powers = self.powers * np.array([self.optimiser.beta_1, self.optimiser.beta_2])
         numbers[Number.MOMENTUM] = self.optimiser.alpha(rate, powers)
@@ -152,7 +153,7 @@ class EngineStep:
     def _kind(self) -> int:
         if isinstance(self.optimiser, Adam):
             return step_opcodes.ADAM
-        if not self.optimiser.momentum:
+        if not isinstance(self.optimiser, SGD) or not self.optimiser.momentum:
             return step_opcodes.DESCENT
         return step_opcodes.NESTEROV if self.optimiser.nesterov else step_opcodes.MOMENTUM
 
@@ -186,7 +187,7 @@ class EngineStep:
     def _state_blocks(self) -> dict[str, np.ndarray]:
         if isinstance(self.optimiser, Adam):
             return {"momentum": self.momenta, "velocity": self.velocities}
-        return {"momentum": self.momenta} if self.optimiser.momentum else {}
+        return {"momentum": self.momenta} if isinstance(self.optimiser, SGD) and self.optimiser.momentum else {}
 
     def _optimiser_state(self) -> Arrays:
         state = {f"{what}/{name}": value for what, block in self._state_blocks().items()

@@ -17,7 +17,7 @@ from npunet.engine.codegen.enums import teach_enums
 from npunet.engine.runtime.object_code import ObjectCode
 
 teach_enums()
-OPTIONS = {"error_model": "numpy", "fastmath": False, "_nrt": False}
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": False, "_nrt": False}
 
 jit = njit(**OPTIONS)
 # Copied into its caller by Numba: LLVM then sees the code once, not once at every level of calls.
@@ -47,7 +47,8 @@ def compiled(function: Callable[..., None], parameters: Sequence[Any]) -> Any:
         function(*unpack(block))
 
     signature = (types.CPointer(types.int64),)
-    dispatcher = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(entry)
+    bare: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **OPTIONS}
+    dispatcher: Any = njit(**bare)(entry)
     dispatcher.compile(types.void(*signature))
     return dispatcher.overloads[signature]
 

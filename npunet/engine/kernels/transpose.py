@@ -78,10 +78,10 @@ def interleave(builder, F: int, t, t_step, y) -> None:
     rows = [load_vector(builder, offset(builder, t, t_step, f)) for f in range(F)]
     rows += [ir.Constant(rows[0].type, ir.Undefined)] * (6 - F)
     wide = 2 * LANES
-    pairs = [shuffle(builder, *rows[f : f + 2], list(range(wide))) for f in (0, 2, 4)]
+    pairs = [shuffle(builder, rows[f], rows[f + 1], list(range(wide))) for f in (0, 2, 4)]
     for first in range(0, LANES * F, wide):
         places = [divmod(min(k, LANES * F - 1), F) for k in range(first, first + wide)]
-        value = shuffle(builder, *pairs[:2], [f * LANES + position if f < 4 else 0 for position, f in places])
+        value = shuffle(builder, pairs[0], pairs[1], [f * LANES + position if f < 4 else 0 for position, f in places])
         if F > 4:
             value = shuffle(builder, value, pairs[2], [
                 k if f < 4 else (f - 2) * LANES + position for k, (position, f) in enumerate(places)])

@@ -40,7 +40,7 @@ def cache_block_of(group: list[Instruction], images: Mapping[str, Image]) -> int
 def few_filters_block(step: Instruction, images: Mapping[str, Image]) -> int:
     """Positions of a row that a convolution with few filters transposes at a time: whole tiles, few enough for what it
     transposes to stay in the first-level cache."""
-    tile, width = LANES * FEW_FILTERS_VECTORS[step.weights.shape[3] - 1], images[step.y].width
+    tile, width = LANES * FEW_FILTERS_VECTORS[step.dense.shape[3] - 1], images[step.y].width
     few = TRANSPOSED_ELEMENTS // (few_filters_rows(step) * images[step.x].col)
     return min(width, max(1, few // tile) * tile)
 
@@ -64,7 +64,7 @@ def few_filters_scratch(pitch: int, rows: int, col: int) -> int:
 
 def pitch_of(step: Instruction, block: int) -> int:
     """Elements of a transposed row of a block of a convolution with few filters."""
-    return transposed_pitch(step.weights.shape[3], block, (step.kernel[1] - 1) * step.dilation[1] + 1)
+    return transposed_pitch(step.dense.shape[3], block, (step.kernel[1] - 1) * step.dilation[1] + 1)
 
 
 def needs_scratch(step: Instruction) -> bool:

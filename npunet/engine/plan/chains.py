@@ -52,7 +52,8 @@ class Chain:
 
     def find_sources(self) -> list[list[tuple[int, Instruction, str]]]:
         """For each group: which earlier one was the last to write a tensor that which of its steps names."""
-        found, writers = [], {}
+        found: list[list[tuple[int, Instruction, str]]] = []
+        writers: dict[str, int] = {}
         for number, group in enumerate(self.groups):
             found.append([(writers[name], self.steps[member], name) for member in group
                           for name in (self.steps[member].x, self.steps[member].addend, self.steps[member].y)

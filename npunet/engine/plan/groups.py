@@ -37,4 +37,4 @@ def fuses_into(step: Instruction, before: Instruction) -> bool:
     one_tap = before.op == Op.SEPARABLE or (before.op == Op.CONV and before.kernel == (1, 1))
     plain = before.flags & (Flag.ADD | Flag.SPREAD) == 0 and step.flags & (Flag.ADD | Flag.CONTINUE) == Flag.ADD
     return (one_tap and plain and step.kernel == (1, 1) and step.addend == before.y and step.x != before.y
-            and not has_few_filters(before) and step.weights.size > 0 and vectors(step.weights.shape[3]) % 2 == 0)
+            and not has_few_filters(before) and step.dense.size > 0 and vectors(step.dense.shape[3]) % 2 == 0)

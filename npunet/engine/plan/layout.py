@@ -94,4 +94,4 @@ def is_thin(name: str, lowered: Lowered) -> bool:
 def has_few_filters(step: Instruction) -> bool:
     """Whether a convolution has so few filters that its vectors run along positions."""
     plain = step.flags & (Flag.CONTINUE | Flag.ADD | Flag.SPREAD) == 0
-    return step.op == Op.CONV and plain and step.weights.shape[3] <= len(FEW_FILTERS_VECTORS) and step.weights.size > 0
+    return step.op == Op.CONV and plain and step.dense.shape[3] <= len(FEW_FILTERS_VECTORS) and step.dense.size > 0

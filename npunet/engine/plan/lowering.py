@@ -54,6 +54,12 @@ class Instruction:
     copies: Pair = (1, 1)
     fused: tuple[str, ...] = ()
 
+    @property
+    def dense(self) -> np.ndarray:
+        """The weights of an instruction that has some."""
+        assert self.weights is not None, f"{self.layer} has no weights"
+        return self.weights
+
 
 @dataclass
 class Lowered:

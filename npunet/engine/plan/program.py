@@ -182,19 +182,19 @@ def encode(number: int, step: Instruction, images: Mapping[str, Image], arena: A
         bias = step.bias
         if step.op == Op.WINOGRAD:
             fields[Field.TILES] = block_tiles(x.col)
-            fields[Field.WEIGHTS] = constants.kernel(transform_kernel(step.weights))
+            fields[Field.WEIGHTS] = constants.kernel(transform_kernel(step.dense))
             bias = np.full(shown.channels, -0.0, np.float32) if bias is None else bias  # -0 changes no sum
         elif has_few_filters(step):
-            fields[Field.FEW_FILTERS] = step.weights.shape[3]
-            fields[Field.WEIGHTS] = constants.flat(step.weights)
+            fields[Field.FEW_FILTERS] = step.dense.shape[3]
+            fields[Field.WEIGHTS] = constants.flat(step.dense)
         elif step.weights is not None:
-            fields[Field.WEIGHTS] = constants.kernel(step.weights)
+            fields[Field.WEIGHTS] = constants.kernel(step.dense)
         if bias is not None:
             fields[Field.BIAS] = constants.bias(bias, clamped=bool(step.flags & (Flag.RELU | Flag.RELU6)))
         if step.depthwise is not None:
             fields[Field.DEPTHWISE_WEIGHTS] = constants.depthwise(step.depthwise, spread=images[step.x].thin)
     elif step.op == Op.LAYER_NORM:
-        fields[Field.WEIGHTS], fields[Field.BIAS] = constants.flat(step.weights), constants.flat(step.bias)
+        fields[Field.WEIGHTS], fields[Field.BIAS] = constants.flat(step.dense), constants.flat(np.asarray(step.bias))
     if needs_scratch(step):
         fields[Field.SCRATCH] = arena.offsets[scratch_name(number)]
     return fields

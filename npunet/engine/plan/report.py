@@ -108,7 +108,7 @@ def done(step: Instruction, program: Program) -> int:
     """Products of a Winograd convolution's tiles; of every other instruction, its MACs."""
     if step.op != Op.WINOGRAD:
         return macs(step, program)
-    y, (_, _, C, F) = program.images[step.y], step.weights.shape
+    y, (_, _, C, F) = program.images[step.y], step.dense.shape
     return -(-y.height // TILE) * -(-y.width // TILE) * MATRICES * C * F
 
 

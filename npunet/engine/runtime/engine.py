@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -85,7 +86,7 @@ class Engine:
             self.run(samples, results)
         else:
             slices = [slice(number * part // parts, number * (part + 1) // parts) for part in range(parts)]
-            in_parallel([lambda part=part: self.run(samples[part], results[part]) for part in slices])
+            in_parallel([partial(self.run, samples[part], results[part]) for part in slices])
 
     def threads_for(self, samples: int) -> int:
         return min(self.most, max(1, samples * self.macs // WORTH_A_THREAD))

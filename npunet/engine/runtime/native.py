@@ -73,7 +73,7 @@ class Call:
         listed = [places(argument) for argument in arguments]
         self.starts = np.cumsum([0, *map(len, listed)]).tolist()
         block = np.array([place for each in listed for place in each], np.int64)
-        self.address, self.block = block.ctypes.data, memoryview(block)
+        self.address, self.block = block.ctypes.data, block.data
 
     def put(self, number: int, array: np.ndarray) -> None:
         """Let one argument be another array of as many dimensions, which the caller keeps alive."""
@@ -97,7 +97,7 @@ def places(argument: np.ndarray | int) -> tuple[int, ...]:
 def address_of(array: np.ndarray) -> int:
     """Of a contiguous array's first value. NumPy tells it too, four times as slowly."""
     if array.flags.writeable and array.size:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
     return array.ctypes.data
 
 
@@ -162,6 +162,8 @@ class Entry:
         digest.update(json.dumps([llvmlite.__version__, llvm.get_host_cpu_name(), cpu_features(),
                                   sorted(settings.items())]).encode())
         numba = find_spec("numba")
+        if numba is None or numba.origin is None:
+            raise ImportError("Numba is not installed")
         for path in (Path(numba.origin).with_name("_version.py"), *files(self.sources)):
             digest.update(path.read_bytes())
         return f"npunet-{self.name}-{digest.hexdigest()[:16]}.o"

@@ -29,7 +29,8 @@ def rematerialised(instructions: Sequence[Instruction],
     """The instructions with the cheap ones again in every group that reads what they gave in another; and, of each
     tensor that is new, the one that it equals."""
     makers = cheap_tensors(instructions)
-    result, equals = [], {}
+    result: list[Instruction] = []
+    equals: dict[str, str] = {}
     for moment, group in enumerate(groups):
         completed = Completed([instructions[number] for number in group], f"in group {moment}", makers)
         result += completed.result

@@ -51,14 +51,14 @@ def ring_buffer_of(name: str, members: Sequence[Instruction], lags: Sequence[int
     """The smallest ring buffer in which no row is overwritten before its last reader; None where one works on more than
     rows.
     """
-    first, last, window = None, 0, 0
+    first, last, window = max(lags), 0, 0
     for instruction, lag in zip(members, lags, strict=True):
         if name not in names_of(instruction):
             continue
         spreads = instruction.y == name and instruction.fields.get(Field.FLAGS, 0) & Flag.SPREAD
         if instruction.op not in ROW_BY_ROW or spreads:
             return None
-        first = lag if first is None else min(first, lag)
+        first = min(first, lag)
         above, below = reach(instruction) if instruction.x == name else (0, 0)
         last, window = max(last, lag + above), max(window, above + below)
     return RingBuffer(last - first + image.halo[1] + 1, window)

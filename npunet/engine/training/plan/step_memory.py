@@ -34,8 +34,8 @@ def place_tensors(groups: Groups, instructions: Sequence[Instruction], images: M
     for moment, block in enumerate(blocks):
         lives[block_name(moment)] = Lifetime(threads * block.size, moment, moment)
     arena = place(lives, LINE_FLOATS)
-    offsets = arena.offsets | {name: arena.offsets[first] for name, first in origin.items()}
-    steps = {}
+    offsets = dict(arena.offsets) | {name: arena.offsets[first] for name, first in origin.items()}
+    steps: dict[str, int] = {}
     for moment, block in enumerate(blocks):
         offsets |= {name: offsets[block_name(moment)] + offset for name, offset in block.offsets.items()}
         steps |= dict.fromkeys(block.offsets, block.size)
