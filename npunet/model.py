@@ -47,9 +47,7 @@ class UNet:
     def __init__(self, params: UNetParams | Mapping[str, Any], input_shape: tuple[int | None, ...],
                  num_classes: int | None = None, seed: int | None = 0, dtype: str = "float32") -> None:
         self.params = params if isinstance(params, UNetParams) else UNetParams.from_dict(params)
-        if np.dtype(dtype).name not in DTYPES:
-            raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
-        self.dtype = np.dtype(dtype).name
+        self.dtype = check_dtype(dtype)
         self.sizes = sizes.Sizes(self.params, input_shape, num_classes)
         self.num_classes = num_classes
         self._weights = named.WeightStore(named.initialise(self.graph, seed, np.dtype(dtype)), np.dtype(dtype))
@@ -82,17 +80,23 @@ class UNet:
         """Names of the weights that gradients reach, in creation order."""
         return [name for name, spec in self.graph.weights.items() if spec.trainable]
 
-    def load_weights(self, source: str | PathLike[str] | Mapping[str, np.ndarray]) -> UNet:
+    def load_weights(self, source: str | PathLike[str] | Mapping[str, np.ndarray], *,
+                     allow_nonfinite: bool = False) -> UNet:
         """Take weights from a file (.npz, .safetensors, .keras, .weights.h5, .h5) or a mapping; returns self.
 
-        Dotted and underscored layer names are both read. Raises ValueError that lists every missing, surplus and
-        wrongly shaped weight; the model is then as it was.
-        """
-        if not isinstance(source, Mapping):
-            from npunet.formats import read_weights
+        allow_nonfinite : take NaN and Inf as they are, and numbers too large for the model's dtype as Inf
 
-            source = read_weights(source, self.graph)
-        self.weights.update(named.matched(self.graph, source, np.dtype(self.dtype)))
+        Dotted and underscored layer names are both read. Raises ValueError that lists every missing, surplus and
+        wrongly shaped weight, or names the first that is not finite; the model is then as it was.
+        """
+        if isinstance(source, Mapping):
+            taken = named.matched(self.graph, source, np.dtype(self.dtype), allow_nonfinite=allow_nonfinite)
+        else:
+            from npunet.formats import opened_weights
+
+            with opened_weights(source, self.graph) as stored:
+                taken = named.matched(self.graph, stored, np.dtype(self.dtype), allow_nonfinite=allow_nonfinite)
+        self.weights.update(taken)
         return self
 
     def predict(self, x: np.ndarray, backend: str = "auto", arithmetic: str | None = None,
@@ -241,20 +245,24 @@ class UNet:
         model_file.save(path, self.params, self.input_shape, self.num_classes, self.dtype, self.weights.read_only)
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> UNet:
-        """Read what save wrote. Raises ValueError when the file is no such model, or holds more than a network."""
+    def load(cls, path: str | PathLike[str], *, allow_nonfinite: bool = False) -> UNet:
+        """Read what save wrote.
+
+        Raises FileNotFoundError, ValueError when the file is no such model, is damaged, holds more than a network or,
+        unless allow_nonfinite is given, a weight that is not finite.
+        """
         if model_file.remark(path).startswith(b"{"):
             raise ValueError(f"{path} holds a Segmenter, a network with what it was trained for: npunet.load(path) "
                              "returns it, and its network is npunet.load(path).network")
-        description, weights = model_file.load(path)
-        return _restore(**description, weights=weights)
+        with model_file.opened(path) as (description, weights):
+            return restored(**description, weights=weights, allow_nonfinite=allow_nonfinite)
 
     def summary(self) -> str:
         """Layer table: name, operator, output shape, parameters, MACs; then the totals."""
         return summary.table(self.graph, self.input_shape, self.params.name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self.params, self.input_shape, self.num_classes, self.dtype, dict(self.weights.read_only))
+        return restored, (self.params, self.input_shape, self.num_classes, self.dtype, dict(self.weights.read_only))
 
     def __repr__(self) -> str:
         parameters = sum(spec.size for spec in self.graph.weights.values())
@@ -262,9 +270,21 @@ class UNet:
                 f"dtype={self.dtype!r}, {parameters:,} parameters)")
 
 
-def _restore(params: UNetParams, input_shape: tuple[int | None, ...], num_classes: int | None, dtype: str,
-             weights: dict[str, np.ndarray]) -> UNet:
-    """A copied or unpickled model."""
+def check_dtype(dtype: Any) -> str:
+    """A dtype's name. Raises ValueError for all but DTYPES."""
+    try:
+        name = np.dtype(dtype).name
+    except (TypeError, ValueError):
+        name = ""
+    if name not in DTYPES or dtype is None:
+        raise ValueError(f"dtype={dtype!r:.80} must be one of {', '.join(DTYPES)}")
+    return name
+
+
+def restored(params: UNetParams, input_shape: tuple[int | None, ...], num_classes: int | None, dtype: str,
+             weights: Mapping[str, np.ndarray], allow_nonfinite: bool = True) -> UNet:
+    """A copied, unpickled or loaded model."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said when the model was made
-        return UNet(params, input_shape, num_classes, seed=None, dtype=dtype).load_weights(weights)
+        model = UNet(params, input_shape, num_classes, seed=None, dtype=dtype)
+    return model.load_weights(weights, allow_nonfinite=allow_nonfinite)

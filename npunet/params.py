@@ -14,6 +14,8 @@ from difflib import get_close_matches
 from os import PathLike
 from typing import Any, TypeVar
 
+from npunet.reading import read_json, reading
+
 IntOrPair = int | tuple[int, int]
 NORMS = ("batch", "layer", None)
 ACTIVATIONS = ("relu6", "relu", "leaky_relu", "elu", "selu")
@@ -183,12 +185,8 @@ class UNetParams(_Parsed, metaclass=ArgumentTable):
     @classmethod
     def from_json(cls, path: str | PathLike[str]) -> UNetParams:
         """Read the arguments from a JSON file in any of the forms of from_dict."""
-        with open(path, encoding="utf-8") as file:
-            try:
-                description = json.load(file)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path} is not JSON: {error}") from None
-        return cls.from_dict(description)
+        with reading(path, "describes no network", "mend it"):
+            return cls.from_dict(read_json(path))
 
     def to_dict(self) -> dict[str, Any]:
         """The bare arguments, ready for JSON; from_dict gives the same parameters back."""

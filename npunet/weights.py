@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 import numpy as np
 
 from npunet.graph import Graph, WeightSpec
+from npunet.reading import Stored
 
 TRUNCATION = 2.0  # standard deviations
 TRUNCATED_DEVIATION = 0.87962566103423978  # of a standard normal cut at +-2
@@ -97,24 +98,54 @@ def canonical(name: str) -> str:
     return re.sub(r"[._](bn|ln)$", r".\1", layer.replace(".", "_")) + slash + variable
 
 
-def matched(graph: Graph, given: Mapping[str, np.ndarray], dtype: np.dtype) -> dict[str, np.ndarray]:
-    """The given weights in the graph's order, names and dtype.
+def matched(graph: Graph, given: Mapping[str, np.ndarray | Stored], dtype: np.dtype, *,
+            allow_nonfinite: bool = False) -> dict[str, np.ndarray]:
+    """The given weights in the graph's order, names and dtype; what stands in a file is read once all of it fits.
 
-    Raises ValueError that lists every missing, surplus and wrongly shaped weight.
+    allow_nonfinite : take NaN, Inf, and numbers that overflow the dtype, which become Inf
+
+    Raises ValueError that lists every missing, surplus and wrongly shaped weight, or names the first that is not
+    finite.
     """
-    named: dict[str, np.ndarray] = {}
+    named: dict[str, np.ndarray | Stored] = {}
     faults = []
     for name, value in given.items():
         if canonical(name) in named:
             faults.append(f"given twice: {canonical(name)} (the second time as {name})")
-        named[canonical(name)] = np.asarray(value)
+        named[canonical(name)] = value if isinstance(value, Stored) else np.asarray(value)
     faults += [f"missing: {name} {spec.shape}" for name, spec in graph.weights.items() if name not in named]
     faults += [f"surplus: {name} {value.shape}" for name, value in named.items() if name not in graph.weights]
+    _refuse(faults + _misshapen(graph, named))
+    return {name: _converted(name, named[name], dtype, allow_nonfinite) for name in graph.weights}
+
+
+def refuse_misshapen(graph: Graph, given: Mapping[str, np.ndarray | Stored]) -> None:
+    """Raise ValueError that lists every weight of another shape than the graph's; others may be missing or surplus."""
+    _refuse(_misshapen(graph, given))
+
+
+def _misshapen(graph: Graph, given: Mapping[str, np.ndarray | Stored]) -> list[str]:
+    faults = []
     for name, spec in graph.weights.items():
-        if name in named and named[name].shape != spec.shape:
-            faults.append(f"wrong shape: {name} is {named[name].shape}, the network needs {spec.shape}")
-        elif name in named and named[name].dtype.kind not in "fiu":
-            faults.append(f"not real numbers: {name} has dtype {named[name].dtype}")
+        if name in given and given[name].shape != spec.shape:
+            faults.append(f"wrong shape: {name} is {given[name].shape}, the network needs {spec.shape}")
+        elif name in given and given[name].dtype.kind not in "fiu":
+            faults.append(f"not real numbers: {name} has dtype {given[name].dtype}")
+    return faults
+
+
+def _refuse(faults: list[str]) -> None:
     if faults:
         raise ValueError("the weights do not fit the network:\n  " + "\n  ".join(faults))
-    return {name: np.array(named[name], dtype=dtype, order="C") for name in graph.weights}
+
+
+def _converted(name: str, given: np.ndarray | Stored, dtype: np.dtype, allow_nonfinite: bool) -> np.ndarray:
+    value = given.read() if isinstance(given, Stored) else given
+    with np.errstate(over="ignore", invalid="ignore"):
+        weight = np.array(value, dtype=dtype, order="C")
+    if not allow_nonfinite and not (finite := np.isfinite(weight)).all():
+        at = np.unravel_index(np.argmin(finite), weight.shape)
+        fault = f"is {value[at]}" if not np.isfinite(value[at]) else f"is {value[at]}, too large for {dtype}"
+        raise ValueError(f"{name} at {tuple(map(int, at))} {fault}: this is no trained network; pass "
+                         "allow_nonfinite=True to take it as it is")
+    return weight

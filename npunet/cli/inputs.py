@@ -15,6 +15,7 @@ from npunet.cli.models import Meaning
 from npunet.data import ecg, images
 from npunet.data.synthetic import ECG_CLASSES
 from npunet.evaluate.plots import UNMARKED
+from npunet.reading import npz, read_npy, reading
 from npunet.segment import Segmenter
 
 IMAGES, ARRAYS, TABLES = images.SUFFIXES, (".npy", ".npz"), (".csv", ".tsv", ".txt")
@@ -150,24 +151,22 @@ def _read_image(source: str, model: UNet | Segmenter) -> Batch:
 
 
 def _read_array(source: str, model: UNet | Segmenter) -> Batch:
-    try:
-        loaded = np.load(source, allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
-                name = "x" if "x" in loaded.files else loaded.files[0] if len(loaded.files) == 1 else None
-                if name is None:
-                    raise ValueError(f"it holds {', '.join(loaded.files)}, but no array 'x'")
-                array = loaded[name]
-        else:
-            array = loaded
-        x = as_batch(array, model.input_shape)
-    except FileNotFoundError:
-        raise
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{source}: {error}") from None
+    with reading(source):
+        x = as_batch(_array(source), model.input_shape)
     names = tuple(f"sample {number}" for number in range(len(x)))
     pixels = x if x.ndim == 4 and x.dtype.kind == "u" and x.shape[-1] in (1, 3) else None
     return Batch(x, names, f"{' x '.join(map(str, x.shape))} {x.dtype}", shown=pixels)
+
+
+def _array(source: str) -> np.ndarray:
+    """The array of a .npy file, or `x` (or the only one) of an .npz."""
+    if Path(source).suffix.lower() == ".npy":
+        return read_npy(source)
+    with npz(source) as arrays:
+        name = "x" if "x" in arrays else next(iter(arrays)) if len(arrays) == 1 else None
+        if name is None:
+            raise ValueError(f"it holds {', '.join(arrays)}, but no array 'x'")
+        return arrays[name].read()
 
 
 def _read_table(source: str, model: UNet | Segmenter) -> Batch:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-import warnings
 import zipfile
 from collections.abc import Sequence
 from os import PathLike
@@ -17,7 +16,8 @@ import numpy as np
 from npunet.data.prepare import Preparation
 from npunet.files import atomic_write
 from npunet.formats import model_file
-from npunet.model import UNet
+from npunet.model import UNet, restored
+from npunet.reading import Unreadable, json_object
 from npunet.segment.images import VIEWS, segment_images
 from npunet.segment.signal import normalised, segment_signal
 
@@ -104,19 +104,17 @@ class Segmenter:
             file.write(whole.getvalue())
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> Segmenter:
+    def load(cls, path: str | PathLike[str], *, allow_nonfinite: bool = False) -> Segmenter:
         """Read what save wrote. Raises FileNotFoundError, ValueError when the file is no model with a description."""
-        description, weights = model_file.load(path)
-        try:
-            told = json.loads(model_file.remark(path))
+        remark = model_file.remark(path)
+        with model_file.opened(path) as (description, weights):
+            if not remark:
+                raise Unreadable(f"{path} is a model without a description of its preparation: it was saved by "
+                                 "UNet.save, not by npunet train; npunet.load reads both")
+            told = json_object(remark)
             prepared = None if told["preparation"] is None else Preparation.from_dict(told["preparation"])
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # said when the model was made
-                network = UNet(**description, seed=None).load_weights(weights)
+            network = restored(**description, weights=weights, allow_nonfinite=allow_nonfinite)
             return cls(network, told["class_names"], prepared)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is a model without a description of its preparation: it was saved by UNet.save, "
-                             f"not by npunet train ({error}); npunet.load reads both") from None
 
     def __repr__(self) -> str:
         return f"Segmenter({self.network!r}, class_names={self.class_names})"

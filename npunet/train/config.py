@@ -19,6 +19,7 @@ from npunet import presets
 from npunet.data.prepare import Preparation
 from npunet.ops.table import LOSSES
 from npunet.params import UNetParams, count, flag, one_of, ordinal, refuse_unknown, text
+from npunet.reading import read_json
 from npunet.train.optimise import Optimiser, make_optimiser
 from npunet.train.schedule import SCHEDULES, Schedule, make_schedule
 
@@ -140,17 +141,10 @@ def read_description(source: str | PathLike[str]) -> dict[str, Any]:
     """The JSON object of a settings file, or of one that comes with npunet. Raises FileNotFoundError, ValueError."""
     path = Path(source)
     if path.is_file():
-        try:
-            description = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{source} is not JSON: {error}") from None
-    elif path.suffix or len(path.parts) > 1 or str(source) not in names():
+        return read_json(path, "describes no run")
+    if path.suffix or len(path.parts) > 1 or str(source) not in names():
         raise FileNotFoundError(f"no such file: {source} (settings that come with npunet: {', '.join(names())})")
-    else:
-        description = json.loads(files(__package__).joinpath("configs", f"{source}.json").read_text(encoding="utf-8"))
-    if not isinstance(description, dict):
-        raise ValueError(f"{source} describes no run: it holds a {type(description).__name__}, not an object")
-    return description
+    return json.loads(files(__package__).joinpath("configs", f"{source}.json").read_text(encoding="utf-8"))
 
 
 def names() -> list[str]:
