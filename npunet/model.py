@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npunet import run, summary
+from npunet import footprint, run, summary
 from npunet import weights as named
 from npunet.deploy import deploy
 from npunet.differentiate import differentiate
@@ -50,6 +50,7 @@ class UNet:
         self.dtype = check_dtype(dtype)
         self.sizes = sizes.Sizes(self.params, input_shape, num_classes)
         self.num_classes = num_classes
+        footprint.refuse_huge(self.graph, self.dtype)
         self._weights = named.WeightStore(named.initialise(self.graph, seed, np.dtype(dtype)), np.dtype(dtype))
         self._engines = Engines(self._weights)
         self._new_statistics: dict[str, np.ndarray] = {}
@@ -121,7 +122,9 @@ class UNet:
             return self.sizes.release(np.empty((0, *graph.shape(graph.output)), self.dtype), crop)
         if backend == "engine":
             y = self._engines.get(graph, arithmetic, threads)(images)
-        elif arithmetic == "any":
+            return self.sizes.release(y, crop)
+        footprint.refuse_batch(graph, self.dtype, len(images))
+        if arithmetic == "any":
             y = run.infer(graph, self.weights.read_only, images)
         else:
             y = run.infer(*deploy(graph, self.weights.read_only), images, arithmetic=arithmetic)
@@ -187,6 +190,7 @@ class UNet:
             raise ValueError("the deployed network is for inference; use level='trained' with training=True")
         images, _ = self.sizes.admit(x, self.dtype, None)
         graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights.read_only)
+        footprint.refuse_batch(graph, self.dtype, len(images), keep=1)
         if training:
             tensors |= run.draw_masks(graph, len(images), np.random.default_rng(seed), images.dtype)
             graph = graph.for_training()
@@ -216,6 +220,7 @@ class UNet:
         """
         images, _ = self.sizes.admit(x, self.dtype, None)
         graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights.read_only)
+        footprint.refuse_batch(graph, self.dtype, len(images), keep=2)
         if training:
             drawn = run.draw_masks(graph, len(images), np.random.default_rng(seed), images.dtype)
             tensors |= drawn if masks is None else {name: np.asarray(m, self.dtype) for name, m in masks.items()}

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 import numpy as np
 
 from npunet.graph import Graph, WeightSpec
+from npunet.params import seed_number
 from npunet.reading import Stored
 
 TRUNCATION = 2.0  # standard deviations
@@ -70,7 +71,7 @@ def initialise(graph: Graph, seed: int | None, dtype: np.dtype) -> dict[str, np.
     """
     if seed is None:
         return {spec.name: np.zeros(spec.shape, dtype) for spec in graph.weights.values()}
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed_number("seed", seed))
     return {spec.name: initial_value(spec, generator).astype(dtype) for spec in graph.weights.values()}
 
 

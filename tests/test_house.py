@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # From the ground up. What stands on one floor imports from it and from those below.
 FLOORS = (
-    ("extras", "files", "arena", "geometry", "params", "ops", "data"),
-    ("graph", "layers"),
+    ("extras", "files", "memory", "reading", "arena", "geometry", "params", "ops", "data"),
+    ("graph", "layers", "footprint"),
     ("unet", "run", "differentiate", "deploy", "weights", "summary"),
     ("engine", "integer"),
     ("inference", "formats"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from npunet.train.curves import draw_curves
 from npunet.train.engine_step import EngineStep
 from npunet.train.fit import fit
 from npunet.train.progress import Bar, Progress
-from npunet.train.step import NumpyStep, TrainStep
+from npunet.train.step import NumpyStep, TrainStep, refuse_batch
 from npunet.train.task import Task, Thing, load_task
 
 STEPS = {"numpy": NumpyStep, "engine": EngineStep}
@@ -83,6 +84,7 @@ def _go(task: Task, folder: str | os.PathLike[str], data: str | os.PathLike[str]
     if weights is not None:
         model.load_weights(weights)
     step = make_step(model, task, backend)
+    refuse_batch(step, config.batch_size, prod(config.input_shape))
     if arrays is not None:
         step.restore(arrays)
     keeper = Keeper(folder, {"settings": config.given, "data": os.fspath(Path(data).resolve()) if data else None,

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from math import prod
 
 import numpy as np
 
+from npunet import memory
 from npunet.engine.plan.pack import aligned
 from npunet.engine.plan.program import compile_program
 from npunet.engine.runtime.entry_points import SEQ, SEQ_FMA
@@ -42,6 +44,7 @@ class Engine:
             raise ImportError("backend='engine' needs Numba: pip install numba, or use backend='numpy'")
         self.most = check_threads(threads)
         self.stamp, self.block = weights.stamp, weights.block.copy()
+        self.graph_shape = graph.input_shape
         self.macs = sum(row.macs for row in rows(graph))
         self.program = compile_program(graph, weights.read_only, threads=self.threads_for(1), arithmetic=arithmetic)
         self.native = ENTRIES[arithmetic]()
@@ -59,6 +62,8 @@ class Engine:
         x : float32 (N, H, W, C);  out : float32 (N, OH, OW, K) C-contiguous, to be filled, or None for a new array
         """
         if out is None:
+            size = 4 * len(x) * prod(self.program.output_shape)
+            memory.require(size, f"the result of a batch of {len(x):,}", "use a smaller batch")
             out = np.empty((len(x), *self.program.output_shape), np.float32)
         self.share(np.ascontiguousarray(x).reshape(len(x), -1), out.reshape(len(x), -1), in_parallel)
         return out
@@ -113,7 +118,9 @@ class Engine:
         try:
             return self.idle.pop()
         except IndexError:
-            arena = aligned(self.program.arena.size + self.program.margin)
+            size = self.program.arena.size + self.program.margin
+            memory.require(4 * size, f"the engine's arena at {self.graph_shape}", "use a smaller input")
+            arena = aligned(size)
             return Call(self.native, self.program.table, self.program.constants, arena, NOTHING, NOTHING, 0, 1,
                         np.zeros(3, np.int64))
 
