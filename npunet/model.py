@@ -245,9 +245,13 @@ class UNet:
         return {name: moving_statistics(self.weights.read_only[name], batch, BATCH_NORM_MOMENTUM)
                 for name, batch in statistics.items()}
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write parameters, shapes and weights to one .npz, atomically; the same model gives the same bytes."""
-        model_file.save(path, self.params, self.input_shape, self.num_classes, self.dtype, self.weights.read_only)
+    def save(self, path: str | PathLike[str], *, remark: bytes = b"") -> None:
+        """Write parameters, shapes and weights to one .npz, atomically; the same model gives the same bytes.
+
+        remark : what else the archive is to say of itself, as its comment
+        """
+        model_file.save(path, self.params, self.input_shape, self.num_classes, self.dtype, self.weights.read_only,
+                        remark)
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, allow_nonfinite: bool = False) -> UNet:

@@ -86,7 +86,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(whole, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert step <= weights_of(tmp_path)[1] < 48
-    (tmp_path / ".last.npz.0123.tmp").write_bytes(b"half a checkpoint")      # as a kill while writing leaves it
+    (tmp_path / ".0123456789abcdef.npunet.tmp").write_bytes(b"half")  # as a kill while writing leaves it
     progress = resume(tmp_path, backend="numpy")
     assert progress.ended == "all epochs are done"
     assert weights_of(tmp_path) == weights_of(whole) and weights_of(whole)[1] == 48

@@ -149,7 +149,7 @@ def test_random_configurations_run_or_are_refused_in_words():
         except ValueError as error:
             assert str(error) and len(str(error)) < 500, told
             assert time.process_time() - begun < 1, told
-        if model is None or max(model.sizes.multiple) > 64 or any(
+        if model is None or max(*model.sizes.multiple, *model.sizes.size) > 64 or any(
                 max(*node.attrs.get("window", (1, 1)), *node.shape) > 64 for node in model.graph):
             continue  # with a window, stride or width of millions a prediction takes long, and rightly so
         x = rng.normal(size=(2, *(size or 8 for size in model.input_shape)))

@@ -23,11 +23,11 @@ IS_NOT = "is not a model that npunet saved"
 
 
 def save(path: str | PathLike[str], params: UNetParams, input_shape: tuple[int | None, ...], num_classes: int | None,
-         dtype: str, weights: Mapping[str, np.ndarray]) -> None:
-    """Write a model, atomically; the same model gives the same bytes."""
+         dtype: str, weights: Mapping[str, np.ndarray], remark: bytes = b"") -> None:
+    """Write a model, atomically; the same model gives the same bytes. remark : what else the archive says of itself."""
     description = {"format": FORMAT, "params": params.to_dict(), "input_shape": input_shape,
                    "num_classes": num_classes, "dtype": dtype}
-    write_npz(path, {DESCRIPTION: np.array(json.dumps(description, sort_keys=True)), **weights})
+    write_npz(path, {DESCRIPTION: np.array(json.dumps(description, sort_keys=True)), **weights}, remark)
 
 
 @contextmanager

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tempfile
-import zipfile
 from collections.abc import Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from npunet.data.prepare import Preparation
-from npunet.files import atomic_write
 from npunet.formats import model_file
 from npunet.model import UNet, restored
 from npunet.reading import Unreadable, json_object
@@ -95,13 +90,7 @@ class Segmenter:
         """Write network and description to one .npz, atomically; the same model gives the same bytes."""
         told = {"class_names": self.class_names,
                 "preparation": None if self.preparation is None else self.preparation.to_dict()}
-        with tempfile.TemporaryDirectory() as folder:
-            self.network.save(Path(folder) / "model.npz")
-            whole = io.BytesIO((Path(folder) / "model.npz").read_bytes())
-        with zipfile.ZipFile(whole, "a") as archive:
-            archive.comment = json.dumps(told, sort_keys=True).encode()
-        with atomic_write(path) as file:
-            file.write(whole.getvalue())
+        self.network.save(path, remark=json.dumps(told, sort_keys=True).encode())
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, allow_nonfinite: bool = False) -> Segmenter:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from npunet.files import write_npz, write_text
+from npunet.files import remove_leftovers, write_npz, write_text
 from npunet.reading import json_object, npz, read_all, reading, text_of
 from npunet.train.diagnose import Diverged
 from npunet.train.progress import Progress
@@ -57,8 +57,7 @@ class Keeper:
     def __init__(self, folder: str | os.PathLike[str], told: Mapping[str, Any], every: float = 60.0) -> None:
         self.folder, self.told, self.every = Path(folder), dict(told), every
         self.folder.mkdir(parents=True, exist_ok=True)
-        for left in self.folder.glob(".*.tmp"):                              # of a run that was killed while it wrote
-            left.unlink(missing_ok=True)
+        remove_leftovers(self.folder)
         self.saved = time.monotonic()
 
     @property
