@@ -125,9 +125,9 @@ class UNet:
             return self.sizes.release(y, crop)
         footprint.refuse_batch(graph, self.dtype, len(images))
         if arithmetic == "any":
-            y = run.infer(graph, self.weights.read_only, images)
+            y = run.infer(graph, self.weights.snapshot().read_only, images)
         else:
-            y = run.infer(*deploy(graph, self.weights.read_only), images, arithmetic=arithmetic)
+            y = run.infer(*deploy(graph, self.weights.snapshot().read_only), images, arithmetic=arithmetic)
         return self.sizes.release(y, crop)
 
     def compile(self, input_shape: tuple[int | None, ...] | None = None, *, batch: int = 1,
@@ -189,7 +189,7 @@ class UNet:
         if training and level == "deploy":
             raise ValueError("the deployed network is for inference; use level='trained' with training=True")
         images, _ = self.sizes.admit(x, self.dtype, None)
-        graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights.read_only)
+        graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights.snapshot().read_only)
         footprint.refuse_batch(graph, self.dtype, len(images), keep=1)
         if training:
             tensors |= run.draw_masks(graph, len(images), np.random.default_rng(seed), images.dtype)
@@ -219,7 +219,7 @@ class UNet:
         asks for are in `new_statistics` afterwards; `commit_statistics()` makes them the model's.
         """
         images, _ = self.sizes.admit(x, self.dtype, None)
-        graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights.read_only)
+        graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights.snapshot().read_only)
         footprint.refuse_batch(graph, self.dtype, len(images), keep=2)
         if training:
             drawn = run.draw_masks(graph, len(images), np.random.default_rng(seed), images.dtype)
@@ -245,13 +245,17 @@ class UNet:
         return {name: moving_statistics(self.weights.read_only[name], batch, BATCH_NORM_MOMENTUM)
                 for name, batch in statistics.items()}
 
+    def release(self) -> None:
+        """Let the engines that predict has kept go, with their memory; the next prediction makes its own anew."""
+        self._engines.release()
+
     def save(self, path: str | PathLike[str], *, remark: bytes = b"") -> None:
         """Write parameters, shapes and weights to one .npz, atomically; the same model gives the same bytes.
 
         remark : what else the archive is to say of itself, as its comment
         """
-        model_file.save(path, self.params, self.input_shape, self.num_classes, self.dtype, self.weights.read_only,
-                        remark)
+        model_file.save(path, self.params, self.input_shape, self.num_classes, self.dtype,
+                        self.weights.snapshot().read_only, remark)
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, allow_nonfinite: bool = False) -> UNet:
@@ -271,7 +275,8 @@ class UNet:
         return summary.table(self.graph, self.input_shape, self.params.name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return restored, (self.params, self.input_shape, self.num_classes, self.dtype, dict(self.weights.read_only))
+        weights = dict(self.weights.snapshot().read_only)
+        return restored, (self.params, self.input_shape, self.num_classes, self.dtype, weights)
 
     def __repr__(self) -> str:
         parameters = sum(spec.size for spec in self.graph.weights.values())

@@ -24,33 +24,58 @@ class WeightStore(MutableMapping[str, np.ndarray]):
 
     read_only : the same arrays, not to be changed in place
     stamp     : grows with every assignment; None once an array that can be changed in place was given out
+
+    `update` puts several weights in place at once and `snapshot` copies all of them at once, as other threads see it:
+    each copies the block in one step that never lets go of the interpreter's lock. So whoever works on a snapshot has
+    one whole set of weights, from before or after an update.
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray], dtype: np.dtype) -> None:
         self.block = np.empty(sum(array.size for array in arrays.values()), dtype)
         self.read_only: dict[str, np.ndarray] = {}
         self.stamp: int | None = 0
-        self._views: dict[str, np.ndarray] = {}
-        start = 0
+        self._views = views_of(self.block, arrays)
         for name, array in arrays.items():
-            self._views[name] = self.block[start : start + array.size].reshape(array.shape)
             self._views[name][...] = array
             self.read_only[name] = self._views[name].view()
             self.read_only[name].flags.writeable = False
-            start += array.size
+
+    def snapshot(self) -> WeightStore:
+        """All weights as they are at one moment."""
+        stamp, moment = self.stamp, np.empty_like(self.block)
+        copy_at_once(moment, self.block)
+        taken = WeightStore(views_of(moment, self._views), moment.dtype)
+        taken.stamp = stamp  # of before: an update that came in between is seen by its new stamp
+        return taken
+
+    def update(self, weights: Mapping[str, np.ndarray]) -> None:  # type: ignore[override]
+        """Assign several weights at once. Raises KeyError, ValueError, and then assigns none."""
+        for name, value in weights.items():
+            self._refuse(name, value)
+        after = np.empty_like(self.block)
+        copy_at_once(after, self.block)
+        views = views_of(after, self._views)
+        for name, value in weights.items():
+            views[name][...] = value
+        copy_at_once(self.block, after)
+        if self.stamp is not None:
+            self.stamp += 1
 
     def __getitem__(self, name: str) -> np.ndarray:
         self.stamp = None
         return self._views[name]
 
     def __setitem__(self, name: str, value: np.ndarray) -> None:
+        self._refuse(name, value)
+        copy_at_once(self._views[name].reshape(-1), np.ascontiguousarray(value, self.block.dtype).reshape(-1))
+        if self.stamp is not None:
+            self.stamp += 1
+
+    def _refuse(self, name: str, value: np.ndarray) -> None:
         if name not in self._views:
             raise KeyError(f"the network has no weight {name!r}")
         if np.shape(value) != self._views[name].shape:
             raise ValueError(f"{name} is {self._views[name].shape}, not {np.shape(value)}")
-        self._views[name][...] = value
-        if self.stamp is not None:
-            self.stamp += 1
 
     def __delitem__(self, name: str) -> None:
         raise TypeError(f"{name} is part of the network and cannot be removed")
@@ -60,6 +85,23 @@ class WeightStore(MutableMapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self._views)
+
+
+def views_of(block: np.ndarray, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A block cut into arrays of the given shapes, by their names."""
+    views, start = {}, 0
+    for name, array in arrays.items():
+        views[name] = block[start : start + array.size].reshape(array.shape)
+        start += array.size
+    return views
+
+
+def copy_at_once(to: np.ndarray, source: np.ndarray) -> None:
+    """Copy one contiguous array into another of its size and dtype, while no other Python thread runs.
+
+    NumPy lets other threads run while it copies; Python's memoryview does not.
+    """
+    memoryview(to)[:] = memoryview(source)
 
 
 def initialise(graph: Graph, seed: int | None, dtype: np.dtype) -> dict[str, np.ndarray]:

@@ -86,6 +86,10 @@ class Segmenter:
         """The network's layer table."""
         return self.network.summary()
 
+    def release(self) -> None:
+        """Let the network's engines go; see UNet.release."""
+        self.network.release()
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write network and description to one .npz, atomically; the same model gives the same bytes."""
         told = {"class_names": self.class_names,

@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -27,6 +28,7 @@ PACKAGE = Path(__file__).parents[2]
 MAGIC = b"npunet object code 1\n"
 _hole = ctypes.c_int64()
 HOLE = ctypes.addressof(_hole)  # for the None that functions return, and an exception that they never raise
+OTHERS_WRITE = 0o022
 QUIET_SECONDS = 1.5  # seconds of compiling before it is mentioned
 
 
@@ -184,34 +186,50 @@ def files(sources: Sequence[str]) -> list[Path]:
 
 
 def folders() -> Iterator[Path]:
-    """Where compiled functions may be kept, best first: NUMBA_CACHE_DIR, beside the source, the user's cache folder."""
+    """Where compiled functions may be kept, best first: NUMBA_CACHE_DIR, beside the source, the user's cache folder.
+
+    A user without a home has no cache folder.
+    """
     if chosen := os.environ.get("NUMBA_CACHE_DIR"):
         yield Path(chosen)
     yield PACKAGE / "engine" / "__pycache__"
-    if sys.platform == "win32":
-        yield Path(os.environ.get("LOCALAPPDATA", Path.home())) / "npunet"
-    elif sys.platform == "darwin":
-        yield Path.home() / "Library" / "Caches" / "npunet"
-    else:
-        yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "npunet"
+    with suppress(RuntimeError):  # neither HOME nor an entry among the system's users
+        if sys.platform == "win32":
+            yield Path(os.environ.get("LOCALAPPDATA") or Path.home()) / "npunet"
+        elif sys.platform == "darwin":
+            yield Path.home() / "Library" / "Caches" / "npunet"
+        else:
+            yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "npunet"
 
 
 def read(path: Path) -> ObjectCode | None:
-    """What a file holds; None where there is none, or a damaged one."""
+    """What a file holds; None where there is none, a damaged one, or one that another user may have written."""
     try:
-        magic, digest, content = path.read_bytes().split(b"\n", 2)
+        with open(path, "rb") as file:
+            if not is_trusted(os.fstat(file.fileno())):
+                return None
+            magic, digest, content = file.read().split(b"\n", 2)
+        symbol, triple, code = content.split(b"\n", 2)
+        made = ObjectCode(code, symbol.decode(), triple.decode())
     except (OSError, ValueError):
         return None
-    if magic + b"\n" != MAGIC or hashlib.sha256(content).hexdigest().encode() != digest:
-        return None
-    symbol, triple, code = content.split(b"\n", 2)
-    return ObjectCode(code, symbol.decode(), triple.decode())
+    sound = magic + b"\n" == MAGIC and hashlib.sha256(content).hexdigest().encode() == digest
+    return made if sound else None
+
+
+def is_trusted(found: os.stat_result) -> bool:
+    """Whether a file can have been written by nobody but this user, root, or the owner of this package's source."""
+    if not hasattr(os, "geteuid"):  # Windows, where folders carry the rights
+        return True
+    return found.st_uid in (os.geteuid(), 0, os.stat(__file__).st_uid) and not found.st_mode & OTHERS_WRITE
 
 
 def write(path: Path, made: ObjectCode) -> None:
     """Atomically. Raises OSError where that is not possible."""
     content = b"\n".join([made.symbol.encode(), made.triple.encode(), made.code])
     with atomic_write(path) as file:
+        if hasattr(os, "fchmod"):
+            os.fchmod(file.fileno(), os.fstat(file.fileno()).st_mode & 0o777 & ~OTHERS_WRITE)
         file.write(MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
 
 
