@@ -12,6 +12,7 @@ import pytest
 
 from npunet import UNet
 from npunet.engine.runtime import cache, native
+from npunet.engine.runtime.installed import engine_installed
 
 BLOCK = {"filters": 16, "kernel": (1, 3), "pool": (1, 2), "strides": (1, 2), "depth": 2}
 PARAMS = {"blocks": [BLOCK], "output_kernel_size": (1, 3)}
@@ -19,7 +20,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="rights of another kind")
 
 
 def backends():
-    return ["numpy", "engine"] if cache.engine_installed() else ["numpy"]
+    return ["numpy", "engine"] if engine_installed() else ["numpy"]
 
 
 @pytest.mark.parametrize("backend", backends())
