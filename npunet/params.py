@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import operator
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
@@ -284,22 +285,47 @@ def rate(where: str, value: Any) -> float:
     return float(value)
 
 
+def number(where: str, value: Any, least: float = -math.inf, most: float = math.inf, *, above: bool = False) -> float:
+    """A finite number within bounds. Raises ValueError.  above : `least` itself is too little"""
+    real = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    if not real or not least <= value <= most or (above and value == least):
+        bounds = f" {'above' if above else 'from'} {least:g}" if least > -math.inf else ""
+        bounds += f" to {most:g}" if most < math.inf else " on" if bounds.startswith(" from") else ""
+        kind = "a finite number" if isinstance(value, float) and not math.isfinite(value) else "a number"
+        raise ValueError(f"{where}={value!r:.80} must be {kind}{bounds}")
+    return float(value)
+
+
+def listed(where: str, value: Any) -> list[Any]:
+    """A list. Raises ValueError."""
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{where}={value!r:.80} must be a list")
+    return list(value)
+
+
+def mapping(where: str, value: Any) -> dict[str, Any]:
+    """An object of named values. Raises ValueError."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{where}={value!r:.80} must be an object of names and values")
+    return dict(value)
+
+
 def flag(where: str, value: Any) -> bool:
     if isinstance(value, int) and value in (0, 1):
         return bool(value)
-    raise ValueError(f"{where}={value!r} must be true or false")
+    raise ValueError(f"{where}={value!r:.80} must be true or false")
 
 
 def text(where: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{where}={value!r} must be a string")
+        raise ValueError(f"{where}={value!r:.80} must be a string")
     return value
 
 
 def one_of(choices: Sequence[Any]) -> Callable[[str, Any], Any]:
     def parse(where: str, value: Any) -> Any:
         if value not in choices:
-            raise ValueError(f"{where}={value!r} must be one of {', '.join(map(repr, choices))}")
+            raise ValueError(f"{where}={value!r:.80} must be one of {', '.join(map(repr, choices))}")
         return value
 
     return parse

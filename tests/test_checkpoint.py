@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import npunet
 from npunet.train.checkpoint import Keeper, read_checkpoint, write_checkpoint
 from npunet.train.config import make_config
 from npunet.train.diagnose import Diverged
@@ -105,6 +106,8 @@ def test_ctrl_c_writes_a_checkpoint_that_goes_on_to_the_same_bits(whole, tmp_pat
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=20) == 130
     assert weights_of(tmp_path)[1] < 48
+    labels = npunet.load(tmp_path / "model.npz").segment(np.sin(np.arange(500.0)), 100)
+    assert labels.shape == (500,), "the best network so far can be used"
     resume(tmp_path, backend="numpy")
     assert weights_of(tmp_path) == weights_of(whole)
 

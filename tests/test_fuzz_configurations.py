@@ -3,6 +3,7 @@
 NPUNET_THOROUGH=1 draws ten thousand configurations instead of a hundred.
 """
 
+import copy
 import os
 import time
 import warnings
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from npunet import UNet, UNetParams, memory
+from npunet.train.config import make_config
 from npunet.train.optimise import make_optimiser
 from npunet.train.step import NumpyStep, refuse_batch
 
@@ -157,3 +159,43 @@ def test_random_configurations_run_or_are_refused_in_words():
         assert y.shape[:-1] == x.shape[:-1], told
         ran += 1
     assert ran > DRAWN // 4, "most of them must not be refused for one reason"
+
+WINDOW = {"depth": 1, "kernel": [1, 5], "pool": [1, 3], "strides": [1, 2]}
+SETTINGS = {
+    "architecture": {"name": "unet", "params": {"blocks": [{"filters": 6, **WINDOW}], "output_kernel_size": [1, 3]}},
+    "frame_size": 64, "num_classes": 4, "epochs": 2, "steps_per_epoch": 12, "batch_size": 8, "lr_rate": 0.01,
+    "class_names": ["a", "b", "c", "d"], "sampling_rate": 100, "dataset_weights": [1.0], "class_map": {"1": 1},
+    "preprocesses": [{"name": "filter", "params": {"lowcut": 1, "highcut": 30, "order": 3}},
+                     {"name": "znorm", "params": {"eps": 0.1}}],
+    "augmentations": [{"name": "lead_noise", "params": {}}], "lr_cycles": 1, "warmup_steps": 2, "average": 0.5,
+    "schedule": {"name": "staircase", "params": {"every": 3, "factor": 0.5}}, "val_metric": "f1", "patience": 3,
+    "optimizer": {"name": "adam", "params": {"beta_1": 0.9, "clipnorm": 1.0, "weight_decay": 0.1}}, "l2": False,
+    "class_weights": [1, 2, 3, 4], "loss": {"name": "categorical_focal", "params": {"gamma": 2.0}}, "seed": 1,
+    "split_seed": 0, "name": "x", "description": "y", "batch_norm_momentum": 0.9,
+    "datasets": [{"name": "synthetic", "params": {"count": 6}}], "val_patients": 2, "test_patients": 1,
+}
+ODD = (0, -1, 1, 10**6, BIG, 10**400, 1.5, NAN, INF, -INF, 1e300, True, False, None, "", "x", "3", [], [1], [1, 2],
+       [None], {}, {"name": 1}, {"name": "x"}, {"a": 1}, "\ud800", [[]], [{}])
+
+
+def places(value, path=()):
+    """Paths to everything within a JSON value, the value itself left out."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in inner:
+        yield (*path, key)
+        yield from places(each, (*path, key))
+
+
+def test_settings_with_senseless_values_are_refused_in_words():
+    make_config(SETTINGS)
+    rng, paths = np.random.default_rng(11), list(places(SETTINGS))
+    for _ in range(3 * DRAWN):
+        settings, path = copy.deepcopy(SETTINGS), paths[rng.integers(len(paths))]
+        within = settings
+        for key in path[:-1]:
+            within = within[key]
+        within[path[-1]] = ODD[rng.integers(len(ODD))]
+        try:
+            make_config(settings)
+        except ValueError as error:
+            assert 0 < len(str(error)) < 1500 and "\n" not in str(error), (path, within[path[-1]])

@@ -73,8 +73,8 @@ def describe(source: str) -> dict[str, Any]:
 def build(description: dict[str, Any], input_shape: tuple[int | None, ...] | None = None, classes: int | None = None,
           seed: int = 0, dtype: str = "float32") -> UNet:
     """A new model from a description; arguments go before what it says. Raises ValueError for what is missing."""
-    shape = input_shape or description.get("input_shape")
-    classes = classes or description.get("num_classes")
+    shape = description.get("input_shape") if input_shape is None else input_shape
+    classes = description.get("num_classes") if classes is None else classes
     if shape is None:
         raise ValueError("the description gives no input shape; add --input-shape, such as 256,1 or 256,256,1")
     if not isinstance(shape, (list, tuple)):

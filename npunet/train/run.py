@@ -38,7 +38,8 @@ def begin(config: Config, folder: str | os.PathLike[str], data: str | os.PathLik
     weights : to begin with, instead of random ones from the seed
 
     Writes last.npz, best.npz (checkpoints), model.npz (the best network, see segment.Segmenter), history.csv,
-    history.json, curves.png. Raises ValueError, FileExistsError, Diverged, Stopped.
+    history.json, curves.png; after Ctrl-C model.npz is the best network so far.
+    Raises ValueError, FileExistsError, Diverged, Stopped.
     """
     if (Path(folder) / "last.npz").exists():
         raise FileExistsError(f"{folder} already holds a run; go on with it by --resume, or choose another folder")
@@ -90,7 +91,12 @@ def _go(task: Task, folder: str | os.PathLike[str], data: str | os.PathLike[str]
     keeper = Keeper(folder, {"settings": config.given, "data": os.fspath(Path(data).resolve()) if data else None,
                              "parts": task.parts})
     bar = Bar(config.steps, config.steps_per_epoch, progress.step)
-    fit(step, model, task, keeper, progress, bar, backend)
+    try:
+        fit(step, model, task, keeper, progress, bar, backend)
+    except KeyboardInterrupt:
+        if (Path(folder) / "last.npz").exists():
+            write_model(folder)
+        raise
     return _finish(folder, config, progress)
 
 
