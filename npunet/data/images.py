@@ -38,7 +38,10 @@ def read_image(path: str | os.PathLike[str], channels: int = 1, *, max_pixels: i
             values = as_pages(values)
     else:
         pixels = read_pixels(path, max_pixels=max_pixels)
-        values, largest = pixels.values, pixels.largest
+        values, largest = pixels.values, pixels.depth.largest
+        if pixels.depth.zero_white.startswith("stored"):
+            raise ValueError(f"{path} is no image that can be read: its 0 is white; save it with 0 for black, or as "
+                             ".npy")
     with reading(path, "is no image", "mend it"):
         made = as_channels(fractions(values, largest), channels)
         if np.isinf(made).any() or np.isnan(made).any(axis=(1, 2, 3)).sum() > np.isnan(made).all(axis=(1, 2, 3)).sum():

@@ -9,20 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
-from npunet.data.pixels import MOST_PIXELS, read_pixels
+from npunet.data.pixels import MOST_PIXELS, Depth, read_pixels
 from npunet.reading import read_npy, reading
 
 IGNORE = 255  # label of pixels that nobody looked at
 JPEG_THRESHOLD, JPEG_GREY, JPEG_SHARE = 128, 64, 0.2  # JPEG leaves of 0 and 255 few values between 64 and 191
 CHANNELS = ("red", "green", "blue", "alpha")
 WAY_OUT = "see the options of npunet.data.read_mask"
+CHANGED = "JPEG changes the numbers of a mask; from 128 on they are taken for foreground: save masks as PNG"
 CLASSES, BINARY, INSTANCES = "classes", "binary", "instances"  # what the numbers of a mask can be
 Colours = Mapping[tuple[int, int, int], int] | Sequence[tuple[int, int, int]]
 
 
 def read_mask(path: str | os.PathLike[str], num_classes: int, *, colours: Colours | None = None,
               channel: str | None = None, threshold: float | None = None, ignore: int | None = None,
-              meaning: str | None = None, max_pixels: int = MOST_PIXELS) -> np.ndarray:
+              meaning: str | None = None, as_shown: bool | None = None, max_pixels: int = MOST_PIXELS) -> np.ndarray:
     """Read the class of every pixel: PNG, TIFF, BMP, JPEG and .npy files.
 
     num_classes : 2 to 255. With two, 0 is the background, and 1, 255 or any instance number the foreground; with more,
@@ -32,6 +33,8 @@ def read_mask(path: str | os.PathLike[str], num_classes: int, *, colours: Colour
     threshold   : of two classes, the value from which on a pixel is foreground
     ignore      : another value than 255 for ignored pixels, or 255 to say that it is that
     meaning     : "classes", "binary" (0 and one other value) or "instances", where the values leave a choice
+    as_shown    : of a TIFF whose 0 is white: True where the mask is white as a viewer shows it, False where it is 1 in
+                  the file
 
     Palettes count by index, not by colour. JPEG changes values, so that of it only masks of 0 and 255 can be read, at
     the threshold 128 and with a warning.
@@ -41,12 +44,12 @@ def read_mask(path: str | os.PathLike[str], num_classes: int, *, colours: Colour
     """
     _check_options(num_classes, channel, meaning)
     with reading(path, "is a mask that cannot be read", WAY_OUT):
-        values = raw_mask(path, colours=colours, channel=channel, max_pixels=max_pixels)
+        values, lossy = raw_mask(path, colours=colours, channel=channel, as_shown=as_shown, max_pixels=max_pixels)
         if colours is not None:
             return _checked_classes(values, num_classes)
-        lossy = _is_lossy(path)
         if threshold is None and lossy:
-            threshold = _jpeg_threshold(path, values, num_classes)
+            threshold = _jpeg_threshold(values, num_classes)
+            warnings.warn(f"{path}: {CHANGED}", UserWarning, stacklevel=2)
         if threshold is not None:
             return _thresholded(values, num_classes, threshold)
         return labels_of(values, num_classes, ignore=ignore, meaning=meaning)
@@ -62,17 +65,21 @@ def read_masks(paths: Sequence[Path], num_classes: int) -> list[tuple[np.ndarray
     Raises as read_mask does.
     """
     _check_options(num_classes, None, None)
-    lossy = [_is_lossy(path) for path in paths]
     stored = []
-    for path, changed in zip(paths, lossy, strict=True):
+    for path in paths:
         with reading(path, "is a mask that cannot be read", WAY_OUT):
-            stored.append(read_mask(path, num_classes) if changed else _whole(raw_mask(path)))
-    found = [np.unique(numbers) for numbers, changed in zip(stored, lossy, strict=True) if not changed]
-    together = np.unique(np.concatenate(found)) if found else np.arange(1)
+            values, lossy = raw_mask(path)
+            stored.append((_thresholded(values, num_classes, _jpeg_threshold(values, num_classes)) if lossy else
+                           _whole(values), lossy))
+    if changed := [path for path, (_, lossy) in zip(paths, stored, strict=True) if lossy]:
+        warnings.warn(f"{changed[0]} (and {len(changed) - 1} more): {CHANGED}", UserWarning, stacklevel=3)
+    found = [np.unique(numbers) for numbers, lossy in stored if not lossy]
+    with reading(paths[0].parent, "holds masks that cannot be read", WAY_OUT):
+        together = meaning_of(np.unique(np.concatenate(found)), num_classes) if found else CLASSES
     made = []
-    for path, numbers, changed in zip(paths, stored, lossy, strict=True):
+    for path, (numbers, lossy) in zip(paths, stored, strict=True):
         with reading(path, "is a mask that cannot be read", WAY_OUT):
-            meaning = CLASSES if changed else meaning_of(together, num_classes)
+            meaning = CLASSES if lossy else together
             labels = labels_of(numbers, num_classes, meaning=meaning)
             made.append((labels, numbers if meaning == INSTANCES else None))
     return made
@@ -97,8 +104,12 @@ def stacked_labels(numbers: np.ndarray, num_classes: int, names: Sequence[str],
 
 
 def raw_mask(path: str | os.PathLike[str], *, colours: Colours | None = None, channel: str | None = None,
-             max_pixels: int = MOST_PIXELS) -> np.ndarray:
-    """The numbers of a mask (H, W) as they are stored, of any dtype; with `colours`, the classes of its colours."""
+             as_shown: bool | None = None, max_pixels: int = MOST_PIXELS) -> tuple[np.ndarray, bool]:
+    """The numbers of a mask (H, W) as they are stored, of any dtype, and whether compression has changed them.
+
+    With `colours`, the classes of its colours.
+    """
+    lossy = False
     if Path(path).suffix.lower() == ".npy":
         values = _plane(read_npy(path))
         alpha = values.ndim == 3 and values.shape[-1] in (2, 4)
@@ -106,12 +117,14 @@ def raw_mask(path: str | os.PathLike[str], *, colours: Colours | None = None, ch
         pixels = read_pixels(path, palette=colours is None, max_pixels=max_pixels)
         if len(pixels.values) > 1:
             raise ValueError(f"it has {len(pixels.values)} pages; a mask has one: save the page that is meant")
-        values, alpha = pixels.values[0], pixels.alpha
+        values, alpha, lossy = pixels.values[0], pixels.alpha, pixels.lossy
+        if pixels.depth.zero_white:
+            values = _of_zero_white(values, pixels.depth, as_shown)
     if values.size == 0:
         raise ValueError(f"it has no pixels: its shape is {values.shape}")
     if colours is not None:
-        return _of_colours(values, colours)
-    return values if values.ndim == 2 else _one_channel(values, alpha, channel)
+        return _of_colours(values, colours), lossy
+    return values if values.ndim == 2 else _one_channel(values, alpha, channel), lossy
 
 
 def labels_of(values: np.ndarray, num_classes: int, *, ignore: int | None = None,
@@ -194,8 +207,20 @@ def _one_channel(values: np.ndarray, alpha: bool, channel: str | None) -> np.nda
         shown = np.unique(colours.reshape(-1, colours.shape[-1])[:: max(1, colours[..., 0].size // 10_000)], axis=0)
         told = ", ".join(str(tuple(each.tolist())) for each in shown[:8]) + (", ..." if len(shown) > 8 else "")
         raise ValueError(f"it is painted in colours: {told}; say what they are by colours={{(red, green, blue): "
-                         "class}}, or which channel holds the mask by channel=")
+                         "class}, or which channel holds the mask by channel=")
     return colours[..., 0]
+
+
+def _of_zero_white(values: np.ndarray, depth: Depth, as_shown: bool | None) -> np.ndarray:
+    """Numbers of a TIFF whose 0 is white, as they are stored or as they are shown."""
+    if as_shown is None and "array" not in depth.zero_white:
+        raise ValueError("its 0 is white (photometric interpretation 0), so what is 1 in the file is shown black; say "
+                         "by as_shown= which of them is the mask")
+    if bool(as_shown) == depth.zero_white.startswith("shown"):
+        return values
+    if values.dtype.kind not in "bu":
+        raise ValueError(f"its 0 is white, and {values.dtype} cannot be turned round; save it with 0 for black")
+    return ~values if depth.largest is None else depth.largest - values
 
 
 def _of_colours(values: np.ndarray, colours: Colours) -> np.ndarray:
@@ -257,7 +282,7 @@ def _thresholded(values: np.ndarray, num_classes: int, threshold: float) -> np.n
     return (values >= threshold).astype(np.uint8)
 
 
-def _jpeg_threshold(path: str | os.PathLike[str], values: np.ndarray, num_classes: int) -> float:
+def _jpeg_threshold(values: np.ndarray, num_classes: int) -> float:
     """128, where what JPEG left can only have been 0 and 255."""
     if num_classes != 2:
         raise ValueError(f"JPEG changes the numbers of a mask, and {num_classes} classes do not survive that; save it "
@@ -266,14 +291,7 @@ def _jpeg_threshold(path: str | os.PathLike[str], values: np.ndarray, num_classe
     if between > JPEG_SHARE or 0 < values.max() < JPEG_THRESHOLD:
         raise ValueError(f"it is a JPEG of values from {values.min()} to {values.max()}, {100 * between:.0f} % of them "
                          "grey; only masks of 0 and 255 survive JPEG: save it as PNG, or give threshold=")
-    warnings.warn(f"{path}: JPEG changes the numbers of a mask; from {JPEG_THRESHOLD} on they are taken for "
-                  "foreground: save masks as PNG", UserWarning, stacklevel=3)
     return JPEG_THRESHOLD
-
-
-def _is_lossy(path: str | os.PathLike[str]) -> bool:
-    with open(path, "rb") as file:
-        return file.read(3) == b"\xff\xd8\xff"
 
 
 def _check_options(num_classes: int, channel: str | None, meaning: str | None) -> None:

@@ -23,29 +23,47 @@ from npunet.extras import extra
 from npunet.reading import reading
 
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
-LOSSY = ("JPEG", "MPO")
+LOSSY = frozenset(("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF", "jpeg", "tiff_jpeg", "webp"))  # formats, and TIFF's own
+WAY_OUT = "save it as a plain PNG or TIFF, or as .npy"
 MOST_PIXELS = 89_478_485  # Pillow's own bound: a quarter of 2^30 bytes at three bytes a pixel
 BOMB = 100  # times its size that a file of more than MOST_PIXELS may hold in pixels' bytes
-BITS, SAMPLES, PHOTOMETRIC, DESCRIPTION, LARGEST, STRIPS = 258, 277, 262, 270, 281, 273  # tags of TIFF
-SIGNED, FLOAT = 2, 3  # values of TIFF's SampleFormat, tag 339
+BITS, SAMPLES, PHOTOMETRIC, DESCRIPTION, SOFTWARE = 258, 277, 262, 270, 305  # tags of TIFF
+SAMPLE_FORMAT, LARGEST, UNSIGNED, SIGNED = 339, 281, 1, 2
+
+
+@dataclass(frozen=True)
+class Depth:
+    """What a file says of its numbers, beside them.
+
+    mode       : Pillow's name for them
+    largest    : the largest value that a pixel can have, where the file says so
+    spread     : what Pillow multiplied grey values of few bits by
+    dtype      : what the numbers are, where Pillow takes unsigned for signed or the reverse
+    zero_white : whether 0 is white (TIFF): "" for no, "stored" where the numbers are those of the file, "shown" where
+                 Pillow turned them round, "array" where the program that wrote the file did not mean white by it
+    """
+
+    mode: str
+    largest: int | None = None
+    spread: int = 1
+    dtype: str = ""
+    zero_white: str = ""
 
 
 @dataclass(frozen=True)
 class Pixels:
     """The pages of a file.
 
-    values  : (pages, H, W, C); C is 1, or 2 to 4 with colours or alpha; the index where the file has a palette
-    kind    : "grey", "palette", "colour"
-    alpha   : whether the last channel is alpha
-    lossy   : whether values were changed by compression
-    largest : the largest value that a pixel can have, where the file says so
+    values : (pages, H, W, C); C is 1, or 2 to 4 with colours or alpha; the index where the file has a palette
+    alpha  : whether the last channel is alpha
+    lossy  : whether values were changed by compression
+    depth  : what the file says of its numbers
     """
 
     values: np.ndarray
-    kind: str
     alpha: bool
     lossy: bool
-    largest: int | None
+    depth: Depth
 
 
 def read_pixels(path: str | os.PathLike[str], *, palette: bool = False, max_pixels: int = MOST_PIXELS) -> Pixels:
@@ -60,41 +78,45 @@ def read_pixels(path: str | os.PathLike[str], *, palette: bool = False, max_pixe
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
     pillow = extra("PIL.Image", "image")
-    with reading(path, "cannot be read as an image"), warnings.catch_warnings():
+    with reading(path, "cannot be read as an image", WAY_OUT), warnings.catch_warnings():
         warnings.simplefilter("ignore")                                      # Pillow's own, of damaged metadata
         try:
-            with pillow.open(path) as image:
+            # as a stream: a TIFF by name is mapped into memory, its rows and columns exchanged where it lies on its side
+            with path.open("rb") as file, pillow.open(file) as image:
                 return _read(image, path, palette, max_pixels)
         except pillow.DecompressionBombError as error:
             raise ValueError(f"{error} (PIL.Image.MAX_IMAGE_PIXELS)") from None
+        except extra("PIL", "image").UnidentifiedImageError:
+            raise ValueError("it is no image, or of a kind that Pillow does not read, such as TIFFs of 64 "
+                             "bits") from None
 
 
 def _read(image: Any, path: Path, palette: bool, max_pixels: int) -> Pixels:
-    size = path.stat().st_size
+    size, total = path.stat().st_size, 0
     pages: list[np.ndarray] = []
-    told: list[tuple[str, int | None, int]] = []
-    total = 0
+    depths: list[Depth] = []
     for number, page in enumerate(_pages(image)):
-        told.append(_told(page, path))
-        if told[-1] != told[0]:
-            raise ValueError(f"its pages are of different kinds, {told[0][0]} and {told[-1][0]}; save them one by one")
-        bands = len(page.getbands()) * (4 if page.mode in ("I", "F") else 2 if page.mode.startswith("I;16") else 1)
+        depths.append(_depth(page, path))
+        if depths[-1] != depths[0]:
+            raise ValueError(f"its pages are of different kinds, {depths[0].mode} and {depths[-1].mode}; save them one "
+                             "by one")
+        width = len(page.getbands()) * (4 if page.mode in ("I", "F") else 2 if page.mode.startswith("I;16") else 1)
         total += page.width * page.height
-        if total > max_pixels and total * bands > BOMB * size:
+        if total > max_pixels and total * width > BOMB * size:
             raise ValueError(f"its {number + 1} page(s) of up to {page.width} x {page.height} pixels in {size} bytes "
                              f"look like a decompression bomb; allow more by max_pixels={total}")
-        memory.require(8 * total * bands, f"an image of {total} pixels", "cut it, or make it smaller")
+        memory.require(8 * total * width, f"an image of {total} pixels", "cut it, or make it smaller")
         pages.append(_page(page, palette))
         if pages[-1].shape != pages[0].shape:
             raise ValueError(f"it has pages of different sizes: {pages[0].shape[:2]} and {pages[-1].shape[:2]} (and "
                              f"{pages[0].shape[2]} and {pages[-1].shape[2]} channels); save them one by one")
-    mode, largest, shrink = told[0]
-    values = np.stack(pages)
-    if shrink > 1:
-        values = values // np.array(shrink, values.dtype)
-    indexed = palette and mode in ("P", "PA")
-    kind = "palette" if indexed else "grey" if values.shape[-1] < 3 else "colour"
-    return Pixels(values, kind, values.shape[-1] in (2, 4), image.format in LOSSY, largest)
+    values, depth = np.stack(pages), depths[0]
+    if depth.spread > 1:
+        values = values // np.array(depth.spread, values.dtype)
+    if depth.dtype:
+        values = values.view(depth.dtype)
+    lossy = image.format in LOSSY or image.info.get("compression") in LOSSY
+    return Pixels(values, values.shape[-1] in (2, 4), lossy, depth)
 
 
 def _pages(image: Any) -> Iterator[Any]:
@@ -128,40 +150,40 @@ def _page(page: Any, palette: bool) -> np.ndarray:
     return values[..., None] if values.ndim == 2 else values
 
 
-def _told(image: Any, path: Path) -> tuple[str, int | None, int]:
-    """The mode of a page, its largest value where the file says one, and what small grey values were multiplied by.
-
-    Raises ValueError where Pillow would change values.
-    """
+def _depth(image: Any, path: Path) -> Depth:
+    """What the file says of a page's numbers. Raises ValueError where Pillow would lose some."""
     if image.format == "PNG":
         depth, colours, significant = _png_depth(path)
         if depth == 16 and colours != 0:
             raise ValueError("it has 16 bits a channel and several channels, of which 8 would be lost; save the "
                              "channels one by one, or as .npy")
         if colours == 0 and depth in (2, 4):
-            return image.mode, 2**depth - 1, 255 // (2**depth - 1)
-        return image.mode, 2**significant - 1 if colours == 0 and 0 < significant < depth else None, 1
-    if image.format == "TIFF":
-        return _tiff_depth(image)
-    return image.mode, None, 1
+            return Depth(image.mode, 2**depth - 1, 255 // (2**depth - 1))
+        return Depth(image.mode, 2**significant - 1 if colours == 0 and 0 < significant < depth else None)
+    return _tiff_depth(image) if image.format == "TIFF" else Depth(image.mode)
 
 
-def _tiff_depth(image: Any) -> tuple[str, int | None, int]:
-    tags = image.tag_v2
-    bits, samples = tags.get(BITS, (1,)), int(tags.get(SAMPLES, 1))
-    depth = int(bits[0]) if isinstance(bits, tuple) else int(bits)
+def _tiff_depth(image: Any) -> Depth:
+    depth, samples, kind = (_tag(image, number, 1) for number in (BITS, SAMPLES, SAMPLE_FORMAT))
     if depth > 8 and samples > 1:
         raise ValueError(f"it has {depth} bits a channel and {samples} channels, of which Pillow would lose bits; save "
                          "the channels one by one, or as .npy")
-    if tags.get(PHOTOMETRIC, 1) == 0 and depth > 1:
-        raise ValueError("its 0 is white (photometric interpretation 0), so that its numbers are inverted; save it "
-                         "with 0 for black, or as .npy")
-    told = tags.get(LARGEST)
-    largest = told[0] if isinstance(told, tuple) and told else told
-    largest = largest if isinstance(largest, int) and 0 < largest < 2**depth else None
-    if image.mode == "L" and depth in (2, 4):
-        return image.mode, 2**depth - 1, 255 // (2**depth - 1)
-    return image.mode, largest, 1
+    largest = _tag(image, LARGEST, 0)
+    spread = 255 // (2**depth - 1) if image.mode == "L" and depth in (2, 4) else 1
+    zero_white = ""
+    if _tag(image, PHOTOMETRIC, 1) == 0:
+        program = image.tag_v2.get(SOFTWARE, "")
+        zero_white = "shown" if image.mode in ("1", "L") else "stored"
+        zero_white += ", array" if isinstance(program, str) and program.startswith("tifffile") else ""
+    return Depth(image.mode, 2**depth - 1 if spread > 1 else largest if 0 < largest < 2**depth else None, spread,
+                 "u4" if image.mode == "I" and depth == 32 and kind == UNSIGNED else
+                 "i1" if image.mode == "L" and depth == 8 and kind == SIGNED else "", zero_white)
+
+
+def _tag(image: Any, number: int, default: int) -> int:
+    value = image.tag_v2.get(number, default)
+    value = value[0] if isinstance(value, tuple) and value else value
+    return value if isinstance(value, int) else default
 
 
 def _refuse_hidden_pages(image: Any, count: int) -> None:
