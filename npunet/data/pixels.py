@@ -81,7 +81,7 @@ def read_pixels(path: str | os.PathLike[str], *, palette: bool = False, max_pixe
     with reading(path, "cannot be read as an image", WAY_OUT), warnings.catch_warnings():
         warnings.simplefilter("ignore")                                      # Pillow's own, of damaged metadata
         try:
-            # as a stream: a TIFF by name is mapped into memory, its rows and columns exchanged where it lies on its side
+            # as a stream: Pillow maps a TIFF by name into memory, rows and columns exchanged where it lies on its side
             with path.open("rb") as file, pillow.open(file) as image:
                 return _read(image, path, palette, max_pixels)
         except pillow.DecompressionBombError as error:

@@ -16,7 +16,7 @@ from npunet.data.flat import warn_of_flat
 from npunet.data.synthetic import NONE
 from npunet.data.wfdb_annotations import annotation_labels, at_rate, read_annotation
 from npunet.data.wfdb_header import DEFAULT_GAIN, Header, Signal, read_header
-from npunet.data.wfdb_signals import DIFFERENCES, FORMATS, NO_FILE, read_stored
+from npunet.data.wfdb_signals import MISSING, NO_FILE, read_stored
 from npunet.reading import reading
 
 WAY_OUT = "take a whole copy of it, or see the options of npunet.data.read_record"
@@ -49,12 +49,13 @@ def read_record(path: str | os.PathLike[str], leads: Sequence[str] | None = None
              default
     verify : compare the samples with the checksums of the header; False for a record that is known to lack right ones
 
-    Signals of format 8, 16, 24, 32, 61, 80, 160, 212, 310 and 311; records of several segments, whose gaps are NaN.
-    Annotations may count at a rate of their own. A lead without a name is called "signal 0" by its place; one whose
-    header gives no gain is taken at 200 units a millivolt, as header(5) says, with a warning.
+    Signals of format 8, 16, 24, 32, 61, 80, 160, 212, 310 and 311, and by the package soundfile 508, 516 and 524
+    (FLAC); records of several segments, whose gaps are NaN. Annotations may count at a rate of their own. A lead
+    without a name is called "signal 0" by its place; one whose header gives no gain is taken at 200 units a millivolt, as
+    header(5) says, with a warning. A header with a length of 0, or without one, leaves it to the signal file.
 
     Raises FileNotFoundError without a header; ValueError for an unknown or ambiguous lead, a lead that is no voltage,
-    leads of several rates, a checksum that contradicts the samples, a damaged file.
+    leads of several rates, a checksum that contradicts the samples, a damaged file; MissingExtra for FLAC.
     """
     base = Path(os.fspath(path).removesuffix(".hea"))
     header_path = Path(f"{base}.hea")
@@ -212,9 +213,9 @@ def _verify(signal: Signal, stored: np.ndarray) -> None:
 
 def _physical(signal: Signal, stored: np.ndarray) -> np.ndarray:
     """Millivolts of stored values: (stored - baseline) / gain, NaN where a value marks a missing sample."""
-    missing = FORMATS[signal.format][2]
+    missing = MISSING[signal.format]
     physical = (stored - np.float64(signal.baseline)) / (signal.gain or DEFAULT_GAIN)
-    if missing is not None and signal.format != DIFFERENCES:
+    if missing is not None:
         physical[stored == missing] = np.nan
     late = signal.skew * signal.per_frame
     if late:

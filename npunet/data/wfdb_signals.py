@@ -1,17 +1,20 @@
-"""The samples of a WFDB signal file: every format of whole numbers that signal(5) defines.
+"""The samples of a WFDB signal file, in every format that signal(5) defines.
 
 Source: PhysioNet, WFDB file formats, signal(5).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from npunet import memory
 from npunet.data.wfdb_header import Signal
+from npunet.extras import extra
 
 NULL, NO_FILE = 0, "~"
 Decoder = Callable[[np.ndarray, int], np.ndarray]  # bytes, and the number of samples in them
@@ -55,7 +58,7 @@ def _signed(x: np.ndarray, bits: int) -> np.ndarray:
     return np.where(x >= 1 << (bits - 1), x - (1 << bits), x)
 
 
-# by format: the decoder, the bytes that n samples take, the stored value that marks a sample as missing
+# by format: the decoder, the bytes that n samples take, the stored value that marks a sample as missing, if any
 FORMATS: dict[int, tuple[Decoder, Callable[[int], int], int | None]] = {
     8: (_plain("i1"), lambda n: n, None),
     16: (_plain("<i2"), lambda n: 2 * n, -(1 << 15)),
@@ -68,6 +71,9 @@ FORMATS: dict[int, tuple[Decoder, Callable[[int], int], int | None]] = {
     310: (_format_310, lambda n: n // 3 * 4 + (0, 2, 4)[n % 3], -(1 << 9)),
     311: (_format_311, lambda n: n // 3 * 4 + (0, 2, 3)[n % 3], -(1 << 9)),
 }
+FLAC = {508: 8, 516: 16, 524: 24}  # bits of a sample, by format
+MISSING: dict[int, int | None] = {**{number: known[2] for number, known in FORMATS.items()},
+                                  **{number: -(1 << (bits - 1)) for number, bits in FLAC.items()}}
 DIFFERENCES = 8  # the format whose samples are differences from the one before
 
 
@@ -104,6 +110,8 @@ def read_stored(folder: Path, signals: tuple[Signal, ...], length: int | None,
 
 def _read_file(folder: Path, members: list[Signal], length: int) -> np.ndarray:
     """The samples of one file: (frames, samples of all its signals in a frame) int32."""
+    if members[0].format in FLAC:
+        return _read_flac(folder, members, length)
     path, decode, needed = _file(folder, members)
     width = sum(signal.per_frame for signal in members)
     count, offset = length * width, members[0].offset
@@ -118,8 +126,40 @@ def _read_file(folder: Path, members: list[Signal], length: int) -> np.ndarray:
     return decode(raw, count).reshape(length, width)
 
 
+def _read_flac(folder: Path, members: list[Signal], length: int) -> np.ndarray:
+    """The same of a FLAC file, whose channels are the signals."""
+    with _flac(folder, members) as file:
+        per_frame = members[0].per_frame
+        if file.frames < length * per_frame:
+            raise ValueError(f"its file {members[0].file} has {file.frames} samples a signal, and its header says "
+                             f"{length * per_frame}: it is cut short")
+        memory.require(16 * length * per_frame * len(members), "a signal file", "read a shorter record")
+        values = file.read(length * per_frame, dtype="int32", always_2d=True) >> (32 - FLAC[members[0].format])
+    if len(values) != length * per_frame:
+        raise ValueError(f"its file {members[0].file} ends after {len(values)} of {length * per_frame} samples")
+    return values.reshape(length, per_frame, len(members)).swapaxes(1, 2).reshape(length, -1)
+
+
+def _flac(folder: Path, members: list[Signal]) -> Any:
+    """An open FLAC file. Raises ValueError where it is not what the header says, MissingExtra without soundfile."""
+    first, path = members[0], folder / members[0].file
+    if any((other.format, other.per_frame) != (first.format, first.per_frame) for other in members):
+        raise ValueError(f"its header gives the FLAC file {first.file} several formats or rates")
+    if not path.is_file():
+        raise ValueError(f"its signal file {first.file} is missing in {folder}")
+    file = extra("soundfile", "ecg").SoundFile(os.fspath(path))
+    if (file.channels, file.subtype) != (len(members), f"PCM_{'S8' if first.format == 508 else FLAC[first.format]}"):
+        with file:
+            raise ValueError(f"its file {first.file} has {file.channels} channels of {file.subtype}, and its header "
+                             f"says {len(members)} in format {first.format}")
+    return file
+
+
 def _frames(folder: Path, members: list[Signal]) -> int:
     """How many whole frames a signal file holds."""
+    if members[0].format in FLAC:
+        with _flac(folder, members) as file:
+            return file.frames // members[0].per_frame
     path, _, needed = _file(folder, members)
     width, there = sum(signal.per_frame for signal in members), path.stat().st_size - members[0].offset
     low, high = 0, max(there, 0) + 1                                         # no sample takes less than a byte
@@ -135,7 +175,7 @@ def _file(folder: Path, members: list[Signal]) -> tuple[Path, Decoder, Callable[
         raise ValueError(f"its header gives the file {first.file} several formats or offsets")
     if first.format not in FORMATS:
         raise ValueError(f"its file {first.file} is in format {first.format}, which npunet does not read; known are "
-                         f"{', '.join(map(str, FORMATS))}: write it anew by wfdb.wrsamp(..., fmt=['16'])")
+                         f"{', '.join(map(str, (*FORMATS, *FLAC)))}: write it anew by wfdb.wrsamp(..., fmt=['16'])")
     if not path.is_file():
         raise ValueError(f"its signal file {first.file} is missing in {folder}")
     decode, needed, _ = FORMATS[first.format]
