@@ -13,7 +13,7 @@ from npunet.data.pixels import MOST_PIXELS, Depth, read_pixels
 from npunet.reading import read_npy, reading
 
 IGNORE = 255  # label of pixels that nobody looked at
-JPEG_THRESHOLD, JPEG_GREY, JPEG_SHARE = 128, 64, 0.2  # JPEG leaves of 0 and 255 few values between 64 and 191
+JPEG_THRESHOLD, JPEG_GREY, JPEG_SHARE = 128, 64, 0.25  # of 0 and 255, JPEG leaves few values between 64 and 191
 CHANNELS = ("red", "green", "blue", "alpha")
 WAY_OUT = "see the options of npunet.data.read_mask"
 CHANGED = "JPEG changes the numbers of a mask; from 128 on they are taken for foreground: save masks as PNG"
@@ -225,9 +225,12 @@ def _of_zero_white(values: np.ndarray, depth: Depth, as_shown: bool | None) -> n
 
 def _of_colours(values: np.ndarray, colours: Colours) -> np.ndarray:
     """Classes (H, W) of painted pixels (H, W, 1 to 4)."""
-    table = dict(colours) if isinstance(colours, Mapping) else {tuple(each): n for n, each in enumerate(colours)}
-    if not table or any(len(tuple(each)) != 3 for each in table):
-        raise ValueError("colours= must give every class a colour: {(red, green, blue): class}, or the list of colours")
+    try:
+        pairs = colours.items() if isinstance(colours, Mapping) else ((each, n) for n, each in enumerate(colours))
+        table = {(int(red), int(green), int(blue)): int(label) for (red, green, blue), label in pairs}
+    except (TypeError, ValueError):
+        raise ValueError("colours= must give every class a colour: {(red, green, blue): class}, or the list of "
+                         "colours") from None
     values = values[..., None] if values.ndim == 2 else values
     if values.dtype == bool:
         values = values.astype(np.uint8) * 255
@@ -237,8 +240,8 @@ def _of_colours(values: np.ndarray, colours: Colours) -> np.ndarray:
     codes = painted[..., 0].astype(np.int32) << 16 | painted[..., 1].astype(np.int32) << 8 | painted[..., 2]
     labels, known = np.zeros(codes.shape, np.int64), np.zeros(codes.shape, bool)
     for (red, green, blue), label in table.items():
-        at = codes == (int(red) << 16 | int(green) << 8 | int(blue))
-        labels[at], known = int(label), known | at
+        at = codes == (red << 16 | green << 8 | blue)
+        labels[at], known = label, known | at
     if not known.all():
         row, column = (int(each) for each in np.argwhere(~known)[0])
         raise ValueError(f"{np.count_nonzero(~known)} pixels have colours that colours= does not give, the first "
@@ -258,8 +261,8 @@ def _whole(values: np.ndarray) -> np.ndarray:
         raise ValueError(f"it holds fractions from {values.min():g} to {values.max():g}, such as "
                          f"{values[values != np.rint(values)].flat[0]:g}; say by threshold= where the foreground "
                          "begins")
-    if np.abs(values).max() > 2**53:
-        raise ValueError(f"it holds numbers up to {np.abs(values).max():g}, too large for classes")
+    if (largest := float(max(values.max(), -values.min()))) > 2**53:
+        raise ValueError(f"it holds numbers up to {largest:g}, too large for classes")
     return values.astype(np.int64)
 
 
@@ -287,10 +290,11 @@ def _jpeg_threshold(values: np.ndarray, num_classes: int) -> float:
     if num_classes != 2:
         raise ValueError(f"JPEG changes the numbers of a mask, and {num_classes} classes do not survive that; save it "
                          "as PNG")
-    between = np.mean((values >= JPEG_GREY) & (values < 256 - JPEG_GREY))
-    if between > JPEG_SHARE or 0 < values.max() < JPEG_THRESHOLD:
-        raise ValueError(f"it is a JPEG of values from {values.min()} to {values.max()}, {100 * between:.0f} % of them "
-                         "grey; only masks of 0 and 255 survive JPEG: save it as PNG, or give threshold=")
+    bright = np.count_nonzero(values >= JPEG_GREY)
+    grey = np.count_nonzero((values >= JPEG_GREY) & (values < 256 - JPEG_GREY)) / max(bright, 1)
+    if grey > JPEG_SHARE or 0 < values.max() < JPEG_THRESHOLD:
+        raise ValueError(f"it is a JPEG of values from {values.min()} to {values.max()}, {100 * grey:.0f} % of the "
+                         "bright ones grey; only masks of 0 and 255 survive JPEG: save it as PNG, or give threshold=")
     return JPEG_THRESHOLD
 
 

@@ -51,8 +51,8 @@ def read_record(path: str | os.PathLike[str], leads: Sequence[str] | None = None
 
     Signals of format 8, 16, 24, 32, 61, 80, 160, 212, 310 and 311, and by the package soundfile 508, 516 and 524
     (FLAC); records of several segments, whose gaps are NaN. Annotations may count at a rate of their own. A lead
-    without a name is called "signal 0" by its place; one whose header gives no gain is taken at 200 units a millivolt, as
-    header(5) says, with a warning. A header with a length of 0, or without one, leaves it to the signal file.
+    without a name is called "signal 0" by its place; one whose header gives no gain is taken at 200 units a millivolt,
+    as header(5) says, with a warning. A header with a length of 0, or without one, leaves it to the signal file.
 
     Raises FileNotFoundError without a header; ValueError for an unknown or ambiguous lead, a lead that is no voltage,
     leads of several rates, a checksum that contradicts the samples, a damaged file; MissingExtra for FLAC.

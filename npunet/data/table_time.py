@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from npunet.data.table_text import BLANK, CLOCK, is_time, number
+from npunet.data.table_dialect import BLANK, CLOCK, is_time, number
 
 SECONDS = {"s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0, "min": 60.0, "minutes": 60.0,
            "h": 3600.0, "hours": 3600.0, "d": 86400.0, "days": 86400.0,
@@ -79,7 +79,8 @@ def rate_of(name: str, cells: Sequence[str], decimal: str, unit: str | None) -> 
         wrong = int(np.argmax(steps <= 0))
         raise ValueError(f"the time column {name!r} does not rise from {kept[wrong]} to {kept[wrong + 1]}; if its "
                          "times are only too coarse, leave it out by time=False and give the rate (--fs)")
-    exact = min(1.2e-7 * float(times[-1] - times[0]), 0.25 * step) + 4e-16 * float(np.abs(times).max())
+    rounding = 4e-16 * float(np.abs(times).max())                            # of a time that counts from 1970
+    exact = min(1.2e-7 * float(times[-1] - times[0]), 0.25 * step) + rounding
     slack = grain + exact
     off = np.abs(np.diff(times) - step * np.diff(at))
     line = np.polyfit(at - at[0], times - times[0], 1)
@@ -90,7 +91,7 @@ def rate_of(name: str, cells: Sequence[str], decimal: str, unit: str | None) -> 
                          f"{kept[min(wrong + 1, len(kept) - 1)]}, where a step is {step:g}; fill the gap with blank "
                          "rows, or leave the column out by time=False and give the rate (--fs)")
     even = bool(off.max() <= exact)
-    doubt = 0.0 if even else 4 * grain / len(at) ** 1.5 / step
+    doubt = 2 * rounding / float(times[-1] - times[0]) if even else 4 * grain / len(at) ** 1.5 / step
     fs = _settled(1 / (scale * (step if even else float(line[0]))), doubt, name)
     if not 1 / LONGEST_STEP <= fs <= 1 / SHORTEST_STEP:
         raise ValueError(f"the time column {name!r} gives {fs:g} samples a second; say its unit by time_unit=, such as "
@@ -132,19 +133,15 @@ def _scale(name: str, times: np.ndarray, at: np.ndarray, unit: str | None) -> fl
 
 
 def _numbers(name: str, cells: Sequence[str], decimal: str) -> tuple[np.ndarray, int]:
-    """Times as numbers, and how many digits they have after the decimal sign."""
+    """Times as numbers, and how many digits they have after the decimal sign: 1.25E-02 has four."""
     found = [number(cell, decimal) for cell in cells]
     if any(value is None for value in found):
         wrong = next(cell for cell, value in zip(cells, found, strict=True) if value is None)
         raise ValueError(f"the time column {name!r} holds {wrong!r:.40}, which is no time; leave it out by time=False")
-    return np.array(found, float), max(map(_digits, cells))
-
-
-def _digits(cell: str) -> int:
-    """Digits after the decimal sign; of 1.25E-02, the four that it amounts to."""
-    mantissa, _, power = cell.lower().partition("e")
-    after = len(mantissa.replace(",", ".").partition(".")[2])
-    return after - (int(power) if power else 0)
+    parts = [cell.lower().partition("e") for cell in cells]
+    digits = [len(mantissa.replace(",", ".").partition(".")[2]) - int(power or 0) for mantissa, _, power in parts]
+    scientific = [count for count, (_, e, _) in zip(digits, parts, strict=True) if e]
+    return np.array(found, float), min(scientific) if scientific else max(digits)
 
 
 def _stamps(name: str, cells: Sequence[str]) -> tuple[np.ndarray, int]:
