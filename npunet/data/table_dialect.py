@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 BLANK = frozenset(("", "nan", "na", "n/a", "null", "none", "-", "--", "?"))
 SEPARATORS = ("\t", ";", "|", ",", " ")  # " " stands for any white space
 DECIMALS = (".", ",")
@@ -21,7 +23,7 @@ CLOCK = re.compile(r"\[?(?:(?P<date>\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4})[T ]\s*)?"
 DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}")
 THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+")
 PADDED = re.compile(r"[-+]?0\d+|-0")  # no writer of whole numbers fills them up with zeros
-SAMPLE = 300  # rows that are looked at
+SAMPLE = 100  # rows that are looked at
 MOST_HEADERS = 2  # rows of names and units above the numbers
 RARE = 0.1  # share of rows, or of cells in a column, that may be otherwise: those are named later
 
@@ -75,9 +77,10 @@ def find_dialect(lines: Sequence[str], separator: str | None, decimal: str | Non
         raise ValueError(f"separator= and decimal= are both {separator!r}")
     late = lines[min(len(lines) // 2, MOST_HEADERS + 1) :]
     sample = late[:: max(1, len(late) // SAMPLE)]
-    signs = (decimal,) if decimal else DECIMALS
-    fits = [found for mark in ((separator,) if separator else SEPARATORS) for sign in signs
-            if sign != mark and (found := _fit(split(sample, mark), mark, sign))]
+    together = " " + "\n".join(sample)
+    marks = (separator,) if separator else [mark for mark in SEPARATORS if mark in together]
+    fits = [found for mark in marks for rows in [split(sample, mark)] for sign in ((decimal,) if decimal else DECIMALS)
+            if sign != mark and (found := _fit(rows, mark, sign))]
     if not fits:
         raise ValueError(f"its rows, such as {sample[-1].strip():.60}, have different numbers of cells; say by "
                          "separator= what stands between them")
@@ -85,7 +88,7 @@ def find_dialect(lines: Sequence[str], separator: str | None, decimal: str | Non
     if not best.rank[1]:
         raise ValueError(f"it holds no column of numbers; a row is {sample[-1].strip():.60}; say by separator= and "
                          "decimal= how they are written")
-    one = next((fit for fit in fits if (fit.separator, fit.decimal, fit.width) == (" ", ",", 1)), None)
+    one = next((fit for fit in fits if (fit.separator, fit.decimal, fit.kinds) == (" ", ",", ("number",))), None)
     if decimal is None and best.decimal == ",":
         _refuse_thousands(sample, best.separator)
     if decimal is None and separator is None and (best.separator, best.decimal) == (",", "."):
@@ -95,12 +98,16 @@ def find_dialect(lines: Sequence[str], separator: str | None, decimal: str | Non
 
 def split(lines: Iterable[str], separator: str) -> list[list[str]]:
     """The cells of each line, without quotes and outer space; "" separates nothing."""
-    if separator in ("", " "):
-        return [[_unquoted(cell) for cell in (line.split() if separator else [line.strip()])] for line in lines]
     made = []
     for line in lines:                                                       # each by itself: no quote runs on
-        row = next(csv.reader([line], delimiter=separator, skipinitialspace=separator != "\t"), [])
-        made.append([_unquoted(cell.strip()) for cell in row])
+        if separator in ("", " "):
+            row = line.split() if separator else [line]
+        elif '"' in line:
+            row = next(csv.reader([line], delimiter=separator, skipinitialspace=separator != "\t"), [])
+        else:
+            row = line.split(separator)
+        row = list(map(str.strip, row))
+        made.append(list(map(_unquoted, row)) if '"' in line or "'" in line else row)
     return made
 
 
@@ -120,6 +127,20 @@ def number(cell: str, decimal: str) -> float | None:
         return None
 
 
+def numbers(cells: Sequence[str], decimal: str) -> tuple[np.ndarray, int | None]:
+    """The numbers of a column (L,) float64, NaN for blank cells, and the place of the first cell that holds none."""
+    if decimal == "." and "_" not in "".join(cells):
+        try:
+            quick = np.array(list(map(float, cells)), float)
+            if np.isfinite(quick).all():
+                return quick, None
+        except ValueError:
+            pass
+    slow = [number(cell, decimal) for cell in cells]
+    wrong = slow.index(None) if None in slow else None
+    return np.array([math.nan if value is None else value for value in slow], float), wrong
+
+
 def is_time(cell: str) -> bool:
     """Whether a cell is a time of day, a date or both."""
     return bool(CLOCK.fullmatch(cell) or DATE.fullmatch(cell))
@@ -134,15 +155,17 @@ def _fit(rows: list[list[str]], separator: str, decimal: str) -> Dialect | None:
         return None
     kinds = []
     for column in zip(*rows, strict=True):
-        texts = sum(number(cell, decimal) is None and not is_time(cell) for cell in column)
-        times = sum(is_time(cell) for cell in column)
-        kinds.append("text" if texts > RARE * len(column) else "time" if times else "number")
+        others = [cell for cell in column if number(cell, decimal) is None]
+        texts = len(others) - sum(map(is_time, others))
+        kinds.append("text" if texts > RARE * len(column) else "time" if texts < len(others) else "number")
     return Dialect(separator, decimal, width, tuple(kinds))
 
 
 def _is_decimal_comma(lines: Sequence[str], two: Dialect, one: Dialect | None) -> bool:
     """Whether rows such as 0,1525 that fit two columns and one are one: the header has one name, or there are zeros in
     front, which only follow a decimal sign. Raises ValueError where neither tells."""
+    if any("." in cell and number(cell, ".") is not None for cell in split(lines[-1:], ",")[0]):
+        return False
     rows = split(lines[1:] or lines, ",")
     cells = [cell for row in rows for cell in row if cell.lstrip("+-").isdigit()]
     padded = any(PADDED.fullmatch(cell) for cell in cells)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from npunet.data.table_dialect import BLANK, CLOCK, is_time, number
+from npunet.data.table_dialect import BLANK, CLOCK, is_time, numbers
 
 SECONDS = {"s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0, "min": 60.0, "minutes": 60.0,
            "h": 3600.0, "hours": 3600.0, "d": 86400.0, "days": 86400.0,
@@ -65,7 +65,7 @@ def rate_of(name: str, cells: Sequence[str], decimal: str, unit: str | None) -> 
 
     Raises ValueError for times that are too coarse, not evenly spaced, of an unknown unit or no times.
     """
-    stamped = any(is_time(cell) for cell in cells)
+    stamped = any(is_time(cell) for cell in cells[:100])
     at = np.array([row for row, cell in enumerate(cells) if cell.lower() not in BLANK])
     if len(at) < 2:
         raise ValueError(f"the time column {name!r} holds fewer than two times; leave it out by time=False")
@@ -134,14 +134,14 @@ def _scale(name: str, times: np.ndarray, at: np.ndarray, unit: str | None) -> fl
 
 def _numbers(name: str, cells: Sequence[str], decimal: str) -> tuple[np.ndarray, int]:
     """Times as numbers, and how many digits they have after the decimal sign: 1.25E-02 has four."""
-    found = [number(cell, decimal) for cell in cells]
-    if any(value is None for value in found):
-        wrong = next(cell for cell, value in zip(cells, found, strict=True) if value is None)
-        raise ValueError(f"the time column {name!r} holds {wrong!r:.40}, which is no time; leave it out by time=False")
+    found, wrong = numbers(cells, decimal)
+    if wrong is not None:
+        raise ValueError(f"the time column {name!r} holds {cells[wrong]!r:.40}, which is no time; leave it out by "
+                         "time=False")
     parts = [cell.lower().partition("e") for cell in cells]
     digits = [len(mantissa.replace(",", ".").partition(".")[2]) - int(power or 0) for mantissa, _, power in parts]
     scientific = [count for count, (_, e, _) in zip(digits, parts, strict=True) if e]
-    return np.array(found, float), min(scientific) if scientific else max(digits)
+    return found, min(scientific) if scientific else max(digits)
 
 
 def _stamps(name: str, cells: Sequence[str]) -> tuple[np.ndarray, int]:

@@ -11,10 +11,11 @@ import numpy as np
 
 from npunet.data.axes import refuse_transposed
 from npunet.data.flat import warn_of_flat
-from npunet.data.table_dialect import is_time, number
+from npunet.data.table_dialect import is_time, numbers
 from npunet.data.table_text import Table, read_cells, read_text
 from npunet.data.table_time import (
     SECONDS,
+    SURE,
     is_index_name,
     is_running,
     is_time_name,
@@ -104,7 +105,7 @@ def _indices(table: Table, times: Sequence[int]) -> set[int]:
     """Columns that are only running numbers: called so or not at all, and counting up by 1."""
     return {at for at in range(len(table.columns)) if at not in times and len(table.columns) > 1 and
             (is_index_name(table.names[at]) if table.names else at == 0) and
-            is_running(_numbers(table.columns[at], table.decimal))}
+            is_running(numbers(table.columns[at], table.decimal)[0])}
 
 
 def _unnamed_times(table: Table, named: list[str], passed: set[int]) -> list[int]:
@@ -112,8 +113,9 @@ def _unnamed_times(table: Table, named: list[str], passed: set[int]) -> list[int
     for at in range(len(table.columns)):
         if at in passed:
             continue
-        values = _numbers(table.columns[at], table.decimal)
-        if not rises(values):
+        if not rises(numbers(table.columns[at][:SURE], table.decimal)[0]):
+            continue                                                         # seen without reading all of it
+        if not rises(numbers(table.columns[at], table.decimal)[0]):
             continue
         if not table.names or not table.names[at]:
             return [at] if not passed or at == min(set(range(len(named))) - passed) else []
@@ -124,12 +126,6 @@ def _unnamed_times(table: Table, named: list[str], passed: set[int]) -> list[int
 
 def _is_stamps(cells: Sequence[str]) -> bool:
     return any(is_time(cell) for cell in cells[:100]) or any(is_time(cell) for cell in cells[100::97])
-
-
-def _numbers(cells: Sequence[str], decimal: str) -> np.ndarray:
-    """The numbers of a column, NaN for blank cells and for all that is none."""
-    found = (number(cell, decimal) for cell in cells)
-    return np.array([np.nan if value is None else value for value in found], float)
 
 
 def _choose(named: list[str], passed: set[int], leads: Sequence[str] | None) -> list[int]:
@@ -175,12 +171,11 @@ def _lead(table: Table, named: list[str], at: int, unit: str | None) -> tuple[st
     if said is not None and unit is not None and MILLIVOLTS[said.lower()] != MILLIVOLTS[unit.lower()]:
         raise ValueError(f"unit={unit!r} contradicts its column {name!r}, which says {said}")
     cells = table.columns[at]
-    values = [number(cell, table.decimal) for cell in cells]
-    if None in values:
-        wrong = values.index(None)
+    values, wrong = numbers(cells, table.decimal)
+    if wrong is not None:
         raise ValueError(f"line {table.lines[wrong]} has {cells[wrong]!r:.40} in column {name!r}, which is no number; "
                          "choose other columns by leads=, or say by decimal= and separator= how numbers are written")
-    made = np.array(values, float) * MILLIVOLTS[(said or unit or "mV").lower()]
+    made = values * MILLIVOLTS[(said or unit or "mV").lower()]
     if np.isinf(made).any():
         raise ValueError(f"line {table.lines[int(np.argmax(np.isinf(made)))]} has a number too large in column "
                          f"{name!r}")
