@@ -16,8 +16,8 @@ from npunet.data.synthetic import synthetic_ecg
 
 COUNT = 10_000 if os.environ.get("NPUNET_THOROUGH") else 100
 TOKENS = [b"", b"0", b"-1", b"1e999", b"nan", b"9" * 30, b"/", b"~", b",", b";", b'"', b"'", b"\n", b"\r", b" ", b"\t",
-          b"#", b"\xb5", b"\xff\xfe", b"\0", b"sep=", b":", b"x65535", b"+99999999999", b"(", b"24:61:61", b"2024-13-41",
-          b"=", b"_"]
+          b"#", b"\xb5", b"\xff\xfe", b"\0", b"sep=", b":", b"x65535", b"+99999999999", b"(", b"24:61:61",
+          b"2024-13-41", b"=", b"_"]
 ALLOWED = (ValueError, OSError)
 
 

@@ -59,7 +59,7 @@ def test_training_and_prediction_see_the_same_numbers(tmp_path, pillow):
     np.savez(tmp_path / "images" / "all.npz", x=TWELVE[None], masks=(PICTURE > 99)[None])
     network = UNet({"blocks": [], "output_kernel_size": 3}, (None, None, 1), 2)
     meaning = models.Meaning(("a", "b"), None)
-    arguments = argparse.Namespace(leads=None, index=None, fs=None, raw=False, rate=None, table=[])
+    arguments = argparse.Namespace(leads=None, index=None, fs=None, raw=False, rate=None)
     from_npz = read_pictures(tmp_path / "images" / "all.npz", 1, 2)[0].x
     for suffix in ("png", "tif", "npy"):
         path = tmp_path / "images" / f"a.{suffix}"

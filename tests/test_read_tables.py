@@ -5,7 +5,6 @@ import datetime
 import numpy as np
 import pytest
 
-from npunet import cli
 from npunet.data import read_table
 from npunet.data.synthetic import synthetic_ecg
 
@@ -272,26 +271,3 @@ def test_a_column_that_says_nothing_is_told(tmp_path):
         with pytest.warns(UserWarning, match=f"column b is {told}"):
             found = read_table(write(tmp_path, rows(",", LEAD, column, head="a,b")))
         assert found[2] == ("a", "b")
-
-
-def test_the_command_line_takes_rate_and_options(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    lead = synthetic_ecg(8, 250, seed=3)[0].astype(float)
-    write(tmp_path, rows(",", np.arange(len(lead)) / 250, lead, head="time,II"))
-    assert cli.main(["predict", "ecg", "t.csv", "--backend", "numpy", "-o", "a.npy"]) == 0
-    assert "250 Hz" in capsys.readouterr().out
-    write(tmp_path, rows(",", lead, head="II"))
-    assert cli.main(["predict", "ecg", "t.csv", "--backend", "numpy", "-o", "b.npy", "--fs", "250"]) == 0
-    np.testing.assert_array_equal(np.load("a.npy"), np.load("b.npy"))
-    write(tmp_path, rows(",", np.arange(len(lead)) * 4, lead, head="time,II", form="{:.6g}"))
-    capsys.readouterr()
-    assert cli.main(["predict", "ecg", "t.csv", "-o", "c.npy"]) == 2
-    error = capsys.readouterr().err
-    assert "time_unit=" in error and "--table" in error and error.count("\n") == 1
-    command = ["predict", "ecg", "t.csv", "--backend", "numpy", "-o", "c.npy", "--table", "time_unit=ms"]
-    assert cli.main(command) == 0
-    assert cli.main([*command, "--fs", "500"]) == 2
-    assert "--fs 500" in capsys.readouterr().err
-    for wrong in ("decimal", "colour=red", "skip_rows=x"):
-        assert cli.main([*command, "--table", wrong]) == 2
-        assert f"--table {wrong}" in capsys.readouterr().err

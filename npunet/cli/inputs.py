@@ -14,14 +14,12 @@ from npunet import UNet
 from npunet.cli.models import Meaning
 from npunet.data import Record, ecg, images, read_record, read_table, tables
 from npunet.data.axes import refuse_transposed
-from npunet.data.flat import warn_of_flat
 from npunet.data.synthetic import ECG_CLASSES
 from npunet.evaluate.plots import UNMARKED
 from npunet.reading import npz, read_npy, reading
 from npunet.segment import Segmenter
 
 IMAGES, ARRAYS, TABLES = images.SUFFIXES, (".npy", ".npz"), tables.SUFFIXES
-TABLE_OPTIONS = ("separator", "decimal", "time", "time_unit", "unit", "skip_rows", "blank_rows", "encoding")
 HELP = "signal: WFDB record (with or without .hea), .csv, .npy; image: PNG, TIFF, ..., .npy; .npz with an array 'x'"
 
 
@@ -55,10 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        help="sampling rate that the network was made for (a preset's own, else 100)")
     group.add_argument("--leads", metavar="NAME,...", help="leads of a WFDB record or columns of a table (default: "
                                                            "all)")
-    group.add_argument("--table", metavar="OPTION=VALUE", action="append", default=[],
-                       help="how a table is written, where it leaves a choice: separator, decimal, time, time_unit, "
-                            "unit, skip_rows, blank_rows or encoding, such as --table decimal=, (see "
-                            "npunet.data.read_table)")
     group.add_argument("--index", type=int, metavar="N", help="take one sample of several, counted from 0")
     group.add_argument("--raw", action="store_true",
                        help="feed values as they are: no resampling, filter or normalisation")
@@ -80,7 +74,7 @@ def read(source: str, model: UNet | Segmenter, meaning: Meaning, arguments: argp
     elif suffix in ARRAYS:
         batch = _read_array(source, model)
     elif suffix in TABLES:
-        batch = _read_table(source, model, leads, **table_options(arguments.table))
+        batch = _read_table(source, model, leads)
     elif suffix in ("", ".hea", ".dat"):
         record = read_record(source.removesuffix(".dat"), leads)
         batch = record_batch(record, model, meaning, arguments.rate, raw=arguments.raw)
@@ -167,7 +161,6 @@ def _read_array(source: str, model: UNet | Segmenter) -> Batch:
     with reading(source):
         x = as_batch(_array(source), model.input_shape)
     names = tuple(f"sample {number}" for number in range(len(x)))
-    warn_of_flat(source, x, [name.split()[1] for name in names], "sample")
     pixels = x if x.ndim == 4 and x.dtype.kind in "iu" and x.shape[-1] in (1, 3) else None
     return Batch(x, names, f"{' x '.join(map(str, x.shape))} {x.dtype}", shown=pixels)
 
@@ -183,30 +176,10 @@ def _array(source: str) -> np.ndarray:
         return arrays[name].read()
 
 
-def table_options(given: Sequence[str]) -> dict[str, Any]:
-    """The options of data.read_table in arguments such as "decimal=,". Raises ValueError."""
-    options: dict[str, Any] = {}
-    for each in given:
-        name, equals, value = each.partition("=")
-        if name not in TABLE_OPTIONS or not equals or not value:
-            raise ValueError(f"--table {each}: write OPTION=VALUE, with one of {', '.join(TABLE_OPTIONS)}")
-        options[name] = value
-    for name in ("skip_rows", "time"):
-        if name in options and options[name].isdigit():
-            options[name] = int(options[name])
-    if not isinstance(options.get("skip_rows", 0), int):
-        raise ValueError(f"--table skip_rows={options['skip_rows']} must be a number of lines")
-    if options.get("time") in ("none", "no", "false"):
-        options["time"] = False
-    if "separator" in options:
-        options["separator"] = {"tab": "\t", "space": " "}.get(options["separator"], options["separator"])
-    return options
-
-
-def _read_table(source: str, model: UNet | Segmenter, leads: Sequence[str] | None = None, **options: Any) -> Batch:
+def _read_table(source: str, model: UNet | Segmenter, leads: Sequence[str] | None = None) -> Batch:
     """Rows are moments, columns are leads in mV; a column of times gives the rate."""
     channels = _channels(model, 2)
-    columns, rate, names = read_table(source, leads=leads, **options)        # (leads, L)
+    columns, rate, names = read_table(source, leads=leads)                   # (leads, L)
     told = f"{_count(columns, 'column')} x {columns.shape[1]} samples"
     if channels not in (1, len(columns)):
         raise ValueError(f"{source}: {told} do not fit a network of {channels} channels; choose by --leads")

@@ -62,7 +62,7 @@ def read_table(path: str | os.PathLike[str], *, leads: Sequence[str] | None = No
         raise FileNotFoundError(f"no such file: {path}")
     if skip_rows < 0 or blank_rows not in (None, "gap", "skip"):
         raise ValueError(f"skip_rows={skip_rows!r} must not be negative, blank_rows={blank_rows!r} 'gap' or 'skip'")
-    with reading(path, "cannot be read as a table", "see the options of npunet.data.read_table (--table OPTION=VALUE)"):
+    with reading(path, "cannot be read as a table", "see the options of npunet.data.read_table"):
         table = read_cells(read_text(path, encoding), separator=separator, decimal=decimal, skip_rows=skip_rows,
                            blank_rows=blank_rows)
         if len(table.columns[0]) == 1 and len(table.columns) > 1:
