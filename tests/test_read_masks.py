@@ -248,3 +248,21 @@ def test_masks_of_a_folder_are_told_together(tmp_path, pillow, rng):
         first, _ = read_pictures(tmp_path, 1, 2)
     np.testing.assert_array_equal(first.labels, DISCS)
     assert len(told) == 1 and "and 1 more" in str(told[0].message)
+
+
+def test_a_data_set_says_what_its_masks_hold(tmp_path, pillow, rng):
+    table = np.array([[10, 20, 30], [200, 0, 0], [0, 200, 0]], np.uint8)
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+    pillow.fromarray(rng.integers(0, 200, (41, 57), dtype=np.uint8)).save(tmp_path / "images" / "a.png")
+    pillow.fromarray(table[THREE]).save(tmp_path / "masks" / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png is a mask .*colours="):
+        read_pictures(tmp_path, 1, 3)
+    np.testing.assert_array_equal(read_pictures(tmp_path, 1, 3, {"colours": table.tolist()})[0].labels, THREE)
+    np.save(tmp_path / "masks" / "a.npy", np.where(INSTANCES == 6, 7, DISCS))
+    (tmp_path / "masks" / "a.png").unlink()
+    np.testing.assert_array_equal(read_pictures(tmp_path, 1, 2, {"ignore": 7})[0].labels,
+                                  np.where(INSTANCES == 6, 255, DISCS))
+    np.testing.assert_array_equal(read_pictures(tmp_path, 1, 2, {"threshold": 3})[0].labels, INSTANCES == 6)
+    with pytest.raises(ValueError, match="no parameter 'colors'; the nearest is 'colours'"):
+        read_pictures(tmp_path, 1, 3, {"colors": []})

@@ -68,6 +68,12 @@ def test_a_broken_record_does_not_stop_a_folder(folder):
         recordings.read_recordings(folder, PREPARATION)
 
 
+def test_a_record_that_is_listed_and_not_there_is_told(folder):
+    (folder / "RECORDS").write_text("data/1\ndata/7\ndata/2\n")
+    with pytest.warns(UserWarning, match=r"1 of 3 records of .* no WFDB record .*7"):
+        assert [each.name for each in recordings.read_recordings(folder, PREPARATION)] == ["1", "2"]
+
+
 def test_recordings_are_prepared_and_labelled_inside_the_span(folder):
     found = recordings.read_recordings(folder, PREPARATION)
     assert [each.name for each in found] == ["1", "2"], "the third has no annotations"

@@ -17,6 +17,7 @@ JPEG_THRESHOLD, JPEG_GREY, JPEG_SHARE = 128, 64, 0.25  # of 0 and 255, JPEG leav
 CHANNELS = ("red", "green", "blue", "alpha")
 WAY_OUT = "see the options of npunet.data.read_mask"
 CHANGED = "JPEG changes the numbers of a mask; from 128 on they are taken for foreground: save masks as PNG"
+OPTIONS = ("colours", "channel", "threshold", "ignore", "meaning", "as_shown")
 CLASSES, BINARY, INSTANCES = "classes", "binary", "instances"  # what the numbers of a mask can be
 Colours = Mapping[tuple[int, int, int], int] | Sequence[tuple[int, int, int]]
 
@@ -55,8 +56,10 @@ def read_mask(path: str | os.PathLike[str], num_classes: int, *, colours: Colour
         return labels_of(values, num_classes, ignore=ignore, meaning=meaning)
 
 
-def read_masks(paths: Sequence[Path], num_classes: int) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """Read masks that belong together: what their numbers mean is decided by all of them.
+def read_masks(paths: Sequence[Path], num_classes: int, *, colours: Colours | None = None, channel: str | None = None,
+               threshold: float | None = None, ignore: int | None = None, meaning: str | None = None,
+               as_shown: bool | None = None) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """Read masks that belong together: what their numbers mean is decided by all of them. The options are read_mask's.
 
     A mask of 0 and 255 alone may be background and foreground, or background and ignored; beside one of 0, 1 and 255 it
     is the latter.
@@ -64,28 +67,33 @@ def read_masks(paths: Sequence[Path], num_classes: int) -> list[tuple[np.ndarray
     Returns for each labels (H, W) uint8, and its instance numbers (H, W) where that is what they are.
     Raises as read_mask does.
     """
-    _check_options(num_classes, None, None)
-    stored = []
+    _check_options(num_classes, channel, meaning)
+    stored: list[tuple[np.ndarray, str | None]] = []                         # numbers, and what is known of them
+    lossy = []
     for path in paths:
         with reading(path, "is a mask that cannot be read", WAY_OUT):
-            values, lossy = raw_mask(path)
-            stored.append((_thresholded(values, num_classes, _jpeg_threshold(values, num_classes)) if lossy else
-                           _whole(values), lossy))
-    if changed := [path for path, (_, lossy) in zip(paths, stored, strict=True) if lossy]:
-        warnings.warn(f"{changed[0]} (and {len(changed) - 1} more): {CHANGED}", UserWarning, stacklevel=3)
-    found = [np.unique(numbers) for numbers, lossy in stored if not lossy]
+            values, changed = raw_mask(path, colours=colours, channel=channel, as_shown=as_shown)
+            if colours is not None:
+                stored.append((_checked_classes(values, num_classes), CLASSES))
+                continue
+            lossy += [path] if changed and threshold is None else []
+            limit = _jpeg_threshold(values, num_classes) if changed and threshold is None else threshold
+            stored.append((_whole(values), meaning) if limit is None else
+                          (_thresholded(values, num_classes, limit), CLASSES))
+    if lossy:
+        warnings.warn(f"{lossy[0]} (and {len(lossy) - 1} more): {CHANGED}", UserWarning, stacklevel=3)
+    found = [np.unique(numbers) for numbers, known in stored if known is None]
     with reading(paths[0].parent, "holds masks that cannot be read", WAY_OUT):
-        together = meaning_of(np.unique(np.concatenate(found)), num_classes) if found else CLASSES
+        together = meaning_of(np.unique(np.concatenate(found)), num_classes, ignore) if found else CLASSES
     made = []
-    for path, (numbers, lossy) in zip(paths, stored, strict=True):
+    for path, (numbers, known) in zip(paths, stored, strict=True):
         with reading(path, "is a mask that cannot be read", WAY_OUT):
-            meaning = CLASSES if lossy else together
-            labels = labels_of(numbers, num_classes, meaning=meaning)
-            made.append((labels, numbers if meaning == INSTANCES else None))
+            labels = labels_of(numbers, num_classes, ignore=ignore, meaning=known or together)
+            made.append((labels, numbers if (known or together) == INSTANCES else None))
     return made
 
 
-def stacked_labels(numbers: np.ndarray, num_classes: int, names: Sequence[str],
+def stacked_labels(numbers: np.ndarray, num_classes: int, names: Sequence[str], *, ignore: int | None = None,
                    meaning: str | None = None) -> tuple[list[np.ndarray], bool]:
     """Classes of a stack of masks (N, H, W), named in errors, and whether their numbers are instances.
 
@@ -93,11 +101,11 @@ def stacked_labels(numbers: np.ndarray, num_classes: int, names: Sequence[str],
     """
     _check_options(num_classes, None, meaning)
     numbers = _whole(numbers)
-    meaning = meaning or meaning_of(np.unique(numbers), num_classes)
+    meaning = meaning or meaning_of(np.unique(numbers), num_classes, ignore)
     made = []
     for name, each in zip(names, numbers, strict=True):
         try:
-            made.append(labels_of(each, num_classes, meaning=meaning))
+            made.append(labels_of(each, num_classes, ignore=ignore, meaning=meaning))
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
     return made, meaning == INSTANCES
@@ -290,8 +298,8 @@ def _jpeg_threshold(values: np.ndarray, num_classes: int) -> float:
     if num_classes != 2:
         raise ValueError(f"JPEG changes the numbers of a mask, and {num_classes} classes do not survive that; save it "
                          "as PNG")
-    bright = np.count_nonzero(values >= JPEG_GREY)
-    grey = np.count_nonzero((values >= JPEG_GREY) & (values < 256 - JPEG_GREY)) / max(bright, 1)
+    bright = int(np.count_nonzero(values >= JPEG_GREY))
+    grey = int(np.count_nonzero((values >= JPEG_GREY) & (values < 256 - JPEG_GREY))) / max(bright, 1)
     if grey > JPEG_SHARE or 0 < values.max() < JPEG_THRESHOLD:
         raise ValueError(f"it is a JPEG of values from {values.min()} to {values.max()}, {100 * grey:.0f} % of the "
                          "bright ones grey; only masks of 0 and 255 survive JPEG: save it as PNG, or give threshold=")

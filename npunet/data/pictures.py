@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from npunet.data import images
 from npunet.data.folders import VARIABLE
-from npunet.data.masks import INSTANCES, read_masks, stacked_labels
+from npunet.data.masks import INSTANCES, OPTIONS, read_masks, stacked_labels
 from npunet.data.prepare import settled
 from npunet.data.synthetic import synthetic_nuclei
+from npunet.params import refuse_unknown
 from npunet.reading import npz, read_all, reading
 
 MASKS = ("masks", "mask", "labels", "inst", "y")  # arrays of an .npz and folders that may hold what is learnt
@@ -35,28 +37,33 @@ class Picture:
     instances: np.ndarray | None = None
 
 
-def read_pictures(data: str | os.PathLike[str] | None, channels: int, classes: int) -> list[Picture]:
+def read_pictures(data: str | os.PathLike[str] | None, channels: int, classes: int,
+                  masks: Mapping[str, Any] | None = None) -> list[Picture]:
     """Read images and masks.
 
-    data : an .npz with `x` (N, H, W) or (N, H, W, C) and masks or instances `inst` (N, H, W), optionally `ids`;
-           a folder with images/ and masks/ of the same file names; a folder that holds such an .npz or folder
-           `nuclei`; NPUNET_DATA by default
+    data  : an .npz with `x` (N, H, W) or (N, H, W, C) and masks or instances `inst` (N, H, W), optionally `ids`;
+            a folder with images/ and masks/ of the same file names; a folder that holds such an .npz or folder
+            `nuclei`; NPUNET_DATA by default
+    masks : options of data.masks.read_mask that say what masks hold (of an .npz: ignore and meaning)
 
     The numbers of masks mean what data.masks.read_mask says, decided by all masks together. Images are scaled as
     data.images.read_image does, each by itself.
     Raises FileNotFoundError, ValueError for what does not fit, MissingExtra for image files without pillow.
     """
+    masks = dict(masks or {})
+    refuse_unknown("'masks' of a data set of images", list(masks), OPTIONS)
     root = data or os.environ.get(VARIABLE)
     if not root:
         raise FileNotFoundError(f"no images: name their folder or .npz by --data or the variable {VARIABLE}")
     for place in (Path(root), Path(root) / "nuclei"):
         if place.is_file():
-            return _from_npz(place, channels, classes)
+            return _from_npz(place, channels, classes, masks)
         if (place / "images").is_dir():
-            return _from_folder(place, channels, classes)
+            return _from_folder(place, channels, classes, masks)
         found = sorted(place.glob("*.npz")) if place.is_dir() else []
         if found:
-            return _from_npz(place / images.NUCLEI if place / images.NUCLEI in found else found[0], channels, classes)
+            chosen = place / images.NUCLEI if place / images.NUCLEI in found else found[0]
+            return _from_npz(chosen, channels, classes, masks)
     raise FileNotFoundError(f"no images in {root}: needed is an .npz with x and masks, or folders images/ and masks/")
 
 
@@ -83,7 +90,7 @@ def subjects(things: Sequence[Picture]) -> list[str]:
     return list(dict.fromkeys(thing.subject for thing in things))
 
 
-def _from_npz(path: Path, channels: int, classes: int) -> list[Picture]:
+def _from_npz(path: Path, channels: int, classes: int, options: dict[str, Any]) -> list[Picture]:
     with reading(path, "holds no images with masks", "see data.pictures.read_pictures"), npz(path) as arrays:
         masks = next((name for name in MASKS if name in arrays), None)
         if "x" not in arrays or masks is None:
@@ -94,14 +101,16 @@ def _from_npz(path: Path, channels: int, classes: int) -> list[Picture]:
         if x.ndim not in (3, 4) or not len(x) == len(numbers) == len(names):
             raise ValueError(f"it has x of shape {x.shape}, {masks} of shape {numbers.shape} and {len(names)} ids")
         x = x[..., None] if x.ndim == 3 else x
-        instances = masks == "inst"
-        labels, instances = stacked_labels(numbers, classes, names, INSTANCES if instances and classes == 2 else None)
+        if masks == "inst" and classes == 2:
+            options = {"meaning": INSTANCES, **options}
+        refuse_unknown(f"'masks' of {path}", list(options), ("ignore", "meaning"))
+        labels, instances = stacked_labels(numbers, classes, names, **options)
         return [picture(name, name, images.as_channels(images.fractions(image)[None], channels)[0], each,
                         objects if instances else None)
                 for name, image, each, objects in zip(names, x, labels, numbers, strict=True)]
 
 
-def _from_folder(folder: Path, channels: int, classes: int) -> list[Picture]:
+def _from_folder(folder: Path, channels: int, classes: int, options: dict[str, Any]) -> list[Picture]:
     masks = next((folder / name for name in MASKS if (folder / name).is_dir()), None)
     if masks is None:
         raise FileNotFoundError(f"{folder} has images/ but no masks/ beside it")
@@ -113,7 +122,7 @@ def _from_folder(folder: Path, channels: int, classes: int) -> list[Picture]:
     if not paths:
         raise FileNotFoundError(f"{folder / 'images'} holds no image; known are {', '.join(images.IMAGE_SUFFIXES)}")
     made = []
-    read = read_masks([marked[path.stem] for path in paths], classes)
+    read = read_masks([marked[path.stem] for path in paths], classes, **options)
     for path, (labels, instances) in zip(paths, read, strict=True):
         pages = images.read_image(path, channels)
         if len(pages) > 1:

@@ -13,7 +13,7 @@ from npunet.data import ecg
 from npunet.data.folders import data_folder
 from npunet.data.masks import IGNORE
 from npunet.data.prepare import Preparation
-from npunet.data.records import Record, annotated_leads, find_records, read_record
+from npunet.data.records import Record, annotated_leads, listed_records, read_record
 from npunet.data.synthetic import synthetic_ecg
 from npunet.data.wfdb_annotations import WAVES
 from npunet.reading import told
@@ -55,7 +55,7 @@ def read_recordings(data: str | os.PathLike[str] | None, preparation: Preparatio
     Raises FileNotFoundError, ValueError when nothing is annotated.
     """
     folder = data_folder("ludb", "RECORDS", data)
-    paths = find_records(folder)
+    paths = listed_records(folder)
     by_folder = len({path.parent for path in paths}) > 1
     found: list[Recording] = []
     broken: list[str] = []

@@ -57,10 +57,7 @@ def read_record(path: str | os.PathLike[str], leads: Sequence[str] | None = None
     Raises FileNotFoundError without a header; ValueError for an unknown or ambiguous lead, a lead that is no voltage,
     leads of several rates, a checksum that contradicts the samples, a damaged file; MissingExtra for FLAC.
     """
-    base = Path(os.fspath(path).removesuffix(".hea"))
-    header_path = Path(f"{base}.hea")
-    if not header_path.is_file():
-        raise FileNotFoundError(f"no WFDB record {base}: there is no file {header_path}")
+    base = _base(path)
     with reading(base, "is a WFDB record that cannot be read", WAY_OUT):
         header = _header(base)
         signal, fs, names = _many(base, header, leads, verify) if header.segments else _one(base, header, leads, verify)
@@ -71,7 +68,7 @@ def read_record(path: str | os.PathLike[str], leads: Sequence[str] | None = None
 
 def annotated_leads(path: str | os.PathLike[str]) -> list[str]:
     """Names of a record's leads that have an annotation file. Raises FileNotFoundError, ValueError."""
-    base = Path(os.fspath(path).removesuffix(".hea"))
+    base = _base(path)
     with reading(base, "is a WFDB record that cannot be read", WAY_OUT):
         header = _header(base)
         first = next((name for name, _ in header.segments if name != NO_FILE), None)
@@ -82,11 +79,23 @@ def annotated_leads(path: str | os.PathLike[str]) -> list[str]:
 
 def find_records(folder: str | os.PathLike[str]) -> list[Path]:
     """The records of a WFDB folder, without suffix: those that its RECORDS file lists and that are there."""
+    return [path for path in listed_records(folder) if Path(f"{path}.hea").is_file()]
+
+
+def listed_records(folder: str | os.PathLike[str]) -> list[Path]:
+    """The records that the RECORDS file of a WFDB folder lists, without suffix. Raises FileNotFoundError."""
     listing = Path(folder) / "RECORDS"
     with reading(listing, "is no list of records", "write one name a line"):
         names = [line.strip() for line in listing.read_text(encoding="utf-8", errors="replace").splitlines()]
-    listed = [listing.parent / name for name in names if name and "\0" not in name]
-    return [path for path in listed if Path(f"{path}.hea").is_file()]
+    return [listing.parent / name for name in names if name and "\0" not in name]
+
+
+def _base(path: str | os.PathLike[str]) -> Path:
+    """A record's path without suffix. Raises FileNotFoundError where it has no header."""
+    base = Path(os.fspath(path).removesuffix(".hea"))
+    if not Path(f"{base}.hea").is_file():
+        raise FileNotFoundError(f"no WFDB record {base}: there is no file {base}.hea")
+    return base
 
 
 def _header(base: Path) -> Header:
@@ -220,6 +229,7 @@ def _physical(signal: Signal, stored: np.ndarray) -> np.ndarray:
     late = signal.skew * signal.per_frame
     if late:
         physical = np.concatenate([physical[late:], np.full(min(late, len(physical)), np.nan)])
+    assert signal.millivolts is not None                                     # refused by name before anything is read
     return (physical * signal.millivolts).astype(np.float32)
 
 

@@ -120,7 +120,7 @@ def load_task(config: Config, data: str | os.PathLike[str] | None = None) -> Tas
     if real and not any(paths):
         told.append(f"no data named (--data or {VARIABLE}), so")
         real, paths = [], []
-    groups = [_read(config, path) for path in paths]
+    groups = [_read(config, path, step["params"].get("masks")) for path, step in zip(paths, real, strict=True)]
     if not groups:
         number = max([_count(step["params"]) for step in synthetic] or [SYNTHETIC_COUNT])
         groups, synthetic = [_make(config, number)], []
@@ -155,10 +155,11 @@ def _samplers(config: Config, groups: Sequence[Sequence[Any]]) -> list[tuple[Sig
     return made
 
 
-def _read(config: Config, path: str | os.PathLike[str] | None) -> Sequence[Thing]:
+def _read(config: Config, path: str | os.PathLike[str] | None, masks: Mapping[str, Any] | None) -> Sequence[Thing]:
+    """masks : what the masks of images hold, as data.masks.read_mask has it."""
     if len(config.input_shape) == 2:
         return read_recordings(path, config.preparation, config.class_map)
-    return read_pictures(path, config.input_shape[2], config.num_classes)
+    return read_pictures(path, config.input_shape[2], config.num_classes, masks)
 
 
 def _make(config: Config, number: int) -> Sequence[Thing]:
