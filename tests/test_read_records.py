@@ -253,6 +253,13 @@ def test_segments_in_a_row(tmp_path, rng):
         read_record(tmp_path / "m")
 
 
+def test_a_gap_is_no_way_to_take_all_memory(tmp_path, rng):
+    write(tmp_path, drawn(rng, 16, 1, 40), name="a")
+    (tmp_path / "m.hea").write_text("m/2 1 500 99999999999940\na 40\n~ 99999999999900\n")
+    with pytest.raises(ValueError, match=r"its signal needs .* of memory"):
+        read_record(tmp_path / "m")
+
+
 def test_segments_that_hold_other_leads(tmp_path, rng):
     wfdb = pytest.importorskip("wfdb")
     a, b = drawn(rng, 16, 2, 40), drawn(rng, 16, 2, 25)

@@ -100,6 +100,7 @@ def test_comments_quotes_and_trailing_separators(tmp_path):
         (rows(",", *[[f'"{value}"' for value in lead] for lead in BOTH], head='"a","b, c"'), ("a", "b, c")),
         (rows(",", *[[f"'{value}'" for value in lead] for lead in BOTH], head="'a','b'"), ("a", "b")),
         (rows(", ", *BOTH, head="a, b"), ("a", "b")),
+        (rows(",", *[[f'"{value}"'.replace(".", ",") for value in lead] for lead in BOTH], head="a,b"), ("a", "b")),
     ):
         same(read_table(write(tmp_path, text)), BOTH, None, names)
 

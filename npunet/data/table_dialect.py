@@ -73,14 +73,15 @@ def find_dialect(lines: Sequence[str], separator: str | None, decimal: str | Non
         raise ValueError(f"separator={separator!r} must be one character, ' ' for any white space")
     if decimal not in (None, *DECIMALS):
         raise ValueError(f"decimal={decimal!r} must be '.' or ','")
-    if separator is not None and separator == decimal:
-        raise ValueError(f"separator= and decimal= are both {separator!r}")
     late = lines[min(len(lines) // 2, MOST_HEADERS + 1) :]
     sample = late[:: max(1, len(late) // SAMPLE)]
     together = " " + "\n".join(sample)
+    quoted = '"' in together                                                 # then a comma can be both
+    if separator is not None and separator == decimal and not quoted:
+        raise ValueError(f"separator= and decimal= are both {separator!r}")
     marks = (separator,) if separator else [mark for mark in SEPARATORS if mark in together]
     fits = [found for mark in marks for rows in [split(sample, mark)] for sign in ((decimal,) if decimal else DECIMALS)
-            if sign != mark and (found := _fit(rows, mark, sign))]
+            if (sign != mark or quoted) and (found := _fit(rows, mark, sign))]
     if not fits:
         raise ValueError(f"its rows, such as {sample[-1].strip():.60}, have different numbers of cells; say by "
                          "separator= what stands between them")
