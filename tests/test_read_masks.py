@@ -241,8 +241,12 @@ def test_masks_of_a_folder_are_told_together(tmp_path, pillow, rng):
     np.testing.assert_array_equal(first.labels, DISCS)
     np.testing.assert_array_equal(first.instances, INSTANCES)
     for name in "ab":
-        pillow.fromarray(DISCS * 255).save(tmp_path / "masks" / f"{name}.jpg", quality=75)
+        pillow.fromarray((INSTANCES * 300_000_000).astype(np.int32)).save(tmp_path / "masks" / f"{name}.tif")
         (tmp_path / "masks" / f"{name}.png").unlink()
+    np.testing.assert_array_equal(read_pictures(tmp_path, 1, 2)[0].instances, INSTANCES)
+    for name in "ab":
+        (tmp_path / "masks" / f"{name}.tif").unlink()
+        pillow.fromarray(DISCS * 255).save(tmp_path / "masks" / f"{name}.jpg", quality=75)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         first, _ = read_pictures(tmp_path, 1, 2)

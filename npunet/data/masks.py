@@ -88,8 +88,19 @@ def read_masks(paths: Sequence[Path], num_classes: int, *, colours: Colours | No
     for path, (numbers, known) in zip(paths, stored, strict=True):
         with reading(path, "is a mask that cannot be read", WAY_OUT):
             labels = labels_of(numbers, num_classes, ignore=ignore, meaning=known or together)
-            made.append((labels, numbers if (known or together) == INSTANCES else None))
+            made.append((labels, numbered(numbers) if (known or together) == INSTANCES else None))
     return made
+
+
+def numbered(instances: np.ndarray) -> np.ndarray:
+    """Instance numbers as they are, or 1, 2, ... where they are so large that counting them takes memory."""
+    if instances.size == 0 or (instances.min() >= 0 and instances.max() < 2**16):
+        return instances
+    found, places = np.unique(instances, return_inverse=True)
+    order = np.concatenate([np.flatnonzero(found == 0), np.flatnonzero(found != 0)])
+    new = np.empty(len(found), np.int64)
+    new[order] = np.arange(len(found)) + (0 if (found == 0).any() else 1)
+    return new[places].reshape(instances.shape)
 
 
 def stacked_labels(numbers: np.ndarray, num_classes: int, names: Sequence[str], *, ignore: int | None = None,

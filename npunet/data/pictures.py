@@ -12,7 +12,7 @@ import numpy as np
 
 from npunet.data import images
 from npunet.data.folders import VARIABLE
-from npunet.data.masks import INSTANCES, OPTIONS, read_masks, stacked_labels
+from npunet.data.masks import INSTANCES, OPTIONS, numbered, read_masks, stacked_labels
 from npunet.data.prepare import settled
 from npunet.data.synthetic import synthetic_nuclei
 from npunet.params import refuse_unknown
@@ -106,7 +106,7 @@ def _from_npz(path: Path, channels: int, classes: int, options: dict[str, Any]) 
         refuse_unknown(f"'masks' of {path}", list(options), ("ignore", "meaning"))
         labels, instances = stacked_labels(numbers, classes, names, **options)
         return [picture(name, name, images.as_channels(images.fractions(image)[None], channels)[0], each,
-                        objects if instances else None)
+                        numbered(objects) if instances else None)
                 for name, image, each, objects in zip(names, x, labels, numbers, strict=True)]
 
 
