@@ -48,6 +48,8 @@ def test_what_the_file_says_goes_before_its_range(tmp_path, pillow):
     np.testing.assert_allclose(read_image(path)[0, ..., 0], dark / 4095, rtol=1e-6)
     pillow.fromarray(dark).save(tmp_path / "i.tif", tiffinfo={281: 4095})
     np.testing.assert_allclose(read_image(tmp_path / "i.tif")[0, ..., 0], dark / 4095, rtol=1e-6)
+    pillow.fromarray(TWELVE).save(tmp_path / "i.tif", tiffinfo={281: 255})
+    np.testing.assert_allclose(read_image(tmp_path / "i.tif")[0, ..., 0], TWELVE / 4095, rtol=1e-6)
     np.testing.assert_allclose(read_image(png(tmp_path / "four.png", PICTURE % 16, 4))[0, ..., 0], PICTURE % 16 / 15,
                                rtol=1e-6)
 

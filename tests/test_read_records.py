@@ -51,7 +51,7 @@ def write(folder, signals, fmt=16, name="r", fs="500", units=None, names=None, p
         form = f"{fmt}x{per_frame}" if per_frame > 1 else str(fmt)
         sum_ = int(row.sum()) & 0xFFFF if sums else 0
         lines.append(f"{name}.dat {form} {gain}/{(units or ['mV'] * leads)[number]} {BITS[fmt]} 0 "
-                     f"{row[0] if sums or fmt == 8 else 0} {sum_} 0 {(names or ['I', 'II', 'V1'])[number]}")
+                     f"{row[0]} {sum_} 0 {(names or ['I', 'II', 'V1'])[number]}")
     (folder / f"{name}.hea").write_bytes("\n".join([*lines, ""]).encode())
     return folder / name
 

@@ -53,7 +53,7 @@ def read_image(path: str | os.PathLike[str], channels: int = 1, *, max_pixels: i
 def fractions(values: np.ndarray, largest: int | None = None) -> np.ndarray:
     """Pixels as float32 fractions of what they can be, whatever file they came in.
 
-    largest : the largest value that a pixel can have, where the file says so
+    largest : the largest value that a pixel can have, where the file says so and is right
 
     Without that, whole numbers of 8 bits are divided by 255, and deeper ones by 2^n - 1 with the fewest bits n (at
     least 8) that hold all of them: a camera of 12 bits writes files of 16. Floats are kept.
@@ -64,7 +64,7 @@ def fractions(values: np.ndarray, largest: int | None = None) -> np.ndarray:
         return values.astype(np.float32)
     if values.dtype.kind not in "iu":
         raise ValueError(f"it has dtype {values.dtype}; pixels are real numbers")
-    if largest is None:
+    if largest is None or values.max(initial=0) > largest:
         widest = max(int(values.max()), -int(values.min())) if values.size and values.dtype.itemsize > 1 else 0
         largest = 2 ** max(FEWEST_BITS, widest.bit_length()) - 1
     return values.astype(np.float32) / np.float32(largest)

@@ -34,7 +34,7 @@ class Signal:
     baseline     : stored value of the physical 0
     unit         : of the physical value, as the header spells it
     initial      : value of the first sample
-    checksum     : sum of all stored samples modulo 2^16; None where the header gives none
+    checksum     : sum of all stored samples modulo 2^16; None where the header gives none, or 0
     """
 
     name: str
@@ -126,8 +126,7 @@ def _signal(line: str, number: int) -> Signal:
                      for at, what in ((4, "the ADC zero"), (5, "the first value")))
     baseline = zero if scale is None or scale[2] is None else _whole(scale[2], "the baseline", -LARGEST, LARGEST)
     checksum = _whole(fields[6], "the checksum", -LARGEST, 2 * LARGEST) if len(fields) > 6 else None
-    if checksum == 0 and initial == 0:
-        checksum = None                                                      # what writes them by hand fills in zeros
+    checksum = checksum or None                                              # whoever does not sum writes 0
     return Signal(fields[8].strip() if len(fields) > 8 else f"signal {number}", refuse_outside(fields[0]),
                   int(shape[1][:6]), per_frame or 1, skew, offset, gain or None, baseline,
                   scale[3] if scale and scale[3] else "mV", initial, checksum)
