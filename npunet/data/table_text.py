@@ -137,4 +137,4 @@ def _names_and_units(headers: list[list[str]]) -> tuple[list[str], list[str]]:
     if len(headers) == 2 and any(re.search(r"\d", cell) for cell in headers[1]):
         raise ValueError(f"its second row, {', '.join(headers[1])!r:.60}, is neither numbers nor units; pass over the "
                          "rows above the names by skip_rows=")
-    return list(headers[0]), list(headers[1]) if len(headers) == 2 else []
+    return list(headers[0]), [cell.strip("()[] ") for cell in headers[1]] if len(headers) == 2 else []
