@@ -118,7 +118,8 @@ def test_encodings(tmp_path, encoding):
 @pytest.mark.parametrize(("head", "unit", "name"), [
     ("ECG (uV)", 1e3, "ECG"), ("ECG [mV]", 1, "ECG"), ("ECG_mV", 1, "ECG"), ("ECG/uV", 1e3, "ECG"),
     ("ECG (V)", 1e-3, "ECG"),
-    ("ECG (filtered)", 1, "ECG (filtered)"), ("V", 1, "V"), ("ECG\nmV", 1, "ECG"), ("ECG\nuV", 1e3, "ECG"),
+    ("ECG (filtered)", 1, "ECG (filtered)"), ("V", 1, "V"), ("ECG\n[mV]", 1, "ECG"), ("ECG\n(uV)", 1e3, "ECG"),
+    ("ECG\nmV", 1, "ECG"), ("ECG\nuV", 1e3, "ECG"),
     ("ECG", 1, "ECG"),
 ])
 def test_units(tmp_path, head, unit, name):
