@@ -9,7 +9,7 @@ PURPOSES = {
     "plot": "plotting",
     "keras": "reading and writing Keras files",
     "safetensors": "reading and writing safetensors files",
-    "ecg": "reading WFDB records",
+    "ecg": "reading WFDB signals in FLAC",
     "image": "reading images",
     "onnx": "writing ONNX files",
 }

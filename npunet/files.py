@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import re
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+try:
+    import fcntl
+except ImportError:  # Windows, where an open file cannot be removed anyway
+    fcntl = None  # type: ignore[assignment]
+
+LEFTOVER = re.compile(r"\.[0-9a-f]{16}\.npunet\.tmp")
+HERE, EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of renameat2(2)
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip entry can carry
 
 
@@ -32,15 +42,116 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         with open(target, "wb") as file:
             yield file
         return
-    temporary = target.with_name(f".{target.name[:100]}.{os.urandom(6).hex()}.tmp")
-    try:
-        with open(temporary, "x+b") as file:
+    remove_leftovers(target.parent)
+    with _new_temporary(target.parent) as (temporary, descriptor):
+        with open(descriptor, "w+b", closefd=False) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
+        _settle(target.parent)
+
+
+@contextmanager
+def scratch_folder(parent: str | os.PathLike[str]) -> Iterator[Path]:
+    """A folder for what is made piece by piece, gone when the block ends; one that a kill leaves goes with the next."""
+    remove_leftovers(Path(parent))
+    with _new_temporary(Path(parent), directory=True) as (temporary, _):
+        yield temporary
+
+
+def replace_folder(made: Path, target: Path) -> None:
+    """Put a folder in the place of another, which goes: whoever looks, at any moment, sees the one or the other.
+
+    made : in a scratch_folder beside `target`
+
+    Where the system cannot exchange two names at once (all but Linux), there is a moment without either.
+    """
+    if not target.exists():
+        os.replace(made, target)
+    elif _exchanged(made, target):
+        shutil.rmtree(made)
+    else:
+        shutil.move(target, made.with_name(f"{made.name}.old"))
+        os.replace(made, target)
+    _settle(target.parent)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange two names at once. False where that is not possible."""
+    try:
+        exchange = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    return exchange(HERE, os.fsencode(one), HERE, os.fsencode(other), EXCHANGE) == 0
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed saves left in a folder: temporaries by our kind of name that no process holds a lock on."""
+    for entry in list(os.scandir(folder)):
+        if not LEFTOVER.fullmatch(entry.name):
+            continue
+        try:
+            descriptor = os.open(entry.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        except OSError:
+            continue  # somebody else's, or gone
+        if fcntl and _locked(descriptor):  # a lock that ends once the name is gone
+            _remove(Path(entry.path))
+        os.close(descriptor)
+        if not fcntl:
+            _remove(Path(entry.path))
+
+
+@contextmanager
+def _new_temporary(folder: Path, *, directory: bool = False) -> Iterator[tuple[Path, int]]:
+    """A file or folder of our own with a descriptor that is locked as long as the block runs; gone afterwards."""
+    while True:
+        temporary = folder / f".{os.urandom(8).hex()}.npunet.tmp"
+        if directory:
+            temporary.mkdir()
+            descriptor = os.open(temporary, os.O_RDONLY) if fcntl else os.open(os.devnull, os.O_RDONLY)
+        else:
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        if _locked(descriptor) and temporary.exists():
+            break
+        os.close(descriptor)  # between its making and its lock another save took it for a leftover
+    try:
+        yield temporary, descriptor
     finally:
+        os.close(descriptor)
+        _remove(temporary)
+
+
+def _locked(descriptor: int) -> bool:
+    """Take the lock of an open file, which ends with its process. False where another process holds it."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def _remove(temporary: Path) -> None:
+    if temporary.is_dir() and not temporary.is_symlink():
+        shutil.rmtree(temporary, ignore_errors=True)
+        return
+    with suppress(OSError):  # not ours to remove, or open in another process of a system where that forbids it
         temporary.unlink(missing_ok=True)
+
+
+def _settle(folder: Path) -> None:
+    """Let the new name in a folder last through a loss of power."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # a system that opens no folders
+        return
+    with suppress(OSError):
+        os.fsync(descriptor)
+    os.close(descriptor)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -55,10 +166,11 @@ def write_npy(path: str | os.PathLike[str], array: np.ndarray) -> None:
         np.lib.format.write_array(file, np.asarray(array, order="C"), allow_pickle=False)
 
 
-def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None:
+def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, Any], comment: bytes = b"") -> None:
     """Write arrays as an uncompressed .npz: equal arrays in equal order give equal bytes on every machine.
 
-    arrays : name -> array, stored in the mapping's order; numpy.load reads them back under these names
+    arrays  : name -> array, stored in the mapping's order; numpy.load reads them back under these names
+    comment : of the archive
 
     Raises ValueError for an array of objects (nothing is pickled).
     """
@@ -68,3 +180,4 @@ def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None:
             entry.create_system, entry.external_attr = 3, 0o644 << 16  # the same on every system
             with archive.open(entry, "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asarray(array, order="C"), allow_pickle=False)
+        archive.comment = comment

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npunet import run, summary
+from npunet import footprint, run, summary
 from npunet import weights as named
 from npunet.deploy import deploy
 from npunet.differentiate import differentiate
@@ -46,11 +46,10 @@ class UNet:
     def __init__(self, params: UNetParams | Mapping[str, Any], input_shape: tuple[int | None, ...],
                  num_classes: int | None = None, seed: int | None = 0, dtype: str = "float32") -> None:
         self.params = params if isinstance(params, UNetParams) else UNetParams.from_dict(params)
-        if np.dtype(dtype).name not in DTYPES:
-            raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
-        self.dtype = np.dtype(dtype).name
+        self.dtype = check_dtype(dtype)
         self.sizes = sizes.Sizes(self.params, input_shape, num_classes)
         self.num_classes = num_classes
+        footprint.refuse_huge(self.graph, self.dtype)
         self._weights = named.WeightStore(named.initialise(self.graph, seed, np.dtype(dtype)), np.dtype(dtype))
         self._engines = Engines(self._weights)
         self._new_statistics: dict[str, np.ndarray] = {}
@@ -81,17 +80,23 @@ class UNet:
         """Names of the weights that gradients reach, in creation order."""
         return [name for name, spec in self.graph.weights.items() if spec.trainable]
 
-    def load_weights(self, source: str | PathLike[str] | Mapping[str, np.ndarray]) -> UNet:
+    def load_weights(self, source: str | PathLike[str] | Mapping[str, np.ndarray], *,
+                     allow_nonfinite: bool = False) -> UNet:
         """Take weights from a file (.npz, .safetensors, .keras, .weights.h5, .h5) or a mapping; returns self.
 
-        Dotted and underscored layer names are both read. Raises ValueError that lists every missing, surplus and
-        wrongly shaped weight; the model is then as it was.
-        """
-        if not isinstance(source, Mapping):
-            from npunet.formats import read_weights
+        allow_nonfinite : take NaN and Inf as they are, and numbers too large for the model's dtype as Inf
 
-            source = read_weights(source, self.graph)
-        self.weights.update(named.matched(self.graph, source, np.dtype(self.dtype)))
+        Dotted and underscored layer names are both read. Raises ValueError that lists every missing, surplus and
+        wrongly shaped weight, or names the first that is not finite; the model is then as it was.
+        """
+        if isinstance(source, Mapping):
+            taken = named.matched(self.graph, source, np.dtype(self.dtype), allow_nonfinite=allow_nonfinite)
+        else:
+            from npunet.formats import opened_weights
+
+            with opened_weights(source, self.graph) as stored:
+                taken = named.matched(self.graph, stored, np.dtype(self.dtype), allow_nonfinite=allow_nonfinite)
+        self.weights.update(taken)
         return self
 
     def predict(self, x: np.ndarray, backend: str = "auto", arithmetic: str | None = None,
@@ -116,10 +121,12 @@ class UNet:
             return self.sizes.release(np.empty((0, *graph.shape(graph.output)), self.dtype), crop)
         if backend == "engine":
             y = self._engines.get(graph, arithmetic, threads)(images)
-        elif arithmetic == "any":
-            y = run.infer(graph, self.weights.read_only, images)
+            return self.sizes.release(y, crop)
+        footprint.refuse_batch(graph, self.dtype, len(images))
+        if arithmetic == "any":
+            y = run.infer(graph, self.weights.snapshot().read_only, images)
         else:
-            y = run.infer(*deploy(graph, self.weights.read_only), images, arithmetic=arithmetic)
+            y = run.infer(*deploy(graph, self.weights.snapshot().read_only), images, arithmetic=arithmetic)
         return self.sizes.release(y, crop)
 
     def compile(self, input_shape: tuple[int | None, ...] | None = None, *, batch: int = 1,
@@ -181,7 +188,8 @@ class UNet:
         if training and level == "deploy":
             raise ValueError("the deployed network is for inference; use level='trained' with training=True")
         images, _ = self.sizes.admit(x, self.dtype, None)
-        graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights.read_only)
+        graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights.snapshot().read_only)
+        footprint.refuse_batch(graph, self.dtype, len(images), keep=1)
         if training:
             tensors |= run.draw_masks(graph, len(images), np.random.default_rng(seed), images.dtype)
             graph = graph.for_training()
@@ -210,7 +218,8 @@ class UNet:
         asks for are in `new_statistics` afterwards; `commit_statistics()` makes them the model's.
         """
         images, _ = self.sizes.admit(x, self.dtype, None)
-        graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights.read_only)
+        graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights.snapshot().read_only)
+        footprint.refuse_batch(graph, self.dtype, len(images), keep=2)
         if training:
             drawn = run.draw_masks(graph, len(images), np.random.default_rng(seed), images.dtype)
             tensors |= drawn if masks is None else {name: np.asarray(m, self.dtype) for name, m in masks.items()}
@@ -235,25 +244,38 @@ class UNet:
         return {name: moving_statistics(self.weights.read_only[name], batch, BATCH_NORM_MOMENTUM)
                 for name, batch in statistics.items()}
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write parameters, shapes and weights to one .npz, atomically; the same model gives the same bytes."""
-        model_file.save(path, self.params, self.input_shape, self.num_classes, self.dtype, self.weights.read_only)
+    def release(self) -> None:
+        """Let the engines that predict has kept go, with their memory; the next prediction makes its own anew."""
+        self._engines.release()
+
+    def save(self, path: str | PathLike[str], *, remark: bytes = b"") -> None:
+        """Write parameters, shapes and weights to one .npz, atomically; the same model gives the same bytes.
+
+        remark : what else the archive is to say of itself, as its comment
+        """
+        model_file.save(path, self.params, self.input_shape, self.num_classes, self.dtype,
+                        self.weights.snapshot().read_only, remark)
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> UNet:
-        """Read what save wrote. Raises ValueError when the file is no such model, or holds more than a network."""
+    def load(cls, path: str | PathLike[str], *, allow_nonfinite: bool = False) -> UNet:
+        """Read what save wrote.
+
+        Raises FileNotFoundError, ValueError when the file is no such model, is damaged, holds more than a network or,
+        unless allow_nonfinite is given, a weight that is not finite.
+        """
         if model_file.remark(path).startswith(b"{"):
             raise ValueError(f"{path} holds a Segmenter, a network with what it was trained for: npunet.load(path) "
                              "returns it, and its network is npunet.load(path).network")
-        description, weights = model_file.load(path)
-        return _restore(**description, weights=weights)
+        with model_file.opened(path) as (description, weights):
+            return restored(**description, weights=weights, allow_nonfinite=allow_nonfinite)
 
     def summary(self) -> str:
         """Layer table: name, operator, output shape, parameters, MACs; then the totals."""
         return summary.table(self.graph, self.input_shape, self.params.name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self.params, self.input_shape, self.num_classes, self.dtype, dict(self.weights.read_only))
+        weights = dict(self.weights.snapshot().read_only)
+        return restored, (self.params, self.input_shape, self.num_classes, self.dtype, weights)
 
     def __repr__(self) -> str:
         parameters = sum(spec.size for spec in self.graph.weights.values())
@@ -261,9 +283,21 @@ class UNet:
                 f"dtype={self.dtype!r}, {parameters:,} parameters)")
 
 
-def _restore(params: UNetParams, input_shape: tuple[int | None, ...], num_classes: int | None, dtype: str,
-             weights: dict[str, np.ndarray]) -> UNet:
-    """A copied or unpickled model."""
+def check_dtype(dtype: Any) -> str:
+    """A dtype's name. Raises ValueError for all but DTYPES."""
+    try:
+        name = np.dtype(dtype).name
+    except (TypeError, ValueError):
+        name = ""
+    if name not in DTYPES or dtype is None:
+        raise ValueError(f"dtype={dtype!r:.80} must be one of {', '.join(DTYPES)}")
+    return name
+
+
+def restored(params: UNetParams, input_shape: tuple[int | None, ...], num_classes: int | None, dtype: str,
+             weights: Mapping[str, np.ndarray], allow_nonfinite: bool = True) -> UNet:
+    """A copied, unpickled or loaded model."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said when the model was made
-        return UNet(params, input_shape, num_classes, seed=None, dtype=dtype).load_weights(weights)
+        model = UNet(params, input_shape, num_classes, seed=None, dtype=dtype)
+    return model.load_weights(weights, allow_nonfinite=allow_nonfinite)

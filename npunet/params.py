@@ -7,17 +7,23 @@ with a value by itself is refused here; what depends on the input's size is refu
 from __future__ import annotations
 
 import json
+import math
 import operator
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from npunet.reading import read_json, reading
+
 IntOrPair = int | tuple[int, int]
 NORMS = ("batch", "layer", None)
 ACTIVATIONS = ("relu6", "relu", "leaky_relu", "elu", "selu")
 ALIASES = {"separable": "seperable", "model_name": "name"}
+LARGEST = 2**31 - 1  # of any number here: what an index of 32 bits reaches
+MOST_LAYERS, LAYERS_A_BLOCK = 10_000, 12  # of a network; of a block at most, besides three for each of its convolutions
 Parsed = TypeVar("Parsed")
 
 
@@ -100,6 +106,10 @@ class UNetBlockParams(_Parsed, metaclass=ArgumentTable):
         self._set("dropout", optional(rate))
         self._set("norm", one_of(NORMS))
         self._set("activation", one_of(ACTIVATIONS))
+        for base in pair(1 if self.dilation is None else self.dilation):
+            if (self.depth - 1) * math.log2(base) >= math.log2(LARGEST):
+                raise ValueError(f"UNetBlockParams: dilation={self.dilation} with depth={self.depth} ends in "
+                                 f"{base}^{self.depth - 1}; use a smaller dilation or depth")
 
     @property
     def separable(self) -> bool:
@@ -189,27 +199,40 @@ class UNetParams(_Parsed, metaclass=ArgumentTable):
             if kind.lower() != "unet":
                 raise ValueError(f"the architecture is {kind!r}; only 'unet' can be built")
             return cls.from_dict(description["params"])
-        return cls(**description)
+        return from_mapping(cls, description)
 
     @classmethod
     def from_json(cls, path: str | PathLike[str]) -> UNetParams:
         """Read the arguments from a JSON file in any of the forms of from_dict."""
-        with open(path, encoding="utf-8") as file:
-            try:
-                description = json.load(file)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path} is not JSON: {error}") from None
-        return cls.from_dict(description)
+        with reading(path, "describes no network", "mend it"):
+            return cls.from_dict(read_json(path))
 
     def to_dict(self) -> dict[str, Any]:
         """The bare arguments, ready for JSON; from_dict gives the same parameters back."""
         return json.loads(json.dumps(asdict(self)))
 
 
+def from_mapping(table: type[Parsed], given: Mapping[Any, Any]) -> Parsed:
+    """An argument table from its arguments by name. Raises UnknownParameter, also for names that are no words."""
+    if strange := [key for key in given if not isinstance(key, str)]:
+        raise UnknownParameter(f"{table.__name__} has no parameter {strange[0]!r:.80}; names are words")
+    return table(**given)
+
+
 def parse_blocks(where: str, value: Any) -> tuple[UNetBlockParams, ...]:
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Sequence):
         raise ValueError(f"{where} must be a list of blocks, not {type(value).__name__}")
-    return tuple(parse_block(number, block) for number, block in enumerate(value, start=1))
+    refuse_layers(LAYERS_A_BLOCK * len(value))  # before any of them is read
+    blocks = tuple(parse_block(number, block) for number, block in enumerate(value, start=1))
+    refuse_layers(sum(LAYERS_A_BLOCK + 3 * (block.depth + block.decoder_depth) for block in blocks))
+    return blocks
+
+
+def refuse_layers(number: int) -> None:
+    """Raise ValueError for a network of more layers than anybody draws."""
+    if number > MOST_LAYERS:
+        raise ValueError(f"the network would have about {number:,} layers; at most {MOST_LAYERS:,} are drawn. Use "
+                         "fewer blocks, or less depth and ddepth")
 
 
 def parse_block(number: int, block: Any) -> UNetBlockParams:
@@ -218,7 +241,7 @@ def parse_block(number: int, block: Any) -> UNetBlockParams:
     if not isinstance(block, Mapping):
         raise ValueError(f"block {number} (ENC{number}) must be a mapping or UNetBlockParams, not {block!r}")
     try:
-        return UNetBlockParams(**block)
+        return from_mapping(UNetBlockParams, block)
     except ValueError as error:
         raise type(error)(f"block {number} (ENC{number}): {error}") from None
 
@@ -231,7 +254,7 @@ def pair(value: IntOrPair, spread: Callable[[int], tuple[int, int]] = lambda n: 
 def integer(where: str, value: Any) -> int:
     whole = isinstance(value, float) and value.is_integer()
     if isinstance(value, bool) or not (whole or hasattr(value, "__index__")):
-        raise ValueError(f"{where}={value!r} must be an integer")
+        raise ValueError(f"{where}={value!r:.80} must be an integer")
     return int(value) if whole else operator.index(value)
 
 
@@ -239,6 +262,8 @@ def count(where: str, value: Any) -> int:
     number = integer(where, value)
     if number < 1:
         raise ValueError(f"{where}={number} must be at least 1")
+    if number > LARGEST:
+        raise ValueError(f"{where} must be at most {LARGEST:,}, and is larger")
     return number
 
 
@@ -246,6 +271,14 @@ def ordinal(where: str, value: Any) -> int:
     number = integer(where, value)
     if number < 0:
         raise ValueError(f"{where}={number} must not be negative (None or 0 means depth)")
+    return number
+
+
+def seed_number(where: str, value: Any) -> int:
+    """A seed of NumPy's generators. Raises ValueError."""
+    number = integer(where, value)
+    if number < 0:
+        raise ValueError(f"{where}={number} must not be negative")
     return number
 
 
@@ -263,22 +296,47 @@ def rate(where: str, value: Any) -> float:
     return float(value)
 
 
+def number(where: str, value: Any, least: float = -math.inf, most: float = math.inf, *, above: bool = False) -> float:
+    """A finite number within bounds. Raises ValueError.  above : `least` itself is too little"""
+    real = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    if not real or not least <= value <= most or (above and value == least):
+        bounds = f" {'above' if above else 'from'} {least:g}" if least > -math.inf else ""
+        bounds += f" to {most:g}" if most < math.inf else " on" if bounds.startswith(" from") else ""
+        kind = "a finite number" if isinstance(value, float) and not math.isfinite(value) else "a number"
+        raise ValueError(f"{where}={value!r:.80} must be {kind}{bounds}")
+    return float(value)
+
+
+def listed(where: str, value: Any) -> list[Any]:
+    """A list. Raises ValueError."""
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{where}={value!r:.80} must be a list")
+    return list(value)
+
+
+def mapping(where: str, value: Any) -> dict[str, Any]:
+    """An object of named values. Raises ValueError."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{where}={value!r:.80} must be an object of names and values")
+    return dict(value)
+
+
 def flag(where: str, value: Any) -> bool:
     if isinstance(value, int) and value in (0, 1):
         return bool(value)
-    raise ValueError(f"{where}={value!r} must be true or false")
+    raise ValueError(f"{where}={value!r:.80} must be true or false")
 
 
 def text(where: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{where}={value!r} must be a string")
+        raise ValueError(f"{where}={value!r:.80} must be a string")
     return value
 
 
 def one_of(choices: Sequence[Any]) -> Callable[[str, Any], Any]:
     def parse(where: str, value: Any) -> Any:
         if value not in choices:
-            raise ValueError(f"{where}={value!r} must be one of {', '.join(map(repr, choices))}")
+            raise ValueError(f"{where}={value!r:.80} must be one of {', '.join(map(repr, choices))}")
         return value
 
     return parse

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from npunet import layers
 from npunet.geometry import Pair
 from npunet.graph import Graph, GraphBuilder, Shape
-from npunet.params import UNetBlockParams, UNetParams, count, pair
+from npunet.params import LARGEST, UNetBlockParams, UNetParams, count, pair
 
 if TYPE_CHECKING:
     from npunet.params import ResolvedBlock
@@ -95,11 +95,13 @@ def norm_act(net: GraphBuilder, name: str, x: str, block: UNetBlockParams) -> st
 
 
 def stride_product(params: UNetParams, rank: int) -> Pair:
-    """What height and width must be multiples of: the product of all strides."""
+    """What height and width must be multiples of: the product of all strides. Raises ValueError for an absurd one."""
     height = width = 1
     for block in params.blocks:
         strides = block.resolved(rank).strides
         height, width = height * strides[0], width * strides[1]
+        if max(height, width) > LARGEST:
+            raise ValueError(f"the strides of the blocks multiply to more than {LARGEST:,}; use fewer or smaller ones")
     return height, width
 
 

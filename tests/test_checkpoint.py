@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import npunet
 from npunet.train.checkpoint import Keeper, read_checkpoint, write_checkpoint
 from npunet.train.config import make_config
 from npunet.train.diagnose import Diverged
@@ -86,7 +87,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(whole, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert step <= weights_of(tmp_path)[1] < 48
-    (tmp_path / ".last.npz.0123.tmp").write_bytes(b"half a checkpoint")      # as a kill while writing leaves it
+    (tmp_path / ".0123456789abcdef.npunet.tmp").write_bytes(b"half")  # as a kill while writing leaves it
     progress = resume(tmp_path, backend="numpy")
     assert progress.ended == "all epochs are done"
     assert weights_of(tmp_path) == weights_of(whole) and weights_of(whole)[1] == 48
@@ -105,6 +106,8 @@ def test_ctrl_c_writes_a_checkpoint_that_goes_on_to_the_same_bits(whole, tmp_pat
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=20) == 130
     assert weights_of(tmp_path)[1] < 48
+    labels = npunet.load(tmp_path / "model.npz").segment(np.sin(np.arange(500.0)), 100)
+    assert labels.shape == (500,), "the best network so far can be used"
     resume(tmp_path, backend="numpy")
     assert weights_of(tmp_path) == weights_of(whole)
 

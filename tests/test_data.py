@@ -7,8 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from npunet.data import VARIABLE, data_folder, ecg, images
+from npunet.data import VARIABLE, data_folder, ecg, images, read_record
+from npunet.data.records import find_records
 from npunet.data.synthetic import EDGE, NONE, QRS, P, T, synthetic_ecg, synthetic_nuclei
+from npunet.data.wfdb_annotations import annotation_labels
 from npunet.evaluate import plots
 
 # Read once, before a test takes the variable away.
@@ -120,7 +122,7 @@ def test_synthetic_nuclei_are_apart_bright_and_labelled():
 ])
 def test_annotations_become_labels(marks, expected):
     pairs = [(int(mark[:-1]), mark[-1]) for mark in marks.split()]
-    labels, span = ecg.annotation_labels(*zip(*pairs, strict=True), length=15)
+    labels, span = annotation_labels(*zip(*pairs, strict=True), length=15)
     wanted = np.zeros(15, np.uint8)
     for label, (onset, offset) in expected.items():
         wanted[onset : offset + 1] = label
@@ -130,41 +132,39 @@ def test_annotations_become_labels(marks, expected):
 
 
 def test_no_annotation_is_no_label():
-    labels, span = ecg.annotation_labels([], [], 4)
+    labels, span = annotation_labels([], [], 4)
     assert labels.tolist() == [0] * 4 and span == (0, 0)
 
 
 def test_a_record_is_read_in_millivolts(tmp_path):
-    pytest.importorskip("wfdb")
     digital = write_record(tmp_path)
-    record = ecg.read_record(tmp_path / "rec.hea")
+    record = read_record(tmp_path / "rec.hea")
     assert record.leads == ("I", "II", "aVR") and record.fs == 360 and record.labels is None
     assert record.signal.shape == (3, 1300) and record.signal.dtype == np.float32
     assert np.isnan(record.signal[0, 40:44]).all() and np.isnan(record.signal).sum() == 4
     for row, factor in enumerate((1 / 200, 1e-3 / 1000, 1e3 / 400)):
         kept = ~np.isnan(record.signal[row])
         np.testing.assert_allclose(record.signal[row, kept], digital[row, kept] * factor, rtol=1e-6)
-    picked = ecg.read_record(tmp_path / "rec", ["avr", "I"])
+    picked = read_record(tmp_path / "rec", ["avr", "I"])
     assert picked.leads == ("aVR", "I")
     np.testing.assert_array_equal(picked.signal, record.signal[[2, 0]])
 
 
 def test_records_that_cannot_be_read_say_why(tmp_path):
-    pytest.importorskip("wfdb")
     with pytest.raises(FileNotFoundError, match=r"no file .*none\.hea"):
-        ecg.read_record(tmp_path / "none")
+        read_record(tmp_path / "none")
     write_record(tmp_path, units=("mV", "mmHg", "mV"))
-    with pytest.raises(ValueError, match=r"'II' .* is in mmHg"):
-        ecg.read_record(tmp_path / "rec")
-    assert ecg.read_record(tmp_path / "rec", ["i"]).leads == ("I",)
+    with pytest.raises(ValueError, match=r"lead 'II' is in mmHg"):
+        read_record(tmp_path / "rec")
+    assert read_record(tmp_path / "rec", ["i"]).leads == ("I",)
     with pytest.raises(ValueError, match="no lead 'v9'; it has I, II, aVR"):
-        ecg.read_record(tmp_path / "rec", ["v9"])
+        read_record(tmp_path / "rec", ["v9"])
     (tmp_path / "rec.dat").write_bytes(b"short")
-    with pytest.raises(ValueError, match="cannot read the WFDB record"):
-        ecg.read_record(tmp_path / "rec", ["i"])
+    with pytest.raises(ValueError, match=r"rec is a WFDB record .*rec\.dat has 5 bytes.* cut short"):
+        read_record(tmp_path / "rec", ["i"])
     (tmp_path / "rec.hea").write_text("not a header\n")
-    with pytest.raises(ValueError, match="cannot read the WFDB header"):
-        ecg.read_record(tmp_path / "rec")
+    with pytest.raises(ValueError, match=r"rec\.hea is a WFDB header that cannot be read"):
+        read_record(tmp_path / "rec")
 
 
 def test_preprocessing_passes_the_band_and_normalises():
@@ -278,22 +278,21 @@ def test_missing_data_says_where_it_looked(tmp_path, monkeypatch):
         data_folder("ludb", "RECORDS", tmp_path / "elsewhere")
     (tmp_path / "ludb" / "data").mkdir()
     (tmp_path / "ludb" / "data" / "2.hea").touch()
-    assert ecg.find_records(tmp_path / "ludb") == [tmp_path / "ludb" / "data" / "2"]
+    assert find_records(tmp_path / "ludb") == [tmp_path / "ludb" / "data" / "2"]
 
 
 def test_real_ludb_records():
-    pytest.importorskip("wfdb")
     folder = shared("ludb")
-    records = {path.name: path for path in ecg.find_records(folder)}
+    records = {path.name: path for path in find_records(folder)}
     assert len(records) >= 160
-    record = ecg.read_record(records["1"])
+    record = read_record(records["1"])
     assert record.leads == ("i", "ii", "iii", "avr", "avl", "avf", "v1", "v2", "v3", "v4", "v5", "v6")
     assert record.signal.shape == record.labels.shape == (12, 5000) and record.fs == 500
     assert 0.5 < np.abs(record.signal).max() < 5, "millivolts"
     assert tuple(record.spans[1]) == (644, 3997)
     assert (record.labels[1, 644:683] == QRS).all() and record.labels[1, 643] == record.labels[1, 683] == NONE
     assert np.corrcoef(record.signal[0] + record.signal[2], record.signal[1])[0, 1] > 0.9, "I + III = II (Einthoven)"
-    paced = ecg.read_record(records["104"], ["ii"])
+    paced = read_record(records["104"], ["ii"])
     assert (paced.labels[0, 710:785] == QRS).all() and paced.labels[0, 709] == NONE
 
 

@@ -10,9 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # From the ground up. What stands on one floor imports from it and from those below.
 FLOORS = (
-    ("extras", "files", "arena", "geometry", "params", "ops", "data"),
-    ("graph", "layers"),
-    ("unet", "run", "differentiate", "deploy", "weights", "summary"),
+    ("extras", "files", "memory", "reading", "arena", "geometry", "params", "ops", "data"),
+    ("graph", "layers", "footprint"),
+    ("unet", "run", "differentiate", "deploy", "weights", "summary", "footprint"),
     ("engine", "integer"),
     ("inference", "formats"),
     ("model",),

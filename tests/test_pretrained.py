@@ -38,3 +38,11 @@ def test_it_segments_at_any_rate_upside_down_and_under_noise(model, fs, seconds)
     drift = 0.3 * np.sin(2 * np.pi * 0.3 * np.arange(len(signal)) / fs)
     noise = 0.02 * np.random.default_rng(0).standard_normal(len(signal))
     assert agreement(model.segment(signal + drift + noise, fs), labels) > 0.9
+
+
+@pytest.mark.parametrize("scale", [1e160, 1e-200, 1e300, 1e-305, 2.0**-1000, 3.0])
+def test_any_finite_amplitude_gives_the_same_classes(scale):
+    signal = synthetic_ecg(10, 500, seed=1)[0].astype(np.float64)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        labels = pretrained("ecg").segment(signal * scale, 500)
+    assert np.array_equal(labels, pretrained("ecg").segment(signal, 500)) and len(np.unique(labels)) == 4

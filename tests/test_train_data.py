@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
-from npunet.data import ecg, mit, pictures, recordings
+from npunet.data import ecg, pictures, read_record, recordings
 from npunet.data.batches import ahead, batch_generator
 from npunet.data.prepare import Preparation, settled
 from npunet.data.recordings import IGNORE, Recording
@@ -47,32 +47,31 @@ def folder(tmp_path, rng):
     return tmp_path
 
 
-def test_plain_files_are_read_as_the_wfdb_package_reads_them(folder):
-    for name in "12":
-        ours, theirs = recordings.read_record(folder / "data" / name), ecg.read_record(folder / "data" / name)
-        assert (ours.fs, ours.leads) == (theirs.fs, theirs.leads)
-        np.testing.assert_array_equal(ours.signal, theirs.signal)
-        np.testing.assert_array_equal(ours.labels, theirs.labels)
-        np.testing.assert_array_equal(ours.spans, theirs.spans)
-    assert mit.read_annotation(folder / "data" / "1.i") == tuple(map(list, zip(*MARKS, strict=True)))
-
-
-def test_other_formats_go_to_the_wfdb_package(tmp_path, rng):
-    write_record(tmp_path, "r", rng.standard_normal((3000, 2)), marks=MARKS[:6], fmt="212")
-    with pytest.raises(mit.NotPlain):
-        mit.read_signals(tmp_path / "r")
-    assert recordings.read_record(tmp_path / "r").signal.shape == (2, 3000)
-
-
 def test_damaged_files_are_named(folder):
     path = folder / "data" / "1.i"
     path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(ValueError, match=r"1\.i is cut short"):
-        recordings.read_record(folder / "data" / "1")
+    with pytest.raises(ValueError, match=r"1\.i is an annotation that cannot be read: it is cut short"):
+        read_record(folder / "data" / "1")
     data = folder / "data" / "2.dat"
     data.write_bytes(data.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"2\.dat .* cut short"):
-        recordings.read_record(folder / "data" / "2")
+    with pytest.raises(ValueError, match=r"2 is a WFDB record .* 2\.dat has 19900 bytes .* cut short"):
+        read_record(folder / "data" / "2")
+
+
+def test_a_broken_record_does_not_stop_a_folder(folder):
+    (folder / "data" / "1.hea").write_text("1 2 500 many\n")
+    with pytest.warns(UserWarning, match=r"1 of 3 records of .* are left out: .*1\.hea is a WFDB header .*'many'"):
+        found = recordings.read_recordings(folder, PREPARATION)
+    assert [each.name for each in found] == ["2"]
+    (folder / "data" / "2.dat").unlink()
+    with pytest.raises(ValueError, match=r"no annotated record.*cannot be read: .*1\.hea.*; .*2\.dat is missing"):
+        recordings.read_recordings(folder, PREPARATION)
+
+
+def test_a_record_that_is_listed_and_not_there_is_told(folder):
+    (folder / "RECORDS").write_text("data/1\ndata/7\ndata/2\n")
+    with pytest.warns(UserWarning, match=r"1 of 3 records of .* no WFDB record .*7"):
+        assert [each.name for each in recordings.read_recordings(folder, PREPARATION)] == ["1", "2"]
 
 
 def test_recordings_are_prepared_and_labelled_inside_the_span(folder):

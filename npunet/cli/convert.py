@@ -46,9 +46,10 @@ def convert(arguments: Namespace) -> None:
 
 def _read(arguments: Namespace) -> UNet:
     if models.is_model(arguments.source):
+        model = load_network(arguments.source)
         if arguments.model:
-            raise ValueError(f"{arguments.source} is a whole model; --model is only for weight files")
-        return load_network(arguments.source)
+            raise ValueError(f"{arguments.source} is a whole model; --model is only for weight files, leave it out")
+        return model
     if not arguments.model:
         raise ValueError(f"{arguments.source} has weights but no network; add --model with a preset, JSON or model.npz")
     if arguments.model.endswith(".npz"):

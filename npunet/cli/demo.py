@@ -12,7 +12,8 @@ import numpy as np
 
 from npunet import UNet, __version__, pretrained
 from npunet.cli import inputs, models, predict, trace
-from npunet.data import VARIABLE, data_folder, ecg
+from npunet.data import VARIABLE, Record, data_folder, read_record
+from npunet.data.records import find_records
 from npunet.data.synthetic import synthetic_ecg
 from npunet.evaluate.classes import ClassScores, confusion
 from npunet.evaluate.plots import UNMARKED
@@ -122,16 +123,16 @@ def _choose(arguments: Namespace, model: UNet | Segmenter, meaning: models.Meani
                 raise
             print(f"npunet: no recorded ECG ({error}); here is a synthetic one")
     signal, labels = synthetic_ecg(10, 500, seed=arguments.seed)
-    record = ecg.Record(signal[None], 500.0, ("ECG",), labels[None], np.array([[0, len(signal)]]))
+    record = Record(signal[None], 500.0, ("ECG",), labels[None], np.array([[0, len(signal)]]))
     return "synthetic ECG", inputs.record_batch(record, model, meaning)
 
 
 def _recorded(arguments: Namespace, model: UNet | Segmenter, meaning: models.Meaning) -> tuple[str, inputs.Batch]:
     folder = data_folder("ludb", "RECORDS", arguments.data)
-    records = {path.name: path for path in ecg.find_records(folder)}
+    records = {path.name: path for path in find_records(folder)}
     if not records:
         raise FileNotFoundError(f"{folder} lists no record that is there")
     name = arguments.record or next(iter(records))
     if name not in records:
         raise FileNotFoundError(f"{folder} has no record {name!r}")
-    return f"LUDB record {name}", inputs.record_batch(ecg.read_record(records[name]), model, meaning)
+    return f"LUDB record {name}", inputs.record_batch(read_record(records[name]), model, meaning)

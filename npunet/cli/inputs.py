@@ -12,12 +12,14 @@ import numpy as np
 
 from npunet import UNet
 from npunet.cli.models import Meaning
-from npunet.data import ecg, images
+from npunet.data import Record, ecg, images, read_record, read_table, tables
+from npunet.data.axes import refuse_transposed
 from npunet.data.synthetic import ECG_CLASSES
 from npunet.evaluate.plots import UNMARKED
+from npunet.reading import npz, read_npy, reading
 from npunet.segment import Segmenter
 
-IMAGES, ARRAYS, TABLES = images.SUFFIXES, (".npy", ".npz"), (".csv", ".tsv", ".txt")
+IMAGES, ARRAYS, TABLES = images.SUFFIXES, (".npy", ".npz"), tables.SUFFIXES
 HELP = "signal: WFDB record (with or without .hea), .csv, .npy; image: PNG, TIFF, ..., .npy; .npz with an array 'x'"
 
 
@@ -45,10 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say how an input is read."""
     group = parser.add_argument_group("reading the input")
     group.add_argument("--fs", type=float, metavar="HZ",
-                       help="sampling rate of a .csv or .npy signal in mV; it is then prepared as a WFDB record is")
+                       help="sampling rate of a .csv or .npy signal in mV, which is then prepared as a WFDB record is; "
+                            "a .csv with a column of times gives its own")
     group.add_argument("--rate", type=float, metavar="HZ",
                        help="sampling rate that the network was made for (a preset's own, else 100)")
-    group.add_argument("--leads", metavar="NAME,...", help="leads of a WFDB record (default: all)")
+    group.add_argument("--leads", metavar="NAME,...", help="leads of a WFDB record or columns of a table (default: "
+                                                           "all)")
     group.add_argument("--index", type=int, metavar="N", help="take one sample of several, counted from 0")
     group.add_argument("--raw", action="store_true",
                        help="feed values as they are: no resampling, filter or normalisation")
@@ -64,26 +68,28 @@ def read(source: str, model: UNet | Segmenter, meaning: Meaning, arguments: argp
     Raises FileNotFoundError, ValueError for what does not fit the model, MissingExtra.
     """
     suffix = Path(source).suffix.lower()
+    leads = arguments.leads.split(",") if arguments.leads else None
     if suffix in IMAGES:
         batch = _read_image(source, model)
     elif suffix in ARRAYS:
         batch = _read_array(source, model)
     elif suffix in TABLES:
-        batch = _read_table(source, model)
+        batch = _read_table(source, model, leads)
     elif suffix in ("", ".hea", ".dat"):
-        record = ecg.read_record(source.removesuffix(".dat"), arguments.leads.split(",") if arguments.leads else None)
+        record = read_record(source.removesuffix(".dat"), leads)
         batch = record_batch(record, model, meaning, arguments.rate, raw=arguments.raw)
     else:
         known = ", ".join((*ARRAYS, *TABLES, *IMAGES))
         raise ValueError(f"cannot read {source}: {suffix} is no suffix of a WFDB record, nor one of {known}")
     if arguments.index is not None:
         batch = _one(batch, arguments.index)
-    if arguments.fs and suffix in (*ARRAYS, *TABLES):
-        return _prepared(batch, model, meaning, arguments.fs, arguments.rate, arguments.raw)
+    if suffix in (*ARRAYS, *TABLES) and (arguments.fs or batch.rate):
+        fs = _agreed(source, arguments.fs, batch.rate)
+        return _prepared(batch, model, meaning, fs, arguments.rate, arguments.raw)
     return batch if batch.shown is None or arguments.raw else _standardised(batch, batch.shown)
 
 
-def record_batch(record: ecg.Record, model: UNet | Segmenter, meaning: Meaning, rate: float | None = None,
+def record_batch(record: Record, model: UNet | Segmenter, meaning: Meaning, rate: float | None = None,
                  raw: bool = False) -> Batch:
     """A WFDB record as a batch: one sample a lead, or one sample of all leads when the network takes that many."""
     channels = _channels(model, 2)
@@ -121,6 +127,8 @@ def as_batch(array: np.ndarray, input_shape: Sequence[int | None]) -> np.ndarray
     Raises ValueError when the array does not fit.
     """
     rank, channels = len(input_shape), input_shape[-1]
+    if rank == 2 and array.ndim == 2 and array.shape[-1] != channels:
+        refuse_transposed(*array.shape)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"the array has dtype {array.dtype}; it must hold real numbers")
     fits = array.ndim > 0 and array.shape[-1] == channels
@@ -134,7 +142,7 @@ def as_batch(array: np.ndarray, input_shape: Sequence[int | None]) -> np.ndarray
     raise ValueError(f"an array of shape {array.shape} does not fit the network, which takes (B, {wanted})")
 
 
-def _annotated(record: ecg.Record, length: int, rate: float, meaning: Meaning) -> np.ndarray | None:
+def _annotated(record: Record, length: int, rate: float, meaning: Meaning) -> np.ndarray | None:
     """The annotation of a record at the batch's rate, if it has one and the network tells the same waves apart."""
     if record.labels is None or record.spans is None or len(meaning.class_names) != len(ECG_CLASSES):
         return None
@@ -150,46 +158,34 @@ def _read_image(source: str, model: UNet | Segmenter) -> Batch:
 
 
 def _read_array(source: str, model: UNet | Segmenter) -> Batch:
-    try:
-        loaded = np.load(source, allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
-                name = "x" if "x" in loaded.files else loaded.files[0] if len(loaded.files) == 1 else None
-                if name is None:
-                    raise ValueError(f"it holds {', '.join(loaded.files)}, but no array 'x'")
-                array = loaded[name]
-        else:
-            array = loaded
-        x = as_batch(array, model.input_shape)
-    except FileNotFoundError:
-        raise
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{source}: {error}") from None
+    with reading(source):
+        x = as_batch(_array(source), model.input_shape)
     names = tuple(f"sample {number}" for number in range(len(x)))
-    pixels = x if x.ndim == 4 and x.dtype.kind == "u" and x.shape[-1] in (1, 3) else None
+    pixels = x if x.ndim == 4 and x.dtype.kind in "iu" and x.shape[-1] in (1, 3) else None
     return Batch(x, names, f"{' x '.join(map(str, x.shape))} {x.dtype}", shown=pixels)
 
 
-def _read_table(source: str, model: UNet | Segmenter) -> Batch:
-    """Rows are moments, columns are leads; a first row that is not all numbers names the columns."""
+def _array(source: str) -> np.ndarray:
+    """The array of a .npy file, or `x` (or the only one) of an .npz."""
+    if Path(source).suffix.lower() == ".npy":
+        return read_npy(source)
+    with npz(source) as arrays:
+        name = "x" if "x" in arrays else next(iter(arrays)) if len(arrays) == 1 else None
+        if name is None:
+            raise ValueError(f"it holds {', '.join(arrays)}, but no array 'x'")
+        return arrays[name].read()
+
+
+def _read_table(source: str, model: UNet | Segmenter, leads: Sequence[str] | None = None) -> Batch:
+    """Rows are moments, columns are leads in mV; a column of times gives the rate."""
     channels = _channels(model, 2)
-    lines = [line for line in Path(source).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    if not lines:
-        raise ValueError(f"{source} is empty")
-    mark = max(",;\t ", key=lines[0].count)
-    cells = [cell.strip().strip('"') for cell in lines[0].split(mark)]
-    headed = any(not _is_number(cell) for cell in cells)
-    try:
-        columns = np.loadtxt(lines[headed:], delimiter=None if mark == " " else mark, ndmin=2).T  # (leads, L)
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None
-    names = tuple(cells) if headed else tuple(f"column {number}" for number in range(1, len(columns) + 1))
+    columns, rate, names = read_table(source, leads=leads)                   # (leads, L)
     told = f"{_count(columns, 'column')} x {columns.shape[1]} samples"
-    if columns.size == 0 or channels not in (1, len(columns)):
-        raise ValueError(f"{source}: {told} do not fit a network of {channels} channels")
+    if channels not in (1, len(columns)):
+        raise ValueError(f"{source}: {told} do not fit a network of {channels} channels; choose by --leads")
     if channels == 1:
-        return Batch(columns[..., None], names, told)
-    return Batch(columns.T[None], ("all columns",), told)
+        return Batch(columns[..., None], names, told, rate)
+    return Batch(columns.T[None], ("all columns",), told, rate)
 
 
 def _prepared(batch: Batch, model: UNet | Segmenter, meaning: Meaning, fs: float, rate: float | None,
@@ -206,10 +202,16 @@ def _prepared(batch: Batch, model: UNet | Segmenter, meaning: Meaning, fs: float
     return replace(batch, x=np.moveaxis(x, 1, 2), rate=rate, told=told)
 
 
+def _agreed(source: str, given: float | None, own: float | None) -> float:
+    """The rate of --fs or of the file's own times. Raises ValueError where they contradict each other."""
+    if given and own and abs(given - own) > 1e-3 * own:
+        raise ValueError(f"--fs {given:g}: the times in {source} give {own:g} samples a second; leave --fs out")
+    return float(given or own or 0)
+
+
 def _standardised(batch: Batch, pixels: np.ndarray) -> Batch:
-    """A batch of images, each normalised; integer pixels as fractions of their largest value before that."""
-    if pixels.dtype.kind == "u":
-        pixels = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
+    """A batch of images, each normalised; whole numbers become fractions before that, as in image files."""
+    pixels = np.stack([images.fractions(image) for image in pixels])
     return replace(batch, x=images.standardise(pixels), told=f"{batch.told}, normalised")
 
 
@@ -237,11 +239,3 @@ def _count(things: Sequence[Any] | np.ndarray, name: str) -> str:
 def _told(fs: float, band: tuple[float, float] | None) -> str:
     filtered = f"{band[0]:g}-{band[1]:g} Hz, " if band else ""
     return f" (recorded at {fs:g} Hz; {filtered}normalised)"
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from npunet import UNet, UNetParams, load, presets
-from npunet.formats.model_file import DESCRIPTION
+from npunet.formats.model_file import is_model
+from npunet.reading import read_json
 
 if TYPE_CHECKING:
     from npunet.segment import Segmenter
@@ -58,12 +57,7 @@ def describe(source: str) -> dict[str, Any]:
     """
     path = Path(source)
     if path.is_file():
-        try:
-            description = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{source} is not JSON: {error}") from None
-        if not isinstance(description, dict):
-            raise ValueError(f"{source} describes no network: it holds a {type(description).__name__}, not an object")
+        description = read_json(path, "describes no network")
     elif path.suffix or len(path.parts) > 1:
         raise FileNotFoundError(f"no such file: {source} (presets: {', '.join(presets.names())})")
     else:
@@ -79,8 +73,8 @@ def describe(source: str) -> dict[str, Any]:
 def build(description: dict[str, Any], input_shape: tuple[int | None, ...] | None = None, classes: int | None = None,
           seed: int = 0, dtype: str = "float32") -> UNet:
     """A new model from a description; arguments go before what it says. Raises ValueError for what is missing."""
-    shape = input_shape or description.get("input_shape")
-    classes = classes or description.get("num_classes")
+    shape = description.get("input_shape") if input_shape is None else input_shape
+    classes = description.get("num_classes") if classes is None else classes
     if shape is None:
         raise ValueError("the description gives no input shape; add --input-shape, such as 256,1 or 256,256,1")
     if not isinstance(shape, (list, tuple)):
@@ -107,16 +101,6 @@ def meaning(model: UNet, class_names: str | None = None) -> Meaning:
 def is_described(source: str) -> bool:
     """Whether a model is named by its description (preset or JSON), so that its weights are random."""
     return source.endswith(".json") or not Path(source).exists()
-
-
-def is_model(path: str) -> bool:
-    """Whether a file is one that npunet.load reads. Raises FileNotFoundError."""
-    if not Path(path).exists():
-        raise FileNotFoundError(f"no such file: {path}")
-    if not Path(path).is_file() or not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return f"{DESCRIPTION}.npy" in archive.namelist()
 
 
 def size_of(model: UNet) -> str:

@@ -1,28 +1,13 @@
-"""Signals and images to run a network on: real ones read from files, synthetic ones made with known labels."""
+"""Signals and images to run a network on: real ones read from files, synthetic ones made with known labels.
 
-from __future__ import annotations
+One reader for each kind of file: read_mask, read_image, read_record (WFDB), read_table (.csv and its like). They refuse
+what they cannot tell, and name the option that says it.
+"""
 
-import os
-from pathlib import Path
+from npunet.data.folders import VARIABLE, data_folder
+from npunet.data.images import read_image
+from npunet.data.masks import read_mask
+from npunet.data.records import Record, read_record
+from npunet.data.tables import read_table
 
-VARIABLE = "NPUNET_DATA"
-
-
-def data_folder(kind: str, marker: str, given: str | os.PathLike[str] | None = None) -> Path:
-    """Find a data set: the folder that holds it, or its parent, from `given` or else the variable NPUNET_DATA.
-
-    kind   : name of the data set and of its folder in a parent ("ludb", "nuclei")
-    marker : file that marks the data set ("RECORDS")
-
-    Raises FileNotFoundError that says where to look and how to name the folder.
-    """
-    root = given or os.environ.get(VARIABLE)
-    if not root:
-        raise FileNotFoundError(f"no {kind} data: name its folder by --data or the environment variable {VARIABLE}")
-    for folder in (Path(root), Path(root) / kind):
-        if (folder / marker).is_file():
-            return folder
-    raise FileNotFoundError(
-        f"no {kind} data in {root}: {marker} is neither there nor in {Path(root) / kind}; "
-        f"name the folder by --data FOLDER or the environment variable {VARIABLE}"
-    )
+__all__ = ["VARIABLE", "Record", "data_folder", "read_image", "read_mask", "read_record", "read_table"]

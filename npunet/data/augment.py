@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from npunet.params import refuse_unknown
+from npunet.params import number, refuse_unknown
 
 Range = tuple[float, float]
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -127,9 +127,10 @@ def take_stretch(steps: Sequence[Mapping[str, Any]]) -> tuple[Range | None, list
 
 
 def _range(where: str, value: Any) -> Range:
-    if not isinstance(value, (list, tuple)) or len(value) != 2 or not value[0] <= value[1]:
-        raise ValueError(f"{where}={value!r} must be a range [low, high]")
-    return float(value[0]), float(value[1])
+    edges = [number(where, edge) for edge in value] if isinstance(value, (list, tuple)) else []
+    if len(edges) != 2 or edges[0] > edges[1]:
+        raise ValueError(f"{where}={value!r:.80} must be a range [low, high]")
+    return edges[0], edges[1]
 
 
 def _make(step: Mapping[str, Any], rate: float) -> Augmentation:

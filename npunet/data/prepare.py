@@ -10,7 +10,9 @@ import numpy as np
 
 from npunet.data import ecg
 from npunet.extras import scipy_signal
-from npunet.params import refuse_unknown
+from npunet.params import count, listed, mapping, number, refuse_unknown
+
+MOST_ORDER = 20
 
 
 @dataclass(frozen=True)
@@ -31,17 +33,16 @@ class Preparation:
     epsilon: float | None = ecg.EPSILON
 
     def __post_init__(self) -> None:
-        if not self.rate > 0:
-            raise ValueError(f"sampling_rate={self.rate!r} must be positive")
+        number("sampling_rate", self.rate, 0, above=True)
         if self.band is not None:
-            low, high = self.band
+            low, high = (number("band", edge) for edge in listed("band", self.band)[:2])
             if not 0 < low < high < self.rate / 2:
                 raise ValueError(f"the band {low}-{high} Hz must lie between 0 and half the sampling rate, "
                                  f"{self.rate / 2:g} Hz")
-        if self.order < 1:
-            raise ValueError(f"order={self.order!r} of the filter must be at least 1")
-        if self.epsilon is not None and not self.epsilon > 0:
-            raise ValueError(f"epsilon={self.epsilon!r} of the normalisation must be positive")
+        if count("order of the filter", self.order) > MOST_ORDER:
+            raise ValueError(f"order={self.order} of the filter must be at most {MOST_ORDER}: steeper ones ring")
+        if self.epsilon is not None:
+            number("epsilon of the normalisation", self.epsilon, 0, above=True)
 
     @classmethod
     def from_steps(cls, rate: float, steps: Sequence[Mapping[str, Any]]) -> Preparation:
@@ -53,17 +54,22 @@ class Preparation:
         """
         band, order, epsilon = None, 3, None
         for step in steps:
-            name, params = str(step.get("name")), dict(step.get("params", {}))
+            name = str(mapping("a preprocess", step).get("name"))
+            params = mapping(f"preprocess {name!r}: params", {} if step.get("params") is None else step["params"])
             if name == "filter":
                 refuse_unknown("preprocess 'filter'", list(params),
                                ["lowcut", "highcut", "order", "forward_backward", "axis", "sample_rate"])
                 if not params.get("forward_backward", True):
                     raise ValueError("a filter with forward_backward false would shift the waves; leave it out")
-                band = (float(params["lowcut"]), float(params["highcut"]))
-                order = int(params.get("order", 3))
+                if missing := [key for key in ("lowcut", "highcut") if key not in params]:
+                    raise ValueError(f"preprocess 'filter' lacks {' and '.join(missing)}")
+                band = (number("preprocess 'filter': lowcut", params["lowcut"]),
+                        number("preprocess 'filter': highcut", params["highcut"]))
+                order = count("preprocess 'filter': order", params.get("order", 3))
             elif name in ("znorm", "layer_norm"):
                 refuse_unknown(f"preprocess {name!r}", list(params), ["eps", "epsilon", "axis", "name"])
-                epsilon = float(params["eps"] if "eps" in params else params.get("epsilon", ecg.EPSILON))
+                epsilon = number(f"preprocess {name!r}: epsilon",
+                                 params["eps"] if "eps" in params else params.get("epsilon", ecg.EPSILON))
             else:
                 raise ValueError(f"preprocess {name!r} is not known; it must be filter or znorm")
         return cls(float(rate), band, order, epsilon)
@@ -71,9 +77,12 @@ class Preparation:
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> Preparation:
         """What to_dict gave. Raises ValueError for anything else."""
-        refuse_unknown("a preparation", list(description), [field.name for field in fields(cls)])
+        known = [field.name for field in fields(cls)]
+        refuse_unknown("a preparation", list(mapping("a preparation", description)), known)
         band = description.get("band", ecg.BAND)
-        return cls(**{**description, "band": None if band is None else (float(band[0]), float(band[1]))})
+        if band is not None and len(listed("band", band)) != 2:
+            raise ValueError(f"band={band!r:.80} must be (low, high) Hz, or None")
+        return cls(**{**description, "band": None if band is None else tuple(number("band", edge) for edge in band)})
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""

@@ -147,10 +147,12 @@ def report_images(model: Segmenter, pictures: Sequence[Picture], views: int = VI
     for picture in pictures:
         labels = model.mask(picture.x[None], views)[0]
         matrix += confusion(picture.labels, labels, len(names), IGNORE)
-        truth, grey = (picture.labels > 0) & (picture.labels != IGNORE), picture.x.mean(-1)
-        foreground.add(truth, labels > 0)
-        otsu.add(truth, grey > otsu_threshold(grey))
-        tally.add(objects(truth) if picture.instances is None else picture.instances, objects(labels > 0, SMALLEST))
+        seen, grey = picture.labels != IGNORE, picture.x.mean(-1)            # the rest nobody judges
+        truth = (picture.labels > 0) & seen
+        foreground.add(truth, (labels > 0) & seen)
+        otsu.add(truth, (grey > otsu_threshold(grey)) & seen)
+        tally.add(objects(truth) if picture.instances is None else picture.instances * seen,
+                  objects((labels > 0) & seen, SMALLEST))
         segmented.append(labels)
     order = np.argsort(foreground.each, kind="stable")
     chosen = [int(order[round(share * (len(order) - 1))]) for share in (0.75, 0.5, 0.25, 0.0)][: len(order)]

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import os
 import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from npunet import files
+from npunet.formats import model_file
 from npunet.formats.model_file import DESCRIPTION
 from npunet.graph import Graph
-from npunet.weights import canonical
+from npunet.reading import Stored, Unreadable, npz, read_all, reading, refuse_bomb
+from npunet.weights import canonical, refuse_misshapen
 
 Weights = dict[str, np.ndarray]
 READABLE = ".npz, .safetensors, .keras, .weights.h5, .h5"
@@ -31,26 +33,29 @@ def read_weights(path: str | os.PathLike[str], graph: Graph | None = None) -> We
     graph : the network they are for; only Keras files without layer names (before Keras 3.6) need it
 
     Returns name -> array, the names npunet's, the dtypes as stored.
-    Raises FileNotFoundError; ValueError when the file is truncated, foreign or holds a name twice; MissingExtra.
+    Raises FileNotFoundError; ValueError when the file is truncated, foreign, holds a name twice or, before it is read,
+    another shape than the graph's; MissingExtra.
     """
+    with opened_weights(path, graph) as stored:
+        if graph is not None:
+            refuse_misshapen(graph, stored)
+        return read_all(stored)
+
+
+@contextmanager
+def opened_weights(path: str | os.PathLike[str], graph: Graph | None = None) -> Iterator[dict[str, Stored]]:
+    """The weights of a file by npunet's names, their shapes known and nothing read; arguments as read_weights'."""
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, not a weight file")
     with open(path, "rb") as file:
         head = file.read(16)
-    if head.startswith(b"PK"):
-        arrays = _read_zip(path, graph)
-    elif head.startswith(HDF5):
-        from npunet.formats import keras
-
-        arrays = keras.read_keras(path, graph)
-    elif head[8:9] == b"{":  # after the length of a JSON header
-        from npunet.formats import safetensors
-
-        arrays = safetensors.read_safetensors(path)
-    else:
-        raise ValueError(f"{path} is not a weight file that npunet knows ({READABLE}), or it is damaged")
-    return _renamed(path, arrays)
+    with reading(path, "is damaged or not a complete weight file"), _opened(path, head, graph) as arrays:
+        if DESCRIPTION in arrays:
+            model_file.read_description(path, arrays)  # for a damaged model is no source of weights
+        weights = _renamed(arrays)
+        refuse_bomb(sum(array.nbytes for array in weights.values()), path.stat().st_size)
+        yield weights
 
 
 def write_weights(path: str | os.PathLike[str], weights: Mapping[str, np.ndarray]) -> None:
@@ -75,34 +80,34 @@ def write_weights(path: str | os.PathLike[str], weights: Mapping[str, np.ndarray
         raise ValueError(f"cannot write weights to {name}: the suffix must be one of {WRITABLE}")
 
 
-def _read_zip(path: Path, graph: Graph | None) -> Weights:
-    try:
+def _opened(path: Path, head: bytes, graph: Graph | None) -> AbstractContextManager[dict[str, Stored]]:
+    """The weights under the file's own names, by what its first bytes say."""
+    keras_model = False
+    if head.startswith(b"PK"):
         with zipfile.ZipFile(path) as archive:
             keras_model = "model.weights.h5" in archive.namelist()
         if not keras_model:
-            return _read_npz(path)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"{path} is damaged or incomplete: {error}") from None
-    from npunet.formats import keras
+            return npz(path)
+    if keras_model or head.startswith(HDF5):
+        from npunet.formats import keras
 
-    return keras.read_keras(path, graph)
+        return keras.opened_keras(path, graph)
+    if head[8:9] == b"{":  # after the length of a JSON header
+        from npunet.formats import safetensors
 
-
-def _read_npz(path: Path) -> Weights:
-    with np.load(path, allow_pickle=False) as arrays:
-        try:
-            return {name: arrays[name] for name in arrays.files if name != DESCRIPTION}
-        except ValueError as error:  # an array of objects, or bytes that are no array
-            raise ValueError(f"{path} is not a file of plain arrays: {error}") from None
+        return safetensors.opened_safetensors(path)
+    raise Unreadable(f"{path} is not a weight file that npunet knows ({READABLE}), or it is damaged")
 
 
-def _renamed(path: Path, arrays: Mapping[str, np.ndarray]) -> Weights:
-    weights: Weights = {}
+def _renamed(arrays: Mapping[str, Stored]) -> dict[str, Stored]:
+    weights: dict[str, Stored] = {}
     for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):
-            raise ValueError(f"{path}: {name} is not an array; is this a weight file?")
+        if name == DESCRIPTION:
+            continue
         ours = canonical(name)
         if ours in weights:
-            raise ValueError(f"{path} holds {ours} twice, once as {name}")
+            raise ValueError(f"it holds {ours} twice, once as {name}")
+        if array.dtype.kind not in "fiub":
+            raise ValueError(f"{name} has the dtype {array.dtype}; weights are numbers")
         weights[ours] = array
     return weights

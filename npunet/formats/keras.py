@@ -10,22 +10,22 @@ Source: keras/src/saving/saving_lib.py and keras/src/legacy/saving/legacy_h5_for
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 import zipfile
-import zlib
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from npunet import memory
 from npunet.extras import extra
 from npunet.files import atomic_write
 from npunet.graph import Graph
+from npunet.reading import Stored, json_object, refuse_bomb
 
-Weights = dict[str, np.ndarray]
+MOST_DEFLATED = 1100  # deflate makes one byte of at most 1032
 
 # Keras' class -> its variables in stored order; a bias stands last and may be missing.
 VARIABLES = {
@@ -36,36 +36,40 @@ VARIABLES = {
 }
 
 
-def read_keras(path: str | os.PathLike[str], graph: Graph | None = None) -> Weights:
-    """Read the weights of a `.keras`, `.weights.h5` or old `.h5` file.
+@contextmanager
+def opened_keras(path: str | os.PathLike[str], graph: Graph | None = None) -> Iterator[dict[str, Stored]]:
+    """The weights of a `.keras`, `.weights.h5` or old `.h5` file, known by their shapes.
 
     graph : the network they are for; only used when neither the file nor a config.json names the layers
 
-    Returns "<layer>/<variable>" -> array, the layers as the file names them, the dtypes as stored.
-    Raises ValueError when the file is damaged, of another network, or nameless without `graph`; MissingExtra.
+    Gives "<layer>/<variable>" -> array, the layers as the file names them, the dtypes as stored.
+    Raises ValueError when the file is of another network, or nameless without `graph`; any of reading.FAULTS when it is
+    damaged; MissingExtra.
     """
     h5py = extra("h5py", "keras")
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    source: Any = path
+    source: Any = os.fspath(path)
     names: dict[str, str] = {}
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                source = io.BytesIO(archive.read("model.weights.h5"))
-                names = _configured_names(json.loads(archive.read("config.json")))
-        with h5py.File(source, "r") as file:
-            root = file.get("model_weights", file)
-            if "layer_names" in root.attrs:
-                return _read_named(h5py, root)
-            if "layers" in root:
-                return _read_counted(h5py, root["layers"], names or _expected_names(graph.weights if graph else ()))
-    except (OSError, KeyError, RuntimeError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is not a complete Keras weight file: {error}") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    raise ValueError(f"{path} is an HDF5 file, but not one of Keras' weights (no group 'layers' or 'model_weights')")
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            source = io.BytesIO(_member(archive, "model.weights.h5"))
+            names = _configured_names(json_object(_member(archive, "config.json")))
+    with h5py.File(source, "r") as file:
+        root = file.get("model_weights", file)
+        if "layer_names" in root.attrs:
+            yield _read_named(h5py, root)
+        elif "layers" in root:
+            yield _read_counted(h5py, root["layers"], names or _expected_names(graph.weights if graph else ()))
+        else:
+            raise ValueError("it is an HDF5 file, but not one of Keras' weights (no group 'layers' or "
+                             "'model_weights')")
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """A file of an archive. Raises any of FAULTS, ValueError where it does not fit in memory."""
+    info = archive.getinfo(name)
+    refuse_bomb(info.file_size, info.compress_size)
+    memory.require(2 * info.file_size, f"reading {name}", "take a smaller file, or more memory")
+    return archive.read(info)
 
 
 def write_keras_weights(path: str | os.PathLike[str], weights: Mapping[str, np.ndarray]) -> None:
@@ -85,9 +89,9 @@ def write_keras_weights(path: str | os.PathLike[str], weights: Mapping[str, np.n
                 group.create_dataset(str(index), data=weights[f"{layer}/{variable}"])
 
 
-def _read_counted(h5py: Any, layers: Any, names: Mapping[str, str]) -> Weights:
+def _read_counted(h5py: Any, layers: Any, names: Mapping[str, str]) -> dict[str, Stored]:
     """Layers counted by class; their names from the file, else from `names` (class and number -> name)."""
-    weights: Weights = {}
+    weights: dict[str, Stored] = {}
     for counted in sorted(layers, key=_class_and_number):
         group = _inside(h5py, layers, counted)
         if "vars" not in group or not len(_inside(h5py, group, "vars")):
@@ -107,9 +111,9 @@ def _read_counted(h5py: Any, layers: Any, names: Mapping[str, str]) -> Weights:
     return weights
 
 
-def _read_named(h5py: Any, root: Any) -> Weights:
+def _read_named(h5py: Any, root: Any) -> dict[str, Stored]:
     """The old layout: <layer>/<path of the weight>, listed in attributes; a path may end in ":0"."""
-    weights: Weights = {}
+    weights: dict[str, Stored] = {}
     for layer in map(_text, root.attrs["layer_names"]):
         group = _inside(h5py, root, layer)
         for stored in map(_text, group.attrs["weight_names"]):
@@ -176,11 +180,16 @@ def _inside(h5py: Any, group: Any, name: str) -> Any:
     return group
 
 
-def _array(h5py: Any, group: Any, name: str) -> np.ndarray:
+def _array(h5py: Any, group: Any, name: str) -> Stored:
     dataset = _inside(h5py, group, name)
     if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
         raise ValueError(f"{group.name}/{name} is not a plain array in this file")
-    return np.asarray(dataset[()])
+    if dataset.shape is None or dataset.dtype.kind not in "fiub":
+        raise ValueError(f"{group.name}/{name} has the dtype {dataset.dtype}; weights are numbers")
+    kept = dataset.id.get_storage_size()
+    if dataset.nbytes > MOST_DEFLATED * kept:  # the rest would be made up while it is read
+        raise ValueError(f"{group.name}/{name} declares {dataset.nbytes} bytes and stores {kept}")
+    return Stored(dataset.shape, dataset.dtype, lambda: np.asarray(dataset[()]))
 
 
 def _text(value: Any) -> str:

@@ -3,57 +3,69 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from os import PathLike
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from npunet.files import write_npz
-from npunet.params import UNetParams
+from npunet.params import UNetParams, refuse_unknown
+from npunet.reading import Stored, Unreadable, json_object, npz, reading, text_of, zip_comment
 
 DESCRIPTION = "npunet.json"
 FORMAT = 1
+KEYS = ("format", "params", "input_shape", "num_classes", "dtype")
+IS_NOT = "is not a model that npunet saved"
 
 
 def save(path: str | PathLike[str], params: UNetParams, input_shape: tuple[int | None, ...], num_classes: int | None,
-         dtype: str, weights: Mapping[str, np.ndarray]) -> None:
-    """Write a model, atomically; the same model gives the same bytes."""
+         dtype: str, weights: Mapping[str, np.ndarray], remark: bytes = b"") -> None:
+    """Write a model, atomically; the same model gives the same bytes. remark : what else the archive says of itself."""
     description = {"format": FORMAT, "params": params.to_dict(), "input_shape": input_shape,
                    "num_classes": num_classes, "dtype": dtype}
-    write_npz(path, {DESCRIPTION: np.array(json.dumps(description, sort_keys=True)), **weights})
+    write_npz(path, {DESCRIPTION: np.array(json.dumps(description, sort_keys=True)), **weights}, remark)
 
 
-def load(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The arguments of UNet and the weights. Raises ValueError when the file is not a model."""
-    try:
-        with open(path, "rb") as file, opened(file) as archive:
-            if DESCRIPTION not in archive.files:
-                raise ValueError("it has weights but no description; build the model, then use load_weights")
-            description = json.loads(str(archive[DESCRIPTION]))
-            weights = {name: archive[name] for name in archive.files if name != DESCRIPTION}
-    except FileNotFoundError:
-        raise
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, AttributeError) as error:
-        raise ValueError(f"{path} is not a model that npunet saved: {error}") from None
-    if description.pop("format", None) != FORMAT:
-        raise ValueError(f"{path} has another format than {FORMAT}; it was saved by another version of npunet")
-    return {**description, "input_shape": tuple(description["input_shape"])}, weights
+@contextmanager
+def opened(path: str | PathLike[str]) -> Iterator[tuple[dict[str, Any], dict[str, Stored]]]:
+    """The arguments of UNet and the weights, which are not read yet.
+
+    Raises FileNotFoundError, Unreadable when the file is not a model, also for what the block makes of it.
+    """
+    with reading(path, IS_NOT), npz(path) as arrays:
+        if DESCRIPTION not in arrays:
+            raise ValueError("it has weights but no description; build the model, then use load_weights")
+        yield read_description(path, arrays), {name: array for name, array in arrays.items() if name != DESCRIPTION}
+
+
+def read_description(path: str | PathLike[str], arrays: Mapping[str, Stored]) -> dict[str, Any]:
+    """The arguments of UNet, from the description among a model's arrays. Raises ValueError, KeyError, TypeError."""
+    description = json_object(text_of(arrays[DESCRIPTION]))
+    if description.get("format") != FORMAT:
+        raise Unreadable(f"{path} has another format than {FORMAT}; it was saved by another version of npunet")
+    refuse_unknown("the description", list(description), KEYS)
+    arguments = {key: description[key] for key in KEYS if key != "format"}
+    if not isinstance(arguments["input_shape"], list):
+        raise ValueError(f"its input_shape is {arguments['input_shape']!r:.80}, not a list")
+    return {**arguments, "params": UNetParams.from_dict(arguments["params"]),
+            "input_shape": tuple(arguments["input_shape"])}
+
+
+def is_model(path: str | PathLike[str]) -> bool:
+    """Whether a file is one that `save` wrote. Raises FileNotFoundError, Unreadable for a damaged archive."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"no such file: {path}")
+    if not os.path.isfile(path) or not zipfile.is_zipfile(path):
+        return False
+    with reading(path, IS_NOT), zipfile.ZipFile(path) as archive:
+        return f"{DESCRIPTION}.npy" in archive.namelist()
 
 
 def remark(path: str | PathLike[str]) -> bytes:
     """What an archive says of itself: empty for a plain model, JSON for a Segmenter. Raises FileNotFoundError."""
-    with open(path, "rb") as file:
-        if not zipfile.is_zipfile(file):
-            return b""
-        with zipfile.ZipFile(file) as archive:
-            return archive.comment
-
-
-def opened(file: IO[bytes]) -> np.lib.npyio.NpzFile:
-    """An .npz archive. Raises ValueError for a single array."""
-    archive = np.load(file, allow_pickle=False)
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise ValueError("it is a single array")
-    return archive
+    with reading(path, IS_NOT):
+        return zip_comment(path)

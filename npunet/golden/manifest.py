@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from npunet.graph import Graph, Node
+from npunet.reading import parse_json, reading
 
 SCHEMA = 1
 CANONICAL_NAN = np.uint32(0x7FC00000)
@@ -169,11 +170,11 @@ def load(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / "manifest.json"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_bytes()
     except OSError as error:
         raise ValueError(f"{folder} is no golden bundle: cannot read manifest.json ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: {error}. Make the bundle again") from None
+    with reading(path, "is damaged", "make the bundle again"):
+        manifest = parse_json(text)
     if isinstance(manifest, dict) and manifest.get("schema") != SCHEMA:
         found = f"{manifest.get('schema')!r:.80}"
         raise ValueError(f"{path} has schema {found}, this npunet reads {SCHEMA}. Make the bundle again")

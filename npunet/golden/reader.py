@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from math import prod
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from npunet.golden.cases import NETWORK_CASES, network_input
 from npunet.golden.corners import layer_inputs
 from npunet.golden.layer_run import LayerRun, run_layer, run_network, tensors_of
 from npunet.graph import Graph
+from npunet.reading import Stored, json_object, npz, reading
 
-READ_ERRORS = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, AttributeError,
-               TypeError)
 RUN_ERRORS = (ArithmeticError, AttributeError, IndexError, KeyError, MemoryError, TypeError, ValueError)
+AGAIN = "make the bundle again"
+SPARE = 1 << 16  # bytes of comments in a file of words
 DECIDED = ("folded", "case")  # of a layer's record: what its graph does not tell
 
 
@@ -67,11 +68,9 @@ class Bundle:
     def weights(self) -> dict[str, np.ndarray]:
         """Weights by name, each checked against its SHA-256."""
         path = self.inside(self.manifest["model"]["weights"])
-        try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                weights = {record["name"]: archive[record["name"]] for record in self.manifest["weights"]}
-        except READ_ERRORS as error:
-            raise ValueError(f"{path} is damaged: {error}") from None
+        with reading(path, "is damaged", AGAIN), npz(path) as archive:
+            weights = {record["name"]: of_record(archive[record["name"]], record).read()
+                       for record in self.manifest["weights"]}
         for record in self.manifest["weights"]:
             check_digest(weights[record["name"]], record, f"weight {record['name']}")
         return weights
@@ -80,11 +79,8 @@ class Bundle:
     def graph(self) -> Graph:
         """The network whose layers the bundle holds."""
         path = self.inside(self.manifest["model"]["graph"])
-        try:
-            description = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise ValueError(f"{path} is damaged: {error}") from None
-        graph = graphs.from_json(description, self.weights)
+        with reading(path, "is damaged", AGAIN):
+            graph = graphs.from_json(json_object(path.read_bytes()), self.weights)
         try:
             records = manifest.layer_records(graph, {}, {})
             ids = manifest.layer_ids(graph)
@@ -121,20 +117,16 @@ class Bundle:
         form, name = next((form, record["files"][form]) for form in ("bin", "npz", "hex") if form in record["files"])
         path = self.inside(name)
         dtype, shape = np.dtype(record["dtype"]).newbyteorder("<"), tuple(record["shape"])
-        try:
+        with reading(path, "is damaged", AGAIN):
             if form == "npz":
-                with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                    value = archive[record["key"]]
-            elif form == "bin":
-                value = np.frombuffer(path.read_bytes(), dtype).reshape(shape)
-            else:
-                value = read_words(path.read_text(), dtype).reshape(shape)
-        except READ_ERRORS as error:
-            raise ValueError(f"{path} is damaged: {error}") from None
-        if value.shape != shape or value.dtype != dtype:
-            found = f"{value.dtype} {value.shape}"
-            raise ValueError(f"{path}: {record['key']} is {found}, in the manifest {dtype} {shape}")
-        return value
+                with npz(path) as archive:
+                    return of_record(archive[record["key"]], record).read()
+            size = prod(shape) * dtype.itemsize
+            if path.stat().st_size > (size if form == "bin" else 16 * size + SPARE):
+                raise ValueError(f"it has {path.stat().st_size} bytes, far more than {dtype} {shape} in the manifest")
+            if form == "bin":
+                return np.frombuffer(path.read_bytes(), dtype).reshape(shape)
+            return read_words(path.read_text(), dtype).reshape(shape)
 
     def run_again(self, case: str) -> dict[str, np.ndarray]:
         """The tensors of a network or layer case, computed from the model; the last case is remembered."""
@@ -183,6 +175,14 @@ class Bundle:
         if self.root.resolve() not in path.parents:
             raise ValueError(f"{name} leaves the bundle {self.root}")
         return path
+
+
+def of_record(array: Stored, record: Mapping[str, Any]) -> Stored:
+    """The array, which its record describes. Raises ValueError, before it is read, where it does not."""
+    if array.shape != tuple(record["shape"]) or array.dtype != np.dtype(record["dtype"]).newbyteorder("<"):
+        raise ValueError(f"an array is {array.dtype} {array.shape}, in the manifest {record['dtype']} "
+                         f"{tuple(record['shape'])}")
+    return array
 
 
 def check_digest(value: np.ndarray, record: Mapping[str, Any], what: str) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
+from npunet import memory
 from npunet.engine.runtime.engine import Engine
-from npunet.inference.sizes import Sizes
+from npunet.inference.sizes import Sizes, check_shape
 from npunet.weights import WeightStore
 
 
@@ -21,16 +24,19 @@ class Session:
 
     def __init__(self, sizes: Sizes, weights: WeightStore, input_shape: tuple[int | None, ...] | None, batch: int,
                  arithmetic: str, threads: int | None) -> None:
-        wanted = tuple(sizes.input_shape if input_shape is None else input_shape)
+        wanted = check_shape(sizes.input_shape if input_shape is None else input_shape)
         shape = tuple(size for size in wanted if size is not None)
         if shape != wanted:
             raise ValueError(f"a session is for one size, input_shape={wanted} leaves one open: give "
                              "compile(input_shape)")
         if isinstance(batch, bool) or not hasattr(batch, "__index__") or batch < 1:
             raise ValueError(f"batch={batch!r} must be at least 1")
+        memory.require(4 * int(batch) * prod(shape), f"batch={batch} at {shape}", "use a smaller batch")
         self.input = np.zeros((batch, *shape), np.float32)
         self._images, _ = sizes.admit(self.input, "float32", None)  # the same memory as (B, H, W, C)
         self.engine = Engine(sizes.graph(self._images.shape[1:3]), weights, arithmetic, threads)
+        memory.require(4 * int(batch) * prod(self.engine.program.output_shape), f"batch={batch} at {shape}",
+                       "use a smaller batch")
         self._results = np.zeros((batch, *self.engine.program.output_shape), np.float32)
         self.output = sizes.release(self._results, None)
         self._run = self.engine.repeated(self._images, self._results)

@@ -9,7 +9,7 @@ import numpy as np
 from npunet import unet
 from npunet.geometry import Pair
 from npunet.graph import Graph
-from npunet.params import UNetParams
+from npunet.params import LARGEST, UNetParams
 
 GRAPHS_KEPT = 16  # sizes for which a model remembers its graph
 SHAPES_KEPT = 64  # of arrays that it knows to fit
@@ -112,12 +112,17 @@ class Sizes:
 
 def check_shape(input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
     """input_shape as a tuple of positive ints or None. Raises ValueError with the way out."""
-    shape = tuple(input_shape)
-    if len(shape) not in (2, 3):
-        raise ValueError(f"input_shape={shape} must be (L, C) for signals or (H, W, C) for images")
+    try:
+        shape = tuple(input_shape)
+    except TypeError:
+        shape = ()
+    if len(shape) not in (2, 3) or isinstance(input_shape, str | bytes):
+        raise ValueError(f"input_shape={input_shape!r:.80} must be (L, C) for signals or (H, W, C) for images")
     if shape[-1] is None:
         raise ValueError(f"input_shape={shape} leaves the channels open; give their number")
     for size in shape:
         if size is not None and (isinstance(size, bool) or not hasattr(size, "__index__") or size < 1):
-            raise ValueError(f"input_shape={shape}: {size!r} must be a positive int, or None for an open size")
+            raise ValueError(f"input_shape={shape}: {size!r:.80} must be a positive int, or None for an open size")
+        if size is not None and size > LARGEST:
+            raise ValueError(f"input_shape: a size must be at most {LARGEST:,}, and is larger")
     return tuple(None if size is None else int(size) for size in shape)

@@ -46,7 +46,7 @@ class Stream:
         self.delay = max(0, int(self.context.after.max()))
         self._reach = self.delay + max(0, int(self.context.before.max()))
         self._sizes, self._labels, self._backend = sizes, output == "labels", backend
-        self._weights = WeightStore(weights.read_only, weights.block.dtype)
+        self._weights = weights.snapshot()
         self._arithmetic, self._threads = arithmetic, threads
         self._executors: dict[int, Callable[[np.ndarray], np.ndarray]] = {}
         self._restart()

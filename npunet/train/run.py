@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from npunet.train.curves import draw_curves
 from npunet.train.engine_step import EngineStep
 from npunet.train.fit import fit
 from npunet.train.progress import Bar, Progress
-from npunet.train.step import NumpyStep, TrainStep
+from npunet.train.step import NumpyStep, TrainStep, refuse_batch
 from npunet.train.task import Task, Thing, load_task
 
 STEPS = {"numpy": NumpyStep, "engine": EngineStep}
@@ -37,7 +38,8 @@ def begin(config: Config, folder: str | os.PathLike[str], data: str | os.PathLik
     weights : to begin with, instead of random ones from the seed
 
     Writes last.npz, best.npz (checkpoints), model.npz (the best network, see segment.Segmenter), history.csv,
-    history.json, curves.png. Raises ValueError, FileExistsError, Diverged, Stopped.
+    history.json, curves.png; after Ctrl-C model.npz is the best network so far.
+    Raises ValueError, FileExistsError, Diverged, Stopped.
     """
     if (Path(folder) / "last.npz").exists():
         raise FileExistsError(f"{folder} already holds a run; go on with it by --resume, or choose another folder")
@@ -83,12 +85,18 @@ def _go(task: Task, folder: str | os.PathLike[str], data: str | os.PathLike[str]
     if weights is not None:
         model.load_weights(weights)
     step = make_step(model, task, backend)
+    refuse_batch(step, config.batch_size, prod(config.input_shape))
     if arrays is not None:
         step.restore(arrays)
     keeper = Keeper(folder, {"settings": config.given, "data": os.fspath(Path(data).resolve()) if data else None,
                              "parts": task.parts})
     bar = Bar(config.steps, config.steps_per_epoch, progress.step)
-    fit(step, model, task, keeper, progress, bar, backend)
+    try:
+        fit(step, model, task, keeper, progress, bar, backend)
+    except KeyboardInterrupt:
+        if (Path(folder) / "last.npz").exists():
+            write_model(folder)
+        raise
     return _finish(folder, config, progress)
 
 

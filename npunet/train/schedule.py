@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from npunet.params import refuse_unknown
+from npunet.params import number, refuse_unknown
 
 Schedule = Callable[[int], float]
 
@@ -88,6 +88,5 @@ def make_schedule(name: str, rate: float, params: Mapping[str, Any] | None = Non
         raise ValueError(f"schedule {name!r} needs {', '.join(missing)}")
     for key, value in {"rate": rate, **params}.items():
         least = 1 if key in ("every", "steps", "first", "longer") else 0
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= least:
-            raise ValueError(f"schedule {name!r}: {key}={value!r} must be a number of at least {least}")
+        number(f"schedule {name!r}: {key}", value, least)
     return partial(SCHEDULES[name], rate=float(rate), **params)

@@ -7,12 +7,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from npunet import run
+from npunet import footprint, memory, run
 from npunet.differentiate import differentiate
 from npunet.layers import BATCH_NORM_MOMENTUM
 from npunet.model import UNet
 from npunet.ops.norm import moving_statistics
 from npunet.train.optimise import Arrays, Optimiser
+
+WAITING = 4  # batches, made ahead of the step
 
 
 class TrainStep(Protocol):
@@ -27,6 +29,10 @@ class TrainStep(Protocol):
 
         A loss that is not finite leaves weights, statistics and state as they were.
         """
+        ...
+
+    def memory_of(self, batch: int) -> int:
+        """Bytes that a step on so many samples of the model's input size takes, known before any is made."""
         ...
 
     def weights(self) -> Arrays:
@@ -84,6 +90,9 @@ class NumpyStep:
             self._weights = {**self._weights, **after, **moved}
         return float(result.loss)
 
+    def memory_of(self, batch: int) -> int:
+        return footprint.batch_bytes(self.model.graph, self.model.dtype, batch, keep=2)
+
     def weights(self) -> Arrays:
         return {name: value.copy() for name, value in self._weights.items()}
 
@@ -116,3 +125,12 @@ def fitting(expected: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray])
     if faults:
         shown = "\n  ".join(faults[:12] + ([f"... and {len(faults) - 12} more"] if len(faults) > 12 else []))
         raise ValueError(f"the state belongs to another network or optimiser:\n  {shown}")
+
+
+def refuse_batch(step: TrainStep, batch: int, sample: int) -> None:
+    """Raise ValueError for a batch size that does not fit in memory, with what it needs and what there is.
+
+    sample : numbers of one input, of which the next batches wait in memory
+    """
+    memory.require(step.memory_of(batch) + WAITING * 8 * batch * sample, f"batch_size={batch:,}",
+                   "use a smaller batch_size")

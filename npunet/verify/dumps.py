@@ -6,10 +6,8 @@ Nothing here trusts a file: what cannot be read becomes a Fault with the reason,
 from __future__ import annotations
 
 import io
-import tokenize
 import warnings
 import zipfile
-import zlib
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -19,28 +17,10 @@ import numpy as np
 
 from npunet.golden.manifest import fit_for_files
 from npunet.golden.reader import Bundle
+from npunet.reading import FAULTS
 from npunet.verify import forms, tflm
 
 SPARE = 1 << 16  # bytes that a file's head may take besides its numbers
-READ_ERRORS = (
-    OSError,
-    KeyError,
-    ValueError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-    NotImplementedError,
-    TypeError,
-    AttributeError,
-    SyntaxError,
-    tokenize.TokenError,
-    OverflowError,
-    RecursionError,
-    MemoryError,
-    RuntimeError,
-    IndexError,
-    Warning,
-)
 SUFFIXES = (".npz", ".npy", ".bin", ".mem", ".hex", ".log", ".txt", ".json")
 Place = tuple[str, str]
 
@@ -156,7 +136,7 @@ def read(outputs: str | Path, bundle: Bundle, case: str | None = None) -> Dump:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 _read_file(path, where, folder, names, dump)
-        except READ_ERRORS as error:
+        except FAULTS as error:
             dump.faults.append(Fault(where, f"cannot be read: {_told(error)}"))
     if not dump.tensors and not dump.faults:
         known = next(iter(bundle.tensors), "case/key")
@@ -218,7 +198,7 @@ def _read_npz(path: Path, where: str, folder: tuple[str, ...], names: Names, dum
                     raise ValueError(f"has {info.file_size} bytes, far more than {'/'.join(place)}")
                 with archive.open(info) as file:
                     dump.put(place, read_npy(file, size), f"{where}, {name}")
-            except READ_ERRORS as error:
+            except FAULTS as error:
                 dump.faults.append(Fault(f"{where}, {name}", f"cannot be read: {_told(error)}"))
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 READY: set[str | None] = set()  # arithmetics whose code is there
 ENGINES_KEPT = 8  # sizes and arithmetics for which a model keeps its engine
+BYTES_KEPT = 2**29  # that they hold together
 
 
 def engine_ready(arithmetic: str | None) -> bool:
@@ -52,6 +53,17 @@ class Engines:
             from npunet.engine.runtime.engine import Engine
 
             engine = self.kept[key] = Engine(graph, self.weights, arithmetic, threads)
-            for oldest in list(self.kept)[:-ENGINES_KEPT]:
-                self.kept.pop(oldest, None)
+            self._let_go(key)
         return engine
+
+    def release(self) -> None:
+        """Let every engine go, with its memory; those that are running end with their call."""
+        self.kept.clear()
+
+    def _let_go(self, newest: tuple) -> None:
+        """Drop the oldest until few are left, and these hold few bytes; the newest stays, however large."""
+        kept = list(self.kept.items())
+        while len(kept) > 1 and (len(kept) > ENGINES_KEPT or sum(engine.nbytes for _, engine in kept) > BYTES_KEPT):
+            key, _ = next(entry for entry in kept if entry[0] != newest)
+            kept = [entry for entry in kept if entry[0] != key]
+            self.kept.pop(key, None)

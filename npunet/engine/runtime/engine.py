@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import prod
 
 import numpy as np
 
+from npunet import memory
 from npunet.engine.plan.pack import aligned
 from npunet.engine.plan.program import compile_program
 from npunet.engine.runtime.barrier import new_barrier
@@ -24,6 +26,7 @@ from npunet.summary import rows
 from npunet.weights import WeightStore
 
 WORTH_A_THREAD = 20_000_000  # multiply-accumulates: two thirds of a millisecond, several times what starting one takes
+ARENAS_KEPT = 2**28  # bytes of arenas that an engine keeps beyond its first, for threads that call it at once
 MEMORY, SAMPLES, RESULTS = 2, 3, 4  # which argument of an entry
 NOTHING = np.zeros((0, 0), np.float32)
 
@@ -42,7 +45,9 @@ class Engine:
         if not engine_installed():
             raise ImportError("backend='engine' needs Numba: pip install numba, or use backend='numpy'")
         self.most = check_threads(threads)
-        self.stamp, self.block = weights.stamp, weights.block.copy()
+        weights = weights.snapshot()
+        self.stamp, self.block = weights.stamp, weights.block
+        self.graph_shape = graph.input_shape
         self.macs = sum(row.macs for row in rows(graph))
         self.program = compile_program(graph, weights.read_only, threads=self.threads_for(1), arithmetic=arithmetic)
         self.native = ENTRIES[arithmetic]()
@@ -50,9 +55,29 @@ class Engine:
 
     def is_current(self, weights: WeightStore) -> bool:
         """Whether the weights still are, bit for bit, what this engine was made of."""
-        if self.stamp is not None and self.stamp == weights.stamp:
+        stamp = weights.stamp
+        if self.stamp is not None and self.stamp == stamp:
             return True
-        return np.array_equal(self.block.view(np.int32), weights.block.view(np.int32))
+        same = np.array_equal(self.block.view(np.int32), weights.block.view(np.int32))
+        if same:
+            self.stamp = stamp  # from before the comparison: what came since has another
+        return same
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds: weights twice (as they are and packed), tables, and the arenas that nobody is using."""
+        program, arenas = self.program, max(1, len(self.idle))
+        tables = sum(table.nbytes for table in (program.table, program.whole, *program.shared))
+        return self.block.nbytes + program.constants.nbytes + tables + arenas * self.arena_bytes
+
+    @property
+    def arena_bytes(self) -> int:
+        return 4 * (self.program.arena.size + self.program.margin)
+
+    def give_back(self, call: Call) -> None:
+        """Keep a call with its arena for the next one, unless enough are kept."""
+        if not self.idle or (len(self.idle) + 1) * self.arena_bytes <= ARENAS_KEPT:
+            self.idle.append(call)
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Run a batch.
@@ -60,6 +85,8 @@ class Engine:
         x : float32 (N, H, W, C);  out : float32 (N, OH, OW, K) C-contiguous, to be filled, or None for a new array
         """
         if out is None:
+            size = 4 * len(x) * prod(self.program.output_shape)
+            memory.require(size, f"the result of a batch of {len(x):,}", "use a smaller batch")
             out = np.empty((len(x), *self.program.output_shape), np.float32)
         self.share(np.ascontiguousarray(x).reshape(len(x), -1), out.reshape(len(x), -1), in_parallel)
         return out
@@ -97,7 +124,7 @@ class Engine:
         call.put(SAMPLES, samples)
         call.put(RESULTS, results)
         call()
-        self.idle.append(call)
+        self.give_back(call)
 
     def run_together(self, samples: np.ndarray, results: np.ndarray,
                      in_parallel: Callable[[Sequence[Job]], None]) -> None:
@@ -107,14 +134,15 @@ class Engine:
         shared = (self.program.constants, call.arguments[MEMORY], samples, results)
         in_parallel([Call(self.native, self.program.shared[thread], *shared, thread, threads, barrier)
                      for thread in range(threads)])
-        self.idle.append(call)
+        self.give_back(call)
 
     def take_call(self) -> Call:
         """For one thread, with an arena; samples and results are to be put in."""
         try:
             return self.idle.pop()
         except IndexError:
-            arena = aligned(self.program.arena.size + self.program.margin)
+            memory.require(self.arena_bytes, f"the engine's arena at {self.graph_shape}", "use a smaller input")
+            arena = aligned(self.arena_bytes // 4)
             return Call(self.native, self.program.table, self.program.constants, arena, NOTHING, NOTHING, 0, 1,
                         new_barrier())
 

@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -185,16 +186,20 @@ def files(sources: Sequence[str]) -> list[Path]:
 
 
 def folders() -> Iterator[Path]:
-    """Where compiled functions may be kept, best first: NUMBA_CACHE_DIR, beside the source, the user's cache folder."""
+    """Where compiled functions may be kept, best first: NUMBA_CACHE_DIR, beside the source, the user's cache folder.
+
+    A user without a home has no cache folder.
+    """
     if chosen := os.environ.get("NUMBA_CACHE_DIR"):
         yield Path(chosen)
     yield PACKAGE / "engine" / "__pycache__"
-    if sys.platform == "win32":
-        yield Path(os.environ.get("LOCALAPPDATA", Path.home())) / "npunet"
-    elif sys.platform == "darwin":
-        yield Path.home() / "Library" / "Caches" / "npunet"
-    else:
-        yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "npunet"
+    with suppress(RuntimeError):  # neither HOME nor an entry among the system's users
+        if sys.platform == "win32":
+            yield Path(os.environ.get("LOCALAPPDATA") or Path.home()) / "npunet"
+        elif sys.platform == "darwin":
+            yield Path.home() / "Library" / "Caches" / "npunet"
+        else:
+            yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "npunet"
 
 
 def say_compiling() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from npunet.files import atomic_write
 
+OTHERS_WRITE = 0o022
 MAGIC = b"npunet object code 1\n"
 ELF_SYMBOL = struct.Struct("<IBBHQQ")  # name, info, other, section, value, size: System V ABI, "Symbol Table", ELF-64
 
@@ -24,21 +26,33 @@ class ObjectCode:
 
 
 def read(path: Path) -> ObjectCode | None:
-    """What a file holds; None where there is none, or a damaged one."""
+    """What a file holds; None where there is none, a damaged one, or one that another user may have written."""
     try:
-        magic, digest, content = path.read_bytes().split(b"\n", 2)
+        with open(path, "rb") as file:
+            if not is_trusted(os.fstat(file.fileno())):
+                return None
+            magic, digest, content = file.read().split(b"\n", 2)
+        symbol, triple, code = content.split(b"\n", 2)
+        made = ObjectCode(code, symbol.decode(), triple.decode())
     except (OSError, ValueError):
         return None
-    if magic + b"\n" != MAGIC or hashlib.sha256(content).hexdigest().encode() != digest:
-        return None
-    symbol, triple, code = content.split(b"\n", 2)
-    return ObjectCode(code, symbol.decode(), triple.decode())
+    sound = magic + b"\n" == MAGIC and hashlib.sha256(content).hexdigest().encode() == digest
+    return made if sound else None
+
+
+def is_trusted(found: os.stat_result) -> bool:
+    """Whether a file can have been written by nobody but this user, root, or the owner of this package's source."""
+    if not hasattr(os, "geteuid"):  # Windows, where folders carry the rights
+        return True
+    return found.st_uid in (os.geteuid(), 0, os.stat(__file__).st_uid) and not found.st_mode & OTHERS_WRITE
 
 
 def write(path: Path, made: ObjectCode) -> None:
     """Atomically. Raises OSError where that is not possible."""
     content = b"\n".join([made.symbol.encode(), made.triple.encode(), made.code])
     with atomic_write(path) as file:
+        if hasattr(os, "fchmod"):
+            os.fchmod(file.fileno(), os.fstat(file.fileno()).st_mode & 0o777 & ~OTHERS_WRITE)
         file.write(MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
 
 
