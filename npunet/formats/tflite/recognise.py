@@ -1,8 +1,8 @@
 """From a FlatModel to an integer network: which operators of a .tflite make which node.
 
 Inside, everything is an image (H, W, C); RESHAPE becomes a view where it only adds or removes axes of 1. Nearest
-upsampling stands as RESIZE_NEAREST_NEIGHBOR, or as Keras' RESHAPE, TILE, RESHAPE. QUANTIZE between integers is a
-rescale. Everything else is refused with the operator's name and number.
+upsampling stands as RESIZE_NEAREST_NEIGHBOR, or for each axis as Keras' RESHAPE, TILE, RESHAPE. QUANTIZE between
+integers is a rescale. Everything else is refused with the operator's name and number.
 """
 
 from __future__ import annotations
@@ -27,13 +27,11 @@ class Reading:
     """What has been read so far: which tensor of the network each tensor of the file is.
 
     images : by number in the file, the network's tensor
-    tiles  : by number, a tensor of rank 5 on its way through RESHAPE, TILE: (its source, factors so far)
     """
 
     flat: FlatModel
     lut: str
     images: dict[int, Tensor] = field(default_factory=dict)
-    tiles: dict[int, tuple[Tensor, Pair]] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     views: dict[str, View] = field(default_factory=dict)
@@ -81,7 +79,7 @@ def _read(reading: Reading, number: int, operator: FlatOperator) -> None:
     if len(operator.outputs) != 1:
         raise ValueError(f"{where} has {len(operator.outputs)} outputs; it must have one")
     given = operator.outputs[0]
-    if given in reading.images or given in reading.tiles or reading.flat.tensors[given].data is not None:
+    if given in reading.images or reading.flat.tensors[given].data is not None:
         raise ValueError(f"{where} writes tensor {given}, which has a value already")
     try:
         reader(reading, operator, where)
@@ -107,11 +105,13 @@ def _constant(reading: Reading, operator: FlatOperator, where: str, position: in
     return tensor
 
 
-def _y(reading: Reading, operator: FlatOperator, where: str, kind: str, clamp: str | None = None) -> Tensor:
+def _y(reading: Reading, operator: FlatOperator, where: str, op: str, clamp: str | None = None) -> Tensor:
     """The activation that an operator writes, by its layer's name where the file tells it."""
     number = operator.outputs[0]
     flat = reading.flat.tensors[number]
-    layer = layer_of(flat.name, kind, clamp is not None)
+    constants = [reading.flat.tensors[i].name for i in operator.inputs if i >= 0 and i not in reading.images]
+    inputs = tuple(reading.images[i].name for i in operator.inputs if i in reading.images)
+    layer = layer_of((flat.name, *constants), op, clamp is not None, inputs)
     name = layer if layer and layer not in reading.tensors else flat.name or f"tensor {number}"
     if name in reading.tensors:
         name = f"{name} (tensor {number})"
@@ -277,67 +277,57 @@ def _leaky_relu(reading: Reading, operator: FlatOperator, where: str) -> None:
 
 
 def _reshape(reading: Reading, operator: FlatOperator, where: str) -> None:
-    """A view; or the beginning, the middle or the end of an upsampling by TILE."""
-    number, given = operator.inputs[0], operator.outputs[0]
+    """A view: axes of 1 come and go, or TILE's axis joins the one before it."""
+    x, given = _x(reading, operator, where), operator.outputs[0]
     flat = reading.flat.tensors[given]
-    if number in reading.tiles:
-        source, factor = reading.tiles[number]
-        H, W, C = source.shape
-        if len(flat.shape) == 5 and flat.shape[0] == 1:  # on to the next axis
-            _tile_axis(where, flat.shape, (H * factor[0], W * factor[1], C))
-            reading.tiles[given] = source, factor
-            return
-        y = _y(reading, operator, where, "upsample_nearest2d")
-        if y.shape != (H * factor[0], W * factor[1], C):
-            raise ValueError(f"{where} makes {y.shape} of an upsampling that gives {(H * factor[0], W * factor[1], C)}")
-        _add(reading, operator, y, parameters.upsampling(source, y, factor))
-        return
-    x = _x(reading, operator, where)
-    if len(flat.shape) == 5:
-        _tile_axis(where, flat.shape, x.shape)
-        _same_meaning(where, x, flat)
-        reading.tiles[given] = x, (1, 1)
-    else:
-        y = _image(flat, x.name, where)
-        parameters.same_scale("reshape", y, x)
-        if y.shape != x.shape:
-            raise ValueError(f"{where} makes {flat.shape} of {x.shape}; only axes of 1 may come and go")
-        reading.images[given] = x
-    _remember(reading, given, x) if len(flat.shape) != 5 else reading.views.setdefault(
-        flat.name, View(x.name, flat.shape[1:]))
+    _same_meaning(where, x, flat)
+    if flat.shape[0] != 1 or (_shape(flat.shape) if len(flat.shape) < 5 else _untiled(flat.shape)[0]) != x.shape:
+        raise ValueError(f"{where} makes {flat.shape} of an image {x.shape}; only axes of 1 may come and go: {WAY_OUT}")
+    reading.images[given] = x
+    _remember(reading, given, x)
 
 
 def _tile(reading: Reading, operator: FlatOperator, where: str) -> None:
-    """The middle of an upsampling: the axis of 1 behind height or width is repeated."""
-    if operator.inputs[0] not in reading.tiles:
-        raise ValueError(f"{where} is no part of a nearest upsampling (RESHAPE, TILE, RESHAPE); {WAY_OUT}")
-    source, factor = reading.tiles[operator.inputs[0]]
-    shape = reading.flat.tensors[operator.inputs[0]].shape
-    repeats = _constant(reading, operator, where, 1, ("int32", "int64")).data.reshape(-1).tolist()
-    axis = _tile_axis(where, shape, (source.shape[0] * factor[0], source.shape[1] * factor[1], source.shape[2]))
-    if len(repeats) != 5 or any(times != 1 for i, times in enumerate(repeats) if i != axis) or repeats[axis] < 1:
-        raise ValueError(f"{where} repeats {shape} by {repeats}, which is no nearest upsampling; {WAY_OUT}")
-    flat = reading.flat.tensors[operator.outputs[0]]
-    if flat.shape != tuple(extent * times for extent, times in zip(shape, repeats, strict=True)):
-        raise ValueError(f"{where} has an output of shape {flat.shape}")
-    _same_meaning(where, source, flat)
-    factor = (factor[0] * repeats[2], factor[1]) if axis == 2 else (factor[0], factor[1] * repeats[3])
-    reading.tiles[operator.outputs[0]] = source, factor
+    """Nearest upsampling along one axis: the axis of 1 behind it, which RESHAPE made, is repeated."""
+    x, flat = _x(reading, operator, where), reading.flat.tensors[operator.outputs[0]]
+    before = reading.flat.tensors[operator.inputs[0]].shape
+    repeats = tuple(_constant(reading, operator, where, 1, ("int32", "int64")).data.reshape(-1).tolist())
+    image, axis = _untiled(before)
+    if image != x.shape or len(repeats) != 5 or any(n != 1 for i, n in enumerate(repeats) if i != axis) or (
+            flat.shape != tuple(a * b for a, b in zip(before, repeats, strict=True))):
+        raise ValueError(f"{where} repeats {before} by {repeats} to {flat.shape}, which is no part of a nearest "
+                         f"upsampling (RESHAPE, TILE, RESHAPE); {WAY_OUT}")
+    _same_meaning(where, x, flat)
+    factor = (repeats[2], 1) if axis == 2 else (1, repeats[3])
+    shape = x.shape[0] * factor[0], x.shape[1] * factor[1], x.shape[2]
+    y = replace(x, name=_tiled_name(reading, operator), shape=shape)
+    _add(reading, operator, y, parameters.upsampling(x, y, factor))
 
 
-def _tile_axis(where: str, shape: tuple[int, ...], image: Shape) -> int:
-    """Which axis of (1, H, 1, W, C) or (1, H, W, 1, C) is to be repeated."""
-    H, W, C = image
-    if shape == (1, H, W, 1, C):
-        return 3
-    if shape == (1, H, 1, W, C):
-        return 2
-    raise ValueError(f"{where} makes {shape} of {image}, which is no part of a nearest upsampling; {WAY_OUT}")
+def _untiled(shape: tuple[int, ...]) -> tuple[Shape | None, int]:
+    """The image (H, W, C) that (1, H, 1, W, C) or (1, H, W, 1, C) stands for, and its axis of 1."""
+    if len(shape) == 5 and shape[0] == 1 and shape[3] == 1:
+        return (shape[1], shape[2], shape[4]), 3
+    if len(shape) == 5 and shape[0] == 1 and shape[2] == 1:
+        return (shape[1], shape[3], shape[4]), 2
+    return None, 0
+
+
+def _tiled_name(reading: Reading, operator: FlatOperator) -> str:
+    """The layer's name for the last TILE of an upsampling, "<layer>/rows" for one before it."""
+    name = reading.flat.tensors[operator.outputs[0]].name
+    layer = layer_of((name,), "upsample_nearest2d", False, ())
+    later = reading.flat.operators[reading.flat.operators.index(operator) + 1 :]
+    if layer and any(layer_of((reading.flat.tensors[o.outputs[0]].name,), "upsample_nearest2d", False, ()) == layer
+                     for o in later if o.code == "TILE" and o.outputs):
+        layer = f"{layer}/rows"
+    return layer if layer and layer not in reading.tensors else f"{name} (tensor {operator.outputs[0]})"
 
 
 def _same_meaning(where: str, x: Tensor, flat: FlatTensor) -> None:
-    if flat.scales.size != 1 or (float(flat.scales[0]), int(flat.zero_points[0])) != (x.scale, x.zero_point):
-        raise ValueError(f"{where} copies integers from one scale to another; requantise before it")
+    if flat.dtype != x.dtype or flat.scales.size != 1 or (
+            (float(flat.scales[0]), int(flat.zero_points[0])) != (x.scale, x.zero_point)):
+        raise ValueError(f"{where} copies integers from one type or scale to another; requantise before it")
 
 
 READERS: dict[str, Callable[[Reading, FlatOperator, str], None]] = {

@@ -9,6 +9,7 @@ import numpy as np
 
 from npunet.integer import parameters
 from npunet.integer.network import Network, Node, Tensor
+from npunet.integer.ops.norm import layer_norm_parameters
 from npunet.integer.ops.table import table_of
 from npunet.integer.quantization import scales as rules
 from npunet.integer.quantization.calibrate import Range
@@ -24,7 +25,6 @@ class Builder:
 
     def __init__(self, plan: Plan, ranges: dict[str, Range], scheme: str) -> None:
         self.plan, self.dtype = plan, DTYPES[scheme]
-        self.bias_type = np.int32 if scheme == "int8" else np.int64
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
         self.exact = {name: rules.activation_quantisation(whole, self.dtype) for name, whole in ranges.items()}
@@ -68,10 +68,12 @@ def _convolution(builder: Builder, step: Step, xs: tuple[Tensor, ...], y: Tensor
     flat = w.reshape(*w.shape[:2], 1, channels) if depthwise else w
     exact = builder.exact[x.name].exact
     found = rules.weight_scales(flat)
-    if builder.bias_type == np.int32:
+    if builder.dtype == "int8":
         found = rules.widened_for_bias(found, b, exact)
+        bias = rules.quantise_bias(b, found, exact)
+    else:
+        bias = rules.quantise_bias_64(b, found, exact)
     weights = rules.quantise_weights(flat, found).reshape(w.shape)
-    bias = rules.quantise_bias(b, exact * found, builder.bias_type)
     return parameters.convolution(
         node.op, x, y, weights, bias, found, stride=node.attrs["stride"], pads=node.attrs["pads"],
         dilation=node.attrs["dilation"], padding="same", clamp=step.clamp, layers=step.layers)
@@ -107,6 +109,16 @@ def _softmax(builder: Builder, step: Step, xs: tuple[Tensor, ...], y: Tensor) ->
     return parameters.softmaxing(xs[0], y, layers=step.layers)
 
 
+def _layer_norm(builder: Builder, step: Step, xs: tuple[Tensor, ...], y: Tensor) -> Node:
+    (x,), node = xs, step.node
+    if node.attrs["axes"] != (1, 2):
+        raise ValueError(f"{step.name}: layer norm over axes {node.attrs['axes']} has no integer form; only over (1, 2)")
+    gamma, beta = (builder.plan.weights[name] for name in node.weights)
+    attrs, arrays, scales = layer_norm_parameters(gamma, beta, node.attrs["eps"], x.scale, y.scale, y.dtype)
+    limits = {"output_offset": y.zero_point, **parameters.clamp_limits(step.clamp, y)}
+    return Node(y.name, "layer_norm", (x.name,), attrs | limits, arrays, scales, step.layers)
+
+
 def _leaky_relu(builder: Builder, step: Step, xs: tuple[Tensor, ...], y: Tensor) -> Node:
     return parameters.leaky_relu(xs[0], y, LEAKY_SLOPE, step.layers)
 
@@ -136,6 +148,7 @@ MAKERS: dict[str, Callable[[Builder, Step, tuple[Tensor, ...], Tensor], Node]] =
     "concat": _concat,
     "upsample_nearest2d": _upsample,
     "softmax": _softmax,
+    "layer_norm": _layer_norm,
     "leaky_relu": _leaky_relu,
     "elu": partial(_table, elu),
     "selu": partial(_table, selu),

@@ -31,7 +31,8 @@ VALUES_AT_ONCE = 2**22  # of the largest tensor
 
 def calibrate(plan: Plan, x: np.ndarray, method: str, levels: int,
               progress: Progress | None = None) -> dict[str, Range]:
-    """The range of the input and of every step's output.
+    """The range of the input and of every step's output, the network's sums in the order "seq", so that every machine
+    finds the same ranges.
 
     x      : (N, H, W, C) float32
     levels : steps between the ends of the integer type, 255 or 65535
@@ -75,7 +76,7 @@ def _tensors(plan: Plan, x: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     trace = {graph.input: x}
     yield graph.input, x
     for node in graph:
-        trace[node.name], _ = run.apply(node, run.operands(node, trace, plan.weights), "any")
+        trace[node.name], _ = run.apply(node, run.operands(node, trace, plan.weights), "seq")
         if node.name in wanted:
             yield node.name, trace[node.name]
         for name in node.inputs:

@@ -64,9 +64,22 @@ def quantise_weights(w: np.ndarray, scales: np.ndarray) -> np.ndarray:
     return round_half_away(w.astype(np.float64) / scales).clip(-127, 127).astype(np.int8)
 
 
-def quantise_bias(b: np.ndarray, scales: np.ndarray, dtype: type) -> np.ndarray:
-    """Bias in units of the accumulator: round_half_away(b / scale). b, scales : (F,)."""
-    return round_half_away(b.astype(np.float64) / scales).astype(dtype)
+def quantise_bias(b: np.ndarray, weight_scales: np.ndarray, input_scale: float) -> np.ndarray:
+    """Bias of 8-bit activations in units of the accumulator: round_half_away(b / (s_in * s_w)) in float64, int32.
+
+    b, weight_scales : (F,);  input_scale : in float64, as before it is stored
+    """
+    return round_half_away(b.astype(np.float64) / (input_scale * weight_scales)).astype(np.int32)
+
+
+def quantise_bias_64(b: np.ndarray, weight_scales: np.ndarray, input_scale: float) -> np.ndarray:
+    """Bias of 16-bit activations: round_half_away(fl(b * fl(1 / fl(s_in * s_w)))) in float32, int64.
+
+    Source: TensorFlow Lite, `SymmetricBiasQuantize`, which rounds each step to float32.
+    """
+    scales = np.float32(input_scale) * weight_scales.astype(np.float32)
+    inverse = (1.0 / scales.astype(np.float64)).astype(np.float32)
+    return round_half_away((b.astype(np.float32) * inverse).astype(np.float64)).astype(np.int64)
 
 
 def widened_for_bias(scales: np.ndarray, b: np.ndarray, input_scale: float) -> np.ndarray:
