@@ -146,9 +146,9 @@ def _add(reading: Reading, operator: FlatOperator, y: Tensor, node: Node) -> Non
 def _remember(reading: Reading, number: int, source: Tensor) -> None:
     """Keep the file's own name of a tensor, in the file's own shape."""
     flat = reading.flat.tensors[number]
-    shape = flat.shape[1:]
-    if flat.name and flat.name not in reading.views and (flat.name != source.name or shape != source.shape):
-        reading.views[flat.name] = View(source.name, shape)
+    known = flat.name == source.name and flat.shape[1:] == source.shape and number not in reading.flat.inputs
+    if flat.name and flat.name not in reading.views and not known:
+        reading.views[flat.name] = View(source.name, flat.shape[1:])
 
 
 def _clamp(operator: FlatOperator, where: str) -> str | None:
