@@ -52,15 +52,16 @@ def layer_norm_parameters(gamma: np.ndarray, beta: np.ndarray, eps: float, input
     """
     n, fraction = gamma.size, FRACTION_BITS[dtype]
     if n * 2 ** (8 if dtype == "int8" else 16) > LARGEST_DEVIATION:
-        raise ValueError(f"layer norm over {n:,} positions of {dtype} leaves 64 bits; use batch norm, or smaller windows")
+        raise ValueError(f"layer norm over {n:,} positions of {dtype} leaves 64 bits; use batch norm, or smaller "
+                         "windows")
     scale = float(np.float32(max(float(np.abs(gamma).max()), 1e-6) / 32767))
     unit = scale / 2**fraction
     attrs = {"epsilon": max(1, round(n * n * eps / input_scale**2)), "fraction_bits": fraction}
     attrs["multiplier"], attrs["shift"] = quantize_multiplier(unit / output_scale)
     whole = np.rint(beta.astype(np.float64) / unit)
     if np.abs(whole).max() + math.isqrt(n) * 2.0 ** (fraction + 15) >= ACCUMULATOR_64:
-        raise ValueError(f"layer norm's beta reaches {np.abs(beta).max():g}, {np.abs(whole).max():g} of its units, which "
-                         "leaves 48 bits; use batch norm")
+        raise ValueError(f"layer norm's beta reaches {np.abs(beta).max():g}, {np.abs(whole).max():g} of its units, "
+                         "which leaves 48 bits; use batch norm")
     arrays = {"gamma": np.rint(gamma.astype(np.float64) / scale).astype(np.int16), "beta": whole.astype(np.int64)}
     scales: dict[str, Any] = {"gamma": np.array([scale], np.float32), "beta": np.array([unit], np.float32)}
     return attrs, arrays, scales

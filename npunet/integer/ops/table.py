@@ -33,10 +33,10 @@ def table_of(function: Callable[[float], float], input_scale: float, input_zero_
     """The table of a real function between two quantised tensors.
 
     int8  : round_half_away(f(s_in * (q - z_in)) / s_out) + z_out in float64, clamped, for q = -128 ... 127
-    int16 : table_16 over the whole range of the input
+    int16 : table_16 over the input's range up to 32768, so that entry i stands at -32768 + 128 * i exactly
     """
     if dtype == "int16":
-        return table_16(function, input_scale * -32768, input_scale * 32767, 1 / output_scale)
+        return table_16(function, input_scale * -32768, input_scale * 32768, 1 / output_scale)
     entries = [round_half_away(function(input_scale * (q - input_zero_point)) / output_scale) + output_zero_point
                for q in range(-128, 128)]
     return np.clip(entries, -128, 127).astype(np.int8)
