@@ -12,10 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from npunet.formats.tflite.flat import SAME, VALID, FlatModel, FlatOperator, FlatTensor
+from npunet.formats.tflite.flat import DESCRIPTION, SAME, VALID, FlatModel, FlatOperator, FlatTensor
 from npunet.integer.network import Network, Node, Tensor
-
-DESCRIPTION = "npunet"
 
 
 @dataclass

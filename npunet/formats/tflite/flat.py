@@ -19,6 +19,7 @@ TYPES: dict[int, np.dtype] = {0: np.dtype(np.float32), 2: np.dtype(np.int32), 4:
                               7: np.dtype(np.int16), 9: np.dtype(np.int8)}
 NUMBERS = {dtype: number for number, dtype in TYPES.items()}
 SAME, VALID = 0, 1  # Padding
+DESCRIPTION = "npunet"  # of a file that npunet wrote
 ACTIVATIONS: dict[int, str | None] = {0: None, 1: "relu", 3: "relu6"}  # ActivationFunctionType
 
 WINDOW = ("padding", "stride_w", "stride_h")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from npunet.formats.tflite.flat import ACTIVATIONS, SAME, VALID, FlatModel, FlatOperator, FlatTensor
+from npunet.formats.tflite.flat import ACTIVATIONS, DESCRIPTION, SAME, VALID, FlatModel, FlatOperator, FlatTensor
 from npunet.formats.tflite.names import layer_of
 from npunet.geometry import Pads, Pair, same_pads_2d
 from npunet.integer import parameters
@@ -111,7 +111,8 @@ def _y(reading: Reading, operator: FlatOperator, where: str, op: str, clamp: str
     flat = reading.flat.tensors[number]
     constants = [reading.flat.tensors[i].name for i in operator.inputs if i >= 0 and i not in reading.images]
     inputs = tuple(reading.images[i].name for i in operator.inputs if i in reading.images)
-    layer = layer_of((flat.name, *constants), op, clamp is not None, inputs)
+    ours = reading.flat.description == DESCRIPTION  # whose tensors have the layers' names
+    layer = flat.name if ours else layer_of((flat.name, *constants), op, clamp is not None, inputs)
     name = layer if layer and layer not in reading.tensors else flat.name or f"tensor {number}"
     if name in reading.tensors:
         name = f"{name} (tensor {number})"

@@ -112,7 +112,7 @@ def _softmax(builder: Builder, step: Step, xs: tuple[Tensor, ...], y: Tensor) ->
 def _layer_norm(builder: Builder, step: Step, xs: tuple[Tensor, ...], y: Tensor) -> Node:
     (x,), node = xs, step.node
     if node.attrs["axes"] != (1, 2):
-        raise ValueError(f"{step.name}: layer norm over axes {node.attrs['axes']} has no integer form, only over (1, 2)")
+        raise ValueError(f"{step.name}: layer norm over axes {node.attrs['axes']} has no integer form, only (1, 2)")
     gamma, beta = (builder.plan.weights[name] for name in node.weights)
     try:
         attrs, arrays, scales = layer_norm_parameters(gamma, beta, node.attrs["eps"], x.scale, y.scale, y.dtype)
