@@ -5,8 +5,8 @@ from __future__ import annotations
 from os import PathLike
 from typing import TYPE_CHECKING
 
-from npunet.formats import model_file, tflite
-from npunet.integer import IntegerModel, storage
+from npunet.formats import integer_file, model_file, tflite
+from npunet.integer_model import IntegerModel
 from npunet.model import UNet
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def load(path: str | PathLike[str]) -> UNet | Segmenter | IntegerModel:
     """
     if tflite.is_tflite(path):
         return IntegerModel(tflite.read_integer(path))
-    if storage.holds_network(path):
+    if integer_file.holds_network(path):
         return IntegerModel.load(path)
     if model_file.remark(path).startswith(b"{"):
         from npunet.segment import Segmenter  # signal processing, which a plain network does not need

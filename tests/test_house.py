@@ -15,7 +15,7 @@ FLOORS = (
     ("unet", "run", "differentiate", "deploy", "weights", "summary"),
     ("engine", "integer"),
     ("inference", "formats"),
-    ("model",),
+    ("model", "integer_model"),
     ("presets", "segment", "pretrained"),
     ("loading",),
     ("__init__",),

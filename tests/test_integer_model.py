@@ -44,7 +44,7 @@ def test_a_batch_is_its_samples(rng, monkeypatch):
     model = quantize(float_model("d2_strides_mixed"), calibration("d2_strides_mixed"))
     x = integers(model, 7, rng)
     whole = model.predict(x)
-    monkeypatch.setattr("npunet.integer.model.VALUES_AT_ONCE", 2000)  # two samples at a time
+    monkeypatch.setattr("npunet.integer_model.VALUES_AT_ONCE", 2000)  # two samples at a time
     np.testing.assert_array_equal(model.predict(x), whole)
     for tensor, values in model.trace(x).items():
         assert len(values) == 7, tensor
@@ -132,7 +132,8 @@ def test_what_an_integer_model_refuses(rng, tmp_path):
     model = quantize(small(), rng.normal(size=(4, 24, 2)))
     for bad, way in ((np.zeros((1, 24, 2)), "quantize_input\\(x\\) makes it"),
                      (np.zeros((1, 24, 2), np.int64), "astype\\('int8'\\)"),
-                     (np.zeros((1, 48, 2), np.int8), "the network takes \\(B, 24, 2\\)"),
+                     (np.zeros((1, 24, 3), np.int8), "the network takes \\(B, 24, 2\\)"),
+                     (np.zeros((1, 25, 2), np.int8), "not a multiple of \\(1, 2\\)"),
                      (np.zeros((24, 2), np.int8), "the network takes \\(B, 24, 2\\)")):
         with pytest.raises(ValueError, match=way):
             model.predict(bad)

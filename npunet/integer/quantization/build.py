@@ -49,14 +49,14 @@ class Builder:
 
 
 def build(plan: Plan, ranges: dict[str, Range], scheme: str, rounding: str, *, name: str,
-          input_shape: tuple[int, ...], output_shape: tuple[int, ...], metadata: dict[str, str]) -> Network:
+          input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> Network:
     """The integer network."""
     builder = Builder(plan, ranges, scheme)
     builder.tensor(plan.graph.input, plan.graph.input_shape)
     for step in plan:
         builder.add(step)
     return Network(scheme, rounding, plan.graph.input, plan.output, builder.tensors, tuple(builder.nodes),
-                   input_shape, output_shape, {}, name, metadata)
+                   input_shape, output_shape, name=name)
 
 
 def _convolution(builder: Builder, step: Step, xs: tuple[Tensor, ...], y: Tensor) -> Node:

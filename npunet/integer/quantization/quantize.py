@@ -1,75 +1,50 @@
-"""Post-training quantisation of a UNet."""
+"""Post-training quantisation of a float network."""
 
 from __future__ import annotations
 
-import json
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from npunet.integer.bounds import check_accumulators
 from npunet.integer.fixed_point import ROUNDINGS
-from npunet.integer.model import IntegerModel
-from npunet.integer.network import SCHEMES
+from npunet.integer.network import SCHEMES, Network
 from npunet.integer.quantization.build import build
 from npunet.integer.quantization.calibrate import METHODS, Progress, Range, calibrate
 from npunet.integer.quantization.plan import Plan, make_plan
 from npunet.integer.quantization.ranges import as_the_converter_sees, shared
 
 LEVELS = {"int8": 255, "int16x8": 65535}
-CLASS_NAMES, PREPARATION = "class_names", "preparation"  # keys of the metadata
 
 
-class FloatModel(Protocol):
-    """What is asked of a UNet."""
+def quantize_network(network: Any, calibration: np.ndarray, scheme: str, rounding: str, method: str,
+                     progress: Progress | None = None) -> Network:
+    """The integer network of a UNet; arguments and errors are those of npunet.quantize.
 
-    dtype: str
-    sizes: Any
-    weights: Any
-    params: Any
-
-
-def quantize(model: Any, calibration: np.ndarray, scheme: str = "int8", rounding: str = "D", *,
-             calibration_method: str = "minmax", progress: Progress | None = None) -> IntegerModel:
-    """The integer form of a trained network.
-
-    model       : UNet or Segmenter, of float32
-    calibration : (N, L, C) or (N, H, W, C) real numbers, inputs such as the network will see; a hundred will do. Their
-                  size becomes the network's where it left one open
-    scheme      : "int8", or "int16x8" for activations of 16 bits, weights of 8 and a 64-bit bias
-    rounding    : profile of every requantisation, "D" or "S" (fixed_point.requantize)
-    calibration_method : "minmax" as TensorFlow Lite's converter, "percentile" or "mse" (quantization.calibrate)
-    progress    : called with (samples done, samples in all)
-
-    Raises ValueError for calibration data that is empty, constant or not finite, and for a network without an integer
-    form, with the layer's name.
+    network : a UNet, of which sizes, weights, dtype and params are read
     """
-    if isinstance(model, IntegerModel):
-        raise ValueError("the model is an integer network already; quantise the float model that it was made from")
-    network = getattr(model, "network", model)  # of a Segmenter
-    if not hasattr(network, "sizes"):
-        raise ValueError(f"model is {type(model).__name__}; quantize takes a UNet or a Segmenter, such as npunet.load "
-                         "gives")
     if scheme not in SCHEMES:
         raise ValueError(f"scheme={scheme!r} must be one of {', '.join(SCHEMES)}")
     if rounding not in ROUNDINGS:
         raise ValueError(f"rounding={rounding!r} must be one of {', '.join(ROUNDINGS)}")
-    if calibration_method not in METHODS:
-        raise ValueError(f"calibration_method={calibration_method!r} must be one of {', '.join(METHODS)}")
+    if method not in METHODS:
+        raise ValueError(f"calibration_method={method!r} must be one of {', '.join(METHODS)}")
     if network.dtype != "float32":
         raise ValueError(f"the model is {network.dtype}; quantise a float32 model: UNet(..., dtype='float32') with "
                          "load_weights of its weights")
     images = admitted(network, calibration)
-    graph = network.sizes.graph(images.shape[1:3])
-    plan = make_plan(graph, network.weights.read_only, network.sizes.rank)
-    ranges = settle(plan, calibrate(plan, images, calibration_method, LEVELS[scheme], progress), scheme,
-                    calibration_method)
-    input_shape = tuple(int(extent) for extent in np.shape(calibration)[1:])
-    output_shape = graph.shape(graph.output)[2 - network.sizes.rank:]
-    made = build(plan, ranges, scheme, rounding, name=network.params.name, input_shape=input_shape,
-                 output_shape=output_shape, metadata=described(model))
+    plan = planned(network, images.shape[1:3])
+    found = calibrate(plan, images, method, LEVELS[scheme], progress)
+    made = build(plan, settle(plan, found, scheme, method), scheme, rounding, name=network.params.name,
+                 input_shape=np.shape(calibration)[1:],
+                 output_shape=plan.graph.shape(plan.graph.output)[2 - network.sizes.rank :])
     check_accumulators(made)
-    return IntegerModel(made)
+    return made
+
+
+def planned(network: Any, size: tuple[int, int]) -> Plan:
+    """The plan of a UNet at (H, W)."""
+    return make_plan(network.sizes.graph(size), network.weights.read_only, network.sizes.rank)
 
 
 def settle(plan: Plan, ranges: dict[str, Range], scheme: str, method: str) -> dict[str, Range]:
@@ -79,7 +54,7 @@ def settle(plan: Plan, ranges: dict[str, Range], scheme: str, method: str) -> di
     return shared(plan, ranges, scheme)
 
 
-def admitted(network: FloatModel, calibration: np.ndarray) -> np.ndarray:
+def admitted(network: Any, calibration: np.ndarray) -> np.ndarray:
     """Calibration data as images (N, H, W, C) float32. Raises ValueError with the way out."""
     calibration = np.asarray(calibration)
     if calibration.size == 0:
@@ -93,13 +68,3 @@ def admitted(network: FloatModel, calibration: np.ndarray) -> np.ndarray:
         raise ValueError(f"calibration holds nothing but {images.flat[0]:g}; give inputs such as the network will see, "
                          "prepared as for predict")
     return images
-
-
-def described(model: Any) -> dict[str, str]:
-    """What a Segmenter knows, as texts that travel with the integer network."""
-    if not hasattr(model, "class_names"):
-        return {}
-    told = {CLASS_NAMES: json.dumps(list(model.class_names))}
-    if model.preparation is not None:
-        told[PREPARATION] = json.dumps(model.preparation.to_dict(), sort_keys=True)
-    return told
