@@ -227,16 +227,26 @@ class Dequantized:
         self.model = model
         self.input_shape, self.num_classes = model.input_shape, model.num_classes
         self.sizes = SimpleNamespace(multiple=multiple_of(model.network), rank=len(model.input_shape) - 1)
+        last = model.network[model.network.output]
+        top = any(layer.startswith("NECK") or layer == "softmax" for layer in (last.name, *last.layers))
+        self.params = SimpleNamespace(name=model.network.name, include_top=top,
+                                      use_logits=last.op not in ("softmax", "softmax16"))
 
-    def predict(self, x: np.ndarray, backend: str = "auto", fit: str | None = None) -> np.ndarray:
+    def predict(self, x: np.ndarray, backend: str = "auto", arithmetic: None = None, threads: int | None = None,
+                fit: str | None = None) -> np.ndarray:
         """dequantize_output(predict(quantize_input(x))).
 
         x   : (B, L, C) or (B, H, W, C) real numbers
         fit : "pad" pads a size that the strides do not divide with zeros at its end, and crops the result
+        arithmetic, threads : None; integers come out the same in every order
 
-        Returns (B, L, K) or (B, H, W, K) float32.
+        Returns (B, L, K) or (B, H, W, K) float32. Raises ValueError for an x that does not fit.
         """
+        if arithmetic is not None or threads is not None:
+            raise ValueError("arithmetic and threads are for float networks; integers come out the same in every order")
         x = np.asarray(x, np.float32)
+        if x.ndim != self.sizes.rank + 2:
+            raise ValueError(f"x has shape {x.shape}; the network takes (B, {', '.join(map(str, self.input_shape))})")
         size, multiple = x.shape[1:-1], self.sizes.multiple[2 - self.sizes.rank :]
         if fit == "pad":
             after = [(0, -extent % step) for extent, step in zip(size, multiple, strict=True)]

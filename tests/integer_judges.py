@@ -76,12 +76,12 @@ def tflite_micro(content, x):
     return {name: np.concatenate(values) for name, values in results.items()}
 
 
-def litert(content, x):
-    """Every tensor that LiteRT's reference kernels compute for a file: {name: (B, ...)}."""
+def litert(content, x, resolver="BUILTIN_REF"):
+    """Every tensor that LiteRT's kernels compute for a file, by default its reference kernels: {name: (B, ...)}."""
     module = pytest.importorskip("ai_edge_litert.interpreter", reason="LiteRT is not installed")
     interpreter = module.Interpreter(
         model_content=content, experimental_preserve_all_tensors=True,
-        experimental_op_resolver_type=module.OpResolverType.BUILTIN_REF)
+        experimental_op_resolver_type=getattr(module.OpResolverType, resolver))
     interpreter.allocate_tensors()
     source, numbers, results = interpreter.get_input_details()[0]["index"], activations(content), {}
     for sample in x:

@@ -83,6 +83,7 @@ def open_float(source: str) -> UNet | Segmenter:
     if source in pretrained.names():
         return pretrained.load(source)
     if models.is_described(source):
+        models.describe(source)  # which says when there is no such file
         raise ValueError(f"{source} describes a network; quantising needs trained weights: a model.npz, or one of "
                          f"{', '.join(pretrained.names())}")
     model = models.open_model(source)

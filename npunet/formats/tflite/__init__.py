@@ -3,19 +3,25 @@
     flat        a file as plain data
     reader      bytes -> flat        writer    flat -> bytes
     recognise   flat -> integer network        compose   integer network -> flat
+                                               compose_float   float network -> flat
     names       the reference's layer names in a converter's
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+
+import numpy as np
 
 from npunet.files import atomic_write
 from npunet.formats.tflite.compose import compose
+from npunet.formats.tflite.compose_float import compose_float
 from npunet.formats.tflite.reader import IDENTIFIER, read_flat
 from npunet.formats.tflite.recognise import recognise
 from npunet.formats.tflite.writer import write_flat
+from npunet.graph import Graph
 from npunet.integer.bounds import check_accumulators
 from npunet.integer.check import check_network
 from npunet.integer.network import Network
@@ -51,5 +57,13 @@ def read_integer(path: str | os.PathLike[str], lut: str = "f32") -> Network:
 def write_integer(path: str | os.PathLike[str], network: Network) -> None:
     """Write an integer network as .tflite, atomically. Raises ValueError for what the format does not have."""
     content = write_flat(compose(network))
+    with atomic_write(path) as file:
+        file.write(content)
+
+
+def write_float(path: str | os.PathLike[str], graph: Graph, weights: Mapping[str, np.ndarray],
+                input_shape: tuple[int, ...], *, name: str, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a float network as .tflite of float32, atomically; see compose_float. Raises ValueError, MissingExtra."""
+    content = write_flat(compose_float(graph, weights, input_shape, name=name, metadata=metadata))
     with atomic_write(path) as file:
         file.write(content)

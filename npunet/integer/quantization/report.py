@@ -95,7 +95,8 @@ def table(rows: Sequence[TensorReport], worst: int = 5) -> str:
     losers = sorted(rows[1:], key=lambda row: row.alone)[:worst]
     told = ", ".join(f"{row.layer} {row.alone:.1f} dB" for row in losers)
     lines = [f"operators that lose most by themselves: {told}", "",
-             f"{'tensor':{width}}  {'range':>21}  {'scale':>10}  {'zero':>5}  {'clipped':>8}  {'SQNR':>8}  {'alone':>8}"]
+             f"{'tensor':{width}}  {'range':>21}  {'scale':>10}  {'zero':>5}  {'clipped':>8}  {'SQNR':>8}  "
+             f"{'alone':>8}"]
     for row in rows:
         span = f"{row.low:.4g} ... {row.high:.4g}"
         lines.append(f"{row.layer:{width}}  {span:>21}  {row.scale:10.4g}  {row.zero_point:5d}  "
