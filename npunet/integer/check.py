@@ -8,7 +8,7 @@ import numpy as np
 
 from npunet.geometry import output_size_2d
 from npunet.integer.fixed_point import ROUNDINGS
-from npunet.integer.network import LIMITS, SCHEMES, Network, Node, Shape
+from npunet.integer.network import DTYPES, Network, Node, Shape
 from npunet.integer.ops.table_of_operators import OPERATORS
 
 LARGEST = 2**28  # values of one tensor
@@ -16,11 +16,12 @@ LARGEST = 2**28  # values of one tensor
 
 def check_network(network: Network) -> None:
     """Refuse a network that cannot run. Raises ValueError with the node and the value."""
-    if network.scheme not in SCHEMES or network.rounding not in ROUNDINGS:
+    if network.scheme not in DTYPES or network.rounding not in ROUNDINGS:
         raise ValueError(f"scheme {network.scheme!r} with rounding {network.rounding!r} is unknown")
     for tensor in network.tensors.values():
-        if tensor.dtype not in LIMITS:
-            raise ValueError(f"{tensor.name}: dtype {tensor.dtype!r} must be one of {', '.join(LIMITS)}")
+        if tensor.dtype != DTYPES[network.scheme]:
+            raise ValueError(f"{tensor.name}: dtype {tensor.dtype!r} must be {DTYPES[network.scheme]}, as all "
+                             f"activations of an {network.scheme} network")
         if len(tensor.shape) != 3 or min(tensor.shape) < 1 or _size(tensor.shape) > LARGEST:
             raise ValueError(f"{tensor.name}: shape {tensor.shape} must be three sizes from 1, of at most {LARGEST:,} "
                              "values")

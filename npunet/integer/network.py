@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-SCHEMES = ("int8", "int16x8")
+DTYPES = {"int8": "int8", "int16x8": "int16"}  # of the activations, by scheme
+SCHEMES = tuple(DTYPES)
 LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767)}
 Shape = tuple[int, int, int]  # (H, W, C)
 

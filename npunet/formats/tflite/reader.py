@@ -17,6 +17,8 @@ from npunet.formats.tflite.flat import FLOATS, OPTIONS, TYPES, FlatModel, FlatOp
 
 IDENTIFIER = b"TFL3"
 LARGEST = 2**28  # values of one tensor
+MOST_AXES = 6
+LONGEST = 1000  # characters of a name
 BROKEN = (struct.error, IndexError, TypeError, OverflowError, UnicodeDecodeError, AttributeError, MemoryError,
           RecursionError)
 
@@ -71,10 +73,12 @@ def _tensor(model: Any, tensor: Any, number: int, buffers: int, limit: int) -> F
     if tensor.IsVariable() or tensor.Sparsity() is not None:
         raise ValueError(f"{where} is a variable or sparse, which no U-Net has")
     shape = tuple(int(extent) for extent in _array(tensor.ShapeAsNumpy(), np.int32))
+    if len(shape) > MOST_AXES:
+        raise ValueError(f"{where} has {len(shape):,} axes; at most {MOST_AXES} can be read")
     size = 1
     for extent in shape:
         size *= extent
-    if len(shape) > 6 or any(extent < 1 for extent in shape) or size > LARGEST:
+    if any(extent < 1 for extent in shape) or size > LARGEST:
         raise ValueError(f"{where} has shape {shape}; sizes start at 1, with at most {LARGEST:,} values")
     if not 0 <= tensor.Buffer() < buffers:
         raise ValueError(f"{where} has buffer {tensor.Buffer()}, but the file has {buffers}")
@@ -177,4 +181,7 @@ def _array(values: Any, dtype: Any) -> np.ndarray:
 
 
 def _text(value: bytes | None) -> str:
-    return (value or b"").decode("utf-8", "replace")
+    text = (value or b"").decode("utf-8")
+    if len(text) > LONGEST or not text.isprintable():
+        raise ValueError(f"it is damaged: where a name should be there are {len(text):,} characters that are none")
+    return text

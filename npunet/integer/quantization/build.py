@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from npunet.integer import parameters
-from npunet.integer.network import Network, Node, Tensor
+from npunet.integer.network import DTYPES, Network, Node, Tensor
 from npunet.integer.ops.norm import layer_norm_parameters
 from npunet.integer.ops.table import table_of
 from npunet.integer.quantization import scales as rules
@@ -16,8 +16,6 @@ from npunet.integer.quantization.calibrate import Range
 from npunet.integer.quantization.plan import Plan, Step
 from npunet.integer.quantization.scales import Quantisation
 from npunet.ops.activation import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
-
-DTYPES = {"int8": "int8", "int16x8": "int16"}  # of the activations, by scheme
 
 
 class Builder:
