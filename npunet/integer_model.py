@@ -21,7 +21,7 @@ from npunet.integer.quantization.scales import round_half_away
 from npunet.integer.resize import multiple_of, resized
 
 BACKENDS = ("auto", "numpy")
-VALUES_AT_ONCE = 2**22  # of the largest tensor
+VALUES_AT_ONCE = 2**19  # of the largest tensor: more do not stay in a cache
 SIZES_KEPT = 8  # for which a model remembers its network
 CLASS_NAMES, PREPARATION = "class_names", "preparation"  # what a Segmenter's metadata is called
 

@@ -9,7 +9,7 @@ from integer_judges import CASES, SCHEMES, calibration, float_model, integers, t
 
 import npunet
 from npunet import IntegerModel, UNet, pretrained, quantize
-from npunet.integer import bounds, network, parameters, run
+from npunet.integer import bounds, network, parameters, resize, run
 from npunet.integer.check import check_network
 from npunet.integer.network import Network, Tensor
 from npunet.integer.ops.table_of_operators import OPERATORS
@@ -50,6 +50,45 @@ def test_a_batch_is_its_samples(rng, monkeypatch):
         assert len(values) == 7, tensor
     assert model.predict(x[:0]).shape == (0, *model.output_shape)
     assert all(len(values) == 0 for values in model.trace(x[:0]).values())
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(("name", "size"), [("d1_ecg_small", (80,)), ("d2_even_kernels", (12, 36))])
+def test_other_sizes_are_judged_too(name, size, scheme, rng, tmp_path):
+    """The same weights and scales at another size, which a file of that size holds and TFLite-Micro runs."""
+    model = quantize(float_model(name), calibration(name), scheme=scheme)
+    channels, multiple = model.input_shape[-1], model.dequantized().sizes.multiple
+    assert model.dequantized().sizes.rank == len(size)
+    images = (1, *size)[-2:]
+    other = IntegerModel(resize.resized(model.network, images))
+    assert other.input_shape == (*size, channels) and other.output_shape[:-1] == size
+    x = integers(other, 2, rng)
+    other.export_tflite(tmp_path / "m.tflite")
+    judged = tflite_micro((tmp_path / "m.tflite").read_bytes(), x)
+    for layer, values in model.trace(x).items():
+        np.testing.assert_array_equal(values, judged[layer], err_msg=layer)
+    assert resize.resized(model.network, model.network.tensors["input"].shape[:2]) is model.network
+    with pytest.raises(ValueError, match=f"is not a multiple of \\({multiple[0]}, {multiple[1]}\\)"):
+        resize.resized(model.network, (images[0], images[1] + 1))
+
+
+def test_layer_norm_binds_the_size(rng):
+    model = quantize(float_model("d1_layer_norm"), calibration("d1_layer_norm"))
+    with pytest.raises(ValueError, match=r"ENC1_D1_act binds the network to the size \(1, 20\)"):
+        model.predict(np.zeros((1, 40, 2), np.int8))
+
+
+def test_the_float_face_pads_and_crops(rng):
+    model = quantize(small(), rng.normal(size=(9, 24, 2)))
+    face, x = model.dequantized(), rng.normal(size=(3, 37, 2))
+    padded = np.concatenate([x, np.zeros((3, 1, 2))], 1)
+    expected = model.dequantize_output(model.predict(model.quantize_input(padded)))[:, :37]
+    np.testing.assert_array_equal(face.predict(x, fit="pad"), expected)
+    assert face.params.include_top and face.params.use_logits and face.num_classes == 3
+    for wrong, way in ((lambda: face.predict(x), "not a multiple"), (lambda: face.predict(x[0]), "x has shape"),
+                       (lambda: face.predict(x, fit="pad", threads=2), "for float networks")):
+        with pytest.raises(ValueError, match=way):
+            wrong()
 
 
 def test_names_and_shapes_are_the_references():

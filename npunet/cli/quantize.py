@@ -142,7 +142,7 @@ def scores(model: UNet | Segmenter, made: IntegerModel, data: str) -> str:
 
     things: list[Any] = list(read_things(model, data))
     judge: Any = evaluated.report_images if len(model.input_shape) == 3 else evaluated.report_signals
-    integer = Segmenter(made.dequantized(), model.class_names, model.preparation)
+    integer = models.with_float_face(made)
     before, after = (judge(one, things).classes.summary() for one in (model, integer))
     rows = [f"{name}: {before[name]:.4f} before, {after[name]:.4f} after "
             f"({100 * (after[name] - before[name]):+.2f} points)" for name in ("weighted_f1", "mean_iou")]

@@ -29,7 +29,7 @@ def save(path: str | PathLike[str], network: Network) -> None:
                    "arrays": list(n.arrays), "scales": list(n.scales)} for n in network.nodes],
         "views": [[name, view.source, view.shape] for name, view in network.views.items()],
     }
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for number, node in enumerate(network.nodes):
         arrays |= {f"{number}/{key}": value for key, value in node.arrays.items()}
         arrays |= {f"{number}/scale/{key}": value for key, value in node.scales.items()}

@@ -161,7 +161,8 @@ def _layer_norm(made: Composition, step: Step, inputs: list[int], y: int) -> Non
     eps = made.constant(f"{step.name}/eps", [step.node.attrs["eps"]])
     gammas = made.constant(f"{step.name}/gamma", gamma[None, :, :, None])
     betas = made.constant(f"{step.name}/beta", beta[None, :, :, None])
-    small, plain = (1, 1, 1, step.node.shape[2]), {"fused_activation_function": 0}
+    small = 1, 1, 1, step.node.shape[2]
+    plain: dict[str, Any] = {"fused_activation_function": 0}
     mean = made.between(step, "mean", "MEAN", [*inputs, axes], small, keep_dims=1)
     centred = made.between(step, "centred", "SUB", [*inputs, mean], **plain)
     squared = made.between(step, "squared", "MUL", [centred, centred], **plain)

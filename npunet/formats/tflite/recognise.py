@@ -96,13 +96,13 @@ def _x(reading: Reading, operator: FlatOperator, where: str, position: int = 0) 
 
 
 def _constant(reading: Reading, operator: FlatOperator, where: str, position: int,
-              kinds: tuple[str, ...]) -> FlatTensor:
-    """A constant that an operator reads."""
+              kinds: tuple[str, ...]) -> tuple[FlatTensor, np.ndarray]:
+    """A constant that an operator reads, and its values."""
     tensor = reading.flat.tensors[operator.inputs[position]]
     if tensor.data is None or tensor.dtype.name not in kinds:
         raise ValueError(f"{where} needs a constant {' or '.join(kinds)} as input {position}; {tensor.name} is "
                          f"{tensor.dtype}{'' if tensor.data is not None else ' and no constant'}")
-    return tensor
+    return tensor, tensor.data
 
 
 def _y(reading: Reading, operator: FlatOperator, where: str, op: str, clamp: str | None = None) -> Tensor:
@@ -175,13 +175,13 @@ def _window(operator: FlatOperator, where: str, size: Pair, kernel: Pair, dilati
 
 def _convolution(reading: Reading, operator: FlatOperator, where: str) -> None:
     x, depthwise = _x(reading, operator, where), operator.code == "DEPTHWISE_CONV_2D"
-    kernel = _constant(reading, operator, where, 1, ("int8",))
+    kernel, stored = _constant(reading, operator, where, 1, ("int8",))
     if len(kernel.shape) != 4:
         raise ValueError(f"{where} has weights of shape {kernel.shape}; they must have four axes")
     bias_type = "int32" if x.dtype == "int8" else "int64"
     channels = kernel.shape[3] if depthwise else kernel.shape[0]
     if len(operator.inputs) > 2 and operator.inputs[2] >= 0:
-        bias = _constant(reading, operator, where, 2, ("int32", "int64")).data
+        _, bias = _constant(reading, operator, where, 2, ("int32", "int64"))
         if bias.shape != (channels,) or bias.dtype != bias_type:
             raise ValueError(f"{where} has a bias of shape {bias.shape} {bias.dtype}; it must be ({channels},) "
                              f"{bias_type}")
@@ -197,9 +197,9 @@ def _convolution(reading: Reading, operator: FlatOperator, where: str) -> None:
         C = x.shape[2]
         if channels % C or kernel.shape[0] != 1:
             raise ValueError(f"{where} has weights of shape {kernel.shape}, which do not fit {C} channels")
-        weights = kernel.data.reshape(*kernel.shape[1:3], C, channels // C)
+        weights = stored.reshape(*kernel.shape[1:3], C, channels // C)
     else:
-        weights = np.ascontiguousarray(kernel.data.transpose(1, 2, 3, 0))
+        weights = np.ascontiguousarray(stored.transpose(1, 2, 3, 0))
     options, clamp = operator.options, _clamp(operator, where)
     dilation = options["dilation_h_factor"] or 1, options["dilation_w_factor"] or 1
     attrs = _window(operator, where, x.shape[:2], weights.shape[:2], dilation)
@@ -241,10 +241,10 @@ def _concat(reading: Reading, operator: FlatOperator, where: str) -> None:
 
 def _resize(reading: Reading, operator: FlatOperator, where: str) -> None:
     x = _x(reading, operator, where)
-    size = _constant(reading, operator, where, 1, ("int32",))
-    if size.data.shape != (2,) or operator.options["align_corners"]:
-        raise ValueError(f"{where} has a size of shape {size.data.shape} or aligned corners, which cannot be read")
-    factor = _factor(where, x.shape, (int(size.data[0]), int(size.data[1])))
+    _, size = _constant(reading, operator, where, 1, ("int32",))
+    if size.shape != (2,) or operator.options["align_corners"]:
+        raise ValueError(f"{where} has a size of shape {size.shape} or aligned corners, which cannot be read")
+    factor = _factor(where, x.shape, (int(size[0]), int(size[1])))
     y = _y(reading, operator, where, "upsample_nearest2d")
     _add(reading, operator, y, parameters.upsampling(x, y, factor))
 
@@ -292,7 +292,7 @@ def _tile(reading: Reading, operator: FlatOperator, where: str) -> None:
     """Nearest upsampling along one axis: the axis of 1 behind it, which RESHAPE made, is repeated."""
     x, flat = _x(reading, operator, where), reading.flat.tensors[operator.outputs[0]]
     before = reading.flat.tensors[operator.inputs[0]].shape
-    repeats = tuple(_constant(reading, operator, where, 1, ("int32", "int64")).data.reshape(-1).tolist())
+    repeats = tuple(_constant(reading, operator, where, 1, ("int32", "int64"))[1].reshape(-1).tolist())
     image, axis = _untiled(before)
     if image != x.shape or len(repeats) != 5 or any(n != 1 for i, n in enumerate(repeats) if i != axis) or (
             flat.shape != tuple(a * b for a, b in zip(before, repeats, strict=True))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def softmax16_tables(lut: str) -> dict[str, np.ndarray]:
 
     lut : "f32" or "f64"; a few entries differ by one between the two
     """
-    real = np.float32 if lut == "f32" else float
+    real: Any = np.float32 if lut == "f32" else float
     factor = 65536 / real(real(32767) * real(2 / 65535) - real(-32768) * real(2 / 65535))
     exp = table_16(math.exp, real(10 / 65535) * real(-65535), 0.0, factor, real)
     reciprocal = table_16(lambda x: 1 / (1 + x), 0.0, real(1 / 65535) * real(65535), factor, real)

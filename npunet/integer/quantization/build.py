@@ -84,7 +84,7 @@ def _pool(builder: Builder, step: Step, xs: tuple[Tensor, ...], y: Tensor) -> No
 
 
 def _add(builder: Builder, step: Step, xs: tuple[Tensor, ...], y: Tensor) -> Node:
-    return parameters.addition(*xs, y, layers=step.layers)
+    return parameters.addition(xs[0], xs[1], y, layers=step.layers)
 
 
 def _concat(builder: Builder, step: Step, xs: tuple[Tensor, ...], y: Tensor) -> Node:
