@@ -13,7 +13,8 @@ Who says that an operator's integers are right (tests/test_integer_judges.py, te
 
     operator                                     int8, 16x8 by profile D             profile S
     conv2d, depthwise_conv2d (separable: both)   TFLite-Micro, LiteRT reference      second writing, TOSA*
-    add, rescale (QUANTIZE)                      TFLite-Micro, LiteRT reference      second writing, TOSA*
+    add                                          TFLite-Micro, LiteRT reference      second writing, TOSA*
+    rescale (QUANTIZE)                           TFLite-Micro, LiteRT reference      second writing
     concat, max_pool2d, upsample_nearest2d       TFLite-Micro, LiteRT reference      nothing is rounded
     leaky_relu                                   TFLite-Micro, LiteRT reference      second writing
     softmax (8 bits)                             TFLite-Micro, LiteRT reference      the same integers as D
