@@ -12,6 +12,7 @@ PURPOSES = {
     "ecg": "reading WFDB signals in FLAC",
     "image": "reading images",
     "onnx": "writing ONNX files",
+    "tflite": "reading and writing .tflite files",
 }
 PACKAGES = {"PIL": "pillow"}  # modules that are installed under another name
 

@@ -5,20 +5,27 @@ from __future__ import annotations
 from os import PathLike
 from typing import TYPE_CHECKING
 
-from npunet.formats import model_file
+from npunet.formats import integer_file, model_file, tflite
+from npunet.integer_model import IntegerModel
 from npunet.model import UNet
 
 if TYPE_CHECKING:
     from npunet.segment import Segmenter
 
 
-def load(path: str | PathLike[str], *, allow_nonfinite: bool = False) -> UNet | Segmenter:
-    """The model in a file: a UNet, or a Segmenter where it was saved with what it was trained for.
+def load(path: str | PathLike[str], *, allow_nonfinite: bool = False) -> UNet | Segmenter | IntegerModel:
+    """The model in a file: a UNet, a Segmenter where it was saved with what it was trained for, or an IntegerModel.
 
-    allow_nonfinite : take weights that are NaN or Inf as they are
+    An integer network comes from what IntegerModel.save wrote or from an integer .tflite, ours or a converter's.
 
-    Raises FileNotFoundError, and ValueError when the file holds neither.
+    allow_nonfinite : take float weights that are NaN or Inf as they are
+
+    Raises FileNotFoundError, and ValueError when the file holds none of these.
     """
+    if tflite.is_tflite(path):
+        return IntegerModel(tflite.read_integer(path))
+    if integer_file.holds_network(path):
+        return IntegerModel.load(path)
     if model_file.remark(path).startswith(b"{"):
         from npunet.segment import Segmenter  # signal processing, which a plain network does not need
 
@@ -27,6 +34,9 @@ def load(path: str | PathLike[str], *, allow_nonfinite: bool = False) -> UNet | 
 
 
 def load_network(path: str | PathLike[str]) -> UNet:
-    """The network in a file, whatever it comes with."""
+    """The float network in a file, whatever it comes with. Raises ValueError for an integer one."""
     model = load(path)
+    if isinstance(model, IntegerModel):
+        raise ValueError(f"{path} is an integer network ({model.scheme}); this needs the float model that it was made "
+                         "from")
     return model if isinstance(model, UNet) else model.network

@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 
 SEED = 20250117
+CALIBRATION = 16  # samples
 
 
 def generator(*keys: str) -> np.random.Generator:
@@ -58,3 +59,9 @@ def labels(case: dict, output_shape: tuple[int, ...]) -> np.ndarray:
 def dropout_mask(case: str, layer: str, shape: tuple[int, ...], rate: float) -> np.ndarray:
     """Which elements stay, uint8 of `shape`: 1 with probability 1 - rate."""
     return (generator(case, layer, "mask").random(shape) >= rate).astype(np.uint8)
+
+
+def calibration(case: dict) -> np.ndarray:
+    """Calibration data (CALIBRATION, L, C) or (CALIBRATION, H, W, C) float32, of the inputs' distribution."""
+    shape = (CALIBRATION, *case["input_shape"])
+    return generator(case["name"], "calibration").normal(0.2, 1.3, shape).astype(np.float32)

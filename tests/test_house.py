@@ -12,10 +12,10 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     ("extras", "files", "memory", "reading", "arena", "geometry", "params", "ops", "data"),
     ("graph", "layers", "footprint"),
-    ("unet", "run", "differentiate", "deploy", "weights", "summary", "footprint"),
+    ("unet", "run", "differentiate", "deploy", "weights", "summary"),
     ("engine", "integer"),
     ("inference", "formats"),
-    ("model",),
+    ("model", "integer_model"),
     ("presets", "segment", "pretrained"),
     ("loading",),
     ("__init__",),

@@ -103,7 +103,8 @@ def test_an_object_file_that_another_may_have_written_is_not_loaded(tmp_path, mo
     path.chmod(0o600)
     assert object_code.read(path) == made
     found = list(path.stat())
-    for owner, trusted in ((os.geteuid(), True), (0, True), (os.stat(object_code.__file__).st_uid, True), (54321, False)):
+    ours = os.stat(object_code.__file__).st_uid
+    for owner, trusted in ((os.geteuid(), True), (0, True), (ours, True), (54321, False)):
         found[4] = owner
         assert object_code.is_trusted(os.stat_result(found)) is trusted
     path.write_bytes(path.read_bytes()[:-1] + b"!")

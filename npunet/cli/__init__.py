@@ -23,6 +23,7 @@ from npunet.cli import (
     predict,
     presets,
     program,
+    quantize,
     summary,
     trace,
     train,
@@ -31,7 +32,8 @@ from npunet.cli import (
 )
 from npunet.extras import MissingExtra
 
-VERBS = (new, summary, predict, trace, convert, presets, demo, train, eval, data, program, warmup, golden, verify)
+VERBS = (new, summary, predict, trace, convert, presets, demo, train, eval, data, program, quantize, warmup, golden,
+         verify)
 MENDABLE = (ValueError, OSError, MissingExtra, MemoryError)
 
 

@@ -1,23 +1,25 @@
-"""npunet convert: weights from one file format to another, or a network to ONNX."""
+"""npunet convert: weights from one file format to another, or a network to ONNX or TensorFlow Lite."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from typing import Any
 
-from npunet import UNet
+from npunet import IntegerModel, UNet
 from npunet.cli import models
-from npunet.formats import WRITABLE, write_weights
+from npunet.formats import WRITABLE, tflite, write_weights
 from npunet.formats.onnx import LEVELS, write_onnx
-from npunet.loading import load_network
+from npunet.loading import load, load_network
 
 
 def add(verbs: Any) -> None:
     """Arguments of `npunet convert`."""
-    parser = models.verb(verbs, "convert", convert, "convert between model.npz, Keras and safetensors; write ONNX",
+    parser = models.verb(verbs, "convert", convert, "between model.npz, Keras and safetensors; write ONNX, .tflite",
                          "npunet convert trained.keras model.npz --model ecg")
-    parser.add_argument("source", help="model .npz, or weights: .keras, .weights.h5, .h5, .safetensors, .npz")
-    parser.add_argument("target", help="model .npz, or weights: .weights.h5, .safetensors, .weights.npz; or .onnx")
+    parser.add_argument("source", help="model .npz, integer .npz or .tflite; or weights: .keras, .weights.h5, "
+                        ".h5, .safetensors, .npz")
+    parser.add_argument("target", help="model .npz, or weights: .weights.h5, .safetensors, .weights.npz; or .onnx; "
+                        "or .tflite, float32 from a float model, integer from an integer one")
     parser.add_argument("--model", metavar="MODEL", help=f"the network that a weight file belongs to: {models.HELP}")
     parser.add_argument("--input-shape", type=models.shape_argument, metavar="L,C|H,W,C",
                         help="shape of one sample, where --model is a preset or JSON")
@@ -31,17 +33,42 @@ def add(verbs: Any) -> None:
 def convert(arguments: Namespace) -> None:
     """Read the source into its network, which checks it, and write the target."""
     target = arguments.target
-    if not target.endswith((".npz", ".safetensors", ".weights.h5", ".onnx")):
-        raise ValueError(f"cannot convert to {target}: the suffix must be one of {WRITABLE}, .onnx")
+    if not target.endswith((".npz", ".safetensors", ".weights.h5", ".onnx", ".tflite")):
+        raise ValueError(f"cannot convert to {target}: the suffix must be one of {WRITABLE}, .onnx, .tflite")
+    if models.is_model(arguments.source) and isinstance(made := load(arguments.source), IntegerModel):
+        return _convert_integer(made, arguments)
     model = _read(arguments)
     if target.endswith(".onnx"):
         write_onnx(target, model.graph, model.weights, model.input_shape, level=arguments.level, batch=arguments.batch,
                    name=model.params.name)
+    elif target.endswith(".tflite"):
+        write_tflite(target, model)
     elif target.endswith(".npz") and not target.endswith(".weights.npz"):
         model.save(target)
     else:
         write_weights(target, model.weights)
     print(f"wrote {target}: {models.size_of(model)}")
+
+
+def _convert_integer(model: IntegerModel, arguments: Namespace) -> None:
+    """An integer network from .npz to .tflite or back."""
+    target = arguments.target
+    if arguments.model or not target.endswith((".npz", ".tflite")):
+        raise ValueError(f"{arguments.source} is an integer network; it can become .npz or .tflite, without --model")
+    if target.endswith(".tflite"):
+        model.export_tflite(target)
+    else:
+        model.save(target)
+    print(f"wrote {target}: {models.size_of(model)}")
+
+
+def write_tflite(target: str, model: UNet) -> None:
+    """A float network as .tflite of float32. Raises ValueError for one that leaves its size open."""
+    if None in model.input_shape:
+        raise ValueError(f"the network leaves its size open, {model.input_shape}, and a .tflite has one; build it with "
+                         "--model and --input-shape")
+    shape = tuple(size for size in model.input_shape if size is not None)
+    tflite.write_float(target, model.graph, model.weights.read_only, shape, name=model.params.name)
 
 
 def _read(arguments: Namespace) -> UNet:

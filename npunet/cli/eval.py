@@ -77,4 +77,8 @@ def evaluate(arguments: Namespace) -> None:
 def _model(source: str) -> Segmenter:
     if source in pretrained.names():
         return pretrained.load(source)
+    if models.is_integer(source):
+        model = models.with_float_face(models.open_model(source))
+        assert isinstance(model, Segmenter)
+        return model
     return Segmenter.load(source)

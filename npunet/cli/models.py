@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npunet import UNet, UNetParams, load, presets
-from npunet.formats.model_file import is_model
+from npunet import IntegerModel, UNet, UNetParams, load, presets
+from npunet.formats import integer_file, model_file, tflite
+from npunet.integer_model import PREPARATION, Dequantized
 from npunet.reading import read_json
 
 if TYPE_CHECKING:
@@ -30,8 +32,8 @@ class Meaning:
     rate: float | None
 
 
-def open_model(source: str, seed: int = 0) -> UNet | Segmenter:
-    """A saved model, or a new one (with random weights) from a preset or a JSON file."""
+def open_model(source: str, seed: int = 0) -> UNet | Segmenter | IntegerModel:
+    """A saved model, float or integer, or a new one (with random weights) from a preset or a JSON file."""
     if is_described(source):
         return build(describe(source), seed=seed)
     if not is_model(source):
@@ -44,9 +46,24 @@ def open_network(source: str, seed: int = 0) -> UNet:
     return network_of(open_model(source, seed))
 
 
-def network_of(model: UNet | Segmenter) -> UNet:
-    """A model's network."""
+def network_of(model: UNet | Segmenter | IntegerModel) -> UNet:
+    """A model's float network. Raises ValueError for an integer one."""
+    if isinstance(model, IntegerModel):
+        raise ValueError(f"{model!r} is an integer network; this needs the float model that it was made from")
     return model if isinstance(model, UNet) else model.network
+
+
+def with_float_face(model: UNet | Segmenter | IntegerModel) -> UNet | Segmenter:
+    """A model that takes real numbers: an integer one as a Segmenter whose network is its float face."""
+    if not isinstance(model, IntegerModel):
+        return model
+    from npunet.data.prepare import Preparation
+    from npunet.segment import Segmenter
+
+    preparation = model.network.metadata.get(PREPARATION)
+    names = model.class_names or tuple(f"class {number}" for number in range(model.num_classes))
+    face: Any = model.dequantized()
+    return Segmenter(face, names, None if preparation is None else Preparation.from_dict(json.loads(preparation)))
 
 
 def describe(source: str) -> dict[str, Any]:
@@ -103,8 +120,24 @@ def is_described(source: str) -> bool:
     return source.endswith(".json") or not Path(source).exists()
 
 
-def size_of(model: UNet) -> str:
+def is_model(path: str) -> bool:
+    """Whether a file is one that npunet.load reads. Raises FileNotFoundError."""
+    return model_file.is_model(path) or (Path(path).is_file() and is_integer(path))
+
+
+def is_integer(path: str) -> bool:
+    """Whether a file holds an integer network. Raises FileNotFoundError."""
+    return tflite.is_tflite(path) or integer_file.holds_network(path)
+
+
+def size_of(model: UNet | IntegerModel | Dequantized) -> str:
     """A model in a few words."""
+    if isinstance(model, Dequantized):
+        model = model.model
+    if isinstance(model, IntegerModel):
+        weights = sum(node.arrays["weights"].size for node in model.network if "weights" in node.arrays)
+        return (f"{weights:,} weights in {model.scheme}, rounding {model.rounding}, input "
+                f"{' x '.join(map(str, model.input_shape))}, {model.num_classes} classes")
     parameters = sum(spec.size for spec in model.graph.weights.values())
     shape = " x ".join("any" if size is None else str(size) for size in model.input_shape)
     output = f"{model.graph.shape(model.graph.output)[2]} {'classes' if model.params.include_top else 'features'}"

@@ -44,8 +44,8 @@ def add(verbs: Any) -> None:
 def predict(arguments: Namespace) -> None:
     """Read, run, write, draw, and say so."""
     out = Path(arguments.out or f"{Path(arguments.input).stem}_{arguments.output}.npy")
-    opened = models.open_model(arguments.model)
-    model = models.network_of(opened)
+    opened = models.with_float_face(models.open_model(arguments.model))
+    model = opened if isinstance(opened, UNet) else opened.network
     meaning = meaning_of(opened, arguments.class_names)
     _refuse_impossible(model, arguments)
     batch = inputs.read(arguments.input, opened, meaning, arguments)

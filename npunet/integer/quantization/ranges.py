@@ -1,0 +1,69 @@
+"""Which tensors share a scale, and what the converter's memory does to a range.
+
+The two schemes go by two rules, as TensorFlow's converter does:
+
+    int8     max-pooling, upsampling and concatenation have one scale at all their ends. A concatenation's range is that
+             of its output, and everything that leads to it through such operators takes it over.
+    int16x8  pooling and upsampling keep their input's scale; a concatenation has its own, and an input of another
+             scale is requantised before it (QUANTIZE).
+"""
+
+from __future__ import annotations
+
+from npunet.integer.quantization.calibrate import Range
+from npunet.integer.quantization.plan import Plan
+
+KEEPING = ("max_pool2d", "upsample_nearest2d")  # one input, whose scale the output keeps
+IN_PLACE_BYTES = 4  # float tensors of so few bytes are never overwritten
+
+
+def as_the_converter_sees(plan: Plan, ranges: dict[str, Range]) -> dict[str, Range]:
+    """The ranges that TensorFlow's calibrator records.
+
+    It logs the inputs of an operator once more after it ran. ADD writes its sum over an input that nothing else reads,
+    so that the sum's range is counted into that input's. Source: TensorFlow 2.21, `calibrator.cc` (LoggingEval),
+    `arena_planner.cc` (IdentifyInPlaceTensors).
+    """
+    seen, readers = dict(ranges), plan.readers()
+    for step in plan:
+        last = step.name == plan.output and not plan.reshaped
+        size = 4
+        for extent in step.node.shape:
+            size *= extent
+        if step.node.op != "add" or last or size <= IN_PLACE_BYTES:
+            continue
+        for name in step.inputs:
+            if name != plan.graph.input and readers[name] == [step.name]:
+                seen[name] = min(seen[name][0], seen[step.name][0]), max(seen[name][1], seen[step.name][1])
+                break
+    return seen
+
+
+def shared(plan: Plan, ranges: dict[str, Range], scheme: str) -> dict[str, Range]:
+    """One range for every tensor, shared where the scheme shares."""
+    result = dict(ranges)
+    if scheme == "int16x8":
+        for step in plan:
+            if step.node.op in KEEPING:
+                result[step.name] = result[step.inputs[0]]
+        return result
+    groups = _groups(plan)
+    for step in plan:
+        if step.node.op == "concat":
+            for name in groups[step.name]:
+                result[name] = ranges[step.name]
+    for step in plan:
+        if step.node.op in KEEPING:
+            result[step.name] = result[step.inputs[0]]
+    return result
+
+
+def _groups(plan: Plan) -> dict[str, set[str]]:
+    """For every tensor those that have one scale with it."""
+    groups = {name: {name} for name in plan.readers()}
+    for step in plan:
+        if step.node.op in (*KEEPING, "concat"):
+            joined = set().union(*(groups[name] for name in (step.name, *step.inputs)))
+            for name in joined:
+                groups[name] = joined
+    return groups

@@ -1,0 +1,262 @@
+"""IntegerModel: the integer network that a user holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from os import PathLike
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from npunet.formats import integer_file, tflite
+from npunet.integer import run
+from npunet.integer.network import Network, Tensor
+from npunet.integer.quantization.calibrate import Progress
+from npunet.integer.quantization.quantize import quantize_network
+from npunet.integer.quantization.scales import round_half_away
+from npunet.integer.resize import multiple_of, resized
+
+BACKENDS = ("auto", "numpy")
+VALUES_AT_ONCE = 2**19  # of the largest tensor: more do not stay in a cache
+SIZES_KEPT = 8  # for which a model remembers its network
+CLASS_NAMES, PREPARATION = "class_names", "preparation"  # what a Segmenter's metadata is called
+
+
+def quantize(model: Any, calibration: np.ndarray, scheme: str = "int8", rounding: str = "D", *,
+             calibration_method: str = "minmax", progress: Progress | None = None) -> IntegerModel:
+    """The integer form of a trained network.
+
+    model       : UNet or Segmenter, of float32
+    calibration : (N, L, C) or (N, H, W, C) real numbers, inputs such as the network will see; a hundred will do. Their
+                  size becomes the network's where it left one open
+    scheme      : "int8", or "int16x8" for activations of 16 bits, weights of 8 and a 64-bit bias
+    rounding    : profile of every requantisation, "D" or "S" (integer.fixed_point.requantize)
+    calibration_method : "minmax" as TensorFlow Lite's converter, "percentile" or "mse" (integer.quantization.calibrate)
+    progress    : called with (samples done, samples in all)
+
+    Raises ValueError for calibration data that is empty, constant or not finite, and for a network without an integer
+    form, with the layer's name.
+    """
+    if isinstance(model, IntegerModel):
+        raise ValueError("the model is an integer network already; quantise the float model that it was made from")
+    network = getattr(model, "network", model)  # of a Segmenter
+    if not hasattr(network, "sizes"):
+        raise ValueError(f"model is {type(model).__name__}; quantize takes a UNet or a Segmenter, such as npunet.load "
+                         "gives")
+    made = quantize_network(network, calibration, scheme, rounding, calibration_method, progress)
+    return IntegerModel(replace(made, metadata=_described(model)))
+
+
+def _described(model: Any) -> Mapping[str, str]:
+    """What a Segmenter knows, as texts that travel with the integer network."""
+    if not hasattr(model, CLASS_NAMES):
+        return {}
+    told = {CLASS_NAMES: json.dumps(list(model.class_names))}
+    if model.preparation is not None:
+        told[PREPARATION] = json.dumps(model.preparation.to_dict(), sort_keys=True)
+    return told
+
+
+class IntegerModel:
+    """An integer network: integers in, integers out, the same on every machine.
+
+    network : its whole description, plain data (integer.network)
+
+    Made by npunet.quantize, npunet.load (.npz, .tflite).
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self._at = lru_cache(SIZES_KEPT)(lambda size: resized(network, size))
+
+    @property
+    def scheme(self) -> str:
+        """ "int8" or "int16x8"."""
+        return self.network.scheme
+
+    @property
+    def rounding(self) -> str:
+        """The profile of every requantisation, "D" or "S"."""
+        return self.network.rounding
+
+    @property
+    def dtype(self) -> str:
+        """Type of input and output: "int8" or "int16"."""
+        return self._input.dtype
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """What one sample looks like: (L, C) or (H, W, C)."""
+        return self.network.input_shape
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """What the result of one sample looks like: (L, K) or (H, W, K)."""
+        return self.network.output_shape
+
+    @property
+    def num_classes(self) -> int:
+        """Channels of the output."""
+        return self.network.output_shape[-1]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, where the float model had them; else empty."""
+        return tuple(json.loads(self.network.metadata.get(CLASS_NAMES, "[]")))
+
+    @property
+    def input_qparams(self) -> tuple[float, int]:
+        """(scale, zero point) of the input: value = scale * (q - zero point)."""
+        return self._input.scale, self._input.zero_point
+
+    @property
+    def output_qparams(self) -> tuple[float, int]:
+        """(scale, zero point) of the output."""
+        return self._output.scale, self._output.zero_point
+
+    def quantize_input(self, x: np.ndarray) -> np.ndarray:
+        """Real inputs as the network takes them: round_half_away(fl(x / scale)) + zero point, clamped.
+
+        x : any shape, real numbers, taken as float32
+
+        Raises ValueError for NaN. Source: TensorFlow Lite, `AffineQuantize`.
+        """
+        x = np.asarray(x, np.float32)
+        if np.isnan(x).any():
+            raise ValueError(f"x holds {int(np.isnan(x).sum())} NaN, which no integer stands for; replace them first")
+        scale, zero_point = self.input_qparams
+        low, high = self._input.limits
+        steps = np.clip(x / np.float32(scale), -(2.0**17), 2.0**17).astype(np.float64)
+        return np.clip(round_half_away(steps) + zero_point, low, high).astype(self.dtype)
+
+    def dequantize_output(self, y: np.ndarray) -> np.ndarray:
+        """What the network's integers mean: fl(scale * (y - zero point)), float32."""
+        scale, zero_point = self.output_qparams
+        return (scale * (np.asarray(y, np.float64) - zero_point)).astype(np.float32)
+
+    def predict(self, x: np.ndarray, backend: str = "auto") -> np.ndarray:
+        """Run the network.
+
+        x       : (B, *input_shape) of the network's dtype; another size where the strides divide it
+        backend : "numpy" (the operators by their definition) or "auto", the fastest that there is
+
+        Returns (B, *output_shape), integers. Raises ValueError for an x that does not fit, with the way out.
+        """
+        if backend not in BACKENDS:
+            raise ValueError(f"backend={backend!r} must be one of {', '.join(BACKENDS)}")
+        network, images = self._admit(x)
+        pieces = [run.infer(network, piece) for piece in _pieces(network, images)]
+        y = np.concatenate(pieces) if pieces else np.empty((0,), self._output.dtype)
+        return y.reshape(len(images), *network.output_shape)
+
+    def trace(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Run the network and return every tensor by name, in execution order.
+
+        x : as for predict
+
+        Returns {layer: (B, H, W, C)} integers; a signal's layers have H = 1. An activation that became the clamp of
+        the operator before it has one tensor with it, under the activation's name. A network from a .tflite has its
+        tensors also under the file's own names and in the file's own shapes (B, ...).
+        """
+        network, images = self._admit(x)
+        pieces = [run.forward(network, piece) for piece in _pieces(network, images)]
+        if not pieces:
+            pieces = [{name: np.empty((0, *t.shape), t.dtype) for name, t in network.tensors.items()}]
+        trace = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+        views = {name: trace[view.source].reshape(len(images), *view.shape) for name, view in network.views.items()}
+        del trace[network.input]
+        return trace | views
+
+    def dequantized(self) -> Dequantized:
+        """The network with a UNet's face: real numbers in and out, integers between."""
+        return Dequantized(self)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the network to one .npz, atomically; the same network gives the same bytes."""
+        integer_file.save(path, self.network)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> IntegerModel:
+        """Read what save wrote. Raises FileNotFoundError, ValueError when the file is no integer network."""
+        return cls(integer_file.load(path))
+
+    def export_tflite(self, path: str | PathLike[str]) -> None:
+        """Write the network as .tflite, atomically, with RESIZE_NEAREST_NEIGHBOR for upsampling.
+
+        Raises ValueError for an operator or profile that the format does not have, MissingExtra.
+        """
+        tflite.write_integer(path, self.network)
+
+    def _admit(self, x: np.ndarray) -> tuple[Network, np.ndarray]:
+        """The network for the size of the user's batch, and the batch as images (B, H, W, C)."""
+        x = np.asarray(x)
+        if x.dtype != self.dtype:
+            way = "quantize_input(x) makes it" if x.dtype.kind == "f" else f"x.astype({self.dtype!r}) makes it"
+            raise ValueError(f"x has dtype {x.dtype}; the network takes {self.dtype}: {way}")
+        if x.ndim != len(self.input_shape) + 1 or x.shape[-1] != self.input_shape[-1]:
+            wanted = ", ".join(map(str, self.input_shape))
+            raise ValueError(f"x has shape {x.shape}; the network takes (B, {wanted})")
+        images = x.reshape(len(x), *(1,) * (4 - x.ndim), *x.shape[1:])
+        return self._at(images.shape[1:3]), images
+
+    @property
+    def _input(self) -> Tensor:
+        return self.network.tensors[self.network.input]
+
+    @property
+    def _output(self) -> Tensor:
+        return self.network.tensors[self.network.output]
+
+    def __repr__(self) -> str:
+        weights = sum(node.arrays["weights"].size for node in self.network if "weights" in node.arrays)
+        return (f"IntegerModel({self.network.name!r}, {self.scheme}, rounding={self.rounding!r}, "
+                f"input_shape={self.input_shape}, num_classes={self.num_classes}, {weights:,} weights)")
+
+
+class Dequantized:
+    """An integer network with a UNet's face: what segments, scores and draws float networks takes it as it is.
+
+    model : the integer network
+    """
+
+    def __init__(self, model: IntegerModel) -> None:
+        self.model = model
+        self.input_shape, self.num_classes = model.input_shape, model.num_classes
+        self.sizes = SimpleNamespace(multiple=multiple_of(model.network), rank=len(model.input_shape) - 1)
+        last = model.network[model.network.output]
+        top = any(layer.startswith("NECK") or layer == "softmax" for layer in (last.name, *last.layers))
+        self.params = SimpleNamespace(name=model.network.name, include_top=top,
+                                      use_logits=last.op not in ("softmax", "softmax16"))
+
+    def predict(self, x: np.ndarray, backend: str = "auto", arithmetic: None = None, threads: int | None = None,
+                fit: str | None = None) -> np.ndarray:
+        """dequantize_output(predict(quantize_input(x))).
+
+        x   : (B, L, C) or (B, H, W, C) real numbers
+        fit : "pad" pads a size that the strides do not divide with zeros at its end, and crops the result
+        arithmetic, threads : None; integers come out the same in every order
+
+        Returns (B, L, K) or (B, H, W, K) float32. Raises ValueError for an x that does not fit.
+        """
+        if arithmetic is not None or threads is not None:
+            raise ValueError("arithmetic and threads are for float networks; integers come out the same in every order")
+        x = np.asarray(x, np.float32)
+        if x.ndim != self.sizes.rank + 2:
+            raise ValueError(f"x has shape {x.shape}; the network takes (B, {', '.join(map(str, self.input_shape))})")
+        size, multiple = x.shape[1:-1], self.sizes.multiple[2 - self.sizes.rank :]
+        if fit == "pad":
+            after = [(0, -extent % step) for extent, step in zip(size, multiple, strict=True)]
+            x = np.pad(x, [(0, 0), *after, (0, 0)])
+        y = self.model.dequantize_output(self.model.predict(self.model.quantize_input(x), backend))
+        return y[(slice(None), *(slice(extent) for extent in size))] if fit == "pad" else y
+
+
+def _pieces(network: Network, images: np.ndarray) -> list[np.ndarray]:
+    """A batch in parts whose largest tensor has VALUES_AT_ONCE values at most."""
+    largest = max(int(np.prod(tensor.shape)) for tensor in network.tensors.values())
+    size = max(1, VALUES_AT_ONCE // largest)
+    return [images[start : start + size] for start in range(0, len(images), size)]

@@ -1,0 +1,88 @@
+"""Every tensor against TFLite-Micro and LiteRT's reference kernels: 0 differences."""
+
+import numpy as np
+import pytest
+from integer_judges import (
+    JUDGED,
+    SCHEMES,
+    STORED,
+    assert_same,
+    calibration,
+    float_model,
+    integers,
+    litert,
+    manifest,
+    tflite_micro,
+    tile_of_version_2,
+)
+from test_data import ROOT, shared
+
+import npunet
+from npunet import IntegerModel, pretrained, quantize
+from npunet.data import ecg
+from npunet.formats import tflite
+
+pytest.importorskip("flatbuffers", reason="reading .tflite needs the extra npunet[tflite]")
+pytest.importorskip("tflite", reason="reading .tflite needs the extra npunet[tflite]")
+FIELD = "ecg_segmentation_int8.tflite"
+SAMPLES = 3
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("name", JUDGED)
+def test_networks_calibrated_here(name, scheme, rng, tmp_path):
+    model = quantize(float_model(name), calibration(name), scheme=scheme)
+    path = tmp_path / "m.tflite"
+    model.export_tflite(path)
+    x = integers(model, SAMPLES, rng)
+    trace = model.trace(x) | {"input": x}
+    judged = tflite_micro(path.read_bytes(), x)
+    ends = {"input/image": "input", "output": model.network.output}  # what only a file has: a signal as an image
+    assert_same(trace | {new: trace[old] for new, old in ends.items()}, judged)
+    assert set(model.trace(x)) <= set(judged)
+    reread = npunet.load(path)
+    assert_same(reread.trace(x), judged)
+    np.testing.assert_array_equal(reread.predict(x), model.predict(x))
+    f64 = IntegerModel(tflite.read_integer(path, lut="f64"))
+    assert_same(f64.trace(x), litert(path.read_bytes(), x))
+
+
+@pytest.mark.parametrize("file", sorted(manifest()))
+def test_networks_that_tensorflow_converted(file, rng):
+    content = (STORED / "integer" / file).read_bytes()
+    model = npunet.load(STORED / "integer" / file)
+    f64 = IntegerModel(tflite.read_integer(STORED / "integer" / file, lut="f64"))
+    x = integers(model, SAMPLES, rng)
+    if manifest()[file]["upsampling"] == "tile":  # which TFLite-Micro does not have
+        assert_same(f64.trace(x), litert(tile_of_version_2(content), x))
+    else:
+        assert_same(model.trace(x), tflite_micro(content, x))
+        assert_same(f64.trace(x), litert(content, x))
+
+
+def test_a_trained_network_from_the_field_on_real_ecg():
+    folder = ROOT / "heartkit"
+    if not (folder / FIELD).is_file():
+        pytest.skip(f"heartkit's model is not at {folder / FIELD}")
+    model = npunet.load(folder / FIELD)
+    assert model.input_shape == (1, 512, 1) and model.output_shape == (512, 4)
+    leads = np.fromfile(shared("ludb") / "data" / "1.dat", "<i2").reshape(-1, 12).T   # at 500 Hz
+    windows = ecg.preprocess(leads.astype(np.float64), 500, 100)[:, :512]             # (12, 512)
+    x = model.quantize_input(windows[:, None, :, None])
+    content = (folder / FIELD).read_bytes()
+    trace = model.trace(x)
+    assert {"ENC1_ACT1", "DEC4_ADD1", "NECK_CONV1", "softmax"} <= set(trace)
+    assert assert_same(trace, tflite_micro(content, x)) > 2_000_000
+    assert_same(model.trace(x[:4]), litert(content, x[:4]))
+
+
+def test_the_trained_ecg_network(rng, tmp_path):
+    """Half a million values of the network that npunet ships, in both schemes."""
+    model = pretrained("ecg")
+    x = rng.normal(size=(8, 256, 1)).astype(np.float32)
+    for scheme in SCHEMES:
+        made = quantize(model, x, scheme=scheme)
+        path = tmp_path / f"{scheme}.tflite"
+        made.export_tflite(path)
+        given = made.quantize_input(x)
+        assert assert_same(npunet.load(path).trace(given), tflite_micro(path.read_bytes(), given)) > 500_000
