@@ -67,26 +67,6 @@ def _gain(r: Recipe, right: np.ndarray, got: np.ndarray) -> Iterator[tuple[str, 
         yield f"{value:.7g} added to the output", lambda *_, value=value: right + value
 
 
-def affine(r: Recipe, got: np.ndarray) -> tuple[str, int]:
-    """For a batch norm the scale and shift of each channel that the output shows, in words, and what they explain."""
-    x, right = r.inputs[0].reshape(-1, r.shape[2]).astype(np.float64), recipes.plain(r).reshape(-1, r.shape[2])
-    rows, explained, others = got.reshape(x.shape), 0, []
-    for c in range(x.shape[1]):
-        usable = np.isfinite(x[:, c]) & np.isfinite(rows[:, c])
-        if len(np.unique(x[usable, c])) < 2:
-            return "", 0  # one point makes no line
-        (a, b), (own, shift) = (np.polyfit(x[usable, c], value[usable, c], 1) for value in (rows, right))
-        near = np.abs(a * x[:, c] + b - rows[:, c]) <= VISIBLE * (np.abs(a * x[:, c]) + abs(b))
-        explained += int(np.count_nonzero(near | ~usable))
-        if not np.allclose((a, b), (own, shift), rtol=VISIBLE, atol=VISIBLE):
-            others.append((c, a, own, b, shift))
-    if not others:
-        return "", 0
-    c, a, own, b, shift = others[0]
-    told = f"in {c} it is x * {a:.6g} + {b:.6g} instead of x * {own:.6g} + {shift:.6g}"
-    return f"another scale and shift in {len(others)} of {x.shape[1]} channels: {told}", explained
-
-
 def _likely(got: np.ndarray, base: np.ndarray, where: np.ndarray) -> list[np.float32]:
     """Factors by which `got` is `base`: the median ratio, and what it is when written with few digits."""
     ratio = (got.astype(np.float64) / base)[where & np.isfinite(got) & np.isfinite(base)]

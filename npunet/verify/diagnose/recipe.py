@@ -16,6 +16,7 @@ from npunet.verify.diagnose.sums import Order, fold, fold_depthwise
 
 Elementwise = Callable[[np.ndarray], np.ndarray]
 UNIT = {"stride": (1, 1), "pads": ((0, 0), (0, 0)), "dilation": (1, 1)}
+ROUNDING = 2.0**-24 * 1.01  # of one float32 operation; the rest makes u into gamma
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,19 +112,24 @@ def plain(recipe: Recipe) -> np.ndarray:
 
 
 def rough(recipe: Recipe, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A summed recipe in float64 at flat positions, and how far its float32 result may be from that."""
+    """A summed recipe in float64 at flat positions, and how far a float32 sum in any order may be from that.
+
+    The allowance is gamma(n) sum |x||w| with n one more than the roundings of a term (Higham 2002, section 3.1).
+    """
     with np.errstate(all="ignore"):
         x, w = _operands(recipe, places, np.float64)
-        if recipe.op == "separable_conv2d":
-            x, w = _products(x, w), recipe.kernels[1].reshape(recipe.kernels[1].shape[2:]).astype(np.float64)
+        terms = x.shape[1]  # (P, K), or (P, T, C) summed over T
         y, size = _products(x, w), _products(np.abs(x), np.abs(w))
+        if recipe.op == "separable_conv2d":
+            w = recipe.kernels[1].reshape(recipe.kernels[1].shape[2:]).astype(np.float64)
+            y, size, terms = y @ w, size @ np.abs(w), terms + len(w)
         for step in recipe.middle:
             y = step(y.astype(np.float32)).astype(np.float64)
         if recipe.bias is not None:
             y, size = y + recipe.bias, size + np.abs(recipe.bias)
         for step in recipe.after:
             y = step(y.astype(np.float32)).astype(np.float64)
-        return y, recipe.order.accuracy * size + 1e-30
+        return y, (terms + 2) * ROUNDING * size + 1e-44
 
 
 def positions(recipe: Recipe) -> int:

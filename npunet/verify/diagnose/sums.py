@@ -31,11 +31,6 @@ class Order:
     rounding: str = ""
     flush: bool = False
 
-    @property
-    def accuracy(self) -> float:
-        """How far a sum may be from the exact one, in parts of its terms' sizes; generous."""
-        return {"float16": 2.0**-5, "bfloat16": 2.0**-2}.get(self.rounding, 2.0**-12)
-
 
 def to_bfloat16(x: np.ndarray) -> np.ndarray:
     """float32 rounded to the 8 bits of bfloat16, ties to even."""
