@@ -6,7 +6,30 @@ then at these positions bit by bit, and what survives everywhere. When none expl
 are read off the output (fitted). Behind a layer whose predecessors were not dumped, unseen looks at these.
 """
 
-from npunet.verify.diagnose import geometry, normals, norms, pointwise, pooling, precision, weighting, wholes
+from npunet.verify.diagnose import (
+    accumulators,
+    bits,
+    borders,
+    curves,
+    elsewhere,
+    geometry,
+    geometry_more,
+    memory,
+    moved,
+    normals,
+    norms,
+    norms_more,
+    pointwise,
+    pointwise_more,
+    pooling,
+    precision,
+    resampling,
+    storage,
+    sums_more,
+    weighting,
+    weighting_more,
+    wholes,
+)
 from npunet.verify.diagnose.causes import Cause, Diagnosis, Evidence
 from npunet.verify.diagnose.patterns import PATTERNS, Pattern
 from npunet.verify.diagnose.registry import HYPOTHESES, Hypothesis
@@ -22,13 +45,27 @@ __all__ = [
     "Evidence",
     "Hypothesis",
     "Pattern",
+    "accumulators",
+    "bits",
+    "borders",
+    "curves",
     "diagnose",
+    "elsewhere",
     "geometry",
+    "geometry_more",
+    "memory",
+    "moved",
     "normals",
     "norms",
+    "norms_more",
     "pointwise",
+    "pointwise_more",
     "pooling",
     "precision",
+    "resampling",
+    "storage",
+    "sums_more",
     "weighting",
+    "weighting_more",
     "wholes",
 ]

@@ -13,6 +13,7 @@ from npunet.verify.diagnose.recipe import Recipe
 
 F = np.float32
 ROWS = 4000  # positions that an unknown kernel is solved from, at most
+FEW_WEIGHTS = 0.25  # of all: when more are others, that is no cause but what any cause in a convolution looks like
 VISIBLE = 1e-5  # of the largest weight: a smaller difference is the solution's own error
 Fitted = Iterator[tuple[str, str, Recipe]]
 
@@ -118,7 +119,7 @@ def _weights(r: Recipe, rows: np.ndarray, wanted: np.ndarray) -> Fitted:
     change = change.reshape(w.shape)
     change = np.where(np.abs(change) > VISIBLE * np.abs(w).max(initial=0), change, 0)
     count = int(np.count_nonzero(change))
-    if count:
+    if 0 < count <= FEW_WEIGHTS * w.size:
         other = (w + change).astype(F)
         at = np.unravel_index(np.abs(change).argmax(), w.shape)
         listed = ", ".join(map(str, at))

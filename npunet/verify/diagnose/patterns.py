@@ -41,6 +41,12 @@ class Sight:
         return self.evidence.got
 
     @property
+    def flat(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Right output, given output and where they differ, (N, H W C) each."""
+        N = len(self.right)
+        return self.right.reshape(N, -1), self.got.reshape(N, -1), self.differs.reshape(N, -1)
+
+    @property
     def inputs(self) -> list[np.ndarray]:
         """What the layer read."""
         return self.evidence.inputs
@@ -48,18 +54,20 @@ class Sight:
 
 @dataclass(frozen=True, eq=False)
 class Guess:
-    """What a pattern predicts.
+    """What a pattern predicts: an output or a recipe.
 
     words     : the cause
     y         : the whole output that it would give
     allowance : how far the port's may be from it, elementwise; None: bit for bit
     name      : of the cause, if it is not the pattern's
+    recipe    : instead of y: what gives it
     """
 
     words: str
-    y: np.ndarray
+    y: np.ndarray | None = None
     allowance: np.ndarray | None = None
     name: str = ""
+    recipe: Recipe | None = None
 
 
 Guesses = Iterator[Guess]
@@ -67,7 +75,11 @@ Guesses = Iterator[Guess]
 
 @dataclass(frozen=True)
 class Pattern:
-    """A way to see a cause; ops : operators that it is about, none: all; rank : those of a lower one are told first."""
+    """A way to see a cause.
+
+    ops  : operators that it is about; none: all
+    rank : 1 is looked at after the hypotheses, 2 when nothing of rank 1 explains all, 3 when nothing else does
+    """
 
     name: str
     ops: tuple[str, ...]

@@ -25,6 +25,7 @@ class Recipe:
 
     inputs  : (N, H, W, C) each
     kernels : its weights without a convolution's bias
+    first_order : of the depthwise half of a separable layer, where it is another than `order`
     border  : what a convolution reads outside of the image: "zero", "edge" (the nearest inside), "mirror", "wrap" (from
               the other end), one of these with " columns" (rows are zero), "row" (of another row, what lies there
               row-major) or "memory" (without a check of rows)
@@ -44,6 +45,7 @@ class Recipe:
     attrs: Mapping[str, Any]
     shape: tuple[int, int, int]
     order: Order
+    first_order: Order | None = None
     border: str = "zero"
     when: str = "last"
     compute: Callable[[Recipe], np.ndarray] | None = None
@@ -203,7 +205,7 @@ def _rows(recipe: Recipe, places: np.ndarray) -> np.ndarray:
     elif recipe.op == "depthwise_conv2d":
         y = fold_depthwise(x, w, recipe.order, shape, first)
     else:
-        between = fold_depthwise(x, w, recipe.order, shape, None)
+        between = fold_depthwise(x, w, recipe.first_order or recipe.order, shape, None)
         pointwise = recipe.kernels[1]
         y = fold(between, pointwise.reshape(pointwise.shape[2:]), recipe.order, pointwise.shape[:3], first)
     for step in recipe.middle:

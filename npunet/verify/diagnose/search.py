@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -16,9 +16,10 @@ from npunet.verify.diagnose import recipe as recipes
 from npunet.verify.diagnose.causes import Cause, Diagnosis, Evidence
 from npunet.verify.diagnose.folds import kin_of, other_folds
 from npunet.verify.diagnose.patterns import PATTERNS, Guess, Pattern, Sight
+from npunet.verify.diagnose.places import places
 from npunet.verify.diagnose.recipe import Recipe
 from npunet.verify.diagnose.regions import fallback
-from npunet.verify.diagnose.registry import HYPOTHESES
+from npunet.verify.diagnose.registry import HYPOTHESES, RARE, Hypothesis
 from npunet.verify.diagnose.rule import NOTHING, Score
 from npunet.verify.diagnose.trial import Trial
 from npunet.verify.diagnose.wholes import WHOLES, Scene
@@ -32,9 +33,15 @@ FINE = (
     "flush_to_zero",
     "bias_first",
     "subnormals_flushed",
+    "total_cut",
+    "half_of_separable",
 )
 NEARLY = 0.95  # share of elements near enough for a recipe that rounds its output: the rest may round the other way
+LIKE = 1.5  # causes up to rounding whose distances differ by less are told side by side
+FAR = 0.5  # of the reference's distance, to which a cause up to rounding must come
 SHOWN = 4
+MOST_LIMITED = 60  # causes that are tried in a part of the output
+VARIED = 4  # values that differ: fewer are no evidence for a part
 FEW_ULP = 16
 PATIENCE = 6.0  # seconds for pairs
 OTHER_ROUNDING = "only the rounding differs: an order of summation or a precision that is not on the list"
@@ -73,12 +80,20 @@ class _Search:
         self.total = sum(trial.size for trial in trials)
         self.causes: list[Cause] = []  # that explain everything
         self.partial: list[Cause] = []
+        self.parts_of: list[tuple[tuple[str, str], np.ndarray]] = []  # (name, words), output: what may hold in a part
 
     def run(self) -> list[Cause]:
         """Causes that explain everything, else those that explain most of what the reference does not."""
         stages = [
-            self._sums if self.summed else self._recipes, self._wholes, lambda: self._patterns(1), self._fitted,
-            self._pairs, self._rounding, lambda: self._patterns(2),
+            self._sums if self.summed else self._recipes,
+            self._wholes,
+            lambda: self._patterns(1),
+            lambda: self._patterns(2),
+            self._limited,
+            self._fitted,
+            self._pairs,
+            self._rounding,
+            lambda: self._patterns(3),
         ]
         for stage in stages:
             stage()
@@ -95,22 +110,33 @@ class _Search:
                 (self.causes if score.whole else self.partial).append(cause)
 
     def _recipes(self) -> None:
-        for name, words, recipe in variants(self.first.recipe):
+        for name, words, recipe in (*variants(self.first.recipe), *variants(self.first.recipe, listed=RARE)):
             self._try(((name, words),), recipe)
 
     def _sums(self) -> None:
         """Convolutions: what fits up to rounding first, then with every way of rounding."""
-        fitting: list[tuple[Parts, Recipe]] = [((), self.first.recipe)]
-        for name, words, recipe in variants(self.first.recipe):
-            if name not in FINE:
-                self.tried += 1
-                near = self.first.near(recipe)
-                rounds = bool(recipe.after or recipe.middle)
-                if near.explained == near.size or (rounds and near.explained > NEARLY * near.size):
-                    fitting.append((((name, words),), recipe))
-                elif near.told:
-                    self._nearly(((name, words),), recipe)
+        first = self.first.recipe
+        fitting: list[tuple[Parts, Recipe]] = [((), first)]
+        for name, words, recipe in (*variants(first), *variants(first, listed=RARE)):
+            if name not in FINE and self._fits(((name, words),), recipe):
+                fitting.append((((name, words),), recipe))
         self._exactly(fitting)
+
+    def _fits(self, parts: Parts, recipe: Recipe) -> bool:
+        """Whether a summed recipe is worth a look bit by bit; what explains most only is entered at once."""
+        self.tried += 1
+        if not recipe.summed:
+            self._try(parts, recipe)
+            return False
+        near = self.first.near(recipe)
+        rounds = bool(recipe.after or recipe.middle)
+        if near.explained == near.size or (rounds and near.explained > NEARLY * near.size):
+            return True
+        if near.told:
+            self._nearly(parts, recipe)
+        elif near.lost and near.gained == near.missed > 0 and len(self.parts_of) < MOST_LIMITED:
+            self.parts_of.append((parts[0], recipes.run(recipe)))
+        return False
 
     def _exactly(self, fitting: list[tuple[Parts, Recipe]], singly: bool = True) -> None:
         """Bit by bit: the recipes themselves, then with another way of rounding; if none is exact, as near ones."""
@@ -120,14 +146,16 @@ class _Search:
         if self.causes:
             return
         for parts, recipe in fitting:
-            for name, words, changed in variants(recipe, FINE):
+            for name, words, changed in (*variants(recipe, FINE), *variants(recipe, FINE, RARE)):
                 self.tried += 1
                 if self.first.sampled(changed):
                     self._try((*parts, (name, words)), changed)
         if self.causes or not singly:
             return
-        for parts, recipe in fitting:
-            if parts:
+        known = [(self.first.distance(recipe), parts, recipe) for parts, recipe in fitting if parts]
+        nearest = min([distance for distance, *_ in known], default=0.0)
+        for distance, parts, recipe in known:
+            if distance <= LIKE * nearest and distance <= FAR * self.first.distance(self.first.recipe):
                 self._nearly(parts, recipe)
 
     def _nearly(self, parts: Parts, recipe: Recipe) -> None:
@@ -154,13 +182,33 @@ class _Search:
             if y.shape != trial.got.shape:
                 return
             total += trial.judge(y)
+            if trial is self.first:
+                self._may_be_a_part(parts, y, total)
             if total.lost or not total.gained:
                 return
         self._keep(_names(parts), _words(parts), total, True)
 
+    def _may_be_a_part(self, parts: Parts, y: np.ndarray, found: Score) -> None:
+        """Remember what explains all that is wrong, but contradicts what is right: it may hold in a part."""
+        if found.lost and found.gained == found.missed > 0 and len(parts) == 1 and len(self.parts_of) < MOST_LIMITED:
+            self.parts_of.append((parts[0], y))
+
+    def _limited(self) -> None:
+        """What explains all that is wrong when it happens in a part of the output only: a loop's remainder, a tile."""
+        first = self.first
+        if len(np.unique(first.got[~first.equal])) < VARIED:
+            return
+        for (name, words), y in self.parts_of:
+            for place in places(~first.equal):
+                self.tried += 1
+                found = first.judge(np.where(place.mask, y.astype(np.float32), first.right))
+                for trial in self.trials[1:]:  # only the first case is looked at: in others the part may be another
+                    found += Score(trial.size, trial.size - trial.unchanged, trial.size - trial.unchanged, 0)
+                self._keep((name,), f"{place.words}: {words}; elsewhere right", found, True)
+
     def _again(self, trial: Trial, recipe: Recipe, parts: Parts) -> Recipe | None:
         """What was tried on the first case, on another; a recipe with fitted numbers only gets other inputs."""
-        if parts[0][0] not in HYPOTHESES:
+        if parts[0][0] not in HYPOTHESES | RARE:
             return None if parts[0][0] == "gain_fitted" else recipe.but(inputs=trial.recipe.inputs)
         return rebuilt(trial.recipe, parts)
 
@@ -175,6 +223,8 @@ class _Search:
                 total = NOTHING
                 for trial, outputs in zip(self.trials, listed, strict=True):
                     total += trial.judge(outputs.get(words, trial.right))
+                    if trial is self.first:
+                        self._may_be_a_part(((name, words),), outputs[words], total)
                     if total.lost or not total.gained:
                         break
                 self._keep((name,), words, total, True)
@@ -186,17 +236,34 @@ class _Search:
 
     def _pattern(self, pattern: Pattern) -> None:
         """What a pattern sees in the first case; in the others it may be with other numbers."""
+        fitting: list[tuple[Parts, Recipe]] = []
         with np.errstate(all="ignore"):
             for guess in pattern.guesses(self.sights[0]):
+                name = guess.name or pattern.name
+                if guess.recipe is not None and guess.recipe.summed:
+                    if guess.recipe.order.fixed is not None:
+                        self.tried += 1
+                        fits = self.first.sampled(guess.recipe)
+                    else:
+                        fits = self._fits(((name, guess.words),), guess.recipe)
+                    if fits:
+                        fitting.append((((name, guess.words),), guess.recipe))
+                    continue
                 self.tried += 1
-                total = self.first.judge(guess.y, guess.allowance)
+                y = _output(guess)
+                if y.shape != self.first.got.shape:
+                    continue
+                total = self.first.judge(y, guess.allowance)
+                if guess.allowance is None:
+                    self._may_be_a_part(((name, guess.words),), y, total)
                 if not total.told:
                     continue
                 for trial, sight in zip(self.trials[1:], self.sights[1:], strict=True):
-                    scores = [trial.judge(other.y, other.allowance) for other in _like(guess, pattern, sight)]
+                    scores = [trial.judge(_output(other), other.allowance) for other in _like(guess, pattern, sight)]
                     blank = Score(trial.size, trial.size - trial.unchanged, 0, 0)
                     total += max(scores, key=lambda score: (score.told, score.gained), default=blank)
-                self._keep((guess.name or pattern.name,), guess.words, total, guess.allowance is None)
+                self._keep((name,), guess.words, total, guess.allowance is None)
+            self._exactly(fitting)
 
     def _fitted(self) -> None:
         """Numbers that the output suggests."""
@@ -252,6 +319,14 @@ class _Search:
         self._exactly(fitting[:8], singly=False)
 
 
+def _output(guess: Guess) -> np.ndarray:
+    """What a guess predicts."""
+    if guess.recipe is not None:
+        return recipes.run(guess.recipe)
+    assert guess.y is not None  # a guess holds one or the other
+    return guess.y
+
+
 def _like(guess: Guess, pattern: Pattern, sight: Sight) -> list[Guess]:
     """What a pattern sees in another case: the same words if it has them, else all."""
     guesses = list(pattern.guesses(sight))
@@ -266,9 +341,11 @@ def _words(parts: Parts) -> str:
     return " and ".join(words for _, words in parts)
 
 
-def variants(recipe: Recipe, only: tuple[str, ...] | None = None) -> Iterator[tuple[str, str, Recipe]]:
+def variants(
+    recipe: Recipe, only: tuple[str, ...] | None = None, listed: Mapping[str, Hypothesis] = HYPOTHESES
+) -> Iterator[tuple[str, str, Recipe]]:
     """Every wrong recipe for a layer: name of the hypothesis, words, recipe."""
-    for name, hypothesis in HYPOTHESES.items():
+    for name, hypothesis in listed.items():
         if only is None or name in only:
             for words, changed in hypothesis.variants(recipe):
                 yield name, words, changed
@@ -277,7 +354,7 @@ def variants(recipe: Recipe, only: tuple[str, ...] | None = None) -> Iterator[tu
 def rebuilt(recipe: Recipe, parts: Parts) -> Recipe | None:
     """The same changes on another case's recipe; None where one does not apply."""
     for name, words in parts:
-        found = dict(HYPOTHESES[name].variants(recipe)).get(words)
+        found = dict((HYPOTHESES | RARE)[name].variants(recipe)).get(words)
         if found is None:
             return None
         recipe = found

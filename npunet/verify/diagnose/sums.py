@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from npunet.ops.accumulate import fma32
+from npunet.verify.diagnose.fixed_sums import Fixed
 
 SMALLEST_NORMAL = np.float32(2.0**-126)
 
@@ -20,8 +21,10 @@ class Order:
     grouping : "" one running total; "tap" a total a tap; "lanes4", "lanes8" running totals side by side, added at the
                end; "pairs" halves of halves
     wide     : sums in float64, rounded once
-    rounding : "" or "float16", "bfloat16", "zero" (towards zero) after every step
+    rounding : "" or "float16", "bfloat16", "bfloat16 cut", "zero" (towards zero) after every step
+    by_tap   : rounding happens after every tap instead
     flush    : subnormal operands and results are zero
+    fixed    : an accumulator in fixed point instead
     """
 
     fused: bool
@@ -29,7 +32,9 @@ class Order:
     grouping: str = ""
     wide: bool = False
     rounding: str = ""
+    by_tap: bool = False
     flush: bool = False
+    fixed: Fixed | None = None
 
 
 def to_bfloat16(x: np.ndarray) -> np.ndarray:
@@ -110,6 +115,8 @@ def total(
 ) -> np.ndarray:
     """The sum of products in an order; taps, lanes : for every term its tap, and what its lane is told by."""
     zero = np.zeros(start.shape, np.float32)
+    if order.fixed is not None:
+        return order.fixed.total(terms, start, taps, order.fused)
     if order.wide:
         acc = start.astype(np.float64)
         for x, w in terms:
@@ -133,9 +140,14 @@ def total(
     if order.grouping == "pairs":
         return start + _halves([x * w for x, w in terms])
     acc = np.ascontiguousarray(start, np.float32)
-    for x, w in terms:
-        acc = _step(acc, x, w, order)
+    plain = replace(order, rounding="")
+    for k, (x, w) in enumerate(terms):
+        within = order.by_tap and k + 1 < len(terms) and taps[k + 1] == taps[k]
+        acc = _step(acc, x, w, plain if within else order)
     return acc
+
+
+ROUNDED = {"float16": to_float16, "bfloat16": to_bfloat16, "bfloat16 cut": cut_to_bfloat16}
 
 
 def _halves(parts: list[np.ndarray]) -> np.ndarray:
@@ -154,8 +166,6 @@ def _step(acc: np.ndarray, x: np.ndarray, w: np.ndarray, order: Order) -> np.nda
             product = towards_zero(product)
         return towards_zero(acc.astype(np.float64) + product)
     acc = fma32(x, w, acc) if order.fused else acc + (flushed(x * w) if order.flush else x * w)
-    if order.rounding == "float16":
-        return to_float16(acc)
-    if order.rounding == "bfloat16":
-        return to_bfloat16(acc)
+    if order.rounding in ROUNDED:
+        return ROUNDED[order.rounding](acc)
     return flushed(acc) if order.flush else acc

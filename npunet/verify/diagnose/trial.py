@@ -44,6 +44,13 @@ class Trial:
             self._reference = self._near(self.recipe, self.places)
         return _judged(self._near(recipe, self.places), self._reference)
 
+    def distance(self, recipe: Recipe) -> float:
+        """Root mean square of what a summed recipe is off on the sample, in parts of what rounding allows."""
+        y, allowance = recipes.rough(recipe, self.places)
+        with np.errstate(all="ignore"):
+            off = (y - self.rows[self.places]) / allowance
+        return float(np.sqrt(np.mean(off[np.isfinite(off)] ** 2))) if np.isfinite(off).any() else float("inf")
+
     def near_everywhere(self, recipe: Recipe) -> Score:
         """The same on all positions."""
         places = np.arange(len(self.rows))
