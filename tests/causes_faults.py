@@ -1,7 +1,7 @@
 """Faults of ports as embedded engineers meet them: each an edit of the C, or what happened to a dumped tensor.
 
-FAULTS is filled below: name -> Fault. `told` is the truth, in the words of the list CAUSES at the end, which says
-which names of causes tell that truth. Thought up before the causes were read.
+FAULTS is filled below: name -> Fault. `told` is the truth, in the words of CAUSES, which says what names of causes tell
+that truth. The faults were thought up before the list of causes was read; CAUSES was added afterwards.
 """
 
 from __future__ import annotations
@@ -319,3 +319,65 @@ edit("dilated", "the output is the input's buffer", "stale", lambda p: p.after("
 edit("even", "the output is an older tensor's buffer", "stale", lambda p: p.swap(
     "/* ENC1_D1_act: relu", "static float old[1080];\n\n/* ENC1_D1_act: relu").after(
     "ENC1_D1_act", "memcpy(old, y, sizeof old);").after("DEC3_D4_act", "memcpy(y, old, sizeof old);"))
+
+# told -> names of causes, one of which has to come first; what also must stand in its words, if anything
+CAUSES: dict[str, set[str]] = {
+    "pads": {"pads_shifted", "pads_swapped", "pads_zero", "pads_without_dilation", "padding_other"},
+    "dilation": {"dilation_ignored", "dilation_other", "dilation_any"},
+    "border": {"border_not_zero", "padding_value"},
+    "kernel flipped": {"kernel_flipped"},
+    "weight layout": {"kernel_layout", "depthwise_layout", "weights_layout", "kernel_transposed"},
+    "weights of another layer": {"weights_of_another_layer"},
+    "weights rounded": {"weights_narrow"},
+    "weights quantised": {"weights_quantised", "weights_format"},
+    "weights damaged": {"weights_fitted", "filter_missing"},
+    "weights moved": {"weights_moved"},
+    "channels": {"channel_missing", "input_channels_reversed", "kernel_channels_reversed", "part_left_out"},
+    "accumulator not cleared": {"accumulator_not_cleared"},
+    "accumulator precision": {"accumulator_fixed_point", "accumulator_short", "sum_precision", "total_cut",
+                              "half_of_separable", "inputs_format"},
+    "order": {"order_of_walk", "order_of_groups", "sum_precision", "rounding"},
+    "fma": {"multiply_add", "batch_norm_order"},
+    "bias": {"bias_missing", "bias_doubled", "bias_misplaced", "bias_narrow", "bias_other", "bias_fitted",
+             "weights_elsewhere"},
+    "region or bias": {"stale_part", "bias_missing"},
+    "bn eps": {"batch_norm_eps"},
+    "bn variance": {"batch_norm_variance"},
+    "bn gamma": {"batch_norm_gamma", "batch_norm_parts"},
+    "bn beta": {"batch_norm_beta", "batch_norm_parts"},
+    "bn mean": {"batch_norm_mean", "batch_norm_parts"},
+    "bn exchanged": {"batch_norm_swapped", "batch_norm_parts"},
+    "bn layout": {"batch_norm_statistics"},
+    "norm left out": {"batch_norm_parts"},
+    "norm of another layer": {"batch_norm_of_another_layer"},
+    "ln eps": {"layer_norm_eps"},
+    "ln variance": {"layer_norm_variance", "layer_norm_formula"},
+    "ln transposed": {"layer_norm_layout"},
+    "ln axes": {"layer_norm_axes"},
+    "ln mean": {"layer_norm_variance"},
+    "ln beta": {"layer_norm_parts"},
+    "ln precision": {"layer_norm_variance", "layer_norm_formula", "rounding"},
+    "activation": {"activation_swapped", "activation_missing", "activation_other", "clamp_above", "slope_fitted",
+                   "leaky_slope", "exponential_parts", "exponential_other", "applied_twice"},
+    "elu table": {"exponential_table"},
+    "exp": {"exponential_other"},
+    "norm and activation exchanged": {"activation_before_norm"},
+    "pool": {"pool_pads_zero", "pool_average", "pool_shifted", "pool_window"},
+    "upsampling": {"upsample_off", "upsample_bilinear", "upsample_zeros", "upsampling_interpolated", "upsampling_rule"},
+    "concat": {"concat_order", "concat_axis"},
+    "concat wrong tensor": {"wrong_tensor"},
+    "residual": {"residual_before_activation", "addend_missing", "addend_wrong"},
+    "softmax": {"softmax_axis", "softmax_exp", "softmax_missing", "softmax_other", "applied_twice"},
+    "zeros at the end": {"output_part_unwritten", "part_not_written"},
+    "foreign bytes": {"stale_run", "stale_part", "foreign_bytes"},
+    "stuck bit": {"stuck_bit"},
+    "storage": {"output_narrow", "fixed_point", "quantised_storage", "mantissa_short"},
+    "row pitch": {"row_pitch"},
+    "transposed": {"layout_swapped", "elements_permuted"},
+    "byte order": {"bytes_swapped", "bytes_reordered"},
+    "moved": {"elements_moved"},
+    "permuted": {"elements_permuted", "output_mirrored"},
+    "printed": {"printed_decimal"},
+    "absolute": {"sign_turned"},
+    "stale": {"stale_buffer", "activation_missing"},
+}

@@ -61,7 +61,7 @@ def accumulator_short(s: Sight) -> Guesses:
         once = np.count_nonzero(narrow(plain.astype(np.float32)) == sums) / sums.size
         if (narrow(sums) == sums).all() and near.all() and once < 1:
             words = f"sums kept in {name}, or rounded to it more than once, in an order that is not on the list"
-            yield Guess(words, s.got)
+            yield Guess(words, s.got, of_sums=True)
 
 
 @pattern(*CONVOLUTIONS)
@@ -86,7 +86,7 @@ def accumulator_not_cleared(s: Sight) -> Guesses:
             steps = terms * np.arange(1, shape[1] + 1)[None, :, None]
             allowance = (DRIFT * np.sqrt(steps) * largest).reshape(sums.shape) + 2.0**-22 * np.abs(bias)
             yield Guess(f"accumulator not cleared {words}: a sum starts from the one before",
-                        total.reshape(sums.shape) + bias, allowance)
+                        total.reshape(sums.shape) + bias, allowance, of_sums=True)
 
 
 @pattern("max_pool2d")

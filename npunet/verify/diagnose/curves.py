@@ -77,7 +77,7 @@ def exponential_approximated(s: Sight) -> Guesses:
     if not np.isfinite(off).all() or s.differs[~low].any() or off[low].max(initial=0) <= APART:
         return
     if off.max() <= CLOSE and _function_of(x[low], s.got[low]) and _smooth(x[low], s.got[low]):
-        words = f"the exponential is approximated: off by up to {off.max():.2g} where x is negative, exact elsewhere"
+        words = f"another exponential, a table or an approximation: off by up to {off.max():.2g} where x is negative"
         yield Guess(words, s.got)
 
 
@@ -148,7 +148,7 @@ def softmax_approximated(s: Sight) -> Guesses:
         return
     sums = s.got.astype(np.float64).sum(3)
     if np.abs(sums - 1).max() <= 1e-5 and _shares(s):
-        yield Guess(f"the exponential in the softmax is approximated: shares off by up to {off.max():.2g}", s.got)
+        yield Guess(f"another exponential in the softmax, or an approximation: off by up to {off.max():.2g}", s.got)
 
 
 def _shares(s: Sight) -> bool:

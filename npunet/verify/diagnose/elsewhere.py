@@ -171,7 +171,8 @@ def weights_elsewhere(s: Sight) -> Guesses:
                 which = name if array.shape == kernel.shape else f"{name} (as raw memory)"
                 held = np.ascontiguousarray(array.ravel()[: kernel.size].reshape(kernel.shape))
                 kernels = tuple(held if k == number else w for k, w in enumerate(own))
-                yield Guess(f"{which} is taken instead of {s.node.weights[number]}", recipe=s.recipe.but(kernels=kernels))
+                words = f"{which} is taken instead of {s.node.weights[number]}"
+                yield Guess(words, recipe=s.recipe.but(kernels=kernels))
         if s.recipe.bias is not None and array.ndim == 1 and array.size >= s.recipe.bias.size:
             held = array[: s.recipe.bias.size]
             yield Guess(f"{name} is taken as the bias", recipe=s.recipe.but(bias=held))

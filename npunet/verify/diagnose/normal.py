@@ -119,7 +119,15 @@ def _usual(seen: Seen) -> Iterator[tuple[str, str, Line]]:
     yield "batch_norm_shift", "batch norm: shift left out", (a, b * 0)
     yield "batch_norm_shift", "batch norm: shift subtracted", (a, -b)
     yield "batch_norm_shift", "batch norm: shift added before the scale", (a, b * a)
-    yield "batch_norm_scale", "batch norm: scale left out, shift kept", (a * 0 + 1, b)
+    for words, line in (
+        ("scale left out, shift kept", (a * 0 + 1, b)),
+        ("scale added instead of multiplied", (a * 0 + 1, a + b)),
+        ("the shift in the place of the scale", (b, b)),
+        ("the scale in the place of the shift", (a, a)),
+        ("scale and shift exchanged", (b, a)),
+        ("divided by the scale", (1 / a, b)),
+    ):
+        yield "batch_norm_scale", f"batch norm: {words}", line
     yield "batch_norm_twice", "batch norm: applied twice", (a * a, a * b + b)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 
 from npunet.golden.execute import CONVOLUTIONS
@@ -21,7 +24,8 @@ def batch_norm_parameter(s: Sight) -> Guesses:
     own = norms.pop(s.node.name)
     channels = s.got.shape[-1]
     x = s.inputs[0].reshape(-1, channels).astype(np.float64)
-    yield from _guesses(s, Seen(x, s.got.reshape(-1, channels).astype(np.float64), 0.0, own, norms))
+    for guess, _ in _guesses(s, Seen(x, s.got.reshape(-1, channels).astype(np.float64), 0.0, own, norms)):
+        yield guess
 
 
 @pattern(*CONVOLUTIONS)
@@ -33,10 +37,12 @@ def folded_parameter(s: Sight) -> Guesses:
     plain = s.recipe.but(kernels=(*s.recipe.kernels[:-1], kernel), bias=bias)
     x, blur = recipes.rough(plain, np.arange(recipes.positions(plain)))
     got = s.got.reshape(x.shape).astype(np.float64)
-    yield from _guesses(s, Seen(x, got, blur, own, norms))
+    for guess, scale in _guesses(s, Seen(x, got, blur, own, norms)):
+        scaled = (*s.recipe.kernels[:-1], (kernel * scale).astype(np.float32))
+        yield replace(guess, sums=s.recipe.but(kernels=scaled))
 
 
-def _guesses(s: Sight, seen: Seen) -> Guesses:
+def _guesses(s: Sight, seen: Seen) -> Iterator[tuple[Guess, np.ndarray]]:
     for name, words, line in solve(seen):
         y = (seen.x * line[0] + line[1]).reshape(s.got.shape)
-        yield Guess(words, y, seen.allowance(line).reshape(s.got.shape), name)
+        yield Guess(words, y, seen.allowance(line).reshape(s.got.shape), name), line[0]

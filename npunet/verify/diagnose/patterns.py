@@ -61,6 +61,8 @@ class Guess:
     allowance : how far the port's may be from it, elementwise; None: bit for bit
     name      : of the cause, if it is not the pattern's
     recipe    : instead of y: what gives it
+    sums      : beside y: what gives the accumulator of a convolution; None: the right one
+    of_sums   : the accumulator is not predicted
     """
 
     words: str
@@ -68,6 +70,8 @@ class Guess:
     allowance: np.ndarray | None = None
     name: str = ""
     recipe: Recipe | None = None
+    sums: Recipe | None = None
+    of_sums: bool = False
 
 
 Guesses = Iterator[Guess]
@@ -78,7 +82,8 @@ class Pattern:
     """A way to see a cause.
 
     ops  : operators that it is about; none: all
-    rank : 1 is looked at after the hypotheses, 2 when nothing of rank 1 explains all, 3 when nothing else does
+    rank : 0 is looked at before the hypotheses, 1 after them, 2 when nothing of rank 1 explains all, 3 when nothing
+           else does
     """
 
     name: str

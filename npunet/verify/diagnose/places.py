@@ -30,7 +30,8 @@ def places(differs: np.ndarray, most: float = 0.999) -> Iterator[Place]:
     axes, spans = list(_axes(differs)), list(byte_runs(differs))
     wrong = np.count_nonzero(differs)
     filled = [span for span in spans if wrong >= DENSE * np.count_nonzero(span.mask)]
-    for place in (*axes[1:], *filled, *axes[:1], *spans, *_lanes(differs)):
+    alone, product = (axes, []) if len(axes) == 1 else (axes[1:], axes[:1])
+    for place in (*alone, *filled, *product, *spans, *_lanes(differs)):
         share = np.count_nonzero(place.mask) / differs.size
         if share <= most and not any(np.array_equal(place.mask, mask) for mask in found):
             found.append(place.mask)

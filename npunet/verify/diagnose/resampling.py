@@ -6,7 +6,6 @@ import numpy as np
 
 from npunet.verify.compare import same
 from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
-from npunet.verify.diagnose.regions import runs
 
 
 @pattern("upsample_nearest2d")
@@ -81,8 +80,9 @@ def _seen(s: Sight, x: np.ndarray) -> Guesses:
     rows = [next((k for k in range(x.shape[1]) if same(x[:, k, 0], s.got[:, i, 0]).all()), -1) for i in range(OH)]
     if min(columns) < 0 or min(rows) < 0:
         return
+    other = [(name, seen, factor) for name, seen, factor in (("rows", rows, fy), ("columns", columns, fx))
+             if seen != [at // factor for at in range(len(seen))]]
+    told = " and ".join(f"{name} {', '.join(map(str, seen[:9]))}{', ...' if len(seen) > 9 else ''}"
+                        for name, seen, _ in other)
     y = _picked(x, np.array(rows), np.array(columns))
-    told = f"rows {runs(np.unique(rows))}" if rows != [i // fy for i in range(OH)] else ""
-    first = ", ".join(map(str, columns[: 3 * fx]))
-    told = told or f"columns {first}, ... instead of each {fx} times"
-    yield Guess(f"upsampling takes other positions: {told}", y)
+    yield Guess(f"upsampling takes other positions: {told} of the input", y)

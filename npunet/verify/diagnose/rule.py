@@ -7,7 +7,8 @@ unchanged reference hits. It is told only if
   2. it contradicts nothing: wherever the reference hits, the cause hits too.
 
 To hit is to have the same bits. A cause that computes in another order than the port may hit up to rounding; then the
-unchanged reference is asked with the same allowance, so that a port which only rounds differently has no other cause.
+unchanged reference is asked with the same allowance, so that a port which only rounds differently has no other cause,
+and the cause has to come much nearer than the reference. Where a convolution's accumulator was dumped, it has to fit too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import numpy as np
 from npunet.verify.compare import same
 
 ENOUGH = 0.9  # of what the reference misses; the rest may be a second fault
+
+NEARER = 0.5  # of the reference's distance, to which a cause up to rounding has to come
 
 
 @dataclass(frozen=True)
@@ -78,3 +81,11 @@ def hits(y: np.ndarray, got: np.ndarray, allowance: np.ndarray | float | None = 
     with np.errstate(all="ignore"):
         near = np.abs(np.asarray(y, np.float64) - got) <= allowance
     return equal | near & np.isfinite(got)
+
+
+def nearer(y: np.ndarray, got: np.ndarray, right: np.ndarray) -> bool:
+    """Whether an output that fits up to rounding is much nearer to the port's than the right one, root mean square."""
+    with np.errstate(all="ignore"):
+        ours, theirs = (np.asarray(value, np.float64) - got for value in (y, right))
+    known = np.isfinite(ours) & np.isfinite(theirs)
+    return bool((ours[known] ** 2).sum() < NEARER**2 * (theirs[known] ** 2).sum())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from npunet.verify.diagnose.places import places
 from npunet.verify.diagnose.recipe import Recipe
 from npunet.verify.diagnose.regions import fallback
 from npunet.verify.diagnose.registry import HYPOTHESES, RARE, Hypothesis
-from npunet.verify.diagnose.rule import NOTHING, Score
+from npunet.verify.diagnose.rule import NEARER, NOTHING, Score, hits
 from npunet.verify.diagnose.trial import Trial
 from npunet.verify.diagnose.wholes import WHOLES, Scene
 
@@ -38,7 +39,6 @@ FINE = (
 )
 NEARLY = 0.95  # share of elements near enough for a recipe that rounds its output: the rest may round the other way
 LIKE = 1.5  # causes up to rounding whose distances differ by less are told side by side
-FAR = 0.5  # of the reference's distance, to which a cause up to rounding must come
 SHOWN = 4
 MOST_LIMITED = 60  # causes that are tried in a part of the output
 VARIED = 4  # values that differ: fewer are no evidence for a part
@@ -85,6 +85,7 @@ class _Search:
     def run(self) -> list[Cause]:
         """Causes that explain everything, else those that explain most of what the reference does not."""
         stages = [
+            lambda: self._patterns(0),
             self._sums if self.summed else self._recipes,
             self._wholes,
             lambda: self._patterns(1),
@@ -155,7 +156,7 @@ class _Search:
         known = [(self.first.distance(recipe), parts, recipe) for parts, recipe in fitting if parts]
         nearest = min([distance for distance, *_ in known], default=0.0)
         for distance, parts, recipe in known:
-            if distance <= LIKE * nearest and distance <= FAR * self.first.distance(self.first.recipe):
+            if distance <= LIKE * nearest and distance <= NEARER * self.first.distance(self.first.recipe):
                 self._nearly(parts, recipe)
 
     def _nearly(self, parts: Parts, recipe: Recipe) -> None:
@@ -166,7 +167,8 @@ class _Search:
             total += trial.near_everywhere(trial.recipe if changed is None else changed)
             if total.lost:
                 return
-        self._keep(_names(parts), _words(parts), self._counted(total), False)
+        if self.first.sums_agree(recipe, exact=False):
+            self._keep(_names(parts), _words(parts), self._counted(total), False)
 
     def _counted(self, score: Score) -> Score:
         """A score over the elements that can be judged, as one over all."""
@@ -186,7 +188,8 @@ class _Search:
                 self._may_be_a_part(parts, y, total)
             if total.lost or not total.gained:
                 return
-        self._keep(_names(parts), _words(parts), total, True)
+        if recipe.when == "first" or not recipe.summed or self.first.sums_agree(recipe, exact=True):
+            self._keep(_names(parts), _words(parts), total, True)
 
     def _may_be_a_part(self, parts: Parts, y: np.ndarray, found: Score) -> None:
         """Remember what explains all that is wrong, but contradicts what is right: it may hold in a part."""
@@ -204,7 +207,8 @@ class _Search:
                 found = first.judge(np.where(place.mask, y.astype(np.float32), first.right))
                 for trial in self.trials[1:]:  # only the first case is looked at: in others the part may be another
                     found += Score(trial.size, trial.size - trial.unchanged, trial.size - trial.unchanged, 0)
-                self._keep((name,), f"{place.words}: {words}; elsewhere right", found, True)
+                if self.first.sums_agree(None, exact=True):
+                    self._keep((name,), f"{place.words}: {words}; elsewhere right", found, True)
 
     def _again(self, trial: Trial, recipe: Recipe, parts: Parts) -> Recipe | None:
         """What was tried on the first case, on another; a recipe with fitted numbers only gets other inputs."""
@@ -227,7 +231,31 @@ class _Search:
                         self._may_be_a_part(((name, words),), outputs[words], total)
                     if total.lost or not total.gained:
                         break
-                self._keep((name,), words, total, True)
+                if self.first.sums_agree(None, exact=True) or self._spoilt_alike(name, words):
+                    self._keep((name,), words, total, True)
+
+    def _spoilt_alike(self, name: str, words: str) -> bool:
+        """Whether the dumped accumulator shows what the output shows: both were spoilt in the dump."""
+        sums = self._sums_seen()
+        scene = Scene(sums.right, sums.inputs, sums.evidence.others)
+        return any(other == words and bool(hits(y, sums.got).all()) for other, y in WHOLES[name](scene))
+
+    def _same_of_sums(self, pattern: Pattern, guess: Guess) -> bool:
+        """The same of a pattern."""
+        sums = self._sums_seen()
+        return bool(sums.differs.any()) and any(
+            (other.name or pattern.name) == (guess.name or pattern.name) and other.recipe is None
+            and bool(hits(_output(other), sums.got, other.allowance).all())
+            for other in pattern.guesses(sums)
+        )
+
+    def _sums_seen(self) -> Sight:
+        """The accumulator in the place of the output."""
+        sight = self.sights[0]
+        assert sight.evidence.acc is not None  # asked only where it disagrees
+        right = recipes.run(sight.recipe.but(bias=None))
+        evidence = replace(sight.evidence, got=sight.evidence.acc, acc=None)
+        return replace(sight, right=right, evidence=evidence, differs=~hits(right, evidence.got))
 
     def _patterns(self, rank: int) -> None:
         for pattern in PATTERNS.values():
@@ -262,7 +290,10 @@ class _Search:
                     scores = [trial.judge(_output(other), other.allowance) for other in _like(guess, pattern, sight)]
                     blank = Score(trial.size, trial.size - trial.unchanged, 0, 0)
                     total += max(scores, key=lambda score: (score.told, score.gained), default=blank)
-                self._keep((name,), guess.words, total, guess.allowance is None)
+                if guess.of_sums or self.first.sums_agree(guess.sums, guess.allowance is None) or (
+                    guess.sums is None and self._same_of_sums(pattern, guess)
+                ):
+                    self._keep((name,), guess.words, total, guess.allowance is None)
             self._exactly(fitting)
 
     def _fitted(self) -> None:
@@ -294,7 +325,7 @@ class _Search:
                 return
             ulp = np.where(trial.equal, 0, np.abs(ordered(trial.got) - ordered(trial.right)))
             most = max(most, int(ulp.max(initial=0)))
-        if 0 < most <= FEW_ULP:
+        if 0 < most <= FEW_ULP * (4 if self.first.recipe.op == "softmax" else 1):  # three operations more
             words = f"only the rounding differs, by at most {most} ULP: another order, precision or exponential"
             self.causes.append(Cause(("rounding",), words, self.total, self.total, False))
 

@@ -10,7 +10,7 @@ from npunet.verify.compare import same
 from npunet.verify.diagnose import recipe as recipes
 from npunet.verify.diagnose.causes import Evidence
 from npunet.verify.diagnose.recipe import Recipe
-from npunet.verify.diagnose.rule import Score, hits, score
+from npunet.verify.diagnose.rule import Score, hits, nearer, score
 
 SAMPLE = 48  # positions that differ, and as many that do not
 CHUNK = 1 << 22  # products that are held at once
@@ -35,8 +35,24 @@ class Trial:
 
     def judge(self, y: np.ndarray, allowance: np.ndarray | None = None) -> Score:
         """A whole output, bit for bit or within an allowance that the reference is given too."""
-        by_reference = self.equal if allowance is None else hits(self.right, self.got, allowance)
-        return score(hits(y, self.got, allowance), by_reference)
+        if allowance is None:
+            return score(hits(y, self.got), self.equal)
+        if not nearer(y, self.got, self.right):
+            return Score(self.size, self.size - self.unchanged, 0, self.unchanged)
+        return score(hits(y, self.got, allowance), hits(self.right, self.got, allowance))
+
+    def sums_agree(self, recipe: Recipe | None, exact: bool) -> bool:
+        """Whether a recipe gives the dumped accumulator too; None: a fault after it, that leaves it right."""
+        acc = self.evidence.acc
+        if acc is None or (recipe is not None and not recipe.summed):
+            return True
+        bare = self.recipe.but(bias=None) if recipe is None else recipe.but(bias=None, after=(), when="last")
+        rows = acc.reshape(self.rows.shape)[self.places]
+        if exact or recipe is None:
+            return bool(same(recipes.run(bare, self.places), rows).all())
+        y, allowance = recipes.rough(bare, self.places)
+        with np.errstate(all="ignore"):
+            return bool((~np.isfinite(y) | ~np.isfinite(rows) | (np.abs(y - rows) <= allowance)).all())
 
     def near(self, recipe: Recipe) -> Score:
         """A summed recipe on the sample, up to the rounding of sums in any order."""
