@@ -110,7 +110,11 @@ def softmax_other(s: Sight) -> Guesses:
                      ("logarithm of the softmax", np.log(once)), ("exponentials without the division", np.exp(x)),
                      ("scores divided by their sum, without exponentials", x / x.sum(3, keepdims=True)),
                      ("1 for the largest class, 0 else (argmax)", (x == x.max(3, keepdims=True)).astype(float))):
-        yield Guess(words, y, 4e-6 * np.abs(y) + 1e-12)
+        yield Guess(words, y, 4e-6 * np.abs(y) + (1e-6 if "logarithm" in words else 1e-12))
+    e = np.exp(x - x.max(3, keepdims=True))
+    for c in range(x.shape[3]):
+        y = e / np.where(e.sum(3, keepdims=True) > e[..., c : c + 1], e.sum(3, keepdims=True) - e[..., c : c + 1], 1)
+        yield Guess(f"softmax without class {c} in the sum", y, 1e-5 * y + 1e-12)
     yield from _temperature(s, x)
     flat = x.reshape(len(x), -1)
     N, H, W, C = x.shape

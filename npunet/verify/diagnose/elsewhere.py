@@ -94,8 +94,8 @@ def applied_twice(s: Sight) -> Guesses:
 @pattern()
 def input_changed(s: Sight) -> Guesses:
     """The input reversed, moved, scaled, or normalised once more."""
-    if s.recipe.op in ("concat", "add"):
-        return
+    if s.recipe.op in ("concat", "add", "dropout_inference", *ACTIVATIONS):
+        return  # where elements are worked on one by one, it is the output that is changed
     for words, x in _changes(s.inputs[0]):
         yield Guess(f"the input {words}", recipe=s.recipe.but(inputs=(np.ascontiguousarray(x, F),)))
     if s.node.inputs[0] == s.bundle.graph.input:
@@ -121,6 +121,12 @@ def _changes(x: np.ndarray) -> Iterator[Input]:
     yield "is NHWC and read as NCHW", x.reshape(N, C, H, W).transpose(0, 2, 3, 1)
     yield "is NCHW and read as NHWC", x.transpose(0, 3, 1, 2).reshape(x.shape)
     yield "has rows and columns exchanged", x.transpose(0, 2, 1, 3).reshape(x.shape)
+    for axis, name in ((1, "row"), (2, "column"), (3, "channel")):
+        if x.shape[axis] > 1:
+            for words, at in (("first", 0), ("last", -1)):
+                cut = x.copy()
+                np.moveaxis(cut, axis, 0)[at] = 0
+                yield f"has its {words} {name} taken for zeros (a check that is off by one)", cut
     if C > 2:
         yield "has its first and third channel exchanged", x[..., [2, 1, 0, *range(3, C)]]
     if C % 2 == 0:

@@ -119,6 +119,11 @@ def _weights(r: Recipe, rows: np.ndarray, wanted: np.ndarray) -> Fitted:
     change = change.reshape(w.shape)
     change = np.where(np.abs(change) > VISIBLE * np.abs(w).max(initial=0), change, 0)
     count = int(np.count_nonzero(change))
+    limit = np.abs((w + change)[change != 0])
+    if count > 1 and np.ptp(limit) <= VISIBLE * limit.max() and limit.max() < np.abs(w).max():
+        for most in dict.fromkeys((float(f"{limit.max():.3g}"), float(np.float32(np.median(limit))))):
+            told = f"weights limited to +-{most:.6g}"
+            yield "weights_limited", told, r.but(kernels=(np.clip(w, -F(most), F(most)), *r.kernels[1:]))
     if 0 < count <= FEW_WEIGHTS * w.size:
         other = (w + change).astype(F)
         at = np.unravel_index(np.abs(change).argmax(), w.shape)

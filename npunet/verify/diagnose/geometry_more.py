@@ -47,6 +47,13 @@ def dilation_any(r: Recipe) -> Variants:
 
 
 @rare(*CONVOLUTIONS)
+def border_symmetric(r: Recipe) -> Variants:
+    if any(sum(pair) for pair in r.attrs["pads"]):
+        yield "the border mirrors the image with its edge", r.but(border="symmetric")
+        yield "the border mirrors the image with its edge on the left and right", r.but(border="symmetric columns")
+
+
+@rare(*CONVOLUTIONS)
 def stride_any(r: Recipe) -> Variants:
     for other in product((1, 2, 3), (1, 2, 3)):
         if other != tuple(r.attrs["stride"]):
@@ -89,6 +96,10 @@ def pool_geometry(r: Recipe) -> Variants:
         if (window, before) != ((KH, KW), (top, left)):
             words = f"window {window[0]} x {window[1]}, padding before {before[0]} and {before[1]}"
             yield f"{words} instead of {KH} x {KW}, {top} and {left}", pooled(r, window=window, before=before)
+    for words, at in (("first", (top, left)), ("last", (top - KH + 1, left - KW + 1))):
+        yield f"the {words} element of the window instead of the largest", pooled(r, window=(1, 1), before=at)
+    yield "the sum of the window instead of the largest", r.but(
+        compute=lambda c: pooled(c, fill=0.0, how="mean", among="window").compute(c) * np.float32(KH * KW))
     for other in product((1, 2, 3), (1, 2, 3)):
         if other != tuple(r.attrs["stride"]):
             yield f"stride {other[0]} x {other[1]} of the pooling", pooled(r, stride=other)

@@ -67,6 +67,21 @@ def output_gain(s: Sight) -> Guesses:
             yield Guess(f"{words} times {value:.6g}", base * value + shift, wide, of_sums=True)
 
 
+@pattern()
+def output_limited(s: Sight) -> Guesses:
+    """What lies beyond a limit becomes the limit."""
+    values = s.got[s.differs]
+    if len(np.unique(values)) == 1 and np.isfinite(values[0]):
+        limit, beyond = values[0], s.right[s.differs]
+        if (beyond < limit).all():
+            yield Guess(f"the output limited below at {limit:.7g}", np.maximum(s.right, limit))
+        elif (beyond > limit).all():
+            yield Guess(f"the output limited above at {limit:.7g}", np.minimum(s.right, limit))
+    elif len(np.unique(values)) == 2 and np.isfinite(values).all():
+        low, high = values.min(), values.max()
+        yield Guess(f"the output limited to {low:.7g} ... {high:.7g}", np.clip(s.right, low, high))
+
+
 BRANCHES: dict[str, tuple[Branch, Branch]] = {
     "relu": (lambda x: x, lambda x: x * 0),
     "relu6": (lambda x: np.minimum(x, F(6)), lambda x: x * 0),

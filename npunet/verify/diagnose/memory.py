@@ -17,16 +17,34 @@ FOREIGN = 0.5  # share of the output up to which a run of unknown content is tol
 @pattern()
 def part_not_written(s: Sight) -> Guesses:
     """One value everywhere in a part of the output: never written, cleared, or filled with a debugger's mark."""
-    values = s.got[s.differs]
-    bits = np.unique(np.where(np.isnan(values), np.float32(np.nan), values).view(np.uint32))
-    if len(bits) != 1 or np.count_nonzero(s.differs) < 2:
+    value = _one_value(s)
+    if value is None:
         return
-    value = values[0]
-    raw = int(values.view(np.uint32)[0])
-    said = "zero, never written" if raw == 0 else f"{value:.9g}" + (f" (0x{raw:08x})" if raw in POISON else "")
-    for place in places(s.differs):
-        y = np.where(place.mask, value, s.right)
-        yield Guess(f"{place.words}: all {said}{_remainder(place.words, s)}", y, name="part_not_written")
+    raw = int(np.float32(value).view(np.uint32))
+    if value == 0:
+        for place in places(s.differs):
+            y = np.where(place.mask, np.where(s.got == 0, s.got, np.float32(0)), s.right)
+            yield Guess(f"{place.words}: all zero, never written{_remainder(place.words, s)}", y)
+    elif np.isnan(value) or raw in POISON:
+        for place in places(s.differs):
+            said = "NaN" if np.isnan(value) else f"{value:.9g} (0x{raw:08x}, a mark of memory that was not written)"
+            yield Guess(f"{place.words}: all {said}{_remainder(place.words, s)}", np.where(place.mask, value, s.right))
+
+
+def _one_value(s: Sight) -> np.float32 | None:
+    """What stands wherever the port differs, if it is one value."""
+    values = s.got[s.differs]
+    same_bits = len(np.unique(np.where(np.isnan(values), np.float32(np.nan), values + np.float32(0)).view(np.uint32)))
+    return values[0] if same_bits == 1 and len(values) > 1 else None
+
+
+@pattern(rank=2)
+def part_constant(s: Sight) -> Guesses:
+    """Any other value everywhere in a part of the output."""
+    value = _one_value(s)
+    if value is not None:
+        for place in places(s.differs):
+            yield Guess(f"{place.words}: all {value:.9g}", np.where(place.mask, value, s.right))
 
 
 def _remainder(words: str, s: Sight) -> str:
@@ -86,7 +104,10 @@ def foreign_run(s: Sight) -> Guesses:
     """A run of unknown content."""
     for place in byte_runs(s.differs):
         held = np.count_nonzero(place.mask)
-        if held <= FOREIGN * s.got.size and np.count_nonzero(s.differs) >= DENSE * held:
+        row = s.got.shape[2] * s.got.shape[3]
+        at = np.flatnonzero(place.mask)
+        rows = s.got.shape[1] > 1 and at[0] % row == 0 and (at[-1] + 1) % row == 0  # whole rows: a fault of these
+        if not rows and held <= FOREIGN * s.got.size and np.count_nonzero(s.differs) >= DENSE * held:
             y = np.where(place.mask, s.got, s.right)
             yield Guess(f"other content in {place.words}; all else is right", y, name="foreign_bytes")
             return

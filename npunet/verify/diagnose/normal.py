@@ -73,7 +73,7 @@ def solve(seen: Seen) -> Iterator[tuple[str, str, Line]]:
         if seen.fits(line).all():
             done = True
             yield name, words, line
-    if not done:
+    if not done and not seen.fits(seen.own.line()).all():
         yield from _solved(seen)
 
 
@@ -195,13 +195,16 @@ def _lines(seen: Seen) -> Line:
 def _solved(seen: Seen) -> Iterator[tuple[str, str, Line]]:
     """The lines that the output shows, and which parameter makes them."""
     own, line = seen.own, _lines(seen)
-    if not seen.fits(line).all():
-        return
     (a, b), wrong = line, ~seen.fits(own.line())
     c, many = int(np.flatnonzero(wrong)[0]), f"in {int(wrong.sum())} of {len(a)} channels"
-    if seen.fits((own.line()[0], b)).all():
-        found = {"beta": b + own.mean * own.line()[0], "mean": (own.beta - b) / own.line()[0]}
-        yield _told(seen, found, wrong, many, c, line)
+    scale = own.line()[0]
+    off = seen.got - seen.x * scale
+    moved = scale, np.where(wrong, np.nanmean(np.where(np.isfinite(off), off, np.nan), 0), own.line()[1])
+    if seen.fits(moved).all():
+        found = {"beta": moved[1] + own.mean * scale, "mean": (own.beta - moved[1]) / scale}
+        yield _told(seen, found, wrong, many, c, moved)
+    elif not seen.fits(line).all():
+        return
     elif seen.fits(_from_scale(own, a)).all():
         found = {"gamma": a * np.sqrt(own.var + own.eps), "var": (own.gamma / a) ** 2 - own.eps}
         if (found["var"][wrong] < 0).any() or (own.gamma / a < 0).any():

@@ -57,13 +57,10 @@ def layer_norm_layout(r: Recipe) -> Variants:
 
 def _channelled(r: Recipe) -> np.ndarray:
     gamma, beta = (w.ravel()[np.arange(r.shape[2]) % w.size] for w in r.kernels)
-    return _normed(r.inputs[0], r.attrs["eps"]) * gamma + beta
-
-
-def _normed(x: np.ndarray, eps: float) -> np.ndarray:
+    x = r.inputs[0]
     wide = x.astype(np.float64)
     mean, var = wide.mean((1, 2), keepdims=True), wide.var((1, 2), keepdims=True)
-    return (x - mean.astype(F)) * (1 / np.sqrt(var + eps)).astype(F)
+    return (x - mean.astype(F)) * ((1 / np.sqrt(var + r.attrs["eps"])).astype(F) * gamma) + beta
 
 
 def _orders(w: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

@@ -168,7 +168,17 @@ def _mirrored(at: np.ndarray, size: int) -> np.ndarray:
     return np.minimum(at % period, -at % period)
 
 
-MOVED = {"mirror": _mirrored, "wrap": np.remainder, "edge": lambda at, size: np.clip(at, 0, size - 1)}
+def _symmetric(at: np.ndarray, size: int) -> np.ndarray:
+    """Positions reflected at both ends, which themselves stand twice."""
+    return np.minimum(at % (2 * size), (-1 - at) % (2 * size))
+
+
+MOVED = {
+    "mirror": _mirrored,
+    "symmetric": _symmetric,
+    "wrap": np.remainder,
+    "edge": lambda at, size: np.clip(at, 0, size - 1),
+}
 
 
 def _operands(recipe: Recipe, places: np.ndarray, dtype: type) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,8 @@ unchanged reference hits. It is told only if
 
 To hit is to have the same bits. A cause that computes in another order than the port may hit up to rounding; then the
 unchanged reference is asked with the same allowance, so that a port which only rounds differently has no other cause,
-and the cause has to come much nearer than the reference. Where a convolution's accumulator was dumped, it has to fit too.
+and the cause has to come much nearer than the reference. Where a convolution's accumulator was dumped, it has to fit
+as well.
 """
 
 from __future__ import annotations

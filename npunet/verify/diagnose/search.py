@@ -36,6 +36,7 @@ FINE = (
     "subnormals_flushed",
     "total_cut",
     "half_of_separable",
+    "order_any",
 )
 NEARLY = 0.95  # share of elements near enough for a recipe that rounds its output: the rest may round the other way
 LIKE = 1.5  # causes up to rounding whose distances differ by less are told side by side
@@ -81,6 +82,7 @@ class _Search:
         self.causes: list[Cause] = []  # that explain everything
         self.partial: list[Cause] = []
         self.parts_of: list[tuple[tuple[str, str], np.ndarray]] = []  # (name, words), output: what may hold in a part
+        self.seen_by: dict[Parts, Pattern] = {}  # of what is a recipe
 
     def run(self) -> list[Cause]:
         """Causes that explain everything, else those that explain most of what the reference does not."""
@@ -89,9 +91,9 @@ class _Search:
             self._sums if self.summed else self._recipes,
             self._wholes,
             lambda: self._patterns(1),
+            self._fitted,
             lambda: self._patterns(2),
             self._limited,
-            self._fitted,
             self._pairs,
             self._rounding,
             lambda: self._patterns(3),
@@ -212,6 +214,10 @@ class _Search:
 
     def _again(self, trial: Trial, recipe: Recipe, parts: Parts) -> Recipe | None:
         """What was tried on the first case, on another; a recipe with fitted numbers only gets other inputs."""
+        if parts in self.seen_by:
+            sight = next(s for t, s in zip(self.trials, self.sights, strict=True) if t is trial)
+            guesses = self.seen_by[parts].guesses(sight)
+            return next((guess.recipe for guess in guesses if guess.words == parts[0][1]), None)
         if parts[0][0] not in HYPOTHESES | RARE:
             return None if parts[0][0] == "gain_fitted" else recipe.but(inputs=trial.recipe.inputs)
         return rebuilt(trial.recipe, parts)
@@ -269,6 +275,7 @@ class _Search:
             for guess in pattern.guesses(self.sights[0]):
                 name = guess.name or pattern.name
                 if guess.recipe is not None and guess.recipe.summed:
+                    self.seen_by[(name, guess.words),] = pattern
                     if guess.recipe.order.fixed is not None:
                         self.tried += 1
                         fits = self.first.sampled(guess.recipe)

@@ -26,12 +26,17 @@ def printed_decimal(s: Sight) -> Guesses:
     flat = s.right.ravel()
     at = np.flatnonzero(s.differs.ravel())
     sample = np.unique(at[np.linspace(0, len(at) - 1, min(SAMPLE, len(at))).round().astype(int)])
-    for form in [f".{n}{kind}" for kind in "fge" for n in range(10)]:
+    for form in [f".{n}{kind}" for kind in "fg" for n in range(10)]:
         if same(printed(flat[sample], form), s.got.ravel()[sample]).all():
-            default = " (the default)" if form in (".6f", ".6g", ".6e") else ""
+            told, n = f"%{form}", int(form[1])
+            if form[-1] == "g" and n:
+                usual = {6: "%g, ", 7: "%e, "}.get(n, "")
+                told = f"{n} significant digits ({usual}%.{n}g or %.{n - 1}e)"
+            elif n == 6:
+                told = "%f (%.6f)"
             y = printed(flat, form).reshape(s.right.shape)
-            yield Guess(f"the right numbers, printed with %{form}{default} and read again", y)
-            yield Guess(f"the right numbers, printed with %{form}{default} and read again, zeros without sign", y + 0)
+            yield Guess(f"the right numbers, printed with {told} and read again", y)
+            yield Guess(f"the right numbers, printed with {told} and read again, zeros without sign", y + 0)
 
 
 def printed(values: np.ndarray, form: str) -> np.ndarray:
@@ -79,6 +84,7 @@ def fixed(exact: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 @pattern()
 def quantised_storage(s: Sight) -> Guesses:
     """Values on an even grid: integers with a scale, one for all or one for every channel."""
+    yield from _calibrated(s)
     found = _grid(s.got)
     if found is not None:
         yield from _quantised(s, found[0], found[1], f"step {found[0]:.6g}")
@@ -88,6 +94,35 @@ def quantised_storage(s: Sight) -> Guesses:
         step = np.array([known[0] for known in steps if known is not None])
         levels = max(known[1] for known in steps if known is not None)
         yield from _quantised(s, step, levels, "a step for every channel")
+
+
+def _calibrated(s: Sight) -> Guesses:
+    """Integers whose scale follows from the largest or the smallest and largest right value."""
+    right = s.right.astype(np.float64)
+    if not np.isfinite(right).all():
+        return
+    for per, axes in (("one scale", None), ("a scale for every channel", (0, 1, 2))):
+        top, low, high = (f(axis=axes, keepdims=True) for f in (np.abs(right).max, right.min, right.max))
+        for bits in (4, 8, 16):
+            half, levels = 2 ** (bits - 1), 2**bits - 1
+            for words, step, zero in (
+                ("symmetric", top / (half - 1), 0.0),
+                ("symmetric, scaled to the power of two", top / half, 0.0),
+                ("from the smallest to the largest value",
+                 (np.maximum(high, 0) - np.minimum(low, 0)) / levels, np.minimum(low, 0)),
+                ("from the smallest to the largest value, which does not hold 0", (high - low) / levels, low),
+            ):
+                step = np.where(step > 0, step, 1.0)
+                units = (right - zero) / step
+                whole = np.rint(units)
+                if words.startswith("from") and not words.endswith("0"):
+                    whole = np.clip(np.rint(right / step) + np.rint(-zero / step), 0, levels) - np.rint(-zero / step)
+                    y = whole * step
+                else:
+                    y = whole * step + zero
+                ties = np.abs(np.abs(units - np.trunc(units)) - 0.5) < 1e-3
+                near = np.where(ties, 1.001 * step, 2.0**-20 * np.abs(y) + 2e-3 * step)
+                yield Guess(f"the output quantised to {bits} bits ({words}, {per})", y, near)
 
 
 def _grid(values: np.ndarray) -> tuple[float, int] | None:

@@ -17,11 +17,12 @@ class Order:
     """How a sum is taken.
 
     fused    : multiply and add with one rounding
-    walk     : "taps" (ky, kx, c), "columns" (kx, ky, c), "channels" (c, ky, kx), "back" (taps from the last)
+    walk     : "taps" (ky, kx, c), "columns" (kx, ky, c), "channels" (c, ky, kx), "back" (taps from the last), or any
+               other: "axes 2+ 0- 1+" (c, ky from the last, kx)
     grouping : "" one running total; "tap" a total a tap; "lanes4", "lanes8" running totals side by side, added at the
-               end; "pairs" halves of halves
+               end; "turns4" the same, but every fourth product whatever its channel; "pairs" halves of halves
     wide     : sums in float64, rounded once
-    rounding : "" or "float16", "bfloat16", "bfloat16 cut", "zero" (towards zero) after every step
+    rounding : "" or "float16", "bfloat16", "bfloat16 cut", "zero" (towards zero) after every step; "float16 products"
     by_tap   : rounding happens after every tap instead
     flush    : subnormal operands and results are zero
     fixed    : an accumulator in fixed point instead
@@ -105,6 +106,10 @@ def fold_depthwise(
 def walk(name: str, shape: tuple[int, int, int]) -> list[int]:
     """Numbers of the terms, counted as (ky, kx, c), in the order of a walk."""
     numbers = np.arange(shape[0] * shape[1] * shape[2]).reshape(shape)
+    if name.startswith("axes"):  # "axes 0- 1+ 2+": each axis with its direction, the outermost first
+        order = [(int(axis), way == "-") for axis, way in name.split()[1:]]
+        turned = numbers[tuple(slice(None, None, -1 if dict(order)[axis] else 1) for axis in range(3))]
+        return turned.transpose([axis for axis, _ in order]).ravel().tolist()
     axes = {"taps": (0, 1, 2), "back": (0, 1, 2), "columns": (1, 0, 2), "channels": (2, 0, 1)}[name]
     listed = numbers.transpose(axes).ravel().tolist()
     return listed[::-1] if name == "back" else listed
@@ -129,8 +134,9 @@ def total(
             if k + 1 == len(terms) or taps[k + 1] != taps[k]:
                 acc, part = acc + part, zero
         return acc
-    if order.grouping.startswith("lanes"):
+    if order.grouping.startswith(("lanes", "turns")):
         count = int(order.grouping[5:])
+        lanes = lanes if order.grouping.startswith("lanes") else list(range(len(terms)))
         parts = [start, *[zero] * (count - 1)]
         for k, (x, w) in enumerate(terms):
             parts[lanes[k] % count] = _step(parts[lanes[k] % count], x, w, order)
@@ -165,6 +171,8 @@ def _step(acc: np.ndarray, x: np.ndarray, w: np.ndarray, order: Order) -> np.nda
         if not order.fused:
             product = towards_zero(product)
         return towards_zero(acc.astype(np.float64) + product)
+    if order.rounding.endswith(" products"):
+        return acc + ROUNDED[order.rounding.removesuffix(" products")](x * w)
     acc = fma32(x, w, acc) if order.fused else acc + (flushed(x * w) if order.flush else x * w)
     if order.rounding in ROUNDED:
         return ROUNDED[order.rounding](acc)

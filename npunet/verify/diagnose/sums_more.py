@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import permutations, product
 
 from npunet.golden.execute import CONVOLUTIONS
 from npunet.verify.diagnose.recipe import Recipe
@@ -16,6 +17,16 @@ def total_cut(r: Recipe) -> Variants:
     yield "running total kept in bfloat16, cut instead of rounded", _ordered(r, rounding="bfloat16 cut")
     for name in ("float16", "bfloat16", "bfloat16 cut"):
         yield f"running total brought to {name} after every tap", _ordered(r, rounding=name, by_tap=True)
+    for name in ("float16", "bfloat16", "bfloat16 cut"):
+        yield f"every product brought to {name}", _ordered(r, rounding=f"{name} products")
+    other = not r.order.fused
+    for count in (4, 8):
+        words = f"summed with {count} partial sums side by side, {'fused' if other else 'two roundings'}"
+        yield words, _ordered(r, grouping=f"lanes{count}", fused=other)
+    for count in (2, 4, 8, 16):
+        yield f"summed with {count} partial sums in turn", _ordered(r, grouping=f"turns{count}")
+        yield (f"summed with {count} partial sums in turn, {'fused' if other else 'two roundings'}",
+               _ordered(r, grouping=f"turns{count}", fused=other))
     for count in (2, 16, 32):
         yield f"summed with {count} partial sums side by side", _ordered(r, grouping=f"lanes{count}")
     if r.bias is not None:
@@ -24,6 +35,20 @@ def total_cut(r: Recipe) -> Variants:
 
 def _ordered(r: Recipe, **changes: str | bool) -> Recipe:
     return r.but(order=replace(r.order, **changes))
+
+
+@rare(*CONVOLUTIONS)
+def order_any(r: Recipe) -> Variants:
+    """Every order and direction of rows, columns and channels of the kernel."""
+    names = ("ky", "kx", "c")
+    for axes in permutations(range(3)):
+        for ways in product("+-", repeat=3):
+            told = ", ".join(f"{names[axis]}{' from the last' if way == '-' else ''}"
+                             for axis, way in zip(axes, ways, strict=True))
+            walk = "axes " + " ".join(f"{axis}{way}" for axis, way in zip(axes, ways, strict=True))
+            yield f"summed over {told}", _ordered(r, walk=walk)
+            yield (f"summed over {told}, {'two roundings' if r.order.fused else 'fused'}",
+                   _ordered(r, walk=walk, fused=not r.order.fused))
 
 
 @rare("separable_conv2d")

@@ -95,6 +95,8 @@ def _formats():
         yield f"printed with %{form}", lambda w, form=form: printed(w, form)
     for name, narrow in (("float16", to_float16), ("bfloat16", to_bfloat16), ("bfloat16, cut", cut_to_bfloat16)):
         yield f"in {name}", narrow
+    for bits in (4, 8, 16):
+        yield f"in {bits} bits from the lowest to the highest, without a zero", lambda w, b=bits: _from_lowest(w, b)
     yield "without their sign", np.abs
     yield "with the other sign", np.negative
     yield "twice as large", lambda w: w * np.float32(2)
@@ -115,6 +117,12 @@ def _spread(w: np.ndarray, bits: int, axes: tuple[int, ...] | None) -> np.ndarra
     scale = np.maximum(high - low, 1e-30) / (2**bits - 1)
     zero = np.rint(-low / scale)
     return (np.clip(np.rint(w / scale) + zero, 0, 2**bits - 1) - zero) * scale
+
+
+def _from_lowest(w: np.ndarray, bits: int) -> np.ndarray:
+    low = w.min().astype(np.float64)
+    scale = max(float(w.max() - low), 1e-30) / (2**bits - 1)
+    return np.rint((w - low) / scale) * scale + low
 
 
 @rare(*CONVOLUTIONS)
