@@ -58,7 +58,7 @@ def _first(result: Result) -> list[str]:
     acc = next((other for other in first.checks if other.role == "acc" and other.case == check.case), None)
     if acc is not None and check.role == "out":
         lines.append(
-            "  its accumulator is right: the fault lies in the bias"
+            "  its accumulator is right: the fault lies in the bias or after it"
             if acc.status == PASS
             else "  its accumulator (before the bias) differs already"
         )
@@ -80,6 +80,8 @@ def _diagnosis(found: Diagnosis | None) -> list[str]:
         return [f"  DIAGNOSIS  none of {found.tried} hypotheses gives this output"]
     lines = []
     for number, cause in enumerate(found.causes):
+        if not cause.found:
+            return [f"  DIAGNOSIS  {cause.words}"]
         head = "DIAGNOSIS " if number == 0 else "  or       "
         how = "" if cause.exact else " up to rounding"
         lines.append(

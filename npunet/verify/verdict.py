@@ -214,4 +214,22 @@ class _Run:
                 for (case, key), value in self.values.items()
                 if case == check.case and key.endswith(".out") and key.removesuffix(".out") in earlier
             }
-        return Evidence(check.case, inputs, self.values[check.case, f"{check.layer}.out"], others)
+        around = self._around(check) if check.scope == "network" else {}
+        acc = self.values.get((check.case, f"{check.layer}.acc"))
+        return Evidence(check.case, inputs, self.values[check.case, f"{check.layer}.out"], others, acc, **around)
+
+    def _around(self, check: Check) -> dict[str, dict[str, np.ndarray]]:
+        """What a buffer may hold instead of a layer's output: later layers as they should be, other cases."""
+        order, names = list(self.bundle.layers), self.feeds.names
+        golden = {
+            names[layer]: self.bundle.tensor(check.case, f"{layer}.out")
+            for layer in order[order.index(check.layer) + 1 :]
+            if (check.case, f"{layer}.out") in self.values
+        }
+        cases = {
+            f"{names[key.removesuffix('.out')]} of {case}": value
+            for (case, key), value in self.values.items()
+            if case != check.case and key.endswith(".out") and key.removesuffix(".out") in names
+            and self.bundle.cases[case]["scope"] == "network"
+        }
+        return {"golden": golden, "cases": cases}

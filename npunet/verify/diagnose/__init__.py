@@ -6,25 +6,70 @@ then at these positions bit by bit, and what survives everywhere. When none expl
 are read off the output (fitted). Behind a layer whose predecessors were not dumped, unseen looks at these.
 """
 
-from npunet.verify.diagnose import geometry, norms, pointwise, pooling, precision, weighting, wholes
+from npunet.verify.diagnose import (
+    accumulators,
+    bits,
+    borders,
+    curves,
+    elsewhere,
+    geometry,
+    geometry_more,
+    levels,
+    memory,
+    moved,
+    normals,
+    norms,
+    norms_more,
+    pointwise,
+    pointwise_more,
+    pooling,
+    precision,
+    resampling,
+    statistics,
+    storage,
+    sums_more,
+    weighting,
+    weighting_more,
+    wholes,
+)
 from npunet.verify.diagnose.causes import Cause, Diagnosis, Evidence
+from npunet.verify.diagnose.patterns import PATTERNS, Pattern
 from npunet.verify.diagnose.registry import HYPOTHESES, Hypothesis
 from npunet.verify.diagnose.search import diagnose
 from npunet.verify.diagnose.wholes import WHOLES
 
 __all__ = [
     "HYPOTHESES",
+    "PATTERNS",
     "WHOLES",
     "Cause",
     "Diagnosis",
     "Evidence",
     "Hypothesis",
+    "Pattern",
+    "accumulators",
+    "bits",
+    "borders",
+    "curves",
     "diagnose",
+    "elsewhere",
     "geometry",
+    "geometry_more",
+    "levels",
+    "memory",
+    "moved",
+    "normals",
     "norms",
+    "norms_more",
     "pointwise",
+    "pointwise_more",
     "pooling",
     "precision",
+    "resampling",
+    "statistics",
+    "storage",
+    "sums_more",
     "weighting",
+    "weighting_more",
     "wholes",
 ]

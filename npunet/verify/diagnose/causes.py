@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+REGION = "region"  # a fallback: no cause is on the list, but what differs lies together
+NOT_LISTED = "not_on_the_list"  # a fallback: no cause is on the list, and what differs lies everywhere
+
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
@@ -15,19 +18,25 @@ class Evidence:
     inputs : what it read, (N, H, W, C) each
     got    : the port's output
     others : what else the port had computed before in this case, by layer name
+    acc    : what a convolution had summed before its bias, where that was dumped
+    golden : the golden outputs of the layers after it, by layer name
+    cases  : the port's outputs of this and other layers in the other cases, by "<layer> of <case>"
     """
 
     case: str
     inputs: list[np.ndarray]
     got: np.ndarray
     others: Mapping[str, np.ndarray] = field(default_factory=dict)
+    acc: np.ndarray | None = None
+    golden: Mapping[str, np.ndarray] = field(default_factory=dict)
+    cases: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Cause:
     """One explanation.
 
-    names     : hypotheses, one or two
+    names     : hypotheses, one or two; or the fallback alone: REGION, or NOT_LISTED
     words     : the explanation
     explained : elements of the port's output that it gives, bit for bit or (exact False) up to rounding
     total     : elements looked at
@@ -43,6 +52,11 @@ class Cause:
     def whole(self) -> bool:
         """Whether it explains every element."""
         return self.explained == self.total
+
+    @property
+    def found(self) -> bool:
+        """Whether it is a cause; else it only says where the port errs, because no cause is on the list."""
+        return self.names[0] not in (REGION, NOT_LISTED)
 
 
 @dataclass(frozen=True)

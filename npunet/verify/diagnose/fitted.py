@@ -13,6 +13,7 @@ from npunet.verify.diagnose.recipe import Recipe
 
 F = np.float32
 ROWS = 4000  # positions that an unknown kernel is solved from, at most
+FEW_WEIGHTS = 0.25  # of all: when more are others, that is no cause but what any cause in a convolution looks like
 VISIBLE = 1e-5  # of the largest weight: a smaller difference is the solution's own error
 Fitted = Iterator[tuple[str, str, Recipe]]
 
@@ -67,26 +68,6 @@ def _gain(r: Recipe, right: np.ndarray, got: np.ndarray) -> Iterator[tuple[str, 
         yield f"{value:.7g} added to the output", lambda *_, value=value: right + value
 
 
-def affine(r: Recipe, got: np.ndarray) -> tuple[str, int]:
-    """For a batch norm the scale and shift of each channel that the output shows, in words, and what they explain."""
-    x, right = r.inputs[0].reshape(-1, r.shape[2]).astype(np.float64), recipes.plain(r).reshape(-1, r.shape[2])
-    rows, explained, others = got.reshape(x.shape), 0, []
-    for c in range(x.shape[1]):
-        usable = np.isfinite(x[:, c]) & np.isfinite(rows[:, c])
-        if len(np.unique(x[usable, c])) < 2:
-            return "", 0  # one point makes no line
-        (a, b), (own, shift) = (np.polyfit(x[usable, c], value[usable, c], 1) for value in (rows, right))
-        near = np.abs(a * x[:, c] + b - rows[:, c]) <= VISIBLE * (np.abs(a * x[:, c]) + abs(b))
-        explained += int(np.count_nonzero(near | ~usable))
-        if not np.allclose((a, b), (own, shift), rtol=VISIBLE, atol=VISIBLE):
-            others.append((c, a, own, b, shift))
-    if not others:
-        return "", 0
-    c, a, own, b, shift = others[0]
-    told = f"in {c} it is x * {a:.6g} + {b:.6g} instead of x * {own:.6g} + {shift:.6g}"
-    return f"another scale and shift in {len(others)} of {x.shape[1]} channels: {told}", explained
-
-
 def _likely(got: np.ndarray, base: np.ndarray, where: np.ndarray) -> list[np.float32]:
     """Factors by which `got` is `base`: the median ratio, and what it is when written with few digits."""
     ratio = (got.astype(np.float64) / base)[where & np.isfinite(got) & np.isfinite(base)]
@@ -138,7 +119,12 @@ def _weights(r: Recipe, rows: np.ndarray, wanted: np.ndarray) -> Fitted:
     change = change.reshape(w.shape)
     change = np.where(np.abs(change) > VISIBLE * np.abs(w).max(initial=0), change, 0)
     count = int(np.count_nonzero(change))
-    if count:
+    limit = np.abs((w + change)[change != 0])
+    if count > 1 and np.ptp(limit) <= VISIBLE * limit.max() and limit.max() < np.abs(w).max():
+        for most in dict.fromkeys((float(f"{limit.max():.3g}"), float(np.float32(np.median(limit))))):
+            told = f"weights limited to +-{most:.6g}"
+            yield "weights_limited", told, r.but(kernels=(np.clip(w, -F(most), F(most)), *r.kernels[1:]))
+    if 0 < count <= FEW_WEIGHTS * w.size:
         other = (w + change).astype(F)
         at = np.unravel_index(np.abs(change).argmax(), w.shape)
         listed = ", ".join(map(str, at))

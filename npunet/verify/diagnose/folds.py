@@ -13,6 +13,7 @@ from npunet.golden.reader import RUN_ERRORS, Bundle
 from npunet.graph import Graph, Node
 from npunet.model import UNet
 from npunet.ops.norm import batch_norm_scale_shift
+from npunet.verify.diagnose.normal import Norm
 
 Fold = tuple[np.ndarray, np.ndarray | None]
 
@@ -28,6 +29,25 @@ def other_folds(bundle: Bundle, node: Node) -> dict[str, Fold]:
         return _folds(bundle.weights, trained, model.weights, node, record["folded"][-1])
     except (OSError, StopIteration, *RUN_ERRORS):
         return {}  # a model that does not fit the bundle: there is one kind of hypothesis less
+
+
+def folded_norms(bundle: Bundle, node: Node) -> tuple[np.ndarray, np.ndarray | None, Norm, dict[str, Norm]] | None:
+    """A layer's kernel and bias as trained, the batch norm folded into it, and others as wide; None without one."""
+    record = next(layer for layer in bundle.layers.values() if layer["name"] == node.name)
+    if not record["folded"] or bundle.manifest["profile"]["level"] != "deploy":
+        return None
+    try:
+        model = UNet.load(bundle.root / bundle.manifest["model"]["file"])
+        trained = model.sizes.graph(tuple(bundle.manifest["model"]["input_shape"][:2]))
+        norms = {
+            n.name: Norm(*(model.weights[name].astype(np.float64) for name in n.weights), n.attrs["eps"])
+            for n in trained
+            if n.op == "batch_norm_inference" and model.weights[n.weights[0]].shape[-1] == node.shape[2]
+        }
+        kernels, bias = split_bias(next(n for n in trained if n.name == node.name), model.weights)
+        return model.weights[kernels[-1]], bias, norms.pop(record["folded"][-1]), norms
+    except (OSError, StopIteration, *RUN_ERRORS):
+        return None
 
 
 def _folds(

@@ -16,6 +16,7 @@ from npunet.verify.diagnose.sums import Order, fold, fold_depthwise
 
 Elementwise = Callable[[np.ndarray], np.ndarray]
 UNIT = {"stride": (1, 1), "pads": ((0, 0), (0, 0)), "dilation": (1, 1)}
+ROUNDING = 2.0**-24 * 1.01  # of one float32 operation; the rest makes u into gamma
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,7 @@ class Recipe:
 
     inputs  : (N, H, W, C) each
     kernels : its weights without a convolution's bias
+    first_order : of the depthwise half of a separable layer, where it is another than `order`
     border  : what a convolution reads outside of the image: "zero", "edge" (the nearest inside), "mirror", "wrap" (from
               the other end), one of these with " columns" (rows are zero), "row" (of another row, what lies there
               row-major) or "memory" (without a check of rows)
@@ -43,6 +45,7 @@ class Recipe:
     attrs: Mapping[str, Any]
     shape: tuple[int, int, int]
     order: Order
+    first_order: Order | None = None
     border: str = "zero"
     when: str = "last"
     compute: Callable[[Recipe], np.ndarray] | None = None
@@ -111,19 +114,24 @@ def plain(recipe: Recipe) -> np.ndarray:
 
 
 def rough(recipe: Recipe, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A summed recipe in float64 at flat positions, and how far its float32 result may be from that."""
+    """A summed recipe in float64 at flat positions, and how far a float32 sum in any order may be from that.
+
+    The allowance is gamma(n) sum |x||w| with n one more than the roundings of a term (Higham 2002, section 3.1).
+    """
     with np.errstate(all="ignore"):
         x, w = _operands(recipe, places, np.float64)
-        if recipe.op == "separable_conv2d":
-            x, w = _products(x, w), recipe.kernels[1].reshape(recipe.kernels[1].shape[2:]).astype(np.float64)
+        terms = x.shape[1]  # (P, K), or (P, T, C) summed over T
         y, size = _products(x, w), _products(np.abs(x), np.abs(w))
+        if recipe.op == "separable_conv2d":
+            w = recipe.kernels[1].reshape(recipe.kernels[1].shape[2:]).astype(np.float64)
+            y, size, terms = y @ w, size @ np.abs(w), terms + len(w)
         for step in recipe.middle:
             y = step(y.astype(np.float32)).astype(np.float64)
         if recipe.bias is not None:
             y, size = y + recipe.bias, size + np.abs(recipe.bias)
         for step in recipe.after:
             y = step(y.astype(np.float32)).astype(np.float64)
-        return y, recipe.order.accuracy * size + 1e-30
+        return y, (terms + 2) * ROUNDING * size + 1e-44
 
 
 def positions(recipe: Recipe) -> int:
@@ -160,7 +168,17 @@ def _mirrored(at: np.ndarray, size: int) -> np.ndarray:
     return np.minimum(at % period, -at % period)
 
 
-MOVED = {"mirror": _mirrored, "wrap": np.remainder, "edge": lambda at, size: np.clip(at, 0, size - 1)}
+def _symmetric(at: np.ndarray, size: int) -> np.ndarray:
+    """Positions reflected at both ends, which themselves stand twice."""
+    return np.minimum(at % (2 * size), (-1 - at) % (2 * size))
+
+
+MOVED = {
+    "mirror": _mirrored,
+    "symmetric": _symmetric,
+    "wrap": np.remainder,
+    "edge": lambda at, size: np.clip(at, 0, size - 1),
+}
 
 
 def _operands(recipe: Recipe, places: np.ndarray, dtype: type) -> tuple[np.ndarray, np.ndarray]:
@@ -197,7 +215,7 @@ def _rows(recipe: Recipe, places: np.ndarray) -> np.ndarray:
     elif recipe.op == "depthwise_conv2d":
         y = fold_depthwise(x, w, recipe.order, shape, first)
     else:
-        between = fold_depthwise(x, w, recipe.order, shape, None)
+        between = fold_depthwise(x, w, recipe.first_order or recipe.order, shape, None)
         pointwise = recipe.kernels[1]
         y = fold(between, pointwise.reshape(pointwise.shape[2:]), recipe.order, pointwise.shape[:3], first)
     for step in recipe.middle:

@@ -1,4 +1,7 @@
-"""The list of hypotheses: each is one small function from a recipe to wrong recipes, with the words for each."""
+"""The lists of hypotheses: each is one small function from a recipe to wrong recipes, with the words for each.
+
+HYPOTHESES are also the mutants of a bundle's score. RARE ones come in too many variants for that, or for pairs.
+"""
 
 from __future__ import annotations
 
@@ -29,15 +32,27 @@ class Hypothesis:
 
 
 HYPOTHESES: dict[str, Hypothesis] = {}
+RARE: dict[str, Hypothesis] = {}
 
 
-def hypothesis(*ops: str) -> Callable[[Callable[[Recipe], Variants]], Callable[[Recipe], Variants]]:
+Build = Callable[[Recipe], Variants]
+
+
+def hypothesis(*ops: str) -> Callable[[Build], Build]:
     """Enter a function into the list."""
+    return _entering(HYPOTHESES, ops)
 
-    def enter(build: Callable[[Recipe], Variants]) -> Callable[[Recipe], Variants]:
-        if build.__name__ in HYPOTHESES:
+
+def rare(*ops: str) -> Callable[[Build], Build]:
+    """Enter a function into the list of what is tried singly, after the hypotheses."""
+    return _entering(RARE, ops)
+
+
+def _entering(listed: dict[str, Hypothesis], ops: tuple[str, ...]) -> Callable[[Build], Build]:
+    def enter(build: Build) -> Build:
+        if build.__name__ in HYPOTHESES | RARE:
             raise ValueError(f"two hypotheses are called {build.__name__}")
-        HYPOTHESES[build.__name__] = Hypothesis(build.__name__, ops, build)
+        listed[build.__name__] = Hypothesis(build.__name__, ops, build)
         return build
 
     return enter

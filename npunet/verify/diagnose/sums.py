@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from npunet.ops.accumulate import fma32
+from npunet.verify.diagnose.fixed_sums import Fixed
 
 SMALLEST_NORMAL = np.float32(2.0**-126)
 
@@ -16,12 +17,15 @@ class Order:
     """How a sum is taken.
 
     fused    : multiply and add with one rounding
-    walk     : "taps" (ky, kx, c), "columns" (kx, ky, c), "channels" (c, ky, kx), "back" (taps from the last)
+    walk     : "taps" (ky, kx, c), "columns" (kx, ky, c), "channels" (c, ky, kx), "back" (taps from the last), or any
+               other: "axes 2+ 0- 1+" (c, ky from the last, kx)
     grouping : "" one running total; "tap" a total a tap; "lanes4", "lanes8" running totals side by side, added at the
-               end; "pairs" halves of halves
+               end; "turns4" the same, but every fourth product whatever its channel; "pairs" halves of halves
     wide     : sums in float64, rounded once
-    rounding : "" or "float16", "bfloat16", "zero" (towards zero) after every step
+    rounding : "" or "float16", "bfloat16", "bfloat16 cut", "zero" (towards zero) after every step; "float16 products"
+    by_tap   : rounding happens after every tap instead
     flush    : subnormal operands and results are zero
+    fixed    : an accumulator in fixed point instead
     """
 
     fused: bool
@@ -29,12 +33,9 @@ class Order:
     grouping: str = ""
     wide: bool = False
     rounding: str = ""
+    by_tap: bool = False
     flush: bool = False
-
-    @property
-    def accuracy(self) -> float:
-        """How far a sum may be from the exact one, in parts of its terms' sizes; generous."""
-        return {"float16": 2.0**-5, "bfloat16": 2.0**-2}.get(self.rounding, 2.0**-12)
+    fixed: Fixed | None = None
 
 
 def to_bfloat16(x: np.ndarray) -> np.ndarray:
@@ -105,6 +106,10 @@ def fold_depthwise(
 def walk(name: str, shape: tuple[int, int, int]) -> list[int]:
     """Numbers of the terms, counted as (ky, kx, c), in the order of a walk."""
     numbers = np.arange(shape[0] * shape[1] * shape[2]).reshape(shape)
+    if name.startswith("axes"):  # "axes 0- 1+ 2+": each axis with its direction, the outermost first
+        order = [(int(axis), way == "-") for axis, way in name.split()[1:]]
+        turned = numbers[tuple(slice(None, None, -1 if dict(order)[axis] else 1) for axis in range(3))]
+        return turned.transpose([axis for axis, _ in order]).ravel().tolist()
     axes = {"taps": (0, 1, 2), "back": (0, 1, 2), "columns": (1, 0, 2), "channels": (2, 0, 1)}[name]
     listed = numbers.transpose(axes).ravel().tolist()
     return listed[::-1] if name == "back" else listed
@@ -115,6 +120,8 @@ def total(
 ) -> np.ndarray:
     """The sum of products in an order; taps, lanes : for every term its tap, and what its lane is told by."""
     zero = np.zeros(start.shape, np.float32)
+    if order.fixed is not None:
+        return order.fixed.total(terms, start, taps, order.fused)
     if order.wide:
         acc = start.astype(np.float64)
         for x, w in terms:
@@ -127,8 +134,9 @@ def total(
             if k + 1 == len(terms) or taps[k + 1] != taps[k]:
                 acc, part = acc + part, zero
         return acc
-    if order.grouping.startswith("lanes"):
+    if order.grouping.startswith(("lanes", "turns")):
         count = int(order.grouping[5:])
+        lanes = lanes if order.grouping.startswith("lanes") else list(range(len(terms)))
         parts = [start, *[zero] * (count - 1)]
         for k, (x, w) in enumerate(terms):
             parts[lanes[k] % count] = _step(parts[lanes[k] % count], x, w, order)
@@ -138,9 +146,14 @@ def total(
     if order.grouping == "pairs":
         return start + _halves([x * w for x, w in terms])
     acc = np.ascontiguousarray(start, np.float32)
-    for x, w in terms:
-        acc = _step(acc, x, w, order)
+    plain = replace(order, rounding="")
+    for k, (x, w) in enumerate(terms):
+        within = order.by_tap and k + 1 < len(terms) and taps[k + 1] == taps[k]
+        acc = _step(acc, x, w, plain if within else order)
     return acc
+
+
+ROUNDED = {"float16": to_float16, "bfloat16": to_bfloat16, "bfloat16 cut": cut_to_bfloat16}
 
 
 def _halves(parts: list[np.ndarray]) -> np.ndarray:
@@ -158,9 +171,9 @@ def _step(acc: np.ndarray, x: np.ndarray, w: np.ndarray, order: Order) -> np.nda
         if not order.fused:
             product = towards_zero(product)
         return towards_zero(acc.astype(np.float64) + product)
+    if order.rounding.endswith(" products"):
+        return acc + ROUNDED[order.rounding.removesuffix(" products")](x * w)
     acc = fma32(x, w, acc) if order.fused else acc + (flushed(x * w) if order.flush else x * w)
-    if order.rounding == "float16":
-        return to_float16(acc)
-    if order.rounding == "bfloat16":
-        return to_bfloat16(acc)
+    if order.rounding in ROUNDED:
+        return ROUNDED[order.rounding](acc)
     return flushed(acc) if order.flush else acc

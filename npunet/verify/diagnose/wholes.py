@@ -103,8 +103,8 @@ def output_part_unwritten(s: Scene) -> Outputs:
 
 @whole
 def output_unwritten(s: Scene) -> Outputs:
-    yield "nothing is written: all zero", np.zeros_like(s.right)
-    yield "nothing is written: all NaN", np.full_like(s.right, np.nan)
+    yield "all zero: nothing is written, or zeros only", np.zeros_like(s.right)
+    yield "all NaN: nothing is computed, or of NaN only", np.full_like(s.right, np.nan)
 
 
 @whole

@@ -1,0 +1,104 @@
+"""Patterns of accumulators: kept in fixed point, kept in a short float in an unlisted order, not cleared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from npunet.golden.execute import CONVOLUTIONS
+from npunet.verify.diagnose import recipe as recipes
+from npunet.verify.diagnose.fixed_sums import all_of
+from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
+from npunet.verify.diagnose.storage import binary_point
+from npunet.verify.diagnose.sums import to_bfloat16, to_float16
+
+POINTS = range(2, 23)
+DRIFT = 16 * 2.0**-24  # of a running total, times the root of the number of steps: rounding errors walk at random
+
+
+@pattern(*CONVOLUTIONS)
+def accumulator_fixed_point(s: Sight) -> Guesses:
+    """Sums that lie on a grid of a power of two."""
+    point = _point(s)
+    if point is not None:
+        for fixed in all_of(point):
+            changed = s.recipe.but(order=replace(s.recipe.order, fixed=fixed))
+            yield Guess(f"accumulator in fixed point, {fixed}", recipe=changed)
+
+
+def _sums(s: Sight) -> np.ndarray | None:
+    """What the port had summed before the bias, where it is known to the bit."""
+    if s.evidence.acc is not None:
+        return s.evidence.acc
+    return s.got if s.recipe.bias is None else None
+
+
+def _point(s: Sight) -> int | None:
+    """Fractional bits of the sums, if they are few."""
+    sums = _sums(s)
+    if sums is not None:
+        return binary_point(sums)
+    assert s.recipe.bias is not None  # else the output is the sum
+    off = s.got.astype(np.float64) - s.recipe.bias  # rounded once when the bias was added
+    fine = 2.0**-24 * (np.abs(s.got) + np.abs(s.recipe.bias)) + 1e-30
+    for p in POINTS:
+        if 2.0**-p > 8 * fine.max() and (np.abs(np.rint(off * 2.0**p) / 2.0**p - off) <= fine).all():
+            return p
+    return None
+
+
+@pattern(*CONVOLUTIONS, rank=2)
+def accumulator_short(s: Sight) -> Guesses:
+    """Sums that are float16 or bfloat16 and no further from the right ones than such sums may be."""
+    sums = _sums(s)
+    if sums is None:
+        return
+    plain, allowance = recipes.rough(s.recipe.but(bias=None), np.arange(recipes.positions(s.recipe)))
+    plain, allowance = plain.reshape(sums.shape), allowance.reshape(sums.shape)
+    for name, narrow, unit in (("float16", to_float16, 2.0**-11), ("bfloat16", to_bfloat16, 2.0**-8)):
+        near = np.abs(plain - sums) <= allowance * (unit / recipes.ROUNDING)
+        once = np.count_nonzero(narrow(plain.astype(np.float32)) == sums) / sums.size
+        if (narrow(sums) == sums).all() and near.all() and once < 1:
+            words = f"sums kept in {name}, or rounded to it more than once, in an order that is not on the list"
+            yield Guess(words, s.got, of_sums=True)
+
+
+@pattern(*CONVOLUTIONS)
+def accumulator_not_cleared(s: Sight) -> Guesses:
+    """Sums that start from what an earlier one left."""
+    sums = recipes.run(s.recipe.but(bias=None)).astype(np.float64)
+    bias = 0.0 if s.recipe.bias is None else s.recipe.bias.astype(np.float64)
+    N, H, W, F = sums.shape
+    terms = s.recipe.kernels[0].size / s.recipe.kernels[0].shape[3] + 2
+    for words, shape in {
+        "from filter to filter at every position": (N * H * W, F, 1),
+        "within a row, from position to position": (N * H, W * F, 1),
+        "within a sample": (N, H * W * F, 1),
+        "at all": (1, N * H * W * F, 1),
+        "of every filter, from position to position within a row": (N * H, W, F),
+        "of every filter, from position to position": (N, H * W, F),
+        "of every filter at all": (1, N * H * W, F),
+    }.items():
+        if shape[1] > 1 and not (N == 1 and words.endswith("at all")):
+            total = np.cumsum(sums.reshape(shape), 1)
+            largest = np.maximum.accumulate(np.abs(total), 1) + np.abs(sums).max()
+            steps = terms * np.arange(1, shape[1] + 1)[None, :, None]
+            allowance = (DRIFT * np.sqrt(steps) * largest).reshape(sums.shape) + 2.0**-22 * np.abs(bias)
+            yield Guess(f"accumulator not cleared {words}: a sum starts from the one before",
+                        total.reshape(sums.shape) + bias, allowance, of_sums=True)
+
+
+@pattern("max_pool2d")
+def maximum_not_cleared(s: Sight) -> Guesses:
+    """A running maximum that is kept from window to window."""
+    N, H, W, C = s.right.shape
+    for words, shape in {
+        "from channel to channel": (N * H * W, C, 1),
+        "within a row, of every channel": (N * H, W, C),
+        "within a sample, of every channel": (N, H * W, C),
+        "within a sample": (N, H * W * C, 1),
+        "at all": (1, N * H * W * C, 1),
+    }.items():
+        y = np.maximum.accumulate(s.right.reshape(shape), 1).reshape(s.right.shape)
+        yield Guess(f"running maximum not cleared {words}", y)

@@ -1,0 +1,190 @@
+"""Patterns of wiring: a layer that read another tensor, or its own in another place, scale or order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from npunet.golden.execute import CONVOLUTIONS
+from npunet.ops.table import OPERATORS
+from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
+from npunet.verify.diagnose.pointwise import ACTIVATIONS
+from npunet.verify.diagnose.sources import before
+
+F = np.float32
+Input = tuple[str, np.ndarray]
+
+
+@pattern()
+def wrong_tensor(s: Sight) -> Guesses:
+    """Another tensor of the same shape, or the start of a larger one, in the place of an input."""
+    for number, x in enumerate(s.inputs):
+        which = "" if len(s.inputs) == 1 else f" as input {number + 1}"
+        for name, value in _fitting(s, x):
+            inputs = tuple(value if k == number else v for k, v in enumerate(s.inputs))
+            yield Guess(f"{name} is read{which} instead of {s.node.inputs[number]}", recipe=s.recipe.but(inputs=inputs))
+
+
+def _fitting(s: Sight, x: np.ndarray) -> Iterator[Input]:
+    for name, value in _around(s):
+        if value is x or value.ndim != 4 or len(value) != len(x) or value.size < x.size:
+            continue
+        if value.shape == x.shape:
+            yield name, value
+        elif value.shape[:3] == x.shape[:3]:
+            yield f"{name} (its first {x.shape[3]} channels)", value[..., : x.shape[3]]
+            yield f"{name} (as raw memory)", _raw(value, x)
+        else:
+            yield f"{name} (as raw memory)", _raw(value, x)
+
+
+def _around(s: Sight) -> Iterator[Input]:
+    """Other tensors, and what an activation or a sum that was dumped had read."""
+    yield from before(s)
+    for name, value in s.evidence.cases.items():
+        if name.rpartition(" of ")[0] in s.node.inputs:
+            yield f"the output of {name.replace(' of ', ' in the case ')}", value
+
+
+def _raw(value: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return value.reshape(len(value), -1)[:, : x[0].size].reshape(x.shape)
+
+
+@pattern("add")
+def residual_before_activation(s: Sight) -> Guesses:
+    """A sum with what was there before an activation, or activated after it."""
+    for number, x in enumerate(s.inputs):
+        for name, value in [("", x), *((f"{name} ", v) for name, v in _around(s) if v.shape == x.shape)]:
+            total = (value + s.inputs[1 - number]) if number == 0 else s.inputs[0] + value
+            for op in ACTIVATIONS:
+                words = f"{op} after the addition" + (f", with {name}as input {number + 1}" if name else "")
+                yield Guess(f"{words} (residual before the activation)" if name else words,
+                            OPERATORS[op].forward(total))
+
+
+@pattern("batch_norm_inference", "layer_norm")
+def activation_before_norm(s: Sight) -> Guesses:
+    """Norm and activation in the other order, or the activation on both sides of it."""
+    for op in ACTIVATIONS:
+        activated = OPERATORS[op].forward(s.inputs[0])
+        yield Guess(f"norm and activation exchanged: {op} before the norm", recipe=s.recipe.but(inputs=(activated,)))
+
+
+@pattern()
+def activated_already(s: Sight) -> Guesses:
+    """An activation on an output that has none yet: applied in place before the dump, or fused."""
+    if s.recipe.op not in ACTIVATIONS:
+        followers = {node.op for node in s.bundle.graph if s.node.name in node.inputs}
+        for op in ACTIVATIONS:
+            does = "of the next layer is applied already" if op in followers else "is applied to the output"
+            yield Guess(f"{op} {does}", OPERATORS[op].forward(s.right))
+            if s.recipe.op in CONVOLUTIONS and s.recipe.bias is not None:
+                yield Guess(f"{op} applied before the bias", recipe=s.recipe.but(
+                    middle=(*s.recipe.middle, OPERATORS[op].forward)))
+
+
+@pattern()
+def applied_twice(s: Sight) -> Guesses:
+    """The layer run on its own output."""
+    if len(s.inputs) == 1 and s.right.shape == s.inputs[0].shape and s.recipe.op != "dropout_inference":
+        yield Guess(f"{s.recipe.op} applied twice", recipe=s.recipe.but(inputs=(s.right,)))
+
+
+@pattern()
+def input_changed(s: Sight) -> Guesses:
+    """The input reversed, moved, scaled, or normalised once more."""
+    if s.recipe.op in ("concat", "add", "dropout_inference", *ACTIVATIONS):
+        return  # where elements are worked on one by one, it is the output that is changed
+    for words, x in _changes(s.inputs[0]):
+        yield Guess(f"the input {words}", recipe=s.recipe.but(inputs=(np.ascontiguousarray(x, F),)))
+    if s.node.inputs[0] == s.bundle.graph.input:
+        for words, x in _scales(s.inputs[0]):
+            yield Guess(f"the network's input {words}", recipe=s.recipe.but(inputs=(np.ascontiguousarray(x, F),)))
+
+
+def _changes(x: np.ndarray) -> Iterator[Input]:
+    flat = x.reshape(len(x), -1)
+    for axis, name in ((1, "rows"), (2, "columns"), (3, "channels")):
+        extent = x.shape[axis]
+        if extent > 1:
+            yield f"has its {name} in reverse order", np.flip(x, axis)
+        for by in range(1, min(extent, 9)):
+            yield f"is read {by} {name} later, around the end", np.roll(x, -by, axis)
+            yield f"is read {by} {name} earlier, around the end", np.roll(x, by, axis)
+            yield f"is read {by} {name} later, zero behind the end", _slid(x, -by, axis)
+            yield f"is read {by} {name} earlier, zero before the start", _slid(x, by, axis)
+    for by in range(1, min(flat.shape[1], 9)):
+        yield f"is read {by} elements later", _slid(flat, -by, 1).reshape(x.shape)
+        yield f"is read {by} elements earlier", _slid(flat, by, 1).reshape(x.shape)
+    N, H, W, C = x.shape
+    yield "is NHWC and read as NCHW", x.reshape(N, C, H, W).transpose(0, 2, 3, 1)
+    yield "is NCHW and read as NHWC", x.transpose(0, 3, 1, 2).reshape(x.shape)
+    yield "has rows and columns exchanged", x.transpose(0, 2, 1, 3).reshape(x.shape)
+    for axis, name in ((1, "row"), (2, "column"), (3, "channel")):
+        if x.shape[axis] > 1:
+            for words, at in (("first", 0), ("last", -1)):
+                cut = x.copy()
+                np.moveaxis(cut, axis, 0)[at] = 0
+                yield f"has its {words} {name} taken for zeros (a check that is off by one)", cut
+    if C > 2:
+        yield "has its first and third channel exchanged", x[..., [2, 1, 0, *range(3, C)]]
+    if C % 2 == 0:
+        yield "has neighbouring channels exchanged", x.reshape(N, H, W, -1, 2)[..., ::-1].reshape(x.shape)
+    yield "is taken without its sign", np.abs(x)
+    yield "has the other sign", -x
+    yield "is all zeros", np.zeros_like(x)
+    if N > 1:
+        yield "is that of the first sample for every sample", np.broadcast_to(x[:1], x.shape)
+        yield "is that of the sample before", np.roll(x, 1, 0)
+
+
+def _slid(x: np.ndarray, by: int, axis: int) -> np.ndarray:
+    """Moved by some places, zeros where nothing is left."""
+    moved = np.roll(x, by, axis)
+    end = [slice(None)] * x.ndim
+    end[axis] = slice(None, by) if by > 0 else slice(by, None)
+    moved[tuple(end)] = 0
+    return moved
+
+
+def _scales(x: np.ndarray) -> Iterator[Input]:
+    for factor in (1e-6, 1e-3, 1e-2, 0.5, 2.0, 10.0, 100.0, 1e3, 1e6, 1 / 255, 1 / 127, 1 / 128, 1 / 256, 255.0,
+                   256.0, 1 / 32768, 32768.0):
+        yield f"is multiplied by {factor:.6g} (another unit)", x * F(factor)
+    for words, axes in (("over each channel", (1, 2)), ("over the whole sample", (1, 2, 3)), ("over time", (2,))):
+        wide = x.astype(np.float64)
+        mean, spread = wide.mean(axes, keepdims=True), wide.std(axes, keepdims=True)
+        yield f"is normalised once more {words} (mean 0, deviation 1)", (wide - mean) / np.maximum(spread, 1e-12)
+        yield f"has its mean taken off {words}", wide - mean
+        low, high = wide.min(axes, keepdims=True), wide.max(axes, keepdims=True)
+        unit = (wide - low) / np.maximum(high - low, 1e-12)
+        yield f"is scaled to 0 ... 1 {words}", unit
+        yield f"is scaled to -1 ... 1 {words}", 2 * unit - 1
+    yield "is 2 x - 1", 2 * x - 1
+    yield "is (x + 1) / 2", (x + 1) / 2
+
+
+@pattern(*CONVOLUTIONS, "layer_norm")
+def weights_elsewhere(s: Sight) -> Guesses:
+    """Another array of the network, or the start of one, in the place of a kernel, a bias or a norm's parameter."""
+    own = list(s.recipe.kernels)
+    for name, array in s.bundle.weights.items():
+        if name in s.node.weights:
+            continue
+        for number, kernel in enumerate(own):
+            if array.size >= kernel.size and array.ndim == kernel.ndim:
+                which = name if array.shape == kernel.shape else f"{name} (as raw memory)"
+                held = np.ascontiguousarray(array.ravel()[: kernel.size].reshape(kernel.shape))
+                kernels = tuple(held if k == number else w for k, w in enumerate(own))
+                words = f"{which} is taken instead of {s.node.weights[number]}"
+                yield Guess(words, recipe=s.recipe.but(kernels=kernels))
+        if s.recipe.bias is not None and array.ndim == 1 and array.size >= s.recipe.bias.size:
+            held = array[: s.recipe.bias.size]
+            yield Guess(f"{name} is taken as the bias", recipe=s.recipe.but(bias=held))
+    if s.recipe.op == "layer_norm":
+        for node in s.bundle.graph:
+            if node.op == "layer_norm" and node is not s.node:
+                kernels = tuple(s.bundle.weights[name] for name in node.weights)
+                if kernels[0].shape == own[0].shape:
+                    yield Guess(f"the parameters of {node.name} are taken", recipe=s.recipe.but(kernels=kernels))

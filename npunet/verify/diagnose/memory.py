@@ -1,0 +1,147 @@
+"""Patterns of memory: parts that were never written or hold something else, buffers that were not updated."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from npunet.verify.compare import same
+from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
+from npunet.verify.diagnose.places import DENSE, byte_runs, places
+from npunet.verify.diagnose.sources import others
+
+POISON = {0xDEADBEEF, 0xCDCDCDCD, 0xCCCCCCCC, 0xA5A5A5A5, 0xAAAAAAAA, 0x55555555, 0xFFFFFFFF, 0xBAADF00D, 0xFEEEFEEE}
+LEAST = 3  # elements of another tensor that are recognised
+FOREIGN = 0.5  # share of the output up to which a run of unknown content is told
+
+
+@pattern()
+def part_not_written(s: Sight) -> Guesses:
+    """One value everywhere in a part of the output: never written, cleared, or filled with a debugger's mark."""
+    value = _one_value(s)
+    if value is None:
+        return
+    raw = int(np.float32(value).view(np.uint32))
+    if value == 0:
+        for place in places(s.differs):
+            y = np.where(place.mask, np.where(s.got == 0, s.got, np.float32(0)), s.right)
+            yield Guess(f"{place.words}: all zero, never written{_remainder(place.words, s)}", y)
+    elif np.isnan(value) or raw in POISON:
+        for place in places(s.differs):
+            said = "NaN" if np.isnan(value) else f"{value:.9g} (0x{raw:08x}, a mark of memory that was not written)"
+            yield Guess(f"{place.words}: all {said}{_remainder(place.words, s)}", np.where(place.mask, value, s.right))
+
+
+def _one_value(s: Sight) -> np.float32 | None:
+    """What stands wherever the port differs, if it is one value."""
+    values = s.got[s.differs]
+    same_bits = len(np.unique(np.where(np.isnan(values), np.float32(np.nan), values + np.float32(0)).view(np.uint32)))
+    return values[0] if same_bits == 1 and len(values) > 1 else None
+
+
+@pattern(rank=2)
+def part_constant(s: Sight) -> Guesses:
+    """Any other value everywhere in a part of the output."""
+    value = _one_value(s)
+    if value is not None:
+        for place in places(s.differs):
+            yield Guess(f"{place.words}: all {value:.9g}", np.where(place.mask, value, s.right))
+
+
+def _remainder(words: str, s: Sight) -> str:
+    """What the place suggests, where it is the end of an axis that vectors do not divide."""
+    for axis, name in ((3, "channel"), (2, "column")):
+        if words.startswith(f"the last {name}") or (words.startswith("the last") and f"{name}s" in words):
+            extent = s.right.shape[axis]
+            count = extent - int(np.flatnonzero(s.differs.any(tuple(k for k in range(4) if k != axis)))[0])
+            lanes = [k for k in (2, 4, 8, 16, 32) if extent % k == count]
+            if lanes:
+                return f"; the remainder of a loop in steps of {' or '.join(map(str, lanes))}"
+    return ""
+
+
+@pattern()
+def stale_part(s: Sight) -> Guesses:
+    """A part of the output, or all of it, that is another tensor at the same place: a buffer not fully written."""
+    size = s.right.size // len(s.right)
+    for name, value in others(s):
+        if value.ndim != 4 or len(value) != len(s.right) or value.size < s.right.size:
+            continue
+        held = value.reshape(len(value), -1)[:, :size].reshape(s.right.shape)
+        equal = same(held, s.got)
+        if equal.all():
+            yield Guess(f"{name} stands in the output: a buffer that was not written", held, name="stale_buffer")
+        elif equal[s.differs].all() and np.count_nonzero(s.differs) >= LEAST:
+            for place in places(s.differs):
+                yield Guess(f"{place.words}: {name} stands there", np.where(place.mask, held, s.right))
+
+
+@pattern()
+def stale_run(s: Sight) -> Guesses:
+    """A run of the output that is found anywhere in another tensor, or elsewhere in the output itself."""
+    _, got, differs = s.flat
+    flat = np.flatnonzero(differs.any(0))
+    first, end = int(flat[0]), int(flat[-1]) + 1
+    if end - first < LEAST or end - first > FOREIGN * differs.shape[1] or not _varied(got[:, first:end]):
+        return
+    number = int(np.flatnonzero(differs.any(1))[0])
+    wanted = np.ascontiguousarray(got[number, first:end]).tobytes()
+    place = list(byte_runs(s.differs))[-1]
+    for name, value in (("the right output itself", s.right), *others(s)):
+        sample = value[number] if value.ndim == 4 and len(value) == len(s.right) else value
+        at = np.ascontiguousarray(sample, np.float32).tobytes().find(wanted)
+        if at >= 0 and at % 4 == 0:
+            y = np.where(place.mask, s.got, s.right)
+            yield Guess(f"{place.words}: {name} from its byte {at} on stands there", y)
+            return
+
+
+def _varied(values: np.ndarray) -> bool:
+    return len(np.unique(values)) >= min(LEAST, values.size)
+
+
+@pattern(rank=3)
+def foreign_run(s: Sight) -> Guesses:
+    """A run of unknown content."""
+    for place in byte_runs(s.differs):
+        held = np.count_nonzero(place.mask)
+        row = s.got.shape[2] * s.got.shape[3]
+        at = np.flatnonzero(place.mask)
+        rows = s.got.shape[1] > 1 and at[0] % row == 0 and (at[-1] + 1) % row == 0  # whole rows: a fault of these
+        if not rows and held <= FOREIGN * s.got.size and np.count_nonzero(s.differs) >= DENSE * held:
+            y = np.where(place.mask, s.got, s.right)
+            yield Guess(f"other content in {place.words}; all else is right", y, name="foreign_bytes")
+            return
+
+
+@pattern()
+def planes_of_others(s: Sight) -> Guesses:
+    """Channels of the output that are channels of other tensors, or of the output in another order."""
+    at = np.flatnonzero(s.differs.any((0, 1, 2)))
+    wanted = {c: np.ascontiguousarray(s.got[..., c]) for c in at.tolist()}
+    if any(not _varied(plane) for plane in wanted.values()) or s.right[..., 0].size < LEAST:
+        return
+    own = _matched(wanted, s.right)
+    if len(own) == len(wanted):
+        order = list(range(s.right.shape[3]))
+        for c, k in own.items():
+            order[c] = k
+        yield Guess(f"channels of the output in the order {', '.join(map(str, order))}", s.right[..., order])
+        return
+    for name, value in others(s):
+        if value.ndim == 4 and value.shape[:3] == s.right.shape[:3]:
+            found = _matched(wanted, value)
+            if len(found) == len(wanted):
+                y = s.right.copy()
+                for c, k in found.items():
+                    y[..., c] = value[..., k]
+                pairs = ", ".join(f"{k} in {c}" for c, k in list(found.items())[:4])
+                more = ", ..." if len(found) > 4 else ""
+                yield Guess(f"channels of {name} stand in the output ({pairs}{more})", y)
+
+
+def _matched(wanted: dict[int, np.ndarray], value: np.ndarray) -> dict[int, int]:
+    """For every wanted plane the channel of a tensor that is equal."""
+    listed: dict[bytes, int] = {}
+    for k in range(value.shape[3]):
+        listed.setdefault(np.ascontiguousarray(value[..., k], np.float32).tobytes(), k)
+    return {c: listed[plane.tobytes()] for c, plane in wanted.items() if plane.tobytes() in listed}

@@ -1,0 +1,74 @@
+"""Patterns of layer norms: the mean and the deviation of every channel are read off the output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
+
+CLOSE = 2e-6  # of values: the solution's own error and that of one formula or another
+LITTLE = 1e-3  # of a deviation: statistics that are no further off are less exact, not others
+
+
+@pattern("layer_norm")
+def layer_norm_statistics(s: Sight) -> Guesses:
+    """Gamma and beta are right, the statistics are not: which ones, and how."""
+    x = s.inputs[0].astype(np.float64)
+    gamma, beta = (w.astype(np.float64)[None, :, :, None] for w in s.recipe.kernels)
+    N, _, _, C = x.shape
+    eps = s.recipe.attrs["eps"]
+    mean, var = x.mean((1, 2)), x.var((1, 2))  # (N, C)
+    inv = 1 / np.sqrt(var + eps)
+    got = s.got.astype(np.float64) - beta
+    scale, shift = np.empty((N, C)), np.empty((N, C))
+    for k in range(N):
+        for c in range(C):
+            columns = np.stack([(x[k, ..., c] * gamma[0, ..., 0]).ravel(), gamma[0, ..., 0].ravel()], 1)
+            if not (np.isfinite(columns).all() and np.isfinite(got[k, ..., c]).all()):
+                return
+            scale[k, c], shift[k, c] = np.linalg.lstsq(columns, got[k, ..., c].ravel(), rcond=None)[0]
+    y = (x * scale[:, None, None] + shift[:, None, None]) * gamma + beta
+    size = np.abs(x * scale[:, None, None] * gamma) + np.abs(shift[:, None, None] * gamma) + np.abs(beta)
+    near = CLOSE * size
+    if (np.abs(y - s.got) > near).any() or (scale == 0).any():
+        return
+    middle, spread = -shift / scale, scale / inv  # the port's mean, and its share of the right 1 / deviation
+    off = np.abs(middle - mean) * inv
+    for words, fits in _told(middle, scale, mean, var, eps):
+        if fits:
+            yield Guess(f"layer norm: {words}", y, near)
+            return
+    if off.max() < LITTLE and np.abs(spread - 1).max() < LITTLE:
+        yield Guess("layer norm with statistics that are less exact: mean off by up to "
+                    f"{off.max():.1g} deviations, the deviation by {np.abs(spread - 1).max():.1g} of itself", y, near)
+        return
+    yield Guess("layer norm with other statistics: "
+                f"in channel 0 mean {middle[0, 0]:.6g} instead of {mean[0, 0]:.6g}, "
+                f"1 / deviation {scale[0, 0]:.6g} instead of {inv[0, 0]:.6g}", y, near)
+
+
+def _told(
+    middle: np.ndarray, scale: np.ndarray, mean: np.ndarray, var: np.ndarray, eps: float
+) -> Iterator[tuple[str, bool]]:
+    """(words, whether they hold) for statistics that were made otherwise."""
+    inv = 1 / np.sqrt(var + eps)
+    tight = 4e-6 * (1 + np.abs(mean) * inv) / inv  # (N, C): the solution's error of a mean
+    right_mean, right_scale = np.abs(middle - mean) <= tight, np.abs(scale / inv - 1) <= 4e-6
+    ratio = scale / inv
+    if right_mean.all():
+        factor = float(np.median(ratio))
+        yield f"1 / deviation times {factor:.6g} in every channel", bool((np.abs(ratio - factor) <= 4e-6).all())
+        seen = 1 / scale**2 - var
+        other = float(np.median(seen))
+        same = np.abs(seen - other) <= 1e-5 * (var + abs(other))
+        yield f"eps {other:.4g} instead of {eps:g}", bool(same.all() and other > -1e-5)
+    if right_scale.all():
+        yield "the mean is not subtracted", bool((np.abs(middle) <= tight).all())
+        yield "the mean with the other sign", bool((np.abs(middle + mean) <= tight).all())
+        first = mean[:, :1]
+        near = tight + 4e-6 * np.abs(first)
+        yield "the mean of the first channel for all", bool((np.abs(middle - first) <= near).all())
+        share = float(np.median(middle / np.where(mean == 0, 1, mean)))
+        yield f"the mean times {share:.6g}", bool((np.abs(middle - share * mean) <= 2 * tight).all())

@@ -1,0 +1,67 @@
+"""Rare hypotheses about how sums are rounded, tried on everything that fits: they change nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import permutations, product
+
+from npunet.golden.execute import CONVOLUTIONS
+from npunet.verify.diagnose.recipe import Recipe
+from npunet.verify.diagnose.registry import HYPOTHESES, Variants, rare
+from npunet.verify.diagnose.sums import Order
+
+
+@rare(*CONVOLUTIONS)
+def total_cut(r: Recipe) -> Variants:
+    yield "running total kept in bfloat16, cut instead of rounded", _ordered(r, rounding="bfloat16 cut")
+    for name in ("float16", "bfloat16", "bfloat16 cut"):
+        yield f"running total brought to {name} after every tap", _ordered(r, rounding=name, by_tap=True)
+    for name in ("float16", "bfloat16", "bfloat16 cut"):
+        yield f"every product brought to {name}", _ordered(r, rounding=f"{name} products")
+    other = not r.order.fused
+    for count in (4, 8):
+        words = f"summed with {count} partial sums side by side, {'fused' if other else 'two roundings'}"
+        yield words, _ordered(r, grouping=f"lanes{count}", fused=other)
+    for count in (2, 4, 8, 16):
+        yield f"summed with {count} partial sums in turn", _ordered(r, grouping=f"turns{count}")
+        yield (f"summed with {count} partial sums in turn, {'fused' if other else 'two roundings'}",
+               _ordered(r, grouping=f"turns{count}", fused=other))
+    for count in (2, 16, 32):
+        yield f"summed with {count} partial sums side by side", _ordered(r, grouping=f"lanes{count}")
+    if r.bias is not None:
+        yield "summed in float64 with the bias, rounded once", r.but(order=replace(r.order, wide=True), when="first")
+
+
+def _ordered(r: Recipe, **changes: str | bool) -> Recipe:
+    return r.but(order=replace(r.order, **changes))
+
+
+@rare(*CONVOLUTIONS)
+def order_any(r: Recipe) -> Variants:
+    """Every order and direction of rows, columns and channels of the kernel."""
+    names = ("ky", "kx", "c")
+    for axes in permutations(range(3)):
+        for ways in product("+-", repeat=3):
+            told = ", ".join(f"{names[axis]}{' from the last' if way == '-' else ''}"
+                             for axis, way in zip(axes, ways, strict=True))
+            walk = "axes " + " ".join(f"{axis}{way}" for axis, way in zip(axes, ways, strict=True))
+            yield f"summed over {told}", _ordered(r, walk=walk)
+            yield (f"summed over {told}, {'two roundings' if r.order.fused else 'fused'}",
+                   _ordered(r, walk=walk, fused=not r.order.fused))
+
+
+@rare("separable_conv2d")
+def half_of_separable(r: Recipe) -> Variants:
+    """One of the two halves sums in another way, the other as declared."""
+    for name in ("multiply_add", "order_of_walk", "order_of_groups", "sum_precision"):
+        yield from _halves(r, HYPOTHESES[name].build)
+    yield from _halves(r, total_cut)
+
+
+def _halves(r: Recipe, build: Callable[[Recipe], Variants]) -> Variants:
+    for words, changed in build(r):
+        other: Order = changed.order
+        if other != r.order:
+            yield f"{words}, in the depthwise half alone", r.but(first_order=other)
+            yield f"{words}, in the 1x1 half alone", r.but(order=other, first_order=r.order)

@@ -1,0 +1,196 @@
+"""Rare hypotheses about weights and biases: every layout, places in memory, narrow formats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import permutations
+
+import numpy as np
+
+from npunet.golden.execute import CONVOLUTIONS
+from npunet.verify.diagnose.recipe import Recipe
+from npunet.verify.diagnose.registry import Variants, rare
+from npunet.verify.diagnose.storage import ROUNDINGS
+from npunet.verify.diagnose.sums import cut_to_bfloat16, to_bfloat16, to_float16
+from npunet.verify.diagnose.weighting import printed, quantised
+
+MOVES = (1, 2, 3, 4, 8, 16)
+POINTS = range(3, 17)
+Named = Iterator[tuple[str, np.ndarray]]
+
+
+def _each(r: Recipe, number: int, words: str, kernel: np.ndarray) -> tuple[str, Recipe]:
+    """The recipe with one of its kernels changed."""
+    which = "" if r.op != "separable_conv2d" else ("depthwise ", "1x1 ")[number]
+    kernels = list(r.kernels)
+    kernels[number] = np.ascontiguousarray(kernel.reshape(r.kernels[number].shape), np.float32)
+    return f"{which}{words}", r.but(kernels=tuple(kernels))
+
+
+@rare(*CONVOLUTIONS)
+def weights_layout(r: Recipe) -> Variants:
+    for number, w in enumerate(r.kernels):
+        for axes in list(permutations(range(4)))[1:]:
+            name = "".join("HWIO"[axis] for axis in axes)
+            stored = w.transpose(axes)
+            read = w.reshape([w.shape[axis] for axis in axes]).transpose(np.argsort(axes))
+            yield _each(r, number, f"weights stored as HWIO read as {name}", read)
+            yield _each(r, number, f"weights stored as {name} read as HWIO", stored)
+        yield _each(r, number, "weights in reverse order in memory", w.ravel()[::-1])
+        if w.shape[0] == w.shape[1] > 1:
+            yield _each(r, number, "kernel turned by 90 degrees", np.rot90(w))
+            yield _each(r, number, "kernel turned by 270 degrees", np.rot90(w, 3))
+
+
+@rare(*CONVOLUTIONS)
+def weights_moved(r: Recipe) -> Variants:
+    for number, w in enumerate(r.kernels):
+        flat = w.ravel()
+        for by in MOVES:
+            if by < flat.size:
+                for sign, words in ((-by, f"read {by} elements too late"), (by, f"read {by} elements too early")):
+                    moved = np.roll(flat, sign)
+                    yield _each(r, number, f"weights {words}, around the end", moved)
+                    cleared = moved.copy()
+                    cleared[slice(None, sign) if sign > 0 else slice(sign, None)] = 0
+                    yield _each(r, number, f"weights {words}, zero at the end", cleared)
+                    if r.bias is not None and number == len(r.kernels) - 1 and 0 < -sign <= r.bias.size:
+                        followed = moved.copy()
+                        followed[sign:] = r.bias[:-sign]
+                        yield _each(r, number, f"weights {words}, the bias behind them", followed)
+        for axis, name in enumerate(("rows", "columns", "input channels", "filters")):
+            extent = w.shape[axis]
+            for by in range(1, min(extent, 9)):
+                yield _each(r, number, f"{name} of the weights moved by {by}", np.roll(w, by, axis))
+            if extent > 1:
+                yield _each(r, number, f"{name} of the weights in reverse order", np.flip(w, axis))
+            if extent > 3 and extent % 2 == 0:
+                yield _each(r, number, f"halves of the {name} of the weights exchanged", np.roll(w, extent // 2, axis))
+
+
+@rare(*CONVOLUTIONS)
+def weights_format(r: Recipe) -> Variants:
+    formats = list(_formats())
+    for number, w in enumerate(r.kernels):
+        for words, function in formats:
+            yield _each(r, number, f"weights {words}", function(w))
+    if len(r.kernels) > 1:
+        for words, function in formats:
+            yield f"all weights {words}", r.but(kernels=tuple(function(w).astype(np.float32) for w in r.kernels))
+
+
+def _formats():
+    """(words, function) of narrow formats."""
+    for bits in (4, 6, 8, 12, 16):
+        for axes, per in ((None, "for all"), ((0, 1, 2), "for every filter"), ((0, 1, 3), "for every input channel")):
+            yield f"in {bits} bits, one scale {per}", lambda w, b=bits, a=axes: quantised(w, b, a)
+            yield f"in {bits} bits, one scale {per} (a power of two)", lambda w, b=bits, a=axes: _shifted(w, b, a)
+            yield (f"in {bits} bits without sign, lowest to highest {per}",
+                   lambda w, b=bits, a=axes: _spread(w, b, a))
+    for point in POINTS:
+        for name, rounding in ROUNDINGS.items():
+            yield (f"with {point} fractional bits, {name}",
+                   lambda w, p=point, f=rounding: f(w.astype(np.float64) * 2.0**p) / 2.0**p)
+    for form in [f".{n}{kind}" for kind in "fg" for n in range(2, 9)]:
+        yield f"printed with %{form}", lambda w, form=form: printed(w, form)
+    for name, narrow in (("float16", to_float16), ("bfloat16", to_bfloat16), ("bfloat16, cut", cut_to_bfloat16)):
+        yield f"in {name}", narrow
+    for bits in (4, 8, 16):
+        yield f"in {bits} bits from the lowest to the highest, without a zero", lambda w, b=bits: _from_lowest(w, b)
+    yield "without their sign", np.abs
+    yield "with the other sign", np.negative
+    yield "twice as large", lambda w: w * np.float32(2)
+    yield "half as large", lambda w: w * np.float32(0.5)
+    yield "all zero", np.zeros_like
+
+
+def _shifted(w: np.ndarray, bits: int, axes: tuple[int, ...] | None) -> np.ndarray:
+    """Integers with a power of two as scale, saturated."""
+    most, top = np.abs(w).max(axes, keepdims=True), 2 ** (bits - 1)
+    scale = 2.0 ** np.ceil(np.log2(np.maximum(most, 1e-30) / top))
+    return np.clip(np.rint(w / scale), -top, top - 1) * scale
+
+
+def _spread(w: np.ndarray, bits: int, axes: tuple[int, ...] | None) -> np.ndarray:
+    """Integers between the lowest and the highest weight, with a zero point."""
+    low, high = np.minimum(w.min(axes, keepdims=True), 0), np.maximum(w.max(axes, keepdims=True), 0)
+    scale = np.maximum(high - low, 1e-30) / (2**bits - 1)
+    zero = np.rint(-low / scale)
+    return (np.clip(np.rint(w / scale) + zero, 0, 2**bits - 1) - zero) * scale
+
+
+def _from_lowest(w: np.ndarray, bits: int) -> np.ndarray:
+    low = w.min().astype(np.float64)
+    scale = max(float(w.max() - low), 1e-30) / (2**bits - 1)
+    return np.rint((w - low) / scale) * scale + low
+
+
+@rare(*CONVOLUTIONS)
+def inputs_format(r: Recipe) -> Variants:
+    x = r.inputs[0]
+    for words, function in _formats():
+        if "without their" not in words and "input channel" not in words and "filter" not in words:
+            yield f"inputs {words}", r.but(inputs=(function(x).astype(np.float32),))
+    for point in POINTS:
+        both = [np.rint(value.astype(np.float64) * 2.0**point) / 2.0**point for value in (x, *r.kernels)]
+        x16, *kernels = (value.astype(np.float32) for value in both)
+        yield f"inputs and weights with {point} fractional bits", r.but(inputs=(x16,), kernels=tuple(kernels))
+    for bits in (8, 16):
+        kernels = [quantised(w, bits, None) for w in r.kernels]
+        each = [quantised(w, bits, (0, 1, 2)) for w in r.kernels]
+        for words, y in (("symmetric", quantised(x, bits, None)), ("lowest to highest", _spread(x, bits, None))):
+            inputs = (y.astype(np.float32),)
+            yield f"inputs ({words}) and weights in {bits} bits", r.but(inputs=inputs, kernels=tuple(kernels))
+            yield (f"inputs ({words}) and weights in {bits} bits, a scale for every filter",
+                   r.but(inputs=inputs, kernels=tuple(each)))
+
+
+@rare(*CONVOLUTIONS)
+def bias_other(r: Recipe) -> Variants:
+    if r.bias is None:
+        return
+    bias = r.bias
+    for words, other in _biases(bias):
+        yield f"bias {words}", r.but(bias=np.asarray(other, np.float32))
+    for words, (_, other) in r.kin.items():
+        if other is not None:
+            yield f"the bias of {words.split(' of ')[-1].removesuffix(' taken')} taken", r.but(bias=other)
+    places = np.arange(int(np.prod(r.shape[:2]))) % bias.size
+    everywhere = np.broadcast_to(bias[places].reshape(*r.shape[:2], 1), r.shape)
+    yield "bias by position instead of channel", r.but(bias=None, compute=lambda c: _unbiased(c, everywhere))
+
+
+def _unbiased(c: Recipe, bias: np.ndarray) -> np.ndarray:
+    from npunet.verify.diagnose import recipe as recipes
+
+    return recipes.run(c.but(compute=None)) + bias
+
+
+def _biases(bias: np.ndarray) -> Named:
+    for by in range(1, min(bias.size, 9)):
+        yield f"moved by {by} channels", np.roll(bias, by)
+        yield f"moved by {by} channels, zero at the end", np.concatenate([bias[by:], np.zeros(by, np.float32)])
+    yield "in reverse order", bias[::-1]
+    yield "half as large", bias / 2
+    for factor in (0.5, 4, 8, 16, 128, 256, 1 / 128, 1 / 256):
+        yield f"times {factor:g}", bias * np.float32(factor)
+    for bits in (8, 16):
+        yield f"in {bits} bits", quantised(bias.reshape(1, 1, 1, -1), bits, None).ravel()
+    for point in POINTS:
+        yield f"with {point} fractional bits", np.rint(bias * 2.0**point) / 2.0**point
+        yield f"with {point} fractional bits, cut", np.trunc(bias * 2.0**point) / 2.0**point
+    for form in [f".{n}f" for n in range(1, 8)]:
+        yield f"printed with %{form}", printed(bias, form)
+    yield "without its sign", np.abs(bias)
+    yield "as an integer", np.trunc(bias)
+    for c in range(bias.size):
+        cut = bias.copy()
+        cut[c] = 0
+        yield f"left out in channel {c}", cut
+    for first in range(1, bias.size):
+        cut = bias.copy()
+        cut[first:] = 0
+        yield f"left out from channel {first} on", cut
+        cut = bias.copy()
+        cut[:first] = 0
+        yield f"left out up to channel {first - 1}", cut

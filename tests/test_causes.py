@@ -1,0 +1,86 @@
+"""Faults in C ports of four networks: the first wrong layer always right, the cause in nine of ten, none made up."""
+
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from causes_faults import CAUSES, FAULTS
+from causes_networks import NETWORKS, Port, make_bundle
+
+from npunet.verify import verify
+from npunet.verify.diagnose import search
+
+pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="no gcc on this machine")
+THOROUGH = os.environ.get("NPUNET_THOROUGH") == "1"
+EVERY = 1 if THOROUGH else 7
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("causes")
+    made = {name: make_bundle(name, folder / name / "bundle") for name in NETWORKS}
+    return {name: (bundle, Port(bundle).run(folder / name / "right", first(bundle))) for name, bundle in made.items()}
+
+
+def first(bundle):
+    """The case that is dumped."""
+    return [next(iter(bundle.cases))]
+
+
+def differing(bundle, out, right):
+    """The first layer whose files are not the right port's, by their bytes alone."""
+    for layer in bundle.layers:
+        for path in sorted(out.glob(f"*/{layer}.*.bin")):
+            if path.read_bytes() != (right / path.relative_to(out)).read_bytes():
+                return layer
+    return None
+
+
+def examine(name, bundles, folder):
+    """(name, whether verdict and layer are right, "right" or "honest" or "wrong", words)."""
+    fault = FAULTS[name]
+    bundle, right = bundles[fault.network]
+    out = fault.run(Port(bundle), folder / name.replace(" ", "_").replace("/", "_"), first(bundle))
+    result = verify(bundle, out)
+    found = result.diagnosis.causes[0]
+    located = result.verdict == "FAIL" and result.first.record["id"] == differing(bundle, out, right)
+    kind = "honest" if not found.found else "right" if found.names[0] in CAUSES[fault.told] else "wrong"
+    return name, located, kind, found.words
+
+
+def test_faults_are_located_and_their_causes_named(bundles, tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "PATIENCE", 0.3)
+    with ThreadPoolExecutor(2) as pool:
+        table = list(pool.map(lambda name: examine(name, bundles, tmp_path), list(FAULTS)[::EVERY]))
+    for row in table:
+        print(*row, sep=" | ")
+    assert len(table) >= 100 // EVERY
+    assert [row for row in table if not row[1]] == []
+    assert [row for row in table if row[2] == "wrong"] == []
+    assert sum(row[2] == "right" for row in table) >= 0.9 * len(table)
+
+
+def test_there_are_a_hundred_faults_and_each_truth_has_a_name():
+    assert len(FAULTS) >= 100
+    assert {fault.told for fault in FAULTS.values()} == set(CAUSES)
+    assert {fault.network for fault in FAULTS.values()} == set(NETWORKS)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_noise_has_no_cause(network, bundles, tmp_path):
+    """Whatever is done to a layer at random, nothing on the list explains it."""
+    bundle, right = bundles[network]
+    rng = np.random.default_rng(11)
+    for number, layer in enumerate(rng.choice(list(bundle.layers), 4, replace=False)):
+        out = tmp_path / str(number)
+        shutil.copytree(right, out)
+        path = out / first(bundle)[0] / f"{layer}.out.bin"
+        values = np.fromfile(path, "<f4")
+        kinds = (values * rng.uniform(0.9, 1.1, values.shape), rng.permutation(values),
+                 values + rng.normal(0, 1e-3, values.shape), rng.normal(0, 1, values.shape))
+        kinds[number].astype("<f4").tofile(path)
+        result = verify(bundle, out)
+        assert result.first.record["id"] == layer
+        assert not result.diagnosis.causes[0].found, result.diagnosis.causes[0]
