@@ -20,6 +20,7 @@ from npunet.cli import (
     eval,
     golden,
     new,
+    page,
     predict,
     presets,
     program,
@@ -31,7 +32,7 @@ from npunet.cli import (
 )
 from npunet.extras import MissingExtra
 
-VERBS = (new, summary, predict, trace, convert, presets, demo, train, eval, data, program, warmup, golden, verify)
+VERBS = (new, summary, predict, trace, convert, presets, demo, train, eval, data, program, warmup, golden, verify, page)
 MENDABLE = (ValueError, OSError, MissingExtra, MemoryError)
 
 

@@ -1,0 +1,65 @@
+"""One HTML file in which a network recomputes live, with the bits of the definition; no network access, no server.
+
+The file holds its data as JSON and its weights as base64, beside the JavaScript of web/. Names from models and files
+reach the page as data only: "<" is escaped in the JSON, and the script sets them as text, never as markup.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from npunet import __version__, summary
+from npunet.audit import bundle, draw
+from npunet.audit.drawing import drawing
+from npunet.audit.subject import Subject
+from npunet.graph import Graph, Node
+
+EMBEDDED = 2_000_000  # weights that are embedded whole; a larger network is sampled
+
+
+def page(shown: Subject, told: str = "", class_names: tuple[str, ...] = ()) -> str:
+    """The page of a network on one input.
+
+    told        : what the input is, in words
+    class_names : of the output's channels, where they are classes
+    """
+    numbers = {**shown.weights, shown.graph.input: shown.x}
+    data = {
+        "version": __version__, "title": shown.title, "level": shown.level, "rank": shown.rank, "told": told,
+        "classNames": class_names, "input": shown.graph.input, "inputShape": shown.graph.input_shape,
+        "output": shown.graph.output, "nodes": [node_data(shown.graph, node) for node in shown.graph],
+        "weights": [{"name": name, "shape": value.shape} for name, value in numbers.items()],
+    }
+    parts = {
+        "TITLE": escape(shown.title), "STYLE": bundle.read("page.css"), "SCRIPT": bundle.script(),
+        "DATA": as_json(data), "NUMBERS": encode(numbers), "DRAWING": draw.svg(drawing(shown.graph, shown.title)),
+    }
+    return fill(bundle.read("page.html"), parts)
+
+
+def fill(template: str, parts: dict[str, str]) -> str:
+    """The template with every @NAME@ replaced, in one pass: what is put in is not looked at again."""
+    pieces = template.split("@")
+    return "".join(parts.get(piece, piece) if index % 2 else piece for index, piece in enumerate(pieces))
+
+
+def node_data(graph: Graph, node: Node) -> dict[str, Any]:
+    """One layer as the page's script needs it."""
+    return {"name": node.name, "op": node.op, "inputs": node.inputs, "weights": node.weights,
+            "attrs": dict(node.attrs), "shape": node.shape,
+            "parameters": sum(graph.weights[name].size for name in node.weights), "macs": summary.macs(graph, node)}
+
+
+def as_json(data: Any) -> str:
+    """JSON that can stand inside a script element: nothing in it ends the element."""
+    return json.dumps(data, ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
+
+
+def encode(arrays: dict[str, np.ndarray]) -> str:
+    """Arrays one after another as little-endian float32, in base64."""
+    return base64.b64encode(b"".join(np.asarray(array, "<f4").tobytes() for array in arrays.values())).decode()

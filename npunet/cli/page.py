@@ -1,0 +1,50 @@
+"""npunet page: one HTML file in which every number of a network can be taken apart and changed."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from npunet.cli import inputs, models
+from npunet.files import write_text
+from npunet.model import LEVELS
+
+
+def add(verbs: Any) -> None:
+    """Arguments of `npunet page`."""
+    parser = models.verb(verbs, "page", page, "write one HTML file that shows a network and recomputes it live",
+                         "npunet page tiny -o page.html")
+    parser.add_argument("model", help=models.HELP)
+    parser.add_argument("--input", metavar="FILE", help=f"what the network is shown on ({inputs.HELP}); default: a "
+                        "sample made by formulas")
+    parser.add_argument("--level", choices=LEVELS, default="trained",
+                        help="every layer as trained, or batch norm folded as deployed (default trained)")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights of a network that has none (default 0)")
+    parser.add_argument("-o", "--out", metavar="FILE", default="page.html", help="file to write (default page.html)")
+    inputs.add_arguments(parser)
+
+
+def page(arguments: Namespace) -> None:
+    """Read, build, write."""
+    from npunet.audit import page as pages
+
+    shown, told, names = inputs_of(arguments)
+    write_text(arguments.out, pages.page(shown, told, names))
+    print(f"wrote   {arguments.out}: {shown.title}, {len(shown.graph.nodes)} layers as {shown.level}, on {told}; "
+          "open it in a browser")
+
+
+def inputs_of(arguments: Namespace) -> tuple[Any, str, tuple[str, ...]]:
+    """The network on its input, what that is in words, and the names of the classes."""
+    from npunet.audit.subject import subject
+    from npunet.cli.predict import meaning_of
+    from npunet.cli.trace import padded
+
+    opened = models.open_model(arguments.model, arguments.seed)
+    model, meaning = models.network_of(opened), meaning_of(opened)
+    if arguments.input is None:
+        return subject(model, None, arguments.level), "a sample made by formulas", meaning.class_names
+    batch = inputs.read(arguments.input, opened, meaning, arguments)
+    x = padded(model, batch.x[:1])
+    told = batch.told if len(batch.x) == 1 else f"{batch.names[0]} of {batch.told}"
+    return subject(model, x, arguments.level), told, meaning.class_names
