@@ -36,7 +36,8 @@ def svg(drawn: Drawing) -> str:
              f'aria-label="{escape(drawn.title)}">', f"<style>{STYLE}</style>"]
     parts += [_arrow(arrow) for arrow in drawn.arrows]
     parts += [_box(box) for box in drawn.boxes]
-    parts += [_label(label) for label in drawn.labels]
+    title, *labels = drawn.labels
+    parts += [_label(title).replace("<text", '<text class="title"', 1), *map(_label, labels)]
     parts += _legend(drawn)
     return "\n".join((*parts, "</svg>\n"))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from npunet.graph import Graph, Node
 
-TALLEST, WIDEST = 150.0, 1100.0  # height of the full resolution, and about the width of the whole, in pixels
+TALLEST, WIDEST = 120.0, 1100.0  # height of the full resolution, and about the width of the whole, in pixels
 SMALLEST, SLICE = 4.0, 4.0
 GAP, LEVEL_GAP, MARGIN, HEAD = 5.0, 34.0, 14.0, 34.0
 
@@ -99,7 +99,7 @@ def drawing(graph: Graph, title: str) -> Drawing:
     depth = max(top + heights[level] for level, top in tops.items())
     kinds = [kind for kind in COLOURS if any(box.kind == kind for box in boxes)]
     return Drawing(title, x + MARGIN, depth + 3 * MARGIN + 12, boxes, arrows,
-                   labels_of(graph, places, title), kinds)
+                   labels_of(graph, places, title, x + MARGIN), kinds)
 
 
 def levels_of(graph: Graph) -> dict[str, int]:
@@ -155,19 +155,20 @@ def crosses_lower(source: str, to: str, order: list[str], levels: dict[str, int]
     return any(levels[name] > levels[to] for name in between)
 
 
-def labels_of(graph: Graph, places: dict[str, Box], title: str) -> list[Label]:
-    """The title, and over every block its name with the resolution and channels that it works at."""
+def labels_of(graph: Graph, places: dict[str, Box], title: str, end: float) -> list[Label]:
+    """The title, and over every block its name with the resolution and channels of its result."""
     labels = [Label(MARGIN, 16, title, 14, False)]
     blocks: dict[str, list[Box]] = {}
     for name, box in places.items():
-        blocks.setdefault(name.split("_")[0], []).append(box)
+        if name != graph.input:
+            blocks.setdefault(name.split("_")[0], []).append(box)
     for block, boxes in blocks.items():
-        first = boxes[0]
-        height, width, channels = graph.shape(first.layer)
+        whole = [box for box in boxes if box.kind != "pooling"] or boxes
+        first = next(box for box in whole if box.y == min(box.y for box in whole))
+        height, width, channels = graph.shape(whole[-1].layer)
         size = f"{width}" if height == 1 else f"{height}x{width}"
-        if block.startswith(("ENC", "DEC", "NECK", "input")):
-            text = f"{block} {size}x{channels}" if block != "input" else f"{size}x{channels}"
-            labels.append(Label(first.x, first.y - 4, text, 9, False))
+        text = f"{block} {size}x{channels}"
+        labels.append(Label(min(first.x, end - 5.6 * len(text)), first.y - 5, text, 9, False))
     return labels
 
 

@@ -7,6 +7,7 @@ reach the page as data only: "<" is escaped in the JSON, and the script sets the
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 from html import escape
 from typing import Any
@@ -16,8 +17,10 @@ import numpy as np
 from npunet import __version__, summary
 from npunet.audit import bundle, draw
 from npunet.audit.drawing import drawing
+from npunet.audit.layer_facts import sees
 from npunet.audit.subject import Subject
 from npunet.graph import Graph, Node
+from npunet.ops.table import OPERATORS
 
 EMBEDDED = 2_000_000  # weights that are embedded whole; a larger network is sampled
 
@@ -33,6 +36,7 @@ def page(shown: Subject, told: str = "", class_names: tuple[str, ...] = ()) -> s
         "version": __version__, "title": shown.title, "level": shown.level, "rank": shown.rank, "told": told,
         "classNames": class_names, "input": shown.graph.input, "inputShape": shown.graph.input_shape,
         "output": shown.graph.output, "nodes": [node_data(shown.graph, node) for node in shown.graph],
+        "says": says(shown.graph), "sources": sources(shown.graph), "oddities": [],
         "weights": [{"name": name, "shape": value.shape} for name, value in numbers.items()],
     }
     parts = {
@@ -52,7 +56,19 @@ def node_data(graph: Graph, node: Node) -> dict[str, Any]:
     """One layer as the page's script needs it."""
     return {"name": node.name, "op": node.op, "inputs": node.inputs, "weights": node.weights,
             "attrs": dict(node.attrs), "shape": node.shape,
-            "parameters": sum(graph.weights[name].size for name in node.weights), "macs": summary.macs(graph, node)}
+            "parameters": sum(graph.weights[name].size for name in node.weights), "macs": summary.macs(graph, node),
+            "sees": sees(graph, node.name), "oddities": []}
+
+
+def says(graph: Graph) -> dict[str, str]:
+    """What each operator of a network does, in one sentence: the first of its docstring."""
+    return {op: (inspect.getdoc(OPERATORS[op].forward) or "").split("\n\n")[0] for op in {node.op for node in graph}}
+
+
+def sources(graph: Graph) -> dict[str, str]:
+    """The Python of each operator of a network, forward and backward."""
+    return {op: f"{inspect.getsource(OPERATORS[op].forward)}\n\n{inspect.getsource(OPERATORS[op].backward)}"
+            for op in {node.op for node in graph}}
 
 
 def as_json(data: Any) -> str:

@@ -35,7 +35,8 @@ export class Network {
     this.nodes = nodes;
     this.byName = new Map(nodes.map((node) => [node.name, node]));
     this.input = input;
-    this.weights = weights;
+    this.weights = new Map(weights); // arrays are shared until one is changed
+    this.changedWeights = new Set();
     this.tensors = new Map([[input, { data: new Float32Array(inputShape.reduce((a, b) => a * b)), shape: inputShape }]]);
     this.readers = new Map([[input, []], ...nodes.map((node) => [node.name, []])]);
     for (const node of nodes) for (const name of node.inputs) this.readers.get(name).push(node);
@@ -65,6 +66,9 @@ export class Network {
   }
 
   setWeight(name, index, value) {
+    const { data, shape } = this.weights.get(name);
+    if (!this.changedWeights.has(name)) this.weights.set(name, { data: data.slice(), shape });
+    this.changedWeights.add(name);
     this.weights.get(name).data[index] = value;
     for (const node of this.nodes) if (node.weights.includes(name)) this.markStale(node);
   }
@@ -74,6 +78,15 @@ export class Network {
     if (change) this.changes.set(name, change);
     else this.changes.delete(name);
     this.markStale(this.byName.get(name));
+  }
+
+  // Become what another network of the same nodes is.
+  restore(other) {
+    this.weights = new Map(other.weights);
+    this.changedWeights.clear();
+    this.changes.clear();
+    for (const node of this.nodes) this.stale.add(node);
+    this.setInput(other.tensors.get(other.input).data);
   }
 
   touch(name) {
