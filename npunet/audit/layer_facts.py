@@ -17,8 +17,8 @@ def sees(graph: Graph, name: str) -> str:
         return (f"{across} of {graph.input_shape[1]} samples: its output {width // 2} depends on inputs "
                 f"{columns[0]} to {columns[1]}")
     down = rows[1] - rows[0] + 1
-    return (f"{down} x {across} of {graph.input_shape[0]} x {graph.input_shape[1]} pixels: its output "
-            f"[{height // 2}, {width // 2}] depends on rows {rows[0]} to {rows[1]}, columns {columns[0]} to {columns[1]}")
+    return (f"{down} x {across} of {graph.input_shape[0]} x {graph.input_shape[1]} pixels: its output [{height // 2}, "
+            f"{width // 2}] depends on rows {rows[0]} to {rows[1]}, columns {columns[0]} to {columns[1]}")
 
 
 def interval(graph: Graph, name: str, axis: int, position: int) -> tuple[int, int] | None:

@@ -9,6 +9,7 @@ import numpy as np
 from npunet.data.synthetic import synthetic_ecg, synthetic_nuclei
 from npunet.deploy import deploy
 from npunet.graph import Graph, Node
+from npunet.layer_values import unknown_layer
 from npunet.model import LEVELS, UNet
 
 OPEN_SIZE = 256  # about so long is the input that is shown of a network whose size is open
@@ -39,14 +40,6 @@ class Subject:
             if node.name == name:
                 return node
         raise ValueError(unknown_layer(name, [node.name for node in self.graph]))
-
-
-def unknown_layer(name: str, known: list[str]) -> str:
-    """What to say where a layer is not there."""
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, known, n=3, cutoff=0.0)
-    return f"there is no layer {name!r}; the nearest are {', '.join(near) or 'none'} (npunet summary lists all)"
 
 
 def subject(model: UNet, x: np.ndarray | None = None, level: str = "trained") -> Subject:

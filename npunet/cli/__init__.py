@@ -17,7 +17,9 @@ from npunet.cli import (
     convert,
     data,
     demo,
+    draw,
     eval,
+    explain,
     golden,
     new,
     page,
@@ -32,7 +34,8 @@ from npunet.cli import (
 )
 from npunet.extras import MissingExtra
 
-VERBS = (new, summary, predict, trace, convert, presets, demo, train, eval, data, program, warmup, golden, verify, page)
+VERBS = (new, summary, draw, page, explain, predict, trace, convert, presets, demo, train, eval, data, program, warmup,
+         golden, verify)
 MENDABLE = (ValueError, OSError, MissingExtra, MemoryError)
 
 
