@@ -105,6 +105,28 @@ def test_the_nuclei_page(browser, tmp_path, arithmetic):
         same_bits(traced(page, arithmetic), model.trace(x[None], arithmetic=arithmetic))
 
 
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "no blocks"])
+def test_gradients(browser, tmp_path, name):
+    model = NETWORKS[name]()
+    shown = subject(model)
+    (tmp_path / "page.html").write_text(make_page(shown), encoding="utf-8")
+    wide = UNet(model.params, model.input_shape, model.num_classes, dtype="float64").load_weights(model.weights)
+    labels = np.random.default_rng(4).integers(0, model.num_classes, shown.x.shape[:2])
+    x = shown.x.astype(float).reshape(1, *model.input_shape)
+    loss, dweights, dx, layers = wide.gradients(x, labels.reshape(1, *x.shape[1:-1]), training=False, layers=True)
+    with opened(browser, tmp_path / "page.html") as page:
+        got = page.evaluate("""(labels) => {
+            const { loss, layers, weights } = window.npunet.gradients(labels);
+            const plain = (arrays) => Object.fromEntries(Object.entries(arrays).map(([k, v]) => [k, Array.from(v)]));
+            return { loss, layers: plain(layers), weights: plain(weights) };
+        }""", labels.ravel().tolist())
+    assert got["loss"] == pytest.approx(float(loss), rel=1e-12)
+    for expected, found in ((dweights, got["weights"]), ({**layers, "input": dx}, got["layers"])):
+        assert set(found) == set(expected)
+        for key, value in expected.items():
+            assert np.abs(np.array(found[key]) - value.ravel()).max() <= 1e-12 * np.abs(value).max(), key
+
+
 def directed() -> np.ndarray:
     """(n, 3) float32 a, b, c whose fused sum needs its one rounding: ties broken by a far smaller term, subnormals."""
     random = np.random.default_rng(7)

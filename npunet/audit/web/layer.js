@@ -82,7 +82,7 @@ export class LayerPanel {
       ]),
       this.section("output", "Output on this input", this.stats, this.outputs),
       node.weights.length ? this.section("weights", "Weights", node.weights.map((name) => this.weightView(name))) : null,
-      this.app.gradientSection?.(node) ?? null,
+      this.gradient = make("div", {}),
       node.oddities.length ? this.section("oddities", "Where the reference is odd", node.oddities.map((k) =>
         oddityText(description.oddities[k]))) : null,
       this.section("source", "Source of the operator", make("pre", {}, description.sources[node.op]),
@@ -195,6 +195,7 @@ export class LayerPanel {
       this.formula.replaceChildren(...formulaOf(node, app.network.operatorOf(node), weights, app.network.operands(node)));
     }
     this.showOutputs(tensor);
+    if (node) this.gradient.replaceChildren(...[app.gradientSection(node)].filter(Boolean));
     this.stats.replaceChildren(...statistics(tensor, node?.op));
     for (const view of this.weightViews) this.refreshWeight(view);
   }

@@ -6,7 +6,9 @@ import { button, make } from "./dom.js";
 import { counted } from "./format.js";
 import { fma32 } from "./fma.js";
 import { flat, tensorOf } from "./apart.js";
+import { differentiate } from "./gradients.js";
 import { LayerPanel } from "./layer.js";
+import { Learning } from "./learning.js";
 import { ARITHMETICS, Network } from "./network.js";
 import { NumberPanel } from "./number.js";
 import { Overview } from "./overview.js";
@@ -125,12 +127,15 @@ const app = {
   refresh() {
     showHeader();
     panels.overview.refresh();
+    panels.learning.refresh();
     panels.layer.refresh();
     panels.number.refresh();
     panels.diagram.colour(app.isEdited() ? differences() : null);
   },
 };
 const panels = {};
+app.gradientOf = (layer, index) => panels.learning.ofNumber(layer, index);
+app.gradientSection = (node) => panels.learning.ofLayer(node);
 
 // How much each layer differs from what it was, as a share of its range.
 function differences() {
@@ -173,6 +178,7 @@ async function begin() {
   showHeader();
   await network.settle();
   panels.overview = new Overview(document.getElementById("overview"), app);
+  panels.learning = new Learning(document.getElementById("learning"), app);
   panels.layer = new LayerPanel(document.getElementById("layer"), app);
   panels.number = new NumberPanel(document.getElementById("number"), app);
   addEventListener("hashchange", app.follow);
@@ -207,4 +213,10 @@ window.npunet = {
     app.schedule();
   },
   trace: () => network.trace(),
+  // Cross-entropy against labels (the likeliest classes without), in float64: { loss, layers, weights } by name.
+  gradients(labels = null) {
+    const found = differentiate(network, description.output, labels);
+    const values = (tensors) => Object.fromEntries([...tensors].map(([name, { data }]) => [name, data]));
+    return { loss: found.loss, layers: values(found.dtrace), weights: values(found.dweights) };
+  },
 };

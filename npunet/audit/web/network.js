@@ -44,6 +44,7 @@ export class Network {
     this.changes = new Map(); // node name -> { zeroed: input index, op, phase }
     this.arithmeticInUse = "seq_fma";
     this.running = null;
+    this.version = 0; // grows with every change
   }
 
   get arithmetic() {
@@ -93,7 +94,15 @@ export class Network {
     for (const node of this.readers.get(name)) this.markStale(node);
   }
 
+  // All values of one weight array at once.
+  setWeights(name, data) {
+    this.weights.set(name, { data, shape: this.weights.get(name).shape });
+    this.changedWeights.add(name);
+    for (const node of this.nodes) if (node.weights.includes(name)) this.markStale(node);
+  }
+
   markStale(node) {
+    this.version++;
     if (this.stale.has(node)) return;
     this.stale.add(node);
     this.touch(node.name);

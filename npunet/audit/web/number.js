@@ -30,7 +30,7 @@ export class NumberPanel {
       this.place(layer, index, tensor.shape), this.valueLine(layer, index, value), this.before(layer, index),
       ...(this.parts ? this.origin() : [make("p", {}, "It is part of the input, and comes from nowhere else.")]),
       this.onwards(layer, index),
-      ...(app.gradientOf ? [app.gradientOf(layer, index)] : []),
+      app.gradientOf(layer, index),
     ].filter(Boolean));
   }
 

@@ -41,7 +41,7 @@ export function add([a, b]) {
 
 // The channels of one tensor after those of another, at every position
 export function concat(tensors, weights, attrs, [H, W, C]) {
-  const y = new Float32Array(H * W * C);
+  const y = new tensors[0].data.constructor(H * W * C);
   let first = 0;
   for (const { data, shape } of tensors) {
     const channels = shape[2];
@@ -54,7 +54,7 @@ export function concat(tensors, weights, attrs, [H, W, C]) {
 // y[i, j, c] = x[i div fy, j div fx, c]. phase shifts which sample is repeated (0 in the network, others to try out).
 export function upsampleNearest2d([x], weights, { factor, phase = 0 }, [OH, OW, C]) {
   const [H, W] = x.shape;
-  const y = new Float32Array(OH * OW * C);
+  const y = new x.data.constructor(OH * OW * C);
   for (let i = 0; i < OH; i++) {
     for (let j = 0; j < OW; j++) {
       const from = (source(i, factor[0], phase, H) * W + source(j, factor[1], phase, W)) * C;

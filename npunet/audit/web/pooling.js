@@ -16,7 +16,7 @@ export function windowOf(i, j, [H, W], { window, stride, pads }) {
 // The largest value of each window: the first of equal ones, NaN where there is one. Nothing is rounded.
 export function maxPool2d([x], weights, attrs, [OH, OW, C]) {
   const W = x.shape[1];
-  const y = new Float32Array(OH * OW * C);
+  const y = new x.data.constructor(OH * OW * C);
   for (let i = 0; i < OH; i++) {
     for (let j = 0; j < OW; j++) {
       const covered = windowOf(i, j, x.shape, attrs);
@@ -37,7 +37,7 @@ export function maxPool2d([x], weights, attrs, [OH, OW, C]) {
 // The mean of each window: summed row by row in float32, then one division by the number of positions inside.
 export function avgPool2d([x], weights, attrs, [OH, OW, C]) {
   const W = x.shape[1];
-  const y = new Float32Array(OH * OW * C);
+  const y = new x.data.constructor(OH * OW * C);
   for (let i = 0; i < OH; i++) {
     for (let j = 0; j < OW; j++) {
       const covered = windowOf(i, j, x.shape, attrs);
