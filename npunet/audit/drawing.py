@@ -168,7 +168,10 @@ def labels_of(graph: Graph, places: dict[str, Box], title: str, end: float) -> l
         height, width, channels = graph.shape(whole[-1].layer)
         size = f"{width}" if height == 1 else f"{height}x{width}"
         text = f"{block} {size}x{channels}"
-        labels.append(Label(min(first.x, end - 5.6 * len(text)), first.y - 5, text, 9, False))
+        x = min(first.x, end - 5.6 * len(text))
+        taken = [label.x + 5.6 * len(label.text) for label in labels[1:] if label.y == first.y - 5]
+        below = any(right > x for right in taken)
+        labels.append(Label(x, first.y + first.height + 26 if below else first.y - 5, text, 9, False))
     return labels
 
 

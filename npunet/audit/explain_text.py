@@ -42,9 +42,11 @@ def products(found: Explanation) -> list[str]:
         rows.append((place(term.tensor, term.at), shown_number(term.x), *(multiplied if name else ("", "", "")),
                      shown_number(term.total), bits(term.total)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return lines + ["  " + "  ".join(cell.rjust(width) if number % 2 or number > 3 else cell.ljust(width)
-                                     for number, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
-                    for row in rows]
+    sides = (str.ljust, str.rjust, str.ljust, str.rjust, str.rjust, str.rjust, str.rjust)
+    for row in rows:
+        cells = [side(cell, width) for side, cell, width in zip(sides, row, widths, strict=True)]
+        lines.append("  " + "  ".join(cells).rstrip())
+    return lines
 
 
 def gradient(found: Backward) -> str:

@@ -18,11 +18,10 @@ from npunet import __version__, summary
 from npunet.audit import bundle, draw
 from npunet.audit.drawing import drawing
 from npunet.audit.layer_facts import sees
+from npunet.audit.samples import layer_samples, sampled_weight, too_large
 from npunet.audit.subject import Subject
 from npunet.graph import Graph, Node
 from npunet.ops.table import OPERATORS
-
-EMBEDDED = 2_000_000  # weights that are embedded whole; a larger network is sampled
 
 
 def page(shown: Subject, told: str = "", class_names: tuple[str, ...] = ()) -> str:
@@ -31,12 +30,20 @@ def page(shown: Subject, told: str = "", class_names: tuple[str, ...] = ()) -> s
     told        : what the input is, in words
     class_names : of the output's channels, where they are classes
     """
-    numbers = {**shown.weights, shown.graph.input: shown.x}
+    nodes = [node_data(shown.graph, node) for node in shown.graph]
+    is_sampled = too_large(sum(node["parameters"] for node in nodes), sum(node["macs"] for node in nodes))
+    tensors = {shown.graph.input: shown.x}
+    weights = shown.weights
+    if is_sampled:
+        tensors, figures = layer_samples(shown)
+        weights = {name: sampled_weight(weight) for name, weight in weights.items()}
+        nodes = [{**node, "figures": figures[node["name"]]} for node in nodes]
+    numbers = {**weights, **tensors}
     data = {
         "version": __version__, "title": shown.title, "level": shown.level, "rank": shown.rank, "told": told,
         "classNames": class_names, "input": shown.graph.input, "inputShape": shown.graph.input_shape,
-        "output": shown.graph.output, "nodes": [node_data(shown.graph, node) for node in shown.graph],
-        "says": says(shown.graph), "sources": sources(shown.graph), "oddities": [],
+        "output": shown.graph.output, "nodes": nodes, "sampled": is_sampled, "says": says(shown.graph),
+        "sources": sources(shown.graph), "oddities": [],
         "weights": [{"name": name, "shape": value.shape} for name, value in numbers.items()],
     }
     parts = {
@@ -56,6 +63,7 @@ def node_data(graph: Graph, node: Node) -> dict[str, Any]:
     """One layer as the page's script needs it."""
     return {"name": node.name, "op": node.op, "inputs": node.inputs, "weights": node.weights,
             "attrs": dict(node.attrs), "shape": node.shape,
+            "weightShapes": [graph.weights[name].shape for name in node.weights],
             "parameters": sum(graph.weights[name].size for name in node.weights), "macs": summary.macs(graph, node),
             "sees": sees(graph, node.name), "oddities": []}
 

@@ -55,8 +55,7 @@ export class LayerPanel {
 
   body(node) {
     const { app } = this;
-    const { network, description } = app;
-    const weights = node.weights.map((name) => network.weights.get(name));
+    const { description } = app;
     this.outputs = make("div", { className: "grid" });
     this.stats = make("p", { className: "stats" });
     this.formula = make("div", { className: "formula" });
@@ -73,7 +72,7 @@ export class LayerPanel {
         ["output", `${shapeText(node.shape)} = ${counted(node.shape.reduce((a, b) => a * b))} values`],
         ["settings", settings(node)],
         ["parameters", node.weights.length ? `${counted(node.parameters)}  (${node.weights.map((name, k) =>
-          `${name.split("/").pop()} ${weights[k].shape.join("×")}`).join(", ")})` : "none"],
+          `${name.split("/").pop()} ${node.weightShapes[k].join("×")}`).join(", ")})` : "none"],
         ["costs", node.macs ? `${counted(node.macs)} multiply-accumulates (MACs), ${percent(node.macs / total)} of the `
           + `network's; ${counted(2 * node.macs)} FLOPs` : "no multiply-accumulates"],
         ["memory", `output ${counted(4 * node.shape.reduce((a, b) => a * b))} bytes, weights `
@@ -113,6 +112,7 @@ export class LayerPanel {
   // What can be switched in a layer.
   changes(node) {
     const { app } = this;
+    if (app.description.sampled) return null;
     const now = app.network.changes.get(node.name) ?? {};
     const set = (change) => app.change(node.name, Object.values(change).some((value) => value !== undefined) ? change : null);
     const check = (label, on, change) => {
@@ -168,6 +168,7 @@ export class LayerPanel {
     view.layout = drawWeights(view.canvas, tensor, at);
     const { tiles } = view.layout;
     if (view.told.contains(document.activeElement)) return;
+    if (this.app.description.sampled) return;
     const index = unflat(tensor.shape, at);
     const field = make("input", {
       type: "number", step: "any", value: exactly(tensor.data[at]), className: "wide", "aria-label": "value of the weight",
@@ -191,12 +192,14 @@ export class LayerPanel {
     if (!tensor) return; // not computed yet
     if (node && this.shownOperator !== this.name + app.network.operatorOf(node)) {
       this.shownOperator = this.name + app.network.operatorOf(node);
-      const weights = node.weights.map((name) => app.network.weights.get(name));
-      this.formula.replaceChildren(...formulaOf(node, app.network.operatorOf(node), weights, app.network.operands(node)));
+      const weights = node.weightShapes.map((shape) => ({ shape }));
+      this.formula.replaceChildren(...formulaOf(node, app.network.operatorOf(node), weights,
+        node.inputs.map((name) => ({ shape: app.network.byName.get(name)?.shape ?? app.description.inputShape }))));
     }
     this.showOutputs(tensor);
     if (node) this.gradient.replaceChildren(...[app.gradientSection(node)].filter(Boolean));
-    this.stats.replaceChildren(...statistics(tensor, node?.op));
+    this.stats.replaceChildren(statistics(node?.figures ?? figuresOf(tensor), node?.op),
+      app.description.sampled ? " (of the whole; shown are samples)." : ". Click a value to take it apart.");
     for (const view of this.weightViews) this.refreshWeight(view);
   }
 
@@ -269,30 +272,30 @@ function settings(node) {
   return parts.length ? parts.join("; ") : "none";
 }
 
-// Range, mean, saturation, dead channels.
-function statistics({ data, shape }, op) {
+// Range, mean, saturation, dead channels of a whole tensor.
+function figuresOf({ data, shape }) {
   const C = shape[2];
   const [low, high] = rangeOf(data);
-  let sum = 0;
-  let zeros = 0;
-  let sixes = 0;
-  let wrong = 0;
+  const figures = { low, high, zeros: 0, sixes: 0, mean: 0, wrong: 0, dead: [] };
   for (const value of data) {
-    sum += value;
-    if (value === 0) zeros++;
-    if (value === 6) sixes++;
-    if (!Number.isFinite(value)) wrong++;
+    figures.mean += value / data.length;
+    if (value === 0) figures.zeros += 1 / data.length;
+    if (value === 6) figures.sixes += 1 / data.length;
+    if (!Number.isFinite(value)) figures.wrong++;
   }
-  const text = [`Range ${briefly(low)} to ${briefly(high)}, mean ${briefly(sum / data.length)}; ${percent(zeros / data.length)} exactly 0`];
-  if (op === "relu6") text.push(`, ${percent(sixes / data.length)} at 6`);
-  if (wrong) text.push(`, ${counted(wrong)} not finite`);
-  const dead = [];
   for (let c = 0; c < C; c++) {
     const [least, most] = rangeOf(data, c, C);
-    if (least === 0 && most === 0) dead.push(c);
+    if (least === 0 && most === 0) figures.dead.push(c);
   }
-  const told = dead.length ? `. Dead channels (0 everywhere on this input): ${dead.slice(0, 20).join(", ")}${dead.length > 20 ? ", …" : ""}` : ". No dead channel";
-  return [text.join(""), `${told}. Click a value to take it apart.`];
+  return figures;
+}
+
+function statistics({ low, high, mean, zeros, sixes, dead, wrong }, op) {
+  const parts = [`Range ${briefly(low)} to ${briefly(high)}, mean ${briefly(mean)}; ${percent(zeros)} exactly 0`,
+    op === "relu6" ? `, ${percent(sixes)} at 6` : "", wrong ? `, ${counted(wrong)} not finite` : "",
+    dead.length ? `. Dead channels (0 everywhere on this input): ${dead.slice(0, 20).join(", ")}${dead.length > 20 ? ", …" : ""}`
+      : ". No dead channel"];
+  return parts.join("");
 }
 
 function oddityText({ what, reference, paper, cost, test }) {

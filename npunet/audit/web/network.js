@@ -47,6 +47,13 @@ export class Network {
     this.version = 0; // grows with every change
   }
 
+  // Hold samples of tensors that were computed elsewhere; nothing can be recomputed then.
+  hold(tensors) {
+    for (const name of this.readers.keys()) this.tensors.set(name, tensors.get(name));
+    this.stale.clear();
+    this.isSampled = true;
+  }
+
   get arithmetic() {
     return this.arithmeticInUse;
   }
@@ -58,6 +65,7 @@ export class Network {
   }
 
   setInput(values) {
+    this.refuseIfSampled();
     const tensor = this.tensors.get(this.input);
     if (values.length !== tensor.data.length) {
       throw new Error(`the input takes ${tensor.data.length} values (${tensor.shape.join(" x ")}), not ${values.length}`);
@@ -146,6 +154,7 @@ export class Network {
     for (let node = this.firstStale(); node; node = this.firstStale()) {
       this.runNode(node);
       if (performance.now() - since > PATIENCE) {
+        this.progress?.(this.nodes.length - this.stale.size);
         await new Promise((resume) => {
           setTimeout(resume);
         });
@@ -154,12 +163,17 @@ export class Network {
     }
   }
 
+  refuseIfSampled() {
+    if (this.isSampled) throw new Error("this page holds samples of a network that is too large to be recomputed here");
+  }
+
   firstStale() {
     return this.stale.size ? this.nodes.find((node) => this.stale.has(node)) : undefined;
   }
 
   // Every layer's output by name, in execution order.
   async trace() {
+    this.refuseIfSampled();
     while (this.stale.size) await this.settle();
     return Object.fromEntries(this.nodes.map((node) => [node.name, this.tensors.get(node.name).data.slice()]));
   }

@@ -21,6 +21,11 @@ export class NumberPanel {
   refresh() {
     const { app } = this;
     const { layer, index } = app.state;
+    if (app.description.sampled) {
+      this.root.replaceChildren(make("h2", {}, "One number taken apart"), make("p", {}, "This page holds samples only. In a terminal:"),
+        make("pre", {}, `npunet explain MODEL INPUT "${layer}[row, column, channel]"`));
+      return;
+    }
     const tensor = tensorOf(app.network, layer);
     if (!tensor || this.typing()) return;
     this.parts = takeApart(app.network, layer, index);

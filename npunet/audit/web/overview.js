@@ -23,7 +23,7 @@ export class Overview {
     root.append(make("h2", {}, "Input and result"), make("div", { className: "pair" }, this.canvas, this.result),
       this.legend, this.fields, this.told);
     this.canvas.setAttribute("aria-label", "The network's input; arrow keys left and right choose a sample, up and down change it");
-    this.listen();
+    if (!app.description.sampled) this.listen();
     this.refresh();
   }
 
@@ -126,7 +126,7 @@ export class Overview {
     const labels = output && output.shape[2] > 1 ? likeliest(output) : null;
     if (this.isSignal) this.drawSignals(labels, output?.shape);
     else this.drawImages(labels, output);
-    this.showFields();
+    if (!app.description.sampled) this.showFields();
     this.showLegend(labels);
   }
 
@@ -184,7 +184,7 @@ export class Overview {
     const { app, shape: [H, W, C], at: [i, j, c] } = this;
     if (this.fields.contains(document.activeElement)) return; // somebody is typing
     const value = make("input", {
-      type: "number", step: "any", value: Number(this.value().toPrecision(6)),
+      type: "number", step: "any", className: "wide", value: Number(this.value().toPrecision(6)),
       onchange: () => this.change(Number(value.value)),
     });
     this.fields.replaceChildren(
@@ -204,7 +204,7 @@ export class Overview {
     const { shape } = this.app.network.tensors.get(this.app.description.output) ?? { shape: [0, 0, 0] };
     if (!labels) return;
     const items = Array.from({ length: Math.min(shape[2], 12) }, (_, k) => make("span", { className: "class" },
-      make("i", { style: `background:${CLASS_COLOURS[k % CLASS_COLOURS.length]}` }), names[k] ?? `class ${k}`));
+      make("i", { style: `background:${CLASS_COLOURS[k % CLASS_COLOURS.length]}` }), `${names[k] ?? `class ${k}`}${this.isSignal && k === 0 ? " (not shaded)" : ""}`));
     this.legend.replaceChildren("Likeliest class: ", ...items);
   }
 }
