@@ -51,7 +51,8 @@ def products(found: Explanation) -> list[str]:
 
 def gradient(found: Backward) -> str:
     """The gradient of a number, and what each of its readers hands back."""
-    lines = [f"d loss / d {found.layer}{list(found.index)} = {found.gradient:.17g}   ({found.loss} = {found.value:.9g})"]
+    head = f"d loss / d {found.layer}{list(found.index)} = {found.gradient:.17g}"
+    lines = [f"{head}   ({found.loss} = {found.value:.9g})"]
     if not found.shares:
         lines.append("It is the network's output: its gradient is the loss's own."
                      if found.is_output else "Nothing that depends on it changes with it.")

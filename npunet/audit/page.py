@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import inspect
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from html import escape
 from typing import Any
 
@@ -18,19 +20,21 @@ from npunet import __version__, summary
 from npunet.audit import bundle, draw
 from npunet.audit.drawing import drawing
 from npunet.audit.layer_facts import sees
+from npunet.audit.oddities import Oddity
 from npunet.audit.samples import layer_samples, sampled_weight, too_large
 from npunet.audit.subject import Subject
 from npunet.graph import Graph, Node
 from npunet.ops.table import OPERATORS
 
 
-def page(shown: Subject, told: str = "", class_names: tuple[str, ...] = ()) -> str:
+def page(shown: Subject, told: str = "", class_names: tuple[str, ...] = (), odd: Sequence[Oddity] = ()) -> str:
     """The page of a network on one input.
 
     told        : what the input is, in words
     class_names : of the output's channels, where they are classes
+    odd         : what of the reference's oddities the network meets
     """
-    nodes = [node_data(shown.graph, node) for node in shown.graph]
+    nodes = [node_data(shown.graph, node, odd) for node in shown.graph]
     is_sampled = too_large(sum(node["parameters"] for node in nodes), sum(node["macs"] for node in nodes))
     tensors = {shown.graph.input: shown.x}
     weights = shown.weights
@@ -43,7 +47,7 @@ def page(shown: Subject, told: str = "", class_names: tuple[str, ...] = ()) -> s
         "version": __version__, "title": shown.title, "level": shown.level, "rank": shown.rank, "told": told,
         "classNames": class_names, "input": shown.graph.input, "inputShape": shown.graph.input_shape,
         "output": shown.graph.output, "nodes": nodes, "sampled": is_sampled, "says": says(shown.graph),
-        "sources": sources(shown.graph), "oddities": [],
+        "sources": sources(shown.graph), "oddities": [asdict(each) for each in odd],
         "weights": [{"name": name, "shape": value.shape} for name, value in numbers.items()],
     }
     parts = {
@@ -59,13 +63,14 @@ def fill(template: str, parts: dict[str, str]) -> str:
     return "".join(parts.get(piece, piece) if index % 2 else piece for index, piece in enumerate(pieces))
 
 
-def node_data(graph: Graph, node: Node) -> dict[str, Any]:
+def node_data(graph: Graph, node: Node, odd: Sequence[Oddity]) -> dict[str, Any]:
     """One layer as the page's script needs it."""
     return {"name": node.name, "op": node.op, "inputs": node.inputs, "weights": node.weights,
             "attrs": dict(node.attrs), "shape": node.shape,
             "weightShapes": [graph.weights[name].shape for name in node.weights],
             "parameters": sum(graph.weights[name].size for name in node.weights), "macs": summary.macs(graph, node),
-            "sees": sees(graph, node.name), "oddities": []}
+            "sees": sees(graph, node.name),
+            "oddities": [number for number, each in enumerate(odd) if node.name in each.layers]}
 
 
 def says(graph: Graph) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from npunet import __version__
 from npunet.cli import (
+    audit,
     convert,
     data,
     demo,
@@ -34,8 +35,8 @@ from npunet.cli import (
 )
 from npunet.extras import MissingExtra
 
-VERBS = (new, summary, draw, page, explain, predict, trace, convert, presets, demo, train, eval, data, program, warmup,
-         golden, verify)
+VERBS = (new, summary, draw, page, explain, audit, predict, trace, convert, presets, demo, train, eval, data, program,
+         warmup, golden, verify)
 MENDABLE = (ValueError, OSError, MissingExtra, MemoryError)
 
 

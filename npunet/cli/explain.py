@@ -46,7 +46,7 @@ def explain(arguments: Namespace) -> None:
 
     layer, index = parsed(arguments.number)
     arguments.input = None if arguments.input == "-" else arguments.input
-    shown, told, _ = inputs_of(arguments)
+    shown, told, *_ = inputs_of(arguments)
     print(f"{shown.title}, as {shown.level}, on {told}")
     print(explain_text.text(take_apart(shown, layer, index, arguments.arithmetic)))
     if arguments.gradient:

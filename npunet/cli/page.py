@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from npunet import UNet
 from npunet.cli import inputs, models
 from npunet.files import write_text
 from npunet.model import LEVELS
+
+if TYPE_CHECKING:
+    from npunet.audit.subject import Subject
 
 
 def add(verbs: Any) -> None:
@@ -27,24 +31,28 @@ def add(verbs: Any) -> None:
 def page(arguments: Namespace) -> None:
     """Read, build, write."""
     from npunet.audit import page as pages
+    from npunet.audit.oddities import oddities
 
-    shown, told, names = inputs_of(arguments)
-    write_text(arguments.out, pages.page(shown, told, names))
+    shown, told, names, model = inputs_of(arguments)
+    odd = oddities(model.params, shown.graph, shown.rank)
+    write_text(arguments.out, pages.page(shown, told, names, odd))
     print(f"wrote   {arguments.out}: {shown.title}, {len(shown.graph.nodes)} layers as {shown.level}, on {told}; "
           "open it in a browser")
 
 
-def inputs_of(arguments: Namespace) -> tuple[Any, str, tuple[str, ...]]:
-    """The network on its input, what that is in words, and the names of the classes."""
+def inputs_of(arguments: Namespace) -> tuple[Subject, str, tuple[str, ...], UNet]:
+    """The network on its input, what that is in words, the names of the classes, and the model."""
     from npunet.audit.subject import subject
     from npunet.cli.predict import meaning_of
     from npunet.cli.trace import padded
 
     opened = models.open_model(arguments.model, arguments.seed)
     model, meaning = models.network_of(opened), meaning_of(opened)
+    untrained = ", with random weights: it is not trained" if models.is_described(arguments.model) else ""
     if arguments.input is None:
-        return subject(model, None, arguments.level), "a sample made by formulas", meaning.class_names
+        told = "a sample made by formulas" + untrained
+        return subject(model, None, arguments.level), told, meaning.class_names, model
     batch = inputs.read(arguments.input, opened, meaning, arguments)
     x = padded(model, batch.x[:1])
     told = batch.told if len(batch.x) == 1 else f"{batch.names[0]} of {batch.told}"
-    return subject(model, x, arguments.level), told, meaning.class_names
+    return subject(model, x, arguments.level), told + untrained, meaning.class_names, model
