@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import test_reference
 from browser import chromium, feed, opened, traced
 
 from npunet import UNet, cli, presets
@@ -88,6 +90,24 @@ def test_every_value_equals_the_trace_bit_for_bit(browser, tmp_path, name, level
             same_bits(traced(page, arithmetic), model.trace(shown, level=level, arithmetic=arithmetic))
             feed(page, x)
             same_bits(traced(page, arithmetic), model.trace(x, level=level, arithmetic=arithmetic))
+
+
+REFERENCES = test_reference.NAMES if os.environ.get("NPUNET_THOROUGH") else [
+    "d1_layer_norm", "d1_pool_under_stride", "d1_selu_one_class", "d2_activations", "d2_dilation_left_over",
+    "d2_kernel_over_image", "d2_separable_mixed", "d2_strides_mixed"]
+
+
+@pytest.mark.filterwarnings("ignore:on a signal of height 1:UserWarning")
+@pytest.mark.parametrize("name", REFERENCES)
+def test_the_reference_networks(browser, tmp_path, name):
+    """The networks that Keras' results are stored for, with Keras' weights and inputs."""
+    case, arrays = test_reference.stored(name)
+    model = test_reference.model_of(case, arrays, "float32")
+    x = arrays["x"][:1].astype(np.float32)
+    (tmp_path / "page.html").write_text(make_page(subject(model, x)), encoding="utf-8")
+    with opened(browser, tmp_path / "page.html") as page:
+        for arithmetic in ("seq", "seq_fma"):
+            same_bits(traced(page, arithmetic), model.trace(x, arithmetic=arithmetic))
 
 
 @pytest.mark.parametrize("arithmetic", ["seq", "seq_fma"])
@@ -184,6 +204,24 @@ def test_names_cannot_inject_script(browser, tmp_path):
         assert page.evaluate("window.broken") is None
         assert hostile in page.evaluate("document.title")
         assert page.evaluate("document.querySelectorAll('script').length") == 3
+
+
+def test_layer_names_cannot_inject_script_either(browser, tmp_path):
+    """No network has such layers; the page does not rely on that."""
+    model = of_preset("tiny")
+    shown = subject(model)
+    bad = {node.name: f"{node.name}\"><img src=x onerror='window.broken=1'></script><script>" for node in shown.graph}
+    nodes = tuple(replace(node, name=bad[node.name], inputs=tuple(bad.get(name, name) for name in node.inputs))
+                  for node in shown.graph)
+    hostile = replace(shown, graph=replace(shown.graph, nodes=nodes, output=bad[shown.graph.output]))
+    (tmp_path / "page.html").write_text(make_page(hostile), encoding="utf-8")
+    with opened(browser, tmp_path / "page.html", viewport={"width": 1400, "height": 1000}) as page:
+        for place in (3, 12):
+            page.locator(".layer").nth(place).click(force=True)
+            page.evaluate("() => window.npunet.app.schedule()")
+        assert page.evaluate("window.broken") is None
+        assert page.evaluate("document.querySelectorAll('img').length") == 0
+        assert list(traced(page, "seq")) == list(bad.values())
 
 
 def test_the_path_of_the_page_is_its_argument(tmp_path):

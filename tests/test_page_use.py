@@ -166,6 +166,33 @@ def test_keys_alone_suffice(browser, pages):
         assert float(page.locator("#learning strong").inner_text()) < loss
 
 
+def test_what_is_operated_keeps_the_focus(browser, pages):
+    """A field that was changed, or a button that was pressed, can be used again at once; and shows what is so now."""
+    model, shown, path = pages["tiny"]
+    with opened(browser, path, **SIZES["desktop"]) as page:
+        page.evaluate("() => window.npunet.app.select('DEC1_D2_conv')")
+        settled(page)
+        field = page.locator("#layer .weight").first.get_by_label("c", exact=True)
+        field.focus()
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("ArrowUp")
+        settled(page)
+        value = page.get_by_label("value of the weight").first.input_value()
+        assert np.float32(value) == model.weights["DEC1_D2_conv/kernel"][0, 0, 2, 0]
+        page.get_by_role("button", name="next layer").focus()
+        for _ in range(3):
+            page.keyboard.press("Enter")
+            settled(page)
+        names = [node.name for node in model.graph]
+        assert page.locator("#layer h2").inner_text() == names[names.index("DEC1_D2_conv") + 3]
+        sample = page.locator("#overview").get_by_label("sample", exact=True)
+        sample.focus()
+        page.keyboard.press("ArrowUp")
+        settled(page)
+        shows = page.locator("#overview").get_by_label("value", exact=True).input_value()
+        assert float(shows) == pytest.approx(float(shown.x[0, 17, 0]), rel=1e-5)
+
+
 def tab_to(page, selector: str) -> None:
     """Press Tab until the focus is on an element that matches."""
     for _ in range(150):
@@ -280,3 +307,82 @@ def test_another_input_given_by_script_is_no_change(browser, pages):
         assert page.get_by_role("button", name="reset all changes").count() == 0
         got, expected = traced(page, "seq"), model.trace(x, arithmetic="seq")
         assert all(np.array_equal(got[name], value.ravel()) for name, value in expected.items())
+
+
+def test_a_tour_walks_through_the_layers_that_were_named(browser, tmp_path, capsys):
+    path = tmp_path / "page.html"
+    assert cli.main(["page", "tiny", "--layers", "ENC1_pool,NECK_conv", "-o", str(path)]) == 0
+    with opened(browser, path, **SIZES["desktop"]) as page:
+        assert page.locator("#layer h2").inner_text() == "ENC1_pool"
+        page.get_by_role("button", name="next layer").click()
+        settled(page)
+        assert page.locator("#layer h2").inner_text() == "NECK_conv"
+    assert cli.main(["page", "tiny", "--layers", "ENC1_pol", "-o", str(path)]) == 2
+    assert "nearest are ENC1_pool" in capsys.readouterr().err
+
+
+def test_another_model_laid_over_it(browser, tmp_path, pages, capsys):
+    model, shown, _ = pages["tiny"]
+    other = UNet(model.params, model.input_shape, 2).load_weights(model.weights)
+    other.weights["DEC1_D2_conv/kernel"][0, 0, 0, 0] += 1
+    model.save(tmp_path / "one.npz")
+    other.save(tmp_path / "other.npz")
+    path = tmp_path / "page.html"
+    assert cli.main(["page", str(tmp_path / "one.npz"), "--compare", str(tmp_path / "other.npz"), "-o", str(path)]) == 0
+    with opened(browser, path, **SIZES["desktop"]) as page:
+        page.get_by_role("button", name="put its weights in").click()
+        settled(page)
+        assert "First layer that differs: DEC1_D2_conv" in page.locator("#comparison").inner_text()
+        got, expected = traced(page, "seq"), other.trace(shown.x[None, 0], arithmetic="seq")
+        assert all(np.array_equal(got[name], value.ravel()) for name, value in expected.items())
+        page.get_by_role("button", name="put this model's own weights back").click()
+        got, expected = traced(page, "seq"), model.trace(shown.x[None, 0], arithmetic="seq")
+        assert all(np.array_equal(got[name], value.ravel()) for name, value in expected.items())
+    UNet({"blocks": [], "output_kernel_size": (1, 3)}, (32, 1), 2).save(tmp_path / "third.npz")
+    capsys.readouterr()
+    assert cli.main(["page", "tiny", "--compare", str(tmp_path / "third.npz"), "-o", str(path)]) == 2
+    assert "another architecture" in capsys.readouterr().err
+
+
+def test_a_verification_laid_over_it(browser, tmp_path):
+    bundle, model = tmp_path / "bundle", str(tmp_path / "model.npz")
+    assert cli.main(["new", "tiny", model]) == 0
+    assert cli.main(["golden", model, "-o", str(bundle), "--formats", "npz"]) == 0
+    with np.load(bundle / "f32" / "case00_random" / "tensors.npz") as file:
+        outputs = {name: file[name] for name in file.files if name.endswith(".out")}
+    wrong = next(name for name in outputs if "ENC2_D1_conv" in name)
+    outputs[wrong] = outputs[wrong] * np.float32(1.5)
+    np.savez(tmp_path / "port.npz", **outputs)
+    cli.main(["verify", str(bundle), str(tmp_path / "port.npz"), "--no-diagnosis", "--json", str(tmp_path / "v.json")])
+    path = tmp_path / "page.html"
+    assert cli.main(["page", model, "--level", "deploy", "--compare", str(tmp_path / "v.json"), "-o", str(path)]) == 0
+    with opened(browser, path, **SIZES["desktop"]) as page:
+        told = page.locator("#comparison").inner_text()
+        assert "FAIL" in told and "first wrong layer: ENC2_D1_conv" in told
+        assert "status-FAIL" in page.locator('.layer[data-layer="ENC2_D1_conv"]').get_attribute("class")
+
+
+def test_one_number_differentiated(browser, pages):
+    """d NECK_conv[0, 9, 1] / d input by the page, against a complex step through the definition."""
+    model, shown, path = pages["tiny"]
+    with opened(browser, path, **SIZES["desktop"]) as page:
+        page.evaluate("() => window.npunet.app.pick('NECK_conv', [0, 9, 1])")
+        page.locator("#learning summary").click()
+        settled(page)
+        page.get_by_role("button", name="the number that is taken apart").click()
+        page.evaluate("() => window.npunet.app.pick('input', [0, 8, 0])")
+        settled(page)
+        shown_gradient = page.locator("#number h4 + p strong").inner_text()
+    x = shown.x[None].astype(complex)
+    x[0, 0, 8, 0] += 1e-30j
+    wide = {name: value.astype(float) for name, value in model.weights.items()}
+    expected = run.infer(model.graph, wide, x)[0, 0, 9, 1].imag / 1e-30
+    assert float(shown_gradient) == pytest.approx(expected, rel=1e-8)
+
+
+def test_a_network_without_layers_opens(browser, tmp_path):
+    model = UNet({"blocks": [], "include_top": False}, (5, 4, 2))
+    (tmp_path / "page.html").write_text(make_page(subject(model)), encoding="utf-8")
+    with opened(browser, tmp_path / "page.html") as page:
+        assert page.locator("#layer h2").inner_text() == "input"
+        assert traced(page, "seq") == {}

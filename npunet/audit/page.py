@@ -18,6 +18,7 @@ import numpy as np
 
 from npunet import __version__, summary
 from npunet.audit import bundle, draw
+from npunet.audit.comparison import Comparison
 from npunet.audit.drawing import drawing
 from npunet.audit.layer_facts import sees
 from npunet.audit.oddities import Oddity
@@ -27,27 +28,38 @@ from npunet.graph import Graph, Node
 from npunet.ops.table import OPERATORS
 
 
-def page(shown: Subject, told: str = "", class_names: tuple[str, ...] = (), odd: Sequence[Oddity] = ()) -> str:
+def page(shown: Subject, told: str = "", class_names: tuple[str, ...] = (), odd: Sequence[Oddity] = (),
+         tour: Sequence[str] = (), compared: Comparison | None = None) -> str:
     """The page of a network on one input.
 
     told        : what the input is, in words
     class_names : of the output's channels, where they are classes
     odd         : what of the reference's oddities the network meets
+    tour        : the layers that the page's arrows walk through, in this order; none for all
+    compared    : what is laid over the network
+
+    Raises ValueError for a layer of the tour that is not there, or a model laid over one that is sampled.
     """
+    for name in tour:
+        shown.node(name)
     nodes = [node_data(shown.graph, node, odd) for node in shown.graph]
     is_sampled = too_large(sum(node["parameters"] for node in nodes), sum(node["macs"] for node in nodes))
     tensors = {shown.graph.input: shown.x}
     weights = shown.weights
     if is_sampled:
         tensors, figures = layer_samples(shown)
+        if compared is not None and compared.weights:
+            raise ValueError(f"{shown.title} is too large for a page that holds two models")
         weights = {name: sampled_weight(weight) for name, weight in weights.items()}
         nodes = [{**node, "figures": figures[node["name"]]} for node in nodes]
-    numbers = {**weights, **tensors}
+    others = {} if compared is None else {f"other {name}": value for name, value in compared.weights.items()}
+    numbers = {**weights, **tensors, **others}
     data = {
         "version": __version__, "title": shown.title, "level": shown.level, "rank": shown.rank, "told": told,
         "classNames": class_names, "input": shown.graph.input, "inputShape": shown.graph.input_shape,
         "output": shown.graph.output, "nodes": nodes, "sampled": is_sampled, "says": says(shown.graph),
         "sources": sources(shown.graph), "oddities": [asdict(each) for each in odd],
+        "tour": tour, "comparison": None if compared is None else {**vars(compared), "weights": list(compared.weights)},
         "weights": [{"name": name, "shape": value.shape} for name, value in numbers.items()],
     }
     parts = {

@@ -134,7 +134,7 @@ def html(found: Audit) -> str:
         "<h2>Gradients</h2>", _gradients(found),
         "<h2>Where the reference is odd</h2>",
         _table(("what", "reference", "paper or documentation", "cost", "pinned by", "layers"),
-               ((each.what, each.reference, each.paper, each.cost, each.test, ", ".join(each.layers) or "all")
+               ((each.what, each.reference, each.paper, each.cost, each.test, _few(each.layers))
                 for each in found.oddities), wrap=True),
         "<h2>Other runtimes</h2>",
         _table(("runtime", "version", "what", "difference", "limit", "verdict"),
@@ -151,6 +151,13 @@ def html(found: Audit) -> str:
     return (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
             f'content="width=device-width, initial-scale=1"><title>{escape(found.title)}: audit</title>'
             f"<style>{STYLE}</style></head>\n<body>\n" + "\n".join(parts) + "\n</body></html>\n")
+
+
+def _few(layers: Sequence[str]) -> str:
+    """Some layers by name, many by their number."""
+    if not layers:
+        return "the whole network"
+    return ", ".join(layers[:4]) + (f" and {len(layers) - 4} more" if len(layers) > 4 else "")
 
 
 def _range_row(each: Range) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from npunet import UNet
@@ -11,6 +12,7 @@ from npunet.files import write_text
 from npunet.model import LEVELS
 
 if TYPE_CHECKING:
+    from npunet.audit.comparison import Comparison
     from npunet.audit.subject import Subject
 
 
@@ -23,6 +25,10 @@ def add(verbs: Any) -> None:
                         "sample made by formulas")
     parser.add_argument("--level", choices=LEVELS, default="trained",
                         help="every layer as trained, or batch norm folded as deployed (default trained)")
+    parser.add_argument("--layers", metavar="NAME,...", default=(), type=lambda listed: tuple(listed.split(",")),
+                        help="a tour: the layers that the page's arrows walk through, in this order (default: all)")
+    parser.add_argument("--compare", metavar="FILE", help="lay over it: another model of the same architecture, or "
+                        "what npunet verify --json wrote")
     parser.add_argument("--seed", type=int, default=0, help="of the weights of a network that has none (default 0)")
     parser.add_argument("-o", "--out", metavar="FILE", default="page.html", help="file to write (default page.html)")
     inputs.add_arguments(parser)
@@ -35,9 +41,19 @@ def page(arguments: Namespace) -> None:
 
     shown, told, names, model = inputs_of(arguments)
     odd = oddities(model.params, shown.graph, shown.rank)
-    write_text(arguments.out, pages.page(shown, told, names, odd))
+    compared = None if arguments.compare is None else compared_with(arguments.compare, shown)
+    write_text(arguments.out, pages.page(shown, told, names, odd, arguments.layers, compared))
     print(f"wrote   {arguments.out}: {shown.title}, {len(shown.graph.nodes)} layers as {shown.level}, on {told}; "
           "open it in a browser")
+
+
+def compared_with(path: str, shown: Subject) -> Comparison:
+    """What a file holds to be laid over a network: a model, or a verification."""
+    from npunet.audit.comparison import with_model, with_verification
+
+    if models.is_model(path):
+        return with_model(shown, models.open_network(path), Path(path).name)
+    return with_verification(shown, Path(path).read_text(encoding="utf-8"), Path(path).name)
 
 
 def inputs_of(arguments: Namespace) -> tuple[Subject, str, tuple[str, ...], UNet]:

@@ -37,10 +37,10 @@ export function tensorOf(network, name) {
   const known = network.tensors.get(name);
   if (known || !name.endsWith(BETWEEN)) return known;
   const node = network.byName.get(name.slice(0, -BETWEEN.length));
-  const depthwise = network.weights.get(node.weights[0]);
-  const shape = halfway(depthwise, node.shape);
+  const kernel = network.weights.get(node.weights[0]);
+  const shape = halfway(kernel, node.shape);
   const run = OPERATORS.depthwise_conv2d;
-  return { data: run(network.operands(node), [depthwise], node.attrs, shape, network.arithmetic), shape };
+  return { data: run(network.operands(node), [kernel], node.attrs, shape, network.arithmetic), shape };
 }
 
 // Take apart the element [i, j, c] of a tensor; null for the network's input, which comes from nowhere.
@@ -58,7 +58,10 @@ export function takeApart(network, name, index) {
 
 function scene(network, node) {
   return {
-    network, node, attrs: network.attrsOf(node), inputs: network.operands(node),
+    network,
+    node,
+    attrs: network.attrsOf(node),
+    inputs: network.operands(node),
     weights: node.weights.map((weight) => network.weights.get(weight)),
   };
 }
@@ -89,9 +92,11 @@ function products({ node, attrs, inputs }, weight, [i, j], channels, weightAt) {
       for (const c of channels) {
         const from = weightAt(ky, kx, c);
         terms.push({
-          tensor: node.inputs[0], at: inside ? [row, column, c] : null,
+          tensor: node.inputs[0],
+          at: inside ? [row, column, c] : null,
           x: inside ? data[flat(shape, [row, column, c])] : 0,
-          weightAt: from, w: weight.data[flat(weight.shape, from)],
+          weightAt: from,
+          w: weight.data[flat(weight.shape, from)],
         });
       }
     }
@@ -103,13 +108,21 @@ function withBias(result, sums, name, bias, f) {
   if (!bias) return result;
   const b = bias.data[f];
   result.steps.push({
-    text: "add the bias", value: fl(sums.seq + b), fused: fl(sums.seq_fma + b), weight: name, weightAt: [f], addend: b,
+    text: "add the bias",
+    value: fl(sums.seq + b),
+    fused: fl(sums.seq_fma + b),
+    weight: name,
+    weightAt: [f],
+    addend: b,
   });
   return result;
 }
 
 function dense(part, index) {
-  const { node, weights: [weight, bias] } = part;
+  const {
+    node,
+    weights: [weight, bias],
+  } = part;
   const f = index[2];
   const channels = Array.from({ length: weight.shape[2] }, (_, c) => c);
   const terms = products(part, weight, index, channels, (ky, kx, c) => [ky, kx, c, f]);
@@ -118,7 +131,10 @@ function dense(part, index) {
 }
 
 function depthwise(part, index) {
-  const { node, weights: [weight, bias] } = part;
+  const {
+    node,
+    weights: [weight, bias],
+  } = part;
   const M = weight.shape[3];
   const c = Math.floor(index[2] / M);
   const terms = products(part, weight, index, [c], (ky, kx) => [ky, kx, c, index[2] % M]);
@@ -127,19 +143,21 @@ function depthwise(part, index) {
   return withBias({ terms, steps: [] }, running(terms), node.weights[1], own, index[2]);
 }
 
-function separable({ network, node, weights: [, pointwise, bias] }, index) {
+function separable({ network, node, weights: [, kernel, bias] }, index) {
   const name = node.name + BETWEEN;
   const between = tensorOf(network, name);
   const part = { node: { inputs: [name] }, attrs: ONE_BY_ONE, inputs: [between] };
-  const channels = Array.from({ length: pointwise.shape[2] }, (_, c) => c);
-  const terms = products(part, pointwise, index, channels, (ky, kx, c) => [ky, kx, c, index[2]]);
+  const channels = Array.from({ length: kernel.shape[2] }, (_, c) => c);
+  const terms = products(part, kernel, index, channels, (ky, kx, c) => [ky, kx, c, index[2]]);
   for (const term of terms) term.weight = node.weights[1];
   return withBias({ terms, steps: [] }, running(terms), node.weights[2], bias, index[2]);
 }
 
 function candidates({ node, attrs, inputs: [x] }, [i, j, c]) {
   return windowOf(i, j, x.shape, attrs).map(([row, column]) => ({
-    tensor: node.inputs[0], at: [row, column, c], x: x.data[flat(x.shape, [row, column, c])],
+    tensor: node.inputs[0],
+    at: [row, column, c],
+    x: x.data[flat(x.shape, [row, column, c])],
   }));
 }
 
@@ -160,7 +178,10 @@ function mean(part, index) {
     term.seq = total;
     term.seq_fma = total;
   }
-  return { terms, steps: [{ text: `divide by the ${terms.length} positions inside`, value: fl(total / terms.length) }] };
+  return {
+    terms,
+    steps: [{ text: `divide by the ${terms.length} positions inside`, value: fl(total / terms.length) }],
+  };
 }
 
 // The input's element of the same index, as a first step.
@@ -182,27 +203,48 @@ function batchNorm(part, index) {
   const x = same(part, index);
   const [inv, shift] = scaleShift(weights, attrs.eps, c);
   const named = ["gamma", "beta", "mean", "variance"].map((name, k) => ({
-    text: name, value: weights[k].data[c], weight: node.weights[k], weightAt: [c],
+    text: name,
+    value: weights[k].data[c],
+    weight: node.weights[k],
+    weightAt: [c],
   }));
-  return { steps: [x, ...named, { text: "inv = fl(gamma · fl(1 / fl(sqrt(fl(variance + eps)))))", value: inv },
-    { text: "shift = fl(beta − fl(mean · inv))", value: shift }, { text: "fl(x · inv)", value: fl(x.value * inv) },
-    { text: "fl(fl(x · inv) + shift)", value: fl(fl(x.value * inv) + shift) }] };
+  return {
+    steps: [
+      x,
+      ...named,
+      { text: "inv = fl(gamma · fl(1 / fl(sqrt(fl(variance + eps)))))", value: inv },
+      { text: "shift = fl(beta − fl(mean · inv))", value: shift },
+      { text: "fl(x · inv)", value: fl(x.value * inv) },
+      { text: "fl(fl(x · inv) + shift)", value: fl(fl(x.value * inv) + shift) },
+    ],
+  };
 }
 
 function layerNorm(part, index) {
-  const { node, attrs, inputs, weights: [gamma, beta] } = part;
+  const {
+    node,
+    attrs,
+    inputs,
+    weights: [gamma, beta],
+  } = part;
   const place = index.slice(0, 2);
   const at = flat(gamma.shape, place);
   const x = same(part, index);
   const [centre, inv] = layerStatistics(inputs[0], attrs.eps, index[2]);
   const scale = fl(inv * gamma.data[at]);
   const centred = fl(x.value - centre);
-  return { steps: [x, { text: `mean of channel ${index[2]} over all positions (float64, rounded once)`, value: centre },
-    { text: "inv = fl(1 / sqrt(variance + eps))", value: inv },
-    { text: "gamma at this position", value: gamma.data[at], weight: node.weights[0], weightAt: place },
-    { text: "beta at this position", value: beta.data[at], weight: node.weights[1], weightAt: place },
-    { text: "scale = fl(inv · gamma)", value: scale }, { text: "fl(x − mean)", value: centred },
-    { text: "fl(fl(fl(x − mean) · scale) + beta)", value: fl(fl(centred * scale) + beta.data[at]) }] };
+  return {
+    steps: [
+      x,
+      { text: `mean of channel ${index[2]} over all positions (float64, rounded once)`, value: centre },
+      { text: "inv = fl(1 / sqrt(variance + eps))", value: inv },
+      { text: "gamma at this position", value: gamma.data[at], weight: node.weights[0], weightAt: place },
+      { text: "beta at this position", value: beta.data[at], weight: node.weights[1], weightAt: place },
+      { text: "scale = fl(inv · gamma)", value: scale },
+      { text: "fl(x − mean)", value: centred },
+      { text: "fl(fl(fl(x − mean) · scale) + beta)", value: fl(fl(centred * scale) + beta.data[at]) },
+    ],
+  };
 }
 
 function softmax({ node, inputs: [x] }, [i, j, k]) {
@@ -214,7 +256,12 @@ function softmax({ node, inputs: [x] }, [i, j, k]) {
   const powers = scores.map((score, l) => {
     const power = exp32(fl(score - top));
     total = fl(total + power);
-    steps.push({ text: `exp(fl(x[${l}] − m)); running sum ${total}`, value: power, tensor: node.inputs[0], at: [i, j, l] });
+    steps.push({
+      text: `exp(fl(x[${l}] − m)); running sum ${total}`,
+      value: power,
+      tensor: node.inputs[0],
+      at: [i, j, l],
+    });
     return power;
   });
   steps.push({ text: "the sum s", value: total }, { text: `fl(e[${k}] / s)`, value: fl(powers[k] / total) });
@@ -233,13 +280,24 @@ const APART = {
   batch_norm_inference: batchNorm,
   layer_norm: layerNorm,
   softmax,
-  relu6: pointwise((x) => (x > 6 ? branch("above 6, so 6", 6) : x <= 0 ? branch("not above 0, so 0", 0)
-    : branch("between 0 and 6: as it is", x))),
+  relu6: pointwise((x) =>
+    x > 6
+      ? branch("above 6, so 6", 6)
+      : x <= 0
+        ? branch("not above 0, so 0", 0)
+        : branch("between 0 and 6: as it is", x),
+  ),
   relu: pointwise((x) => (x <= 0 ? branch("not above 0, so 0", 0) : branch("above 0: as it is", x))),
   leaky_relu: pointwise((x) => (x > 0 ? branch("above 0: as it is", x) : branch("fl(0.2 · x)", fl(fl(0.2) * x)))),
   elu: pointwise((x) => (x > 0 ? branch("above 0: as it is", x) : [expm1Step(x)])),
-  selu: pointwise((x) => (x > 0 ? branch("fl(1.0507 · x)", fl(fl(1.0507009873554805) * x))
-    : [expm1Step(x), { text: "times 1.7581, rounded", value: fl(fl(1.0507009873554805 * 1.6732632423543772) * expm132(x)) }])),
+  selu: pointwise((x) =>
+    x > 0
+      ? branch("fl(1.0507 · x)", fl(fl(1.0507009873554805) * x))
+      : [
+          expm1Step(x),
+          { text: "times 1.7581, rounded", value: fl(fl(1.0507009873554805 * 1.6732632423543772) * expm132(x)) },
+        ],
+  ),
   dropout_inference: pointwise((x) => branch("outside training dropout does nothing", x)),
   add(part, index) {
     const [a, b] = [same(part, index, 0, "a"), same(part, index, 1, "b")];
@@ -251,7 +309,10 @@ const APART = {
     return { steps: [same(part, [i, j, c], which, `channel ${c} of input ${which + 1}`)] };
   },
   upsample_nearest2d(part, [i, j, c]) {
-    const { attrs: { factor, phase }, inputs: [x] } = part;
+    const {
+      attrs: { factor, phase },
+      inputs: [x],
+    } = part;
     const at = [source(i, factor[0], phase, x.shape[0]), source(j, factor[1], phase, x.shape[1]), c];
     return { steps: [same(part, at, 0, "the nearest element, repeated")] };
   },

@@ -85,11 +85,21 @@ export function depthwiseConv2d([x], [w, b], { stride, pads, dilation }, [OH, OW
 
 // Every channel on its own, then a 1x1 convolution that mixes them; nothing lies between.
 export function separableConv2d([x], [depthwise, pointwise, b], attrs, shape, arithmetic) {
-  const between = { data: depthwiseConv2d([x], [depthwise], attrs, shape, arithmetic), shape: halfway(depthwise, shape) };
+  const between = {
+    data: depthwiseConv2d([x], [depthwise], attrs, shape, arithmetic),
+    shape: halfway(depthwise, shape),
+  };
   return conv2d([between], [pointwise, b], ONE_BY_ONE, shape, arithmetic);
 }
 
-export const ONE_BY_ONE = { stride: [1, 1], pads: [[0, 0], [0, 0]], dilation: [1, 1] };
+export const ONE_BY_ONE = {
+  stride: [1, 1],
+  pads: [
+    [0, 0],
+    [0, 0],
+  ],
+  dilation: [1, 1],
+};
 
 // The shape between the two halves of a separable convolution.
 export function halfway(depthwise, [OH, OW]) {

@@ -37,6 +37,11 @@ export class Diagram {
     }
   }
 
+  // statuses: name -> "PASS", "FAIL", ... of a verification
+  mark(statuses) {
+    for (const [name, status] of statuses ?? []) this.byName.get(name)?.classList.add(`status-${status}`);
+  }
+
   // shares: name -> 0 (as before) to 1 (most changed)
   colour(shares) {
     for (const [name, group] of this.byName) {

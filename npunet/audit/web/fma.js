@@ -14,7 +14,7 @@ export function fma32(a, b, c) {
   const p = a * b; // exact
   const s = p + c;
   const v = s - p;
-  const t = (p - (s - v)) + (c - v); // TwoSum (Knuth): p + c = s + t without error
+  const t = p - (s - v) + (c - v); // TwoSum (Knuth): p + c = s + t without error
   if (t === 0 || Number.isNaN(t)) return Math.fround(s); // exact, or infinite
   wide[0] = s;
   if ((words[low] & 1) === 0) {

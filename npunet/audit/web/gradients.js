@@ -8,34 +8,64 @@ import { WIDE, firstLargest, statisticsOf } from "./wide.js";
 
 const CLIP = 1e-7; // the reference clips probabilities there
 
-// Cross-entropy against labels (one class a position), its gradient for the output, and everything before it.
+// Cross-entropy against labels (one class a position), its gradient for the output, and everything before it; or, with
+// number = { layer, index }, one number of the network as if it were the loss.
 // Returns { loss, labels, trace, dtrace, dweights }: tensors { data, shape } in float64 by name.
-export function differentiate(network, output, labels) {
-  const weights = new Map([...network.weights].map(([name, { data, shape }]) => [name, { data: Float64Array.from(data), shape }]));
+export function differentiate(network, output, labels, number = null) {
+  const weights = new Map(
+    [...network.weights].map(([name, { data, shape }]) => [name, { data: Float64Array.from(data), shape }]),
+  );
   const { data, shape } = network.tensors.get(network.input);
   const trace = new Map([[network.input, { data: Float64Array.from(data), shape }]]);
   for (const node of network.nodes) {
-    const y = rule(network, node).forward(reads(network, node, trace), named(node, weights), network.attrsOf(node), node.shape);
+    const y = rule(network, node).forward(
+      reads(network, node, trace),
+      named(node, weights),
+      network.attrsOf(node),
+      node.shape,
+    );
     trace.set(node.name, { data: y, shape: node.shape });
   }
   const last = trace.get(output);
   const wanted = labels ?? likeliest(last);
   const isProbability = network.byName.get(output)?.op === "softmax";
-  const { loss, dy } = crossEntropy(last, wanted, isProbability);
-  const dtrace = new Map([[output, { data: dy, shape: last.shape }]]);
+  const { loss, dy } = number ? itself(trace, number) : crossEntropy(last, wanted, isProbability);
+  const dtrace = new Map(
+    [...trace].map(([name, { data: y, shape: of }]) => [name, { data: new Float64Array(y.length), shape: of }]),
+  );
+  dtrace.set(number?.layer ?? output, { data: dy, shape: trace.get(number?.layer ?? output).shape });
   const dweights = new Map();
   for (const node of network.nodes.toReversed()) {
-    const back = rule(network, node).backward(dtrace.get(node.name).data, reads(network, node, trace),
-      named(node, weights), network.attrsOf(node), node.shape, trace.get(node.name).data);
+    const back = rule(network, node).backward(
+      dtrace.get(node.name).data,
+      reads(network, node, trace),
+      named(node, weights),
+      network.attrsOf(node),
+      node.shape,
+      trace.get(node.name).data,
+    );
     const { zeroed } = network.changes.get(node.name) ?? {};
     node.inputs.forEach((name, k) => {
-      collect(dtrace, name, k === zeroed ? new Float64Array(trace.get(name).data.length) : back.inputs[k], trace.get(name).shape);
+      collect(
+        dtrace,
+        name,
+        k === zeroed ? new Float64Array(trace.get(name).data.length) : back.inputs[k],
+        trace.get(name).shape,
+      );
     });
     node.weights.forEach((name, k) => {
       if (back.weights[k]) collect(dweights, name, back.weights[k], weights.get(name).shape);
     });
   }
   return { loss, labels: wanted, trace, dtrace, dweights };
+}
+
+// A number is its own loss: its gradient is 1 there and 0 elsewhere.
+function itself(trace, { layer, index }) {
+  const { data, shape } = trace.get(layer);
+  const dy = new Float64Array(data.length);
+  dy[flat(shape, index)] = 1;
+  return { loss: data[flat(shape, index)], dy };
 }
 
 const rule = (network, node) => WIDE[network.operatorOf(node)];
@@ -79,10 +109,16 @@ export function sharesOf(network, found, layer, index) {
   return (network.readers.get(layer) ?? []).flatMap((node) => {
     const { zeroed } = network.changes.get(node.name) ?? {};
     const dy = found.dtrace.get(node.name);
-    return node.inputs.flatMap((name, which) => (name !== layer || which === zeroed ? []
-      : slopesOf(network, found.trace, node, which, index).map(({ at, slope }) => ({
-        tensor: node.name, at, slope, dy: dy.data[flat(dy.shape, at)],
-      }))));
+    return node.inputs.flatMap((name, which) =>
+      name !== layer || which === zeroed
+        ? []
+        : slopesOf(network, found.trace, node, which, index).map(({ at, slope }) => ({
+            tensor: node.name,
+            at,
+            slope,
+            dy: dy.data[flat(dy.shape, at)],
+          })),
+    );
   });
 }
 
@@ -103,8 +139,13 @@ function slopesOf(network, trace, node, which, [row, column, c]) {
     return here(weights[0].data[c] / Math.sqrt(weights[3].data[c] + attrs.eps));
   }
   if (op === "upsample_nearest2d") {
-    return places(OH, OW).filter(([i, j]) => source(i, attrs.factor[0], attrs.phase, x.shape[0]) === row
-      && source(j, attrs.factor[1], attrs.phase, x.shape[1]) === column).map((at) => ({ at: [...at, c], slope: 1 }));
+    return places(OH, OW)
+      .filter(
+        ([i, j]) =>
+          source(i, attrs.factor[0], attrs.phase, x.shape[0]) === row &&
+          source(j, attrs.factor[1], attrs.phase, x.shape[1]) === column,
+      )
+      .map((at) => ({ at: [...at, c], slope: 1 }));
   }
   if (op === "max_pool2d" || op === "avg_pool2d") return poolSlopes(op, x, attrs, node.shape, [row, column, c]);
   if (op === "softmax") {
@@ -135,7 +176,8 @@ function layerNormSlopes(x, gamma, eps, [row, column, c]) {
   const h = (p) => (x.data[p * C + c] - mean) * inv;
   const own = row * W + column;
   return places(H, W).map(([i, j], p) => ({
-    at: [i, j, c], slope: gamma.data[p] * inv * ((p === own ? 1 : 0) - (1 + h(p) * h(own)) / (H * W)),
+    at: [i, j, c],
+    slope: gamma.data[p] * inv * ((p === own ? 1 : 0) - (1 + h(p) * h(own)) / (H * W)),
   }));
 }
 

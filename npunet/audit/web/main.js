@@ -1,8 +1,9 @@
 // Where the page begins: read what it holds, compute, show, and offer both to other scripts as window.npunet.
 
 import { readPage } from "./data.js";
+import { Comparing } from "./comparing.js";
 import { Diagram } from "./diagram.js";
-import { button, make } from "./dom.js";
+import { button, make, rebuild } from "./dom.js";
 import { counted } from "./format.js";
 import { fma32 } from "./fma.js";
 import { flat, tensorOf } from "./apart.js";
@@ -25,9 +26,12 @@ const app = {
   state: { layer: description.output, index: [0, 0, 0] },
   edits: 0,
 
-  layerNames: () => [network.input, ...description.nodes.map((node) => node.name)],
+  // The layers that the arrows of the layer panel walk through.
+  layerNames: () =>
+    description.tour.length ? description.tour : [network.input, ...description.nodes.map((node) => node.name)],
   isEdited: () => app.edits > 0,
-  originalInput: () => description.sampled ? network.tensors.get(network.input).data : original.tensors.get(original.input).data,
+  originalInput: () =>
+    description.sampled ? network.tensors.get(network.input).data : original.tensors.get(original.input).data,
 
   select(layer) {
     const { shape } = network.tensors.get(layer) ?? network.byName.get(layer);
@@ -89,6 +93,7 @@ const app = {
   reset() {
     network.restore(original);
     app.edits = 0;
+    app.showsOther = false;
     panels.layer.show(app.state.layer);
     app.schedule();
   },
@@ -105,10 +110,12 @@ const app = {
     app.pending = true;
     app.frame ??= new Promise((resolve) => {
       requestAnimationFrame(resolve);
-    }).then(app.update).finally(() => {
-      app.frame = null;
-      if (app.pending) app.schedule();
-    });
+    })
+      .then(app.update)
+      .finally(() => {
+        app.frame = null;
+        if (app.pending) app.schedule();
+      });
     return app.frame;
   },
 
@@ -129,6 +136,7 @@ const app = {
     showHeader();
     panels.overview.refresh();
     panels.learning.refresh();
+    panels.comparing?.refresh();
     panels.layer.refresh();
     panels.number.refresh();
     panels.diagram.colour(app.isEdited() ? differences() : null);
@@ -159,18 +167,39 @@ function showHeader() {
   const parameters = description.nodes.reduce((sum, node) => sum + node.parameters, 0);
   const macs = description.nodes.reduce((sum, node) => sum + node.macs, 0);
   const level = description.level === "trained" ? "trained (every layer as trained)" : "deploy (batch norm folded)";
-  const arithmetics = ARITHMETICS.map((name) => button(name, () => {
-    network.arithmetic = name;
-    app.schedule();
-  }, { "aria-pressed": String(network.arithmetic === name) }));
+  const arithmetics = ARITHMETICS.map((name) =>
+    button(
+      name,
+      () => {
+        network.arithmetic = name;
+        app.schedule();
+      },
+      { "aria-pressed": String(network.arithmetic === name) },
+    ),
+  );
   const took = app.took ? `; last: ${app.took[0]} layers computed in ${app.took[1].toFixed(1)} ms` : "";
-  document.getElementById("header").replaceChildren(
+  rebuild(
+    document.getElementById("header"),
     make("h1", {}, description.title),
-    make("p", {}, `${counted(parameters)} parameters, ${counted(macs)} MACs, ${description.nodes.length} layers; level: ${level}${took}`),
-    description.sampled ? make("p", { className: "was" }, "This network is too large to be held whole: the page shows samples of its "
-      + "weights and of every layer's output, computed beforehand, with figures over the whole of them. Nothing is recomputed here.")
-      : make("div", { className: "controls" }, make("span", {}, "Arithmetic"), ...arithmetics,
-      app.isEdited() ? button("reset all changes", app.reset, { className: "strong" }) : null),
+    make(
+      "p",
+      {},
+      `${counted(parameters)} parameters, ${counted(macs)} MACs, ${description.nodes.length} layers; level: ${level}${took}`,
+    ),
+    description.sampled
+      ? make(
+          "p",
+          { className: "was" },
+          "This network is too large to be held whole: the page shows samples of its " +
+            "weights and of every layer's output, computed beforehand, with figures over the whole of them. Nothing is recomputed here.",
+        )
+      : make(
+          "div",
+          { className: "controls" },
+          make("span", {}, "Arithmetic"),
+          ...arithmetics,
+          app.isEdited() ? button("reset all changes", app.reset, { className: "strong" }) : null,
+        ),
   );
 }
 
@@ -181,13 +210,19 @@ async function begin() {
   panels.diagram = new Diagram(document.getElementById("drawing"), app.select);
   showHeader();
   network.progress = (done) => {
-    document.getElementById("header").lastChild.textContent = `Computing: ${done} of ${description.nodes.length} layers …`;
+    document.getElementById("header").lastChild.textContent =
+      `Computing: ${done} of ${description.nodes.length} layers …`;
   };
   await network.settle();
   network.progress = null;
   panels.overview = new Overview(document.getElementById("overview"), app);
   if (description.sampled) document.getElementById("learning").remove();
-  panels.learning = description.sampled ? { refresh() {}, ofLayer: () => null, ofNumber: () => null } : new Learning(document.getElementById("learning"), app);
+  panels.learning = description.sampled
+    ? { refresh() {}, ofLayer: () => null, ofNumber: () => null }
+    : new Learning(document.getElementById("learning"), app);
+  if (description.comparison) panels.comparing = new Comparing(document.getElementById("comparison"), app, tensors);
+  else document.getElementById("comparison").remove();
+  panels.diagram.mark(panels.comparing?.statuses());
   panels.layer = new LayerPanel(document.getElementById("layer"), app);
   panels.number = new NumberPanel(document.getElementById("number"), app);
   addEventListener("hashchange", app.follow);
@@ -195,7 +230,7 @@ async function begin() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => app.schedule());
   app.follow();
   if (!panels.layer.name) {
-    const first = description.nodes[0]?.name ?? network.input;
+    const first = description.tour[0] ?? description.nodes[0]?.name ?? network.input;
     const { shape } = network.tensors.get(first);
     history.replaceState(null, "", `#${first}[${Math.floor(shape[0] / 2)},${Math.floor(shape[1] / 2)},0]`);
     app.follow();
@@ -225,7 +260,7 @@ window.npunet = {
   // Cross-entropy against labels (the likeliest classes without), in float64: { loss, layers, weights } by name.
   gradients(labels = null) {
     const found = differentiate(network, description.output, labels);
-    const values = (tensors) => Object.fromEntries([...tensors].map(([name, { data }]) => [name, data]));
+    const values = (map) => Object.fromEntries([...map].map(([name, { data }]) => [name, data]));
     return { loss: found.loss, layers: values(found.dtrace), weights: values(found.dweights) };
   },
 };

@@ -3,7 +3,16 @@
 import { conv2d, depthwiseConv2d, separableConv2d } from "./convolution.js";
 import { batchNormInference, layerNorm } from "./norms.js";
 import {
-  add, concat, dropoutInference, elu, leakyRelu, relu, relu6, selu, softmax, upsampleNearest2d,
+  add,
+  concat,
+  dropoutInference,
+  elu,
+  leakyRelu,
+  relu,
+  relu6,
+  selu,
+  softmax,
+  upsampleNearest2d,
 } from "./pointwise.js";
 import { avgPool2d, maxPool2d } from "./pooling.js";
 
@@ -37,7 +46,9 @@ export class Network {
     this.input = input;
     this.weights = new Map(weights); // arrays are shared until one is changed
     this.changedWeights = new Set();
-    this.tensors = new Map([[input, { data: new Float32Array(inputShape.reduce((a, b) => a * b)), shape: inputShape }]]);
+    this.tensors = new Map([
+      [input, { data: new Float32Array(inputShape.reduce((a, b) => a * b)), shape: inputShape }],
+    ]);
     this.readers = new Map([[input, []], ...nodes.map((node) => [node.name, []])]);
     for (const node of nodes) for (const name of node.inputs) this.readers.get(name).push(node);
     this.stale = new Set(nodes);
@@ -68,7 +79,9 @@ export class Network {
     this.refuseIfSampled();
     const tensor = this.tensors.get(this.input);
     if (values.length !== tensor.data.length) {
-      throw new Error(`the input takes ${tensor.data.length} values (${tensor.shape.join(" x ")}), not ${values.length}`);
+      throw new Error(
+        `the input takes ${tensor.data.length} values (${tensor.shape.join(" x ")}), not ${values.length}`,
+      );
     }
     tensor.data = Float32Array.from(values);
     this.touch(this.input);

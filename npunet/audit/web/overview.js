@@ -1,6 +1,6 @@
 // Input and result side by side: drag a sample of a signal or a pixel of an image, and see what becomes of it.
 
-import { button, make, numberField } from "./dom.js";
+import { button, make, numberField, rebuild } from "./dom.js";
 import { briefly } from "./format.js";
 import { CLASS_COLOURS, drawClasses, drawMap, pixelOf, rangeOf, theme, widened } from "./pictures.js";
 
@@ -20,9 +20,17 @@ export class Overview {
     this.fields = make("div", { className: "controls" });
     this.legend = make("p", { className: "legend" });
     root.classList.toggle("signal", this.isSignal);
-    root.append(make("h2", {}, "Input and result"), make("div", { className: "pair" }, this.canvas, this.result),
-      this.legend, this.fields, this.told);
-    this.canvas.setAttribute("aria-label", "The network's input; arrow keys left and right choose a sample, up and down change it");
+    root.append(
+      make("h2", {}, "Input and result"),
+      make("div", { className: "pair" }, this.canvas, this.result),
+      this.legend,
+      this.fields,
+      this.told,
+    );
+    this.canvas.setAttribute(
+      "aria-label",
+      "The network's input; arrow keys left and right choose a sample, up and down change it",
+    );
     if (!app.description.sampled) this.listen();
     this.refresh();
   }
@@ -45,7 +53,10 @@ export class Overview {
       this.drag(last, now);
       last = now;
     });
-    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => { last = null; });
+    for (const end of ["pointerup", "pointercancel"])
+      canvas.addEventListener(end, () => {
+        last = null;
+      });
     canvas.addEventListener("keydown", (event) => this.key(event));
   }
 
@@ -131,7 +142,11 @@ export class Overview {
   }
 
   drawSignals(labels, outputShape) {
-    const { canvas, app, shape: [, W, C] } = this;
+    const {
+      canvas,
+      app,
+      shape: [, W, C],
+    } = this;
     const box = canvas.getBoundingClientRect();
     canvas.width = Math.max(300, Math.round(box.width * devicePixelRatio));
     canvas.height = Math.round(180 * devicePixelRatio);
@@ -151,7 +166,10 @@ export class Overview {
         pen.fillRect(p * step, 0, step + 0.5, canvas.height);
       });
     }
-    for (const [values, colour] of [[before, colours.faint], [data, colours.line]]) {
+    for (const [values, colour] of [
+      [before, colours.faint],
+      [data, colours.line],
+    ]) {
       for (let c = 0; values && c < C; c++) {
         pen.strokeStyle = colour;
         pen.globalAlpha = c === this.at[2] ? 1 : 0.45;
@@ -181,13 +199,20 @@ export class Overview {
   }
 
   showFields() {
-    const { app, shape: [H, W, C], at: [i, j, c] } = this;
-    if (this.fields.contains(document.activeElement)) return; // somebody is typing
+    const {
+      app,
+      shape: [H, W, C],
+      at: [i, j, c],
+    } = this;
     const value = make("input", {
-      type: "number", step: "any", className: "wide", value: Number(this.value().toPrecision(6)),
+      type: "number",
+      step: "any",
+      className: "wide",
+      value: Number(this.value().toPrecision(6)),
       onchange: () => this.change(Number(value.value)),
     });
-    this.fields.replaceChildren(
+    rebuild(
+      this.fields,
       ...(H > 1 ? [numberField("row", i, 0, H - 1, (row) => this.choose([row, j, c]))] : []),
       numberField(H > 1 ? "column" : "sample", j, 0, W - 1, (column) => this.choose([i, column, c])),
       ...(C > 1 ? [numberField("channel", c, 0, C - 1, (channel) => this.choose([i, j, channel]))] : []),
@@ -195,16 +220,23 @@ export class Overview {
       button("reset input", () => app.resetInput()),
     );
     const how = this.isSignal ? "Drag to draw the signal anew" : "Press on a pixel and drag up or down to change it";
-    this.told.textContent = `${app.description.told ? `Shown on ${app.description.told}. ` : ""}${how}; everything after `
-      + `it is computed again. Range ${rangeOf(app.originalInput()).map(briefly).join(" to ")}.`;
+    this.told.textContent =
+      `${app.description.told ? `Shown on ${app.description.told}. ` : ""}${how}; everything after ` +
+      `it is computed again. Range ${rangeOf(app.originalInput()).map(briefly).join(" to ")}.`;
   }
 
   showLegend(labels) {
     const names = this.app.description.classNames;
     const { shape } = this.app.network.tensors.get(this.app.description.output) ?? { shape: [0, 0, 0] };
     if (!labels) return;
-    const items = Array.from({ length: Math.min(shape[2], 12) }, (_, k) => make("span", { className: "class" },
-      make("i", { style: `background:${CLASS_COLOURS[k % CLASS_COLOURS.length]}` }), `${names[k] ?? `class ${k}`}${this.isSignal && k === 0 ? " (not shaded)" : ""}`));
+    const items = Array.from({ length: Math.min(shape[2], 12) }, (_, k) =>
+      make(
+        "span",
+        { className: "class" },
+        make("i", { style: `background:${CLASS_COLOURS[k % CLASS_COLOURS.length]}` }),
+        `${names[k] ?? `class ${k}`}${this.isSignal && k === 0 ? " (not shaded)" : ""}`,
+      ),
+    );
     this.legend.replaceChildren("Likeliest class: ", ...items);
   }
 }

@@ -9,8 +9,12 @@ export function theme() {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
   return {
-    paper: colour("--picture"), ink: colour("--ink"), line: colour("--line"), faint: colour("--faint"),
-    mark: colour("--mark"), changed: colour("--changed"),
+    paper: colour("--picture"),
+    ink: colour("--ink"),
+    line: colour("--line"),
+    faint: colour("--faint"),
+    mark: colour("--mark"),
+    changed: colour("--changed"),
   };
 }
 
@@ -151,10 +155,17 @@ export function drawWeights(canvas, { data, shape }, marked) {
   const tiles = tilesOf(shape);
   const cell = Math.max(2, Math.min(16, Math.floor(600 / tiles.columns), Math.floor(480 / tiles.rows)));
   const [low, high] = rangeOf(data);
-  const pen = drawCells(canvas, tiles.rows, tiles.columns, cell, (row, column) => {
-    const at = weightAtCell(tiles, row, column);
-    return at < 0 ? null : data[at];
-  }, Math.max(-low, high));
+  const pen = drawCells(
+    canvas,
+    tiles.rows,
+    tiles.columns,
+    cell,
+    (row, column) => {
+      const at = weightAtCell(tiles, row, column);
+      return at < 0 ? null : data[at];
+    },
+    Math.max(-low, high),
+  );
   if (marked !== null && marked !== undefined) {
     for (let row = 0; row < tiles.rows; row++) {
       for (let column = 0; column < tiles.columns; column++) {
@@ -171,6 +182,8 @@ export function drawWeights(canvas, { data, shape }, marked) {
 // Which pixel of a canvas an event is at, in canvas pixels.
 export function pixelOf(canvas, event) {
   const box = canvas.getBoundingClientRect();
-  return [((event.clientY - box.top) / box.height) * canvas.height,
-    ((event.clientX - box.left) / box.width) * canvas.width];
+  return [
+    ((event.clientY - box.top) / box.height) * canvas.height,
+    ((event.clientX - box.left) / box.width) * canvas.width,
+  ];
 }

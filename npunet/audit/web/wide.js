@@ -103,8 +103,14 @@ function separable([x], [first, second, b], attrs, shape) {
 function separableBackward(dy, [x], [first, second, b], attrs, shape) {
   const between = halfway(first, shape);
   const h = { data: depthwise([x], [first], attrs, between), shape: between };
-  const { inputs: [dh], weights: [dsecond, db] } = convBackward(dy, [h], [second, b], ONE_BY_ONE, shape);
-  const { inputs, weights: [dfirst] } = depthwiseBackward(dh, [x], [first], attrs, between);
+  const {
+    inputs: [dh],
+    weights: [dsecond, db],
+  } = convBackward(dy, [h], [second, b], ONE_BY_ONE, shape);
+  const {
+    inputs,
+    weights: [dfirst],
+  } = depthwiseBackward(dh, [x], [first], attrs, between);
   return { inputs, weights: [dfirst, dsecond, db] };
 }
 
@@ -217,7 +223,7 @@ function meanPoolBackward(dy, [x], weights, attrs, [OH, OW, C]) {
 }
 
 // Every element collects what its copies get.
-function upsampleBackward(dy, [x], weights, { factor, phase = 0 }, [OH, OW, C]) {
+function upsampleBackward(dy, [x], weights, { factor, phase = 0 }, [, OW, C]) {
   const [H, W] = x.shape;
   const dx = zeros(x);
   for (let k = 0; k < dy.length; k++) {
@@ -232,7 +238,10 @@ function concatBackward(dy, inputs, weights, attrs, [H, W, C]) {
   const dxs = inputs.map(({ shape: [, , channels] }) => {
     const start = first;
     first += channels;
-    return Float64Array.from({ length: H * W * channels }, (_, k) => dy[Math.floor(k / channels) * C + start + (k % channels)]);
+    return Float64Array.from(
+      { length: H * W * channels },
+      (_, k) => dy[Math.floor(k / channels) * C + start + (k % channels)],
+    );
   });
   return { inputs: dxs, weights: [] };
 }
@@ -287,8 +296,16 @@ export const WIDE = {
   relu6: { ...elementwise(null, (x) => (x > 0 && x < 6 ? 1 : 0)), forward: relu6 },
   relu: { ...elementwise(null, (x) => (x > 0 ? 1 : 0)), forward: relu },
   dropout_inference: { ...elementwise(null, () => 1), forward: dropoutInference },
-  leaky_relu: elementwise((x) => (x > 0 ? x : LEAKY_SLOPE * x), (x) => (x > 0 ? 1 : LEAKY_SLOPE)),
-  elu: elementwise((x) => (x > 0 ? x : Math.expm1(x)), (x) => (x > 0 ? 1 : Math.exp(x))),
-  selu: elementwise((x) => (x > 0 ? SELU_SCALE * x : SELU_SCALE * SELU_ALPHA * Math.expm1(x)),
-    (x) => (x >= 0 ? SELU_SCALE : SELU_SCALE * SELU_ALPHA * Math.exp(x))),
+  leaky_relu: elementwise(
+    (x) => (x > 0 ? x : LEAKY_SLOPE * x),
+    (x) => (x > 0 ? 1 : LEAKY_SLOPE),
+  ),
+  elu: elementwise(
+    (x) => (x > 0 ? x : Math.expm1(x)),
+    (x) => (x > 0 ? 1 : Math.exp(x)),
+  ),
+  selu: elementwise(
+    (x) => (x > 0 ? SELU_SCALE * x : SELU_SCALE * SELU_ALPHA * Math.expm1(x)),
+    (x) => (x >= 0 ? SELU_SCALE : SELU_SCALE * SELU_ALPHA * Math.exp(x)),
+  ),
 };
