@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from npunet.engine.runtime.cache import Engines, engine_ready
 from npunet.formats import model_file
 from npunet.graph import Graph
 from npunet.inference import sizes
+from npunet.layer_values import LayerValues
 from npunet.layers import BATCH_NORM_MOMENTUM
 from npunet.ops.accumulate import ARITHMETICS, FUSED
 from npunet.ops.norm import moving_statistics
@@ -174,14 +175,15 @@ class UNet:
         return backend, arithmetic or ("seq_fma" if backend == "engine" else "any")
 
     def trace(self, x: np.ndarray, training: bool = False, level: str = "trained", arithmetic: str = "any",
-              seed: int = 0) -> dict[str, np.ndarray]:
+              seed: int = 0) -> LayerValues:
         """Run the network and return every layer's output by the reference's layer name, in execution order.
 
         x        : (B, L, C) or (B, H, W, C)
         training : batch norm by batch statistics, and dropout by masks drawn with `seed`
         level    : "trained", or "deploy" for the network with batch norm folded (which then has no such layers)
 
-        Returns {layer: (B, H, W, C)}; a signal's layers have H = 1.
+        Returns {layer: (B, H, W, C)}; a signal's layers have H = 1. Asking it for a layer that is not there raises
+        KeyError that names the nearest ones.
         """
         if level not in LEVELS:
             raise ValueError(f"level={level!r} must be one of {', '.join(LEVELS)}")
@@ -197,11 +199,21 @@ class UNet:
             graph, tensors = deploy(graph, tensors)
         trace, _ = run.forward(graph, tensors, images, arithmetic=arithmetic)
         del trace[graph.input]
-        return trace
+        return LayerValues(trace)
+
+    @overload
+    def gradients(self, x: np.ndarray, labels: np.ndarray, loss: str = ..., training: bool = ..., l2: bool = ..., *,
+                  masks: Mapping[str, np.ndarray] | None = ..., seed: int = ..., layers: Literal[False] = ...,
+                  **loss_options: Any) -> tuple[float, dict[str, np.ndarray], np.ndarray]: ...
+
+    @overload
+    def gradients(self, x: np.ndarray, labels: np.ndarray, loss: str = ..., training: bool = ..., l2: bool = ..., *,
+                  masks: Mapping[str, np.ndarray] | None = ..., seed: int = ..., layers: Literal[True],
+                  **loss_options: Any) -> tuple[float, dict[str, np.ndarray], np.ndarray, LayerValues]: ...
 
     def gradients(self, x: np.ndarray, labels: np.ndarray, loss: str = "sparse_categorical_crossentropy",
                   training: bool = True, l2: bool = False, *, masks: Mapping[str, np.ndarray] | None = None,
-                  seed: int = 0, **loss_options: Any) -> tuple[float, dict[str, np.ndarray], np.ndarray]:
+                  seed: int = 0, layers: bool = False, **loss_options: Any) -> tuple[Any, ...]:
         """Loss and its gradients for one batch. The model does not change.
 
         x        : (B, L, C) or (B, H, W, C)
@@ -212,10 +224,12 @@ class UNet:
         training : batch norm by batch statistics, dropout active
         l2       : add the reference's regularisation, 1e-3 * sum(w^2) of every kernel
         masks    : dropout masks "<layer>/mask" (B, H, W, C), 1 / (1 - rate) where kept; else drawn with `seed`
+        layers   : also return the gradient of every layer's output
         loss_options : such as class_weights=..., ignore_label=...
 
-        Returns (loss, {trainable weight: gradient}, dx). With training=True the moving statistics that this batch
-        asks for are in `new_statistics` afterwards; `commit_statistics()` makes them the model's.
+        Returns (loss, {trainable weight: gradient}, dx), and with layers=True a fourth, {layer: (B, H, W, C)} in
+        execution order: dLoss / d(what trace gives for that layer). With training=True the moving statistics that
+        this batch asks for are in `new_statistics` afterwards; `commit_statistics()` makes them the model's.
         """
         images, _ = self.sizes.admit(x, self.dtype, None)
         graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights.snapshot().read_only)
@@ -229,7 +243,10 @@ class UNet:
         )
         self._new_statistics = self._moved(result.statistics)
         dweights = {name: result.dweights[name] for name in self.trainable}
-        return result.loss, dweights, self.sizes.release(result.dx, None)
+        dx = self.sizes.release(result.dx, None)
+        if not layers:
+            return result.loss, dweights, dx
+        return result.loss, dweights, dx, LayerValues((node.name, result.dtrace[node.name]) for node in graph)
 
     @property
     def new_statistics(self) -> dict[str, np.ndarray]:

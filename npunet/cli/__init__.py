@@ -14,12 +14,16 @@ from typing import NoReturn
 
 from npunet import __version__
 from npunet.cli import (
+    audit,
     convert,
     data,
     demo,
+    draw,
     eval,
+    explain,
     golden,
     new,
+    page,
     predict,
     presets,
     program,
@@ -32,8 +36,8 @@ from npunet.cli import (
 )
 from npunet.extras import MissingExtra
 
-VERBS = (new, summary, predict, trace, convert, presets, demo, train, eval, data, program, quantize, warmup, golden,
-         verify)
+VERBS = (new, summary, draw, page, explain, audit, predict, trace, convert, presets, demo, train, eval, data, program,
+         quantize, warmup, golden, verify)
 MENDABLE = (ValueError, OSError, MissingExtra, MemoryError)
 
 

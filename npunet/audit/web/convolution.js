@@ -1,0 +1,107 @@
+// Convolutions. Every output starts from +0 and takes its products in one order: for ky, for kx, for c; bias last.
+// Positions in the padding count as 0, as in the definition.
+//
+// Every operator: (inputs, weights, attrs, shape, arithmetic) -> Float32Array of the output, (H, W, C) row-major.
+// A tensor is { data: Float32Array, shape: [...] }; attrs are those of the Python operator of the same name.
+
+import { fma32 } from "./fma.js";
+
+// y[i, j, f] = b[f] + sum over ky, kx, c of x[i*sy + ky*dy - top, j*sx + kx*dx - left, c] * w[ky, kx, c, f]
+export function conv2d([x], [w, b], { stride, pads, dilation }, [OH, OW, F], arithmetic) {
+  const [H, W, C] = x.shape;
+  const [KH, KW] = w.shape;
+  const y = new Float32Array(OH * OW * F);
+  const acc = new Float32Array(F);
+  const add = arithmetic === "seq_fma" ? addFused : addSeparate;
+  for (let i = 0; i < OH; i++) {
+    for (let j = 0; j < OW; j++) {
+      acc.fill(0);
+      for (let ky = 0; ky < KH; ky++) {
+        for (let kx = 0; kx < KW; kx++) {
+          const row = i * stride[0] + ky * dilation[0] - pads[0][0];
+          const column = j * stride[1] + kx * dilation[1] - pads[1][0];
+          const inside = row >= 0 && row < H && column >= 0 && column < W;
+          add(acc, x.data, inside ? (row * W + column) * C : -1, w.data, (ky * KW + kx) * C * F, C, F);
+        }
+      }
+      const at = (i * OW + j) * F;
+      for (let f = 0; f < F; f++) y[at + f] = b ? acc[f] + b.data[f] : acc[f];
+    }
+  }
+  return y;
+}
+
+// acc[f] = fl(acc[f] + fl(x[c] * w[c, f])), c after c; from < 0 stands for a position in the padding
+function addSeparate(acc, x, from, w, tap, C, F) {
+  for (let c = 0; c < C; c++) {
+    const value = from < 0 ? 0 : x[from + c];
+    const at = tap + c * F;
+    for (let f = 0; f < F; f++) acc[f] = Math.fround(acc[f] + Math.fround(value * w[at + f]));
+  }
+}
+
+// acc[f] = fl(acc[f] + x[c] * w[c, f]), c after c
+function addFused(acc, x, from, w, tap, C, F) {
+  for (let c = 0; c < C; c++) {
+    const value = from < 0 ? 0 : x[from + c];
+    const at = tap + c * F;
+    for (let f = 0; f < F; f++) acc[f] = fma32(value, w[at + f], acc[f]);
+  }
+}
+
+// y[i, j, c*M + m] = b[c*M + m] + sum over ky, kx of x[i*sy + ky*dy - top, j*sx + kx*dx - left, c] * w[ky, kx, c, m]
+export function depthwiseConv2d([x], [w, b], { stride, pads, dilation }, [OH, OW], arithmetic) {
+  const [H, W, C] = x.shape;
+  const [KH, KW, , M] = w.shape;
+  const F = C * M;
+  const y = new Float32Array(OH * OW * F);
+  const fused = arithmetic === "seq_fma";
+  const acc = new Float32Array(F);
+  for (let i = 0; i < OH; i++) {
+    for (let j = 0; j < OW; j++) {
+      acc.fill(0);
+      for (let ky = 0; ky < KH; ky++) {
+        for (let kx = 0; kx < KW; kx++) {
+          const row = i * stride[0] + ky * dilation[0] - pads[0][0];
+          const column = j * stride[1] + kx * dilation[1] - pads[1][0];
+          const inside = row >= 0 && row < H && column >= 0 && column < W;
+          const from = (row * W + column) * C;
+          const tap = (ky * KW + kx) * F;
+          for (let c = 0, f = 0; c < C; c++) {
+            const value = inside ? x.data[from + c] : 0;
+            for (let m = 0; m < M; m++, f++) {
+              const weight = w.data[tap + f];
+              acc[f] = fused ? fma32(value, weight, acc[f]) : Math.fround(acc[f] + Math.fround(value * weight));
+            }
+          }
+        }
+      }
+      const at = (i * OW + j) * F;
+      for (let f = 0; f < F; f++) y[at + f] = b ? acc[f] + b.data[f] : acc[f];
+    }
+  }
+  return y;
+}
+
+// Every channel on its own, then a 1x1 convolution that mixes them; nothing lies between.
+export function separableConv2d([x], [depthwise, pointwise, b], attrs, shape, arithmetic) {
+  const between = {
+    data: depthwiseConv2d([x], [depthwise], attrs, shape, arithmetic),
+    shape: halfway(depthwise, shape),
+  };
+  return conv2d([between], [pointwise, b], ONE_BY_ONE, shape, arithmetic);
+}
+
+export const ONE_BY_ONE = {
+  stride: [1, 1],
+  pads: [
+    [0, 0],
+    [0, 0],
+  ],
+  dilation: [1, 1],
+};
+
+// The shape between the two halves of a separable convolution.
+export function halfway(depthwise, [OH, OW]) {
+  return [OH, OW, depthwise.shape[2] * depthwise.shape[3]];
+}

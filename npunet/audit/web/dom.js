@@ -1,0 +1,66 @@
+// Elements made by script. Text is always set as text, so that no name from a model or a file becomes markup.
+
+const MATHML = "http://www.w3.org/1998/Math/MathML";
+
+// An element with children and properties: "on..." listeners, "aria-..." and "data-..." attributes, others as they are.
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else if (key.includes("-") || key === "role" || key === "for" || key === "list") element.setAttribute(key, value);
+    else element[key] = value;
+  }
+  element.append(...children.flat().filter((child) => child !== null));
+  return element;
+}
+
+// A MathML element; strings among the children become text.
+export function math(tag, ...children) {
+  const element = document.createElementNS(MATHML, tag);
+  element.append(...children.flat());
+  return element;
+}
+
+// Replace what stands in an element; what had the focus there has it again, by its place among the things to operate.
+export function rebuild(element, ...children) {
+  const operable = () => [...element.querySelectorAll("button, input, select, summary")];
+  const at = operable().indexOf(document.activeElement);
+  element.replaceChildren(...children.filter((child) => child !== null));
+  if (at >= 0) operable()[Math.min(at, operable().length - 1)]?.focus({ preventScroll: true });
+}
+
+export function button(text, action, properties = {}) {
+  return make("button", { type: "button", onclick: action, ...properties }, text);
+}
+
+// A labelled whole number.
+export function numberField(label, value, least, most, change) {
+  const field = make("input", {
+    type: "number",
+    value,
+    min: least,
+    max: most,
+    step: 1,
+    onchange: () => change(Math.max(least, Math.min(most, Math.round(Number(field.value)) || 0))),
+  });
+  return make("label", { className: "field" }, `${label} `, field);
+}
+
+export function details(summary, open, ...children) {
+  return make("details", { open }, make("summary", {}, summary), ...children);
+}
+
+// A table of [name, value] rows.
+export function facts(rows) {
+  return make(
+    "table",
+    { className: "facts" },
+    make(
+      "tbody",
+      {},
+      rows
+        .filter(Boolean)
+        .map(([name, value]) => make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, value))),
+    ),
+  );
+}

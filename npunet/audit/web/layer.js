@@ -1,0 +1,289 @@
+// The panel of one layer: what it computes, what it costs, its weights, its output on the input, what to change in it.
+
+import { button, details, facts, make, numberField, rebuild } from "./dom.js";
+import { briefly, counted, percent } from "./format.js";
+import { formulaOf } from "./formulas.js";
+import { figuresOf, oddityText, settings, shapeText, statistics } from "./layer_text.js";
+import { OPERATORS } from "./network.js";
+import { drawMap, drawSignal, pixelOf, rangeOf, widened } from "./pictures.js";
+import { WeightView } from "./weights.js";
+
+const SHOWN = 24; // channels that are drawn before somebody asks for all
+
+export class LayerPanel {
+  // app: see main.js
+  constructor(root, app) {
+    this.root = root;
+    this.app = app;
+    this.wanted = SHOWN;
+    this.open = new Set(["output", "weights"]);
+    this.weightAt = new Map(); // weight name -> chosen flat index
+  }
+
+  show(name) {
+    const { app } = this;
+    this.name = name;
+    this.shownOperator = null;
+    this.wanted = SHOWN;
+    const node = app.network.byName.get(name);
+    rebuild(this.root, this.heading(name), ...(node ? this.body(node) : [this.inputBody()]));
+    this.refresh();
+  }
+
+  heading(name) {
+    const { app } = this;
+    const names = app.layerNames();
+    const at = names.indexOf(name);
+    const choose = make(
+      "select",
+      {
+        "aria-label": "layer",
+        onchange: () => app.select(choose.value),
+      },
+      (at < 0 ? [name, ...names] : names).map((each) => make("option", { value: each, selected: each === name }, each)),
+    );
+    return make(
+      "div",
+      { className: "heading" },
+      make("h2", {}, name),
+      make(
+        "div",
+        { className: "controls" },
+        button("◀", () => app.select(names[at - 1]), { disabled: at <= 0, "aria-label": "previous layer" }),
+        choose,
+        button("▶", () => app.select(names[at + 1]), { disabled: at === names.length - 1, "aria-label": "next layer" }),
+      ),
+    );
+  }
+
+  inputBody() {
+    this.outputs = make("div", { className: "grid" });
+    this.stats = make("p", { className: "stats" });
+    this.weightViews = [];
+    return make(
+      "div",
+      {},
+      make("p", {}, `The network's input, ${shapeText(this.tensor().shape)}.`),
+      this.stats,
+      this.outputs,
+    );
+  }
+
+  tensor() {
+    return this.app.network.tensors.get(this.name);
+  }
+
+  body(node) {
+    const { app } = this;
+    const { description } = app;
+    this.outputs = make("div", { className: "grid" });
+    this.stats = make("p", { className: "stats" });
+    this.formula = make("div", { className: "formula" });
+    this.weightViews = node.weights.map((name) => new WeightView(name, app, this.weightAt));
+    const total = description.nodes.reduce((sum, each) => sum + each.macs, 0);
+    return [
+      make("p", { className: "does" }, description.says[node.op]),
+      this.formula,
+      this.changes(node),
+      facts([
+        ["operator", node.op],
+        ["reads", node.inputs.flatMap((name, k) => [...(k ? [", "] : []), this.link(name)])],
+        ["read by", this.readers(node.name)],
+        ["output", `${shapeText(node.shape)} = ${counted(node.shape.reduce((a, b) => a * b))} values`],
+        ["settings", settings(node)],
+        [
+          "parameters",
+          node.weights.length
+            ? `${counted(node.parameters)}  (${node.weights
+                .map((name, k) => `${name.split("/").pop()} ${node.weightShapes[k].join("×")}`)
+                .join(", ")})`
+            : "none",
+        ],
+        [
+          "costs",
+          node.macs
+            ? `${counted(node.macs)} multiply-accumulates (MACs), ${percent(node.macs / total)} of the ` +
+              `network's; ${counted(2 * node.macs)} FLOPs`
+            : "no multiply-accumulates",
+        ],
+        [
+          "memory",
+          `output ${counted(4 * node.shape.reduce((a, b) => a * b))} bytes, weights ` +
+            `${counted(4 * node.parameters)} bytes (float32)`,
+        ],
+        node.sees && ["receptive field", node.sees],
+      ]),
+      this.section("output", "Output on this input", this.stats, this.outputs),
+      node.weights.length
+        ? this.section(
+            "weights",
+            "Weights",
+            this.weightViews.map((view) => view.root),
+          )
+        : null,
+      (this.gradient = make("div", {})),
+      node.oddities.length
+        ? this.section(
+            "oddities",
+            "Where the reference is odd",
+            node.oddities.map((k) => oddityText(description.oddities[k])),
+          )
+        : null,
+      this.section(
+        "source",
+        "Source of the operator",
+        make("pre", {}, description.sources[node.op]),
+        make("h4", {}, "The same in this page's JavaScript"),
+        make("pre", {}, OPERATORS[node.op].toString()),
+      ),
+    ].filter(Boolean);
+  }
+
+  // Show one weight of this layer, chosen in another panel.
+  chooseWeight(name, at) {
+    this.weightAt.set(name, at);
+    this.open.add("weights");
+    this.show(this.name);
+  }
+
+  section(key, title, ...children) {
+    const section = details(title, this.open.has(key), ...children);
+    section.addEventListener("toggle", () => {
+      if (section.open) this.open.add(key);
+      else this.open.delete(key);
+    });
+    return section;
+  }
+
+  link(name) {
+    return button(name, () => this.app.select(name), { className: "link" });
+  }
+
+  readers(name) {
+    const readers = this.app.network.readers.get(name);
+    return readers.length
+      ? readers.flatMap((node, k) => [...(k ? [", "] : []), this.link(node.name)])
+      : "nobody: it is the network's output";
+  }
+
+  // What can be switched in a layer.
+  changes(node) {
+    const { app } = this;
+    if (app.description.sampled) return null;
+    const now = app.network.changes.get(node.name) ?? {};
+    const set = (change) =>
+      app.change(node.name, Object.values(change).some((value) => value !== undefined) ? change : null);
+    const check = (label, on, change) => {
+      const box = make("input", { type: "checkbox", checked: on, onchange: () => change(box.checked) });
+      return make("label", { className: "field" }, box, ` ${label}`);
+    };
+    if (node.op === "concat" || node.op === "add") {
+      return make(
+        "div",
+        { className: "controls change" },
+        node.inputs.map((name, k) =>
+          check(
+            `use ${name}${k ? (node.op === "concat" ? " (the skip)" : " (the residual)") : ""}`,
+            now.zeroed !== k,
+            (on) => set({ zeroed: on ? undefined : k }),
+          ),
+        ),
+      );
+    }
+    if (node.op === "max_pool2d") {
+      return make(
+        "div",
+        { className: "controls change" },
+        check("average instead of maximum", now.op === "avg_pool2d", (on) =>
+          set({ op: on ? "avg_pool2d" : undefined }),
+        ),
+      );
+    }
+    if (node.op === "upsample_nearest2d") {
+      const most = Math.max(...node.attrs.factor) - 1;
+      return make(
+        "div",
+        { className: "controls change" },
+        numberField("repeat from phase", now.phase ?? 0, 0, most, (phase) => set({ phase: phase || undefined })),
+        "0 is the network's; others shift which sample is repeated",
+      );
+    }
+    return null;
+  }
+
+  // Draw again what depends on numbers.
+  refresh() {
+    const { app } = this;
+    const tensor = this.tensor();
+    const node = app.network.byName.get(this.name);
+    if (!tensor) return; // not computed yet
+    if (node && this.shownOperator !== this.name + app.network.operatorOf(node)) {
+      this.shownOperator = this.name + app.network.operatorOf(node);
+      const weights = node.weightShapes.map((shape) => ({ shape }));
+      this.formula.replaceChildren(
+        ...formulaOf(
+          node,
+          app.network.operatorOf(node),
+          weights,
+          node.inputs.map((name) => ({ shape: app.network.byName.get(name)?.shape ?? app.description.inputShape })),
+        ),
+      );
+    }
+    this.showOutputs(tensor);
+    if (node) this.gradient.replaceChildren(...[app.gradientSection(node)].filter(Boolean));
+    this.stats.replaceChildren(
+      statistics(node?.figures ?? figuresOf(tensor), node?.op),
+      app.description.sampled ? " (of the whole; shown are samples)." : ". Click a value to take it apart.",
+    );
+    for (const view of this.weightViews) view.refresh();
+  }
+
+  showOutputs({ data, shape }) {
+    const { app } = this;
+    const [H, W, C] = shape;
+    const shown = Math.min(C, this.wanted);
+    while (this.outputs.querySelectorAll("figure").length > shown) this.outputs.lastChild.remove();
+    for (let c = this.outputs.querySelectorAll("figure").length; c < shown; c++) {
+      this.outputs.append(this.figure(c, H === 1));
+    }
+    this.outputs.querySelector("button")?.remove();
+    if (shown < C) {
+      this.outputs.append(
+        button(`show all ${C} channels`, () => {
+          this.wanted = C;
+          this.refresh();
+        }),
+      );
+    }
+    const range = rangeOf(data);
+    const largest = Math.max(-range[0], range[1]);
+    const before = app.isEdited() ? app.original.tensors.get(this.name)?.data : null;
+    const at = app.state.layer === this.name ? app.state.index : null;
+    this.outputs.querySelectorAll("figure").forEach((figure, channel) => {
+      const canvas = figure.firstChild;
+      const here = at && at[2] === channel;
+      figure.classList.toggle("chosen", Boolean(here));
+      if (H === 1) {
+        drawSignal(canvas, { data, channels: C, channel, range: widened(range), before, marked: here ? at[1] : null });
+      } else drawMap(canvas, { data, shape, channel, largest, marked: here ? at.slice(0, 2) : null, size: 128 });
+      const [low, high] = rangeOf(data, channel, C);
+      figure.lastChild.textContent = `${channel}: ${briefly(low)} … ${briefly(high)}${low === high ? " (constant)" : ""}`;
+    });
+    this.outputs.classList.toggle("maps", H > 1);
+    this.columns = W;
+  }
+
+  figure(channel, isSignal) {
+    const canvas = make("canvas", isSignal ? { width: 320, height: 72 } : {});
+    canvas.addEventListener("click", (event) => {
+      const {
+        shape: [H, W],
+      } = this.tensor();
+      const [y, x] = pixelOf(canvas, event);
+      const inside = (share, size) => Math.max(0, Math.min(size - 1, Math.floor(share * size)));
+      this.app.pick(this.name, [inside(y / canvas.height, H), inside(x / canvas.width, W), channel]);
+      if (innerWidth < 900) document.getElementById("number").scrollIntoView({ behavior: "smooth" });
+    });
+    return make("figure", {}, canvas, make("figcaption", {}));
+  }
+}

@@ -1,0 +1,67 @@
+// What the panel of a layer says in words.
+
+import { facts, make } from "./dom.js";
+import { briefly, counted, percent } from "./format.js";
+import { rangeOf } from "./pictures.js";
+
+export function shapeText([H, W, C]) {
+  return H === 1 ? `${counted(W)} samples × ${counted(C)} channels` : `${H} × ${W} pixels × ${C} channels`;
+}
+
+export function settings(node) {
+  const { stride, dilation, pads, window, factor, eps, rate } = node.attrs;
+  const parts = [
+    stride && `stride ${stride.join(" × ")}`,
+    dilation && `dilation ${dilation.join(" × ")}`,
+    window && `window ${window.join(" × ")}`,
+    factor && `factor ${factor.join(" × ")}`,
+    pads && `padding top ${pads[0][0]}, bottom ${pads[0][1]}, left ${pads[1][0]}, right ${pads[1][1]}`,
+    eps && `eps ${eps}`,
+    rate !== undefined && `rate ${rate}`,
+  ].filter(Boolean);
+  return parts.length ? parts.join("; ") : "none";
+}
+
+// Range, mean, saturation, dead channels of a whole tensor.
+export function figuresOf({ data, shape }) {
+  const C = shape[2];
+  const [low, high] = rangeOf(data);
+  const figures = { low, high, zeros: 0, sixes: 0, mean: 0, wrong: 0, dead: [] };
+  for (const value of data) {
+    figures.mean += value / data.length;
+    if (value === 0) figures.zeros += 1 / data.length;
+    if (value === 6) figures.sixes += 1 / data.length;
+    if (!Number.isFinite(value)) figures.wrong++;
+  }
+  for (let c = 0; c < C; c++) {
+    const [least, most] = rangeOf(data, c, C);
+    if (least === 0 && most === 0) figures.dead.push(c);
+  }
+  return figures;
+}
+
+export function statistics({ low, high, mean, zeros, sixes, dead, wrong }, op) {
+  const parts = [
+    `Range ${briefly(low)} to ${briefly(high)}, mean ${briefly(mean)}; ${percent(zeros)} exactly 0`,
+    op === "relu6" ? `, ${percent(sixes)} at 6` : "",
+    wrong ? `, ${counted(wrong)} not finite` : "",
+    dead.length
+      ? `. Dead channels (0 everywhere on this input): ${dead.slice(0, 20).join(", ")}${dead.length > 20 ? ", …" : ""}`
+      : ". No dead channel",
+  ];
+  return parts.join("");
+}
+
+export function oddityText({ what, reference, paper, cost, test }) {
+  return make(
+    "div",
+    { className: "oddity" },
+    make("p", {}, make("strong", {}, what)),
+    facts([
+      ["reference", reference],
+      ["paper", paper],
+      ["cost", cost],
+      ["pinned by", test],
+    ]),
+  );
+}

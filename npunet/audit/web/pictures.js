@@ -1,0 +1,189 @@
+// Pictures of tensors on canvases: signals as lines, maps and weights as images.
+
+export const CLASS_COLOURS = ["#8a8a8a", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a6fb0"];
+const NEGATIVE = [0, 114, 178];
+const POSITIVE = [213, 94, 0];
+
+// The page's colours as they are now, light or dark.
+export function theme() {
+  const style = getComputedStyle(document.documentElement);
+  const colour = (name) => style.getPropertyValue(name).trim();
+  return {
+    paper: colour("--picture"),
+    ink: colour("--ink"),
+    line: colour("--line"),
+    faint: colour("--faint"),
+    mark: colour("--mark"),
+    changed: colour("--changed"),
+  };
+}
+
+function rgb(hex) {
+  return [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16));
+}
+
+export function rangeOf(values, first = 0, step = 1) {
+  let low = Infinity;
+  let high = -Infinity;
+  for (let k = first; k < values.length; k += step) {
+    if (values[k] < low) low = values[k];
+    if (values[k] > high) high = values[k];
+  }
+  return low <= high ? [low, high] : [0, 0];
+}
+
+// Room around a range, so that a constant line is not at the edge.
+export function widened([low, high]) {
+  const room = (high - low || Math.abs(high) || 1) * 0.08;
+  return [low - room, high + room];
+}
+
+// One channel of a signal as a line; before is drawn faintly under it; marked is a position.
+export function drawSignal(canvas, { data, channels, channel, range, before, marked }) {
+  const pen = canvas.getContext("2d");
+  const { width, height } = canvas;
+  const colours = theme();
+  const length = data.length / channels;
+  const x = (p) => ((p + 0.5) / length) * width;
+  const y = (value) => height - ((value - range[0]) / (range[1] - range[0])) * height;
+  pen.fillStyle = colours.paper;
+  pen.fillRect(0, 0, width, height);
+  if (range[0] < 0 && range[1] > 0) {
+    pen.fillStyle = colours.faint;
+    pen.fillRect(0, y(0), width, 1);
+  }
+  const trace = (values, colour, thickness) => {
+    pen.strokeStyle = colour;
+    pen.lineWidth = thickness;
+    pen.beginPath();
+    for (let p = 0; p < length; p++) pen.lineTo(x(p), y(values[p * channels + channel]));
+    pen.stroke();
+  };
+  if (before) trace(before, colours.faint, 2);
+  trace(data, before && differs(data, before, channels, channel) ? colours.changed : colours.line, 1.6);
+  if (marked !== null && marked !== undefined) {
+    pen.fillStyle = colours.mark;
+    pen.beginPath();
+    pen.arc(x(marked), y(data[marked * channels + channel]), 4, 0, 7);
+    pen.fill();
+  }
+}
+
+function differs(data, before, channels, channel) {
+  for (let k = channel; k < data.length; k += channels) if (!Object.is(data[k], before[k])) return true;
+  return false;
+}
+
+// Zero is the colour of the paper, the largest magnitude blue or orange; NaN is the colour of the ink.
+function painter(largest) {
+  const { paper, ink } = theme();
+  const zero = rgb(paper);
+  return (value) => {
+    if (Number.isNaN(value)) return rgb(ink);
+    const share = Math.min(1, Math.abs(value) / (largest || 1));
+    const full = value < 0 ? NEGATIVE : POSITIVE;
+    return zero.map((part, k) => part + (full[k] - part) * share);
+  };
+}
+
+// Small numbers of pixels as squares of `cell` pixels: pixel(row, column) is a value or null.
+function drawCells(canvas, rows, columns, cell, pixel, largest) {
+  canvas.width = columns * cell;
+  canvas.height = rows * cell;
+  const pen = canvas.getContext("2d");
+  const colourOf = painter(largest);
+  const image = pen.createImageData(canvas.width, canvas.height);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      const value = pixel(row, column);
+      if (value === null) continue;
+      const [red, green, blue] = colourOf(value);
+      for (let v = 0; v < cell; v++) {
+        for (let u = 0; u < cell; u++) {
+          const at = 4 * ((row * cell + v) * canvas.width + column * cell + u);
+          image.data[at] = red;
+          image.data[at + 1] = green;
+          image.data[at + 2] = blue;
+          image.data[at + 3] = 255;
+        }
+      }
+    }
+  }
+  pen.putImageData(image, 0, 0);
+  return pen;
+}
+
+// One channel of a map; marked is [row, column]; about `size` pixels wide.
+export function drawMap(canvas, { data, shape: [H, W, C], channel, marked, largest, size }) {
+  const cell = Math.max(1, Math.floor(size / Math.max(H, W)));
+  const pen = drawCells(canvas, H, W, cell, (row, column) => data[(row * W + column) * C + channel], largest);
+  if (marked) {
+    pen.strokeStyle = theme().mark;
+    pen.lineWidth = 2;
+    pen.strokeRect(marked[1] * cell - 1, marked[0] * cell - 1, cell + 2, cell + 2);
+  }
+}
+
+// The likeliest class of each position of a map.
+export function drawClasses(canvas, labels, [H, W], size) {
+  const cell = Math.max(1, Math.floor(size / Math.max(H, W)));
+  canvas.width = W * cell;
+  canvas.height = H * cell;
+  const pen = canvas.getContext("2d");
+  for (let p = 0; p < H * W; p++) {
+    pen.fillStyle = CLASS_COLOURS[labels[p] % CLASS_COLOURS.length];
+    pen.fillRect((p % W) * cell, Math.floor(p / W) * cell, cell, cell);
+  }
+}
+
+// How a weight array is laid out as an image: tiles of its first two axes, one row of tiles an input channel.
+export function tilesOf(shape, most = 64) {
+  const [KH, KW, C, F] = shape.length === 4 ? shape : [1, 1, ...(shape.length === 2 ? shape : [1, ...shape])];
+  const shown = [Math.min(C, most), Math.min(F, most)];
+  const gap = KH * KW > 1 ? 1 : 0;
+  return { KH, KW, C, F, shown, gap, rows: shown[0] * (KH + gap), columns: shown[1] * (KW + gap) };
+}
+
+// Which weight lies at a cell of that image, or -1 for a gap.
+export function weightAtCell({ KH, KW, C, F, gap }, row, column) {
+  const [c, ky] = [Math.floor(row / (KH + gap)), row % (KH + gap)];
+  const [f, kx] = [Math.floor(column / (KW + gap)), column % (KW + gap)];
+  return ky < KH && kx < KW ? ((ky * KW + kx) * C + c) * F + f : -1;
+}
+
+export function drawWeights(canvas, { data, shape }, marked) {
+  const tiles = tilesOf(shape);
+  const cell = Math.max(2, Math.min(16, Math.floor(600 / tiles.columns), Math.floor(480 / tiles.rows)));
+  const [low, high] = rangeOf(data);
+  const pen = drawCells(
+    canvas,
+    tiles.rows,
+    tiles.columns,
+    cell,
+    (row, column) => {
+      const at = weightAtCell(tiles, row, column);
+      return at < 0 ? null : data[at];
+    },
+    Math.max(-low, high),
+  );
+  if (marked !== null && marked !== undefined) {
+    for (let row = 0; row < tiles.rows; row++) {
+      for (let column = 0; column < tiles.columns; column++) {
+        if (weightAtCell(tiles, row, column) !== marked) continue;
+        pen.strokeStyle = theme().mark;
+        pen.lineWidth = 2;
+        pen.strokeRect(column * cell, row * cell, cell, cell);
+      }
+    }
+  }
+  return { tiles, cell };
+}
+
+// Which pixel of a canvas an event is at, in canvas pixels.
+export function pixelOf(canvas, event) {
+  const box = canvas.getBoundingClientRect();
+  return [
+    ((event.clientY - box.top) / box.height) * canvas.height,
+    ((event.clientX - box.left) / box.width) * canvas.width,
+  ];
+}

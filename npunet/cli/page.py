@@ -1,0 +1,74 @@
+"""npunet page: one HTML file in which every number of a network can be taken apart and changed."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from npunet import UNet
+from npunet.cli import inputs, models
+from npunet.files import write_text
+from npunet.model import LEVELS
+
+if TYPE_CHECKING:
+    from npunet.audit.comparison import Comparison
+    from npunet.audit.subject import Subject
+
+
+def add(verbs: Any) -> None:
+    """Arguments of `npunet page`."""
+    parser = models.verb(verbs, "page", page, "write one HTML file that shows a network and recomputes it live",
+                         "npunet page tiny -o page.html")
+    parser.add_argument("model", help=models.HELP)
+    parser.add_argument("--input", metavar="FILE", help=f"what the network is shown on ({inputs.HELP}); default: a "
+                        "sample made by formulas")
+    parser.add_argument("--level", choices=LEVELS, default="trained",
+                        help="every layer as trained, or batch norm folded as deployed (default trained)")
+    parser.add_argument("--layers", metavar="NAME,...", default=(), type=lambda listed: tuple(listed.split(",")),
+                        help="a tour: the layers that the page's arrows walk through, in this order (default: all)")
+    parser.add_argument("--compare", metavar="FILE", help="lay over it: another model of the same architecture, or "
+                        "what npunet verify --json wrote")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights of a network that has none (default 0)")
+    parser.add_argument("-o", "--out", metavar="FILE", default="page.html", help="file to write (default page.html)")
+    inputs.add_arguments(parser)
+
+
+def page(arguments: Namespace) -> None:
+    """Read, build, write."""
+    from npunet.audit import page as pages
+    from npunet.audit.oddities import oddities
+
+    shown, told, names, model = inputs_of(arguments)
+    odd = oddities(model.params, shown.graph, shown.rank)
+    compared = None if arguments.compare is None else compared_with(arguments.compare, shown)
+    write_text(arguments.out, pages.page(shown, told, names, odd, arguments.layers, compared))
+    print(f"wrote   {arguments.out}: {shown.title}, {len(shown.graph.nodes)} layers as {shown.level}, on {told}; "
+          "open it in a browser")
+
+
+def compared_with(path: str, shown: Subject) -> Comparison:
+    """What a file holds to be laid over a network: a model, or a verification."""
+    from npunet.audit.comparison import with_model, with_verification
+
+    if models.is_model(path):
+        return with_model(shown, models.open_network(path), Path(path).name)
+    return with_verification(shown, Path(path).read_text(encoding="utf-8"), Path(path).name)
+
+
+def inputs_of(arguments: Namespace) -> tuple[Subject, str, tuple[str, ...], UNet]:
+    """The network on its input, what that is in words, the names of the classes, and the model."""
+    from npunet.audit.subject import subject
+    from npunet.cli.predict import meaning_of
+    from npunet.cli.trace import padded
+
+    opened = models.open_model(arguments.model, arguments.seed)
+    model, meaning = models.network_of(opened), meaning_of(opened)
+    untrained = ", with random weights: it is not trained" if models.is_described(arguments.model) else ""
+    if arguments.input is None:
+        told = "a sample made by formulas" + untrained
+        return subject(model, None, arguments.level), told, meaning.class_names, model
+    batch = inputs.read(arguments.input, opened, meaning, arguments)
+    x = padded(model, batch.x[:1])
+    told = batch.told if len(batch.x) == 1 else f"{batch.names[0]} of {batch.told}"
+    return subject(model, x, arguments.level), told + untrained, meaning.class_names, model
