@@ -19,11 +19,13 @@ from npunet import UNet
 from npunet.files import write_npz
 from npunet.golden import cases, cport, graphs, hexbench, manifest, texts
 from npunet.golden.backward import backward_case
+from npunet.golden.blind import blind_spots
 from npunet.golden.bounds import output_bound, rounded_up
 from npunet.golden.collect import Collector
 from npunet.golden.corners import layer_inputs
 from npunet.golden.draws import RANDOM
 from npunet.golden.layer_run import run_layer, run_network
+from npunet.golden.names import unknown
 from npunet.golden.subject import WORD, Subject, has_accumulator, payload, resolve
 from npunet.golden.writers import FORMATS, check_formats, write_sums, write_text
 from npunet.graph import Node
@@ -41,7 +43,7 @@ def golden(model: UNet | str | PathLike[str], out: str | PathLike[str], *, input
            level: str = "deploy", arithmetic: str = "seq_fma", cases: Sequence[str] | None = None,
            formats: Sequence[str] = FORMATS, backward: bool = False, bounds: bool = False,
            layers: Iterable[str] | None = None, size: str | tuple[int, ...] = "auto", max_size: int = MAX_SIZE,
-           seed: int = 0, progress: Progress | None = None) -> dict[str, Any]:
+           seed: int = 0, weights: str | None = None, progress: Progress | None = None) -> dict[str, Any]:
     """Write a golden bundle: what a port of a network has to reproduce; its form is in npunet.golden's docstring.
 
     model      : a float32 UNet, the path of a saved one, or a preset's name
@@ -60,6 +62,8 @@ def golden(model: UNet | str | PathLike[str], out: str | PathLike[str], *, input
                  input are stored in full if they fit, other network cases never; single layers as long as there is
                  room, the small ones first
     seed       : of the random values
+    weights    : "given": the model's own; "drawn": drawn from the seed so that every fault shows (see golden.drawn).
+                 By default drawn for a preset's name, which has none, and given for a model
     progress   : called as progress(done, total, what)
 
     Returns the manifest. Raises ValueError for arguments that do not fit, FileExistsError for a folder in use.
@@ -73,7 +77,7 @@ def golden(model: UNet | str | PathLike[str], out: str | PathLike[str], *, input
         raise ValueError(f"seed={seed} and max_size={max_size} must not be negative")
     if not _kinds(cases) and inputs is None and not backward:
         raise ValueError("there is no case to store: choose cases, give real inputs, or add backward")
-    subject = resolve(model, level, inputs, size, max_size)
+    subject = resolve(model, level, inputs, size, max_size, weights, seed)
     target = Path(out)
     refuse_other_folders(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -214,10 +218,10 @@ class _Maker:
             return None
         by_id = {key: name for name, key in self.ids.items()}
         names = {by_id.get(layer, layer) for layer in layers}
-        unknown = sorted(names - set(self.ids))
-        if unknown or not names:
-            listed = ", ".join(list(self.ids)[1:])
-            raise ValueError(f"there is no layer {', '.join(unknown) or 'to store'}; the layers are {listed}")
+        if not names:
+            raise ValueError("there is no layer to store: layers= (--layers) is empty")
+        if names - set(self.ids):
+            raise ValueError(unknown("layer", names - set(self.ids), list(self.ids)[1:]))
         return names | {name for layer in names - {self.graph.input} for name in self.graph[layer].inputs}
 
     def _model(self) -> None:
@@ -251,6 +255,7 @@ class _Maker:
             "tensors": [tensor for _, tensors in ordered for tensor in tensors],
             "backward": backward,
             "mutation_score": None,
+            "cannot_see": blind_spots(self.subject),
         }
         manifest.check(described)
         write_text(self.root / "manifest.json", manifest.dumps(described))
@@ -267,6 +272,7 @@ class _Maker:
         config = json.dumps(model.params.to_dict(), sort_keys=True)
         return {
             "name": model.params.name,
+            "weights_are": self.subject.origin,
             "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
             "weights_sha256": weights.hexdigest(),
             "file": "model/model.npz", "graph": "model/graph.json", "weights": "model/weights.npz",

@@ -16,7 +16,7 @@ import numpy as np
 
 from npunet.graph import Graph, Node
 
-SCHEMA = 1
+SCHEMA = 2
 CANONICAL_NAN = np.uint32(0x7FC00000)
 CLAMPS = {"relu": (0.0, None), "relu6": (0.0, 6.0)}
 UNROUNDED = ("max_pool2d", "upsample_nearest2d", "concat", "relu", "relu6", "dropout_inference")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from npunet.golden.blind import in_words
+from npunet.golden.drawn import TOLD
+
 LICENCE = """\
 The numbers in this folder were made by npunet from a model and from generated inputs. As far as they are npunet's they
 are dedicated to the public domain under CC0 1.0 (https://creativecommons.org/publicdomain/zero/1.0/). The model's
@@ -32,6 +35,7 @@ def readme(manifest: Mapping[str, Any], left_out: Sequence[str]) -> str:
         f"every sum in the declared order {profile['float_order']}: for ky, for kx, for channel: "
         + ("acc = fmaf(x, w, acc);" if profile["fma"] else "acc = acc + x * w, rounded twice;"),
         "taps outside the image are skipped, the bias is added last. Compile C with -ffp-contract=off.",
+        f"Weights: {TOLD[model['weights_are']]}.",
         "All tensors are N H W C, kernels KH KW C F (depthwise KH KW C M). NaN is compared as NaN; zeros have signs.",
         "",
         "Check the files:      sha256sum -c SHA256SUMS",
@@ -55,6 +59,9 @@ def readme(manifest: Mapping[str, Any], left_out: Sequence[str]) -> str:
         lines.append(f"  L..._<layer>         {len(alone)} single layers, each fed with its operator's corner cases; "
                      "equal layers")
         lines.append('                       without weights share one ("case" in the manifest\'s layers)')
+    if manifest["cannot_see"]:
+        lines += ["", "CANNOT SEE these faults, because of the weights that this network has:"]
+        lines += [f"  {in_words(spot)}" for spot in manifest["cannot_see"]]
     if left_out:
         lines.append(f"  Left out, because they are larger than --max-size allows: {', '.join(left_out)}")
     lines += ["", "Layers:"]

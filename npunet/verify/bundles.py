@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable
 
+from npunet.golden.names import unknown
 from npunet.golden.reader import Bundle
 
 
@@ -46,9 +47,8 @@ def asked_for(bundle: Bundle, layers: Iterable[str] | None) -> set[str]:
         return set(bundle.layers)
     by_name = {layer["name"]: key for key, layer in bundle.layers.items()}
     asked = {by_name.get(layer, layer) for layer in layers}
-    unknown = sorted(asked - set(bundle.layers))
-    if unknown or not asked:
-        raise ValueError(
-            f"the bundle has no layer {', '.join(unknown) or 'to check'}; its layers are {', '.join(bundle.layers)}"
-        )
+    if not asked:
+        raise ValueError("there is no layer to check: layers= (--layers) is empty")
+    if asked - set(bundle.layers):
+        raise ValueError(unknown("layer", asked - set(bundle.layers), [*by_name, *bundle.layers]))
     return asked

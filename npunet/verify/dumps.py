@@ -18,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from npunet.golden.manifest import fit_for_files
+from npunet.golden.names import unknown
 from npunet.golden.reader import Bundle
 from npunet.verify import forms, tflm
 
@@ -103,7 +104,7 @@ class Names:
             (key for key, found in bundle.cases.items() if found["scope"] == "network"), next(iter(bundle.cases), "")
         )
         if case is not None and case not in bundle.cases:
-            raise ValueError(f"the bundle has no case {case!r}; its cases are {', '.join(bundle.cases)}")
+            raise ValueError(unknown("case", [case], bundle.cases))
         self.default = case or first
         self.aliases: dict[str, str] = {}
         for layer in bundle.layers.values():
