@@ -16,15 +16,46 @@ def check_sums(bundle: Bundle) -> None:
     Tensors are checked when they are read; here each of their files must be there, and be inside of the bundle.
     """
     model = bundle.manifest["model"]
+    listed = read_sums(bundle)
     try:
-        lines = (bundle.root / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
-        listed = {line[66:]: line[:64] for line in lines}
         for name in ("manifest.json", model["graph"], model["weights"], model["file"]):
             if hashlib.sha256((bundle.root / name).read_bytes()).hexdigest() != listed.get(name):
                 raise ValueError(f"{bundle.root}/{name} is not the file that SHA256SUMS lists; make the bundle again")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ValueError(f"cannot check {bundle.root} against SHA256SUMS: {error}") from None
     _check_files(bundle)
+
+
+def read_sums(bundle: Bundle) -> dict[str, str]:
+    """SHA-256 by path, as SHA256SUMS lists them. Raises ValueError when it cannot be read."""
+    try:
+        lines = (bundle.root / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot check {bundle.root} against SHA256SUMS: {error}") from None
+    return {line[66:]: line[:64] for line in lines}
+
+
+def checked_files(bundle: Bundle, folder: str) -> dict[str, bytes]:
+    """The bytes of every file in a folder of the bundle, each checked against SHA256SUMS.
+
+    Raises ValueError when one was changed, is missing, was added, or is no plain file.
+    """
+    check_sums(bundle)
+    listed = {path: digest for path, digest in read_sums(bundle).items() if path.startswith(f"{folder}/")}
+    there = {path.relative_to(bundle.root).as_posix() for path in (bundle.root / folder).rglob("*")
+             if path.is_symlink() or not path.is_dir()}
+    strange = sorted(there - set(listed))
+    if strange:
+        raise ValueError(f"{bundle.root}/{strange[0]} is not among the files that SHA256SUMS lists; it is not run")
+    files = {}
+    for path, digest in sorted(listed.items()):
+        try:
+            files[path] = bundle.inside(path).read_bytes()
+        except OSError as error:
+            raise ValueError(f"{bundle.root} lacks the file {path} that SHA256SUMS lists: {error.strerror}") from None
+        if hashlib.sha256(files[path]).hexdigest() != digest:
+            raise ValueError(f"{bundle.root}/{path} is not the file that SHA256SUMS lists; it is not run")
+    return files
 
 
 def _check_files(bundle: Bundle) -> None:
