@@ -237,7 +237,7 @@ def test_only_the_bundle_s_own_code_is_compiled(tmp_path):
         cport.verify_c(tmp_path / "b")
     (tmp_path / "b/c/math.h").unlink()
     shutil.move(tmp_path / "b/c/net_weights.h", tmp_path / "away")
-    with pytest.raises(ValueError, match="lacks the file c/net_weights.h"):
+    with pytest.raises(ValueError, match="lacks the file c/net_weights"):
         cport.verify_c(tmp_path / "b")
     (tmp_path / "b/c/net_weights.h").symlink_to(tmp_path / "away")
     with pytest.raises(ValueError, match="leaves the bundle"):

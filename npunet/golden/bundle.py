@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from os import PathLike
@@ -26,6 +24,7 @@ from npunet.golden.corners import layer_inputs
 from npunet.golden.draws import RANDOM
 from npunet.golden.layer_run import run_layer, run_network
 from npunet.golden.names import unknown
+from npunet.golden.place import beside
 from npunet.golden.subject import WORD, Subject, has_accumulator, payload, resolve
 from npunet.golden.writers import FORMATS, check_formats, write_sums, write_text
 from npunet.graph import Node
@@ -47,7 +46,8 @@ def golden(model: UNet | str | PathLike[str], out: str | PathLike[str], *, input
     """Write a golden bundle: what a port of a network has to reproduce; its form is in npunet.golden's docstring.
 
     model      : a float32 UNet, the path of a saved one, or a preset's name
-    out        : folder to write; an old bundle there is replaced, anything else is refused
+    out        : folder to write; an old bundle there is replaced whole or not at all, anything else is refused, as is
+                 a bundle with a file in it that is not its own or was changed (golden.place)
     inputs     : real inputs (B, L, C) or (B, H, W, C): one more network case, and the size of all others
     level      : "deploy" (batch norm folded, separable convolutions split) or "trained"
     arithmetic : "seq" or "seq_fma", the declared order of summation
@@ -78,29 +78,16 @@ def golden(model: UNet | str | PathLike[str], out: str | PathLike[str], *, input
     if not _kinds(cases) and inputs is None and not backward:
         raise ValueError("there is no case to store: choose cases, give real inputs, or add backward")
     subject = resolve(model, level, inputs, size, max_size, weights, seed)
-    target = Path(out)
-    refuse_other_folders(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
-        maker = _Maker(Path(scratch) / "bundle", subject, level, arithmetic, tuple(formats), bounds, layers, max_size,
-                       seed, progress or (lambda done, total, what: None))
-        described = maker.make(_kinds(cases), inputs, backward)
-        if target.exists():
-            shutil.rmtree(target)
-        maker.root.rename(target)
-    return described
+    with beside(Path(out)) as root:
+        maker = _Maker(root, subject, level, arithmetic, tuple(formats), bounds, layers, max_size, seed,
+                       progress or (lambda done, total, what: None))
+        return maker.make(_kinds(cases), inputs, backward)
 
 
 def _kinds(kinds: Sequence[str] | None) -> tuple[str, ...]:
     chosen = cases.KINDS if kinds is None else tuple(kinds)
     cases.check_kinds(chosen)
     return chosen
-
-
-def refuse_other_folders(target: Path) -> None:
-    """Raise FileExistsError unless the folder is new, empty or an older bundle."""
-    if target.exists() and not (target / "manifest.json").is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise FileExistsError(f"{target} exists and is no golden bundle; give a new folder")
 
 
 class _Maker:
@@ -119,7 +106,6 @@ class _Maker:
         self.cases: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
         self.network: dict[str, Collector] = {}
         self.left_out: list[str] = []
-        root.mkdir()
 
     def make(self, kinds: tuple[str, ...], inputs: np.ndarray | None, backward: bool) -> dict[str, Any]:
         """Run every case and write every file; returns the manifest."""

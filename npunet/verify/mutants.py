@@ -4,7 +4,7 @@ A mutant is one hypothesis of npunet.verify.diagnose in one of its variants; an 
 instance is killed when a case of the bundle has an output that the mutant changes, equivalent when equivalence shows
 that no input can tell it from the right kernel whatever the weights are, hidden when none can because of the weights
 that this network happens to have (a bias of 0). What is none of these has survived, and the bundle is not good enough.
-The score counts what is hidden against the bundle, as what has survived: it cannot see these faults.
+The score is that of what the network's weights can show; what is hidden from the bundle is counted beside it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from npunet.golden import manifest
 from npunet.golden.reader import Bundle
-from npunet.golden.writers import write_sums, write_text
+from npunet.golden.writers import replace_manifest
 from npunet.graph import Node
 from npunet.verify import equivalence
 from npunet.verify.compare import same
@@ -83,9 +83,9 @@ class _Material:
 def score(folder: str | PathLike[str], progress: Progress | None = None) -> dict[str, Any]:
     """Run every mutant against a bundle, write the score into its manifest and return it.
 
-    Returns mutants (kinds), instances, killed, equivalent, hidden, survived, score (killed / (killed + hidden +
-    survived)), and a table: one row a mutant: its variants in words, layers, killed, equivalent (reason -> count),
-    hidden (layer, variant, why), survivors, and the cases that kill it.
+    Returns mutants (kinds), instances, killed, equivalent, hidden, survived, score (killed / (killed + survived)), and
+    a table: one row a mutant: its variants in words, layers, killed, equivalent (reason -> count), hidden (layer,
+    variant, why), survivors, and the cases that kill it.
     """
     bundle = Bundle(folder)
     rows: dict[str, dict[str, Any]] = {}
@@ -129,13 +129,12 @@ def score(folder: str | PathLike[str], progress: Progress | None = None) -> dict
         "equivalent": equivalent,
         "hidden": hidden,
         "survived": survived,
-        "score": killed / max(1, killed + hidden + survived),
+        "score": killed / max(1, killed + survived),
         "table": sorted(table, key=lambda row: row["mutant"]),
     }
     bundle.manifest["mutation_score"] = told
     manifest.check(bundle.manifest)
-    write_text(Path(folder) / "manifest.json", manifest.dumps(bundle.manifest))
-    write_sums(Path(folder))
+    replace_manifest(Path(folder), manifest.dumps(bundle.manifest))
     if progress:
         progress(len(layers), len(layers), "done")
     return told

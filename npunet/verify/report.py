@@ -289,7 +289,8 @@ def score(told: dict[str, Any]) -> str:
             f"{told['mutants']} mutants in {told['instances']} instances: {told['killed']} killed, "
             f"{told['equivalent']} proven equivalent whatever the weights, {told['hidden']} hidden by this network's "
             f"weights, {told['survived']} survived",
-            f"MUTATION SCORE {_percent(told['score'])} %",
+            f"MUTATION SCORE {_percent(told['score'])} %"
+            + (f" of what these weights can show; {told['hidden']} instances cannot be seen" if told["hidden"] else ""),
             "",
         ]
     )
