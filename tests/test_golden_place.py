@@ -101,7 +101,6 @@ def test_what_a_killed_run_left_is_removed_and_what_it_put_aside_comes_back(old,
     left = tmp_path / ".b.npunet-killed"
     for name in ("new", "old"):
         (left / name).mkdir(parents=True)
-    (left / "lock").touch()
     before = files_of(old)
     shutil.rmtree(left / "old")
     old.rename(left / "old")                                  # killed between the two renames
@@ -113,9 +112,10 @@ def test_what_a_killed_run_left_is_removed_and_what_it_put_aside_comes_back(old,
         return
     busy = tmp_path / ".b.npunet-alive"
     busy.mkdir()
-    with place._locked(busy / "lock"):
-        place.clean(old)
-        assert busy.exists()                                  # another run still works there
+    lock = place._lock(busy, wait=True)
+    place.clean(old)
+    assert busy.exists()                                      # another run still works there
+    os.close(lock)
     place.clean(old)
     assert not busy.exists()
 

@@ -1,10 +1,10 @@
 """Where a bundle is put: made beside its place, exchanged with the old one in one step, nothing foreign touched.
 
 An old bundle is replaced only if every file in it is one that its SHA256SUMS lists, unchanged: a folder of another
-tool, a note or a filled-in port.c is refused. The new bundle is written into a scratch folder `.NAME.npunet-XXXX` beside NAME
-and then exchanged with the old one; where the system cannot exchange, the old one is renamed aside, the new one renamed
-in. A run that is killed at any moment leaves the old or the new bundle whole; what it leaves besides, the next run
-removes (a lock tells whether the run that made it is still alive).
+tool, a note or a filled-in port.c is refused. The new bundle is written into a scratch folder `.NAME.npunet-XXXX`
+beside NAME and then exchanged with the old one; where the system cannot exchange, the old one is renamed aside, the new
+one renamed in. A run that is killed at any moment leaves the old or the new bundle whole; what it leaves besides, the
+next run removes (a lock on the scratch folder tells whether the run that made it is still alive).
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 try:
     import fcntl
@@ -28,8 +26,7 @@ except ImportError:  # Windows: no lock is known, so that what a killed run left
     fcntl = None  # type: ignore[assignment]
 
 MARK = ".npunet-"
-LOCK, NEW, OLD = "lock", "new", "old"
-YOUNG = 60.0  # seconds in which a scratch folder may not have its lock yet
+NEW, OLD = "new", "old"
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux
 
 
@@ -45,15 +42,11 @@ def beside(target: Path) -> Iterator[Path]:
     refuse_other_folders(place)
     place.parent.mkdir(parents=True, exist_ok=True)
     clean(place)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{place.name}{MARK}", dir=place.parent))
-    with _locked(scratch / LOCK):
-        try:
-            (scratch / NEW).mkdir()
-            yield scratch / NEW
-            refuse_other_folders(place)
-            _exchange(scratch, place)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+    with _scratch(place) as scratch:
+        (scratch / NEW).mkdir()
+        yield scratch / NEW
+        refuse_other_folders(place)
+        _exchange(scratch, place)
 
 
 def refuse_other_folders(target: Path) -> None:
@@ -97,38 +90,50 @@ def foreign_file(folder: Path) -> str | None:
 def clean(target: Path) -> None:
     """Remove what killed runs left beside a target; bring back an old bundle that one of them had put aside."""
     for scratch in sorted(target.parent.glob(f".{_escaped(target.name)}{MARK}*")):
-        if scratch.is_symlink() or not scratch.is_dir() or not _is_left(scratch):
+        lock = None if scratch.is_symlink() or not scratch.is_dir() else _lock(scratch, wait=False)
+        if lock is None:
             continue
         if (scratch / OLD).is_dir() and not os.path.lexists(target):
             (scratch / OLD).rename(target)
         shutil.rmtree(scratch, ignore_errors=True)
+        os.close(lock)
 
 
 def _escaped(name: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
-def _is_left(scratch: Path) -> bool:
-    """Whether nobody works in a scratch folder any more."""
-    if fcntl is None:
-        return False
-    try:
-        with open(scratch / LOCK, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-    except FileNotFoundError:
-        return time.time() - scratch.stat().st_mtime > YOUNG
-    except OSError:
-        return False
-
-
 @contextmanager
-def _locked(path: Path) -> Iterator[IO[bytes]]:
-    with open(path, "wb") as file:
-        if fcntl is not None:
-            with suppress(OSError):  # a file system without locks
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield file
+def _scratch(place: Path) -> Iterator[Path]:
+    """A locked scratch folder beside a place, removed in the end."""
+    while True:
+        scratch = Path(tempfile.mkdtemp(prefix=f".{place.name}{MARK}", dir=place.parent))
+        lock = _lock(scratch, wait=True)
+        if scratch.is_dir():  # else another run took it for one that was left, before it was locked
+            break
+        if lock is not None:
+            os.close(lock)
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(folder: Path, wait: bool) -> int | None:
+    """Lock a folder; the file descriptor that holds the lock, or None where that cannot be had."""
+    if fcntl is None:
+        return None
+    descriptor = -1
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        return descriptor
+    except OSError:  # held by a run that is alive, or a file system without locks
+        if descriptor >= 0:
+            os.close(descriptor)
+        return None
 
 
 def _exchange(scratch: Path, place: Path) -> None:
