@@ -15,7 +15,7 @@ import numpy as np
 import npunet
 from npunet import UNet
 from npunet.files import write_npz
-from npunet.golden import cases, cport, graphs, hexbench, manifest, texts
+from npunet.golden import cases, constants, cport, graphs, hexbench, manifest, texts
 from npunet.golden.backward import backward_case
 from npunet.golden.blind import blind_spots
 from npunet.golden.bounds import output_bound, rounded_up
@@ -217,6 +217,7 @@ class _Maker:
         folder.mkdir()
         self.subject.model.save(folder / "model.npz")
         write_npz(folder / "weights.npz", self.weights)
+        (folder / "weights.bin").write_bytes(b"".join(manifest.canonical(v).tobytes() for v in self.weights.values()))
         write_text(folder / "graph.json", json.dumps(graphs.to_json(self.graph), indent=1, sort_keys=True) + "\n")
 
     def _finish(self, backward: dict[str, Any] | None) -> dict[str, Any]:
@@ -236,9 +237,10 @@ class _Maker:
                 "fma": self.arithmetic == "seq_fma", "exp": EXP, "layer_norm": LAYER_NORM, "requant": None,
                 "accumulator_bits": None, "bias_bits": None, "table_precision": None,
             },
+            "constants": {"exp": constants.of_exponential()},
             "formats": list(self.formats),
             "layers": list(self.layers.values()),
-            "weights": manifest.weight_records(self.weights, self.graph),
+            "weights": manifest.weight_records(self.weights, self.graph, raw=True),
             "cases": [case for case, _ in ordered],
             "tensors": [tensor for _, tensors in ordered for tensor in tensors],
             "backward": backward,
@@ -248,6 +250,8 @@ class _Maker:
         manifest.check(described)
         write_text(self.root / "manifest.json", manifest.dumps(described))
         write_text(self.root / "README.txt", texts.readme(described, self.left_out))
+        write_text(self.root / "REFERENCE.md", texts.reference(described))
+        write_text(self.root / "manifest.schema.json", manifest.schema_text())
         write_text(self.root / "LICENSE-DATA", texts.LICENCE)
         write_sums(self.root)
         self.progress(self.total, self.total, "done")
@@ -264,6 +268,7 @@ class _Maker:
             "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
             "weights_sha256": weights.hexdigest(),
             "file": "model/model.npz", "graph": "model/graph.json", "weights": "model/weights.npz",
+            "raw_weights": "model/weights.bin",
             "input_shape": list(self.graph.input_shape), "own_input_shape": list(model.input_shape),
             "output_shape": list(self.graph.shape(self.graph.output)), "output": self.ids[self.graph.output],
             "rank": model.sizes.rank, "class_names": self.subject.class_names,
