@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from npunet.golden import constants
+from npunet.golden.damage import told
 from npunet.graph import Graph, Node
 
 SCHEMA = 2
@@ -179,9 +180,9 @@ def load(folder: str | Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(f"{folder} is no golden bundle: cannot read manifest.json ({error.strerror})") from None
+        raise ValueError(f"{folder} is no golden bundle: cannot read manifest.json ({told(error)})") from None
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: {error}. Make the bundle again") from None
+        raise ValueError(f"{path} is damaged: {told(error)}. Make the bundle again") from None
     if isinstance(manifest, dict) and manifest.get("schema") != SCHEMA:
         found = f"{manifest.get('schema')!r:.80}"
         raise ValueError(f"{path} has schema {found}, this npunet reads {SCHEMA}. Make the bundle again")

@@ -16,6 +16,7 @@ import numpy as np
 from npunet.golden import graphs, manifest
 from npunet.golden.cases import NETWORK_CASES, network_input
 from npunet.golden.corners import layer_inputs
+from npunet.golden.damage import told
 from npunet.golden.layer_run import LayerRun, run_layer, run_network, tensors_of
 from npunet.graph import Graph
 
@@ -71,7 +72,7 @@ class Bundle:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 weights = {record["name"]: archive[record["name"]] for record in self.manifest["weights"]}
         except READ_ERRORS as error:
-            raise ValueError(f"{path} is damaged: {error}") from None
+            raise ValueError(f"{path} is damaged: {told(error)}. Make the bundle again") from None
         for record in self.manifest["weights"]:
             check_digest(weights[record["name"]], record, f"weight {record['name']}")
         return weights
@@ -83,13 +84,13 @@ class Bundle:
         try:
             description = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
-            raise ValueError(f"{path} is damaged: {error}") from None
+            raise ValueError(f"{path} is damaged: {told(error)}. Make the bundle again") from None
         graph = graphs.from_json(description, self.weights)
         try:
             records = manifest.layer_records(graph, {}, {})
             ids = manifest.layer_ids(graph)
         except RUN_ERRORS as error:
-            raise ValueError(f"{path} is no network: {error!r:.200}") from None
+            raise ValueError(f"{path} is no network: {told(error):.200}") from None
         listed = [layer | {key: record[key] for key in DECIDED}
                   for record, layer in zip(self.layers.values(), records, strict=False)]
         if len(records) != len(self.layers) or listed != list(self.layers.values()):
@@ -130,7 +131,7 @@ class Bundle:
             else:
                 value = read_words(path.read_text(), dtype).reshape(shape)
         except READ_ERRORS as error:
-            raise ValueError(f"{path} is damaged: {error}") from None
+            raise ValueError(f"{path} is damaged: {told(error)}. Make the bundle again") from None
         if value.shape != shape or value.dtype != dtype:
             found = f"{value.dtype} {value.shape}"
             raise ValueError(f"{path}: {record['key']} is {found}, in the manifest {dtype} {shape}")
@@ -145,7 +146,7 @@ class Bundle:
                 with np.errstate(all="ignore"):
                     made = self._network(case) if self.cases[case]["scope"] == "network" else self._layer(case)
             except RUN_ERRORS as error:
-                raise ValueError(f"{self.root}: case {case} cannot be run again: {error!s:.200}") from None
+                raise ValueError(f"{self.root}: case {case} cannot be run again: {told(error):.200}") from None
             self._again = (case, {key: manifest.canonical(value) for key, value in made.items()})
         return self._again[1]
 
@@ -175,7 +176,7 @@ class Bundle:
         try:
             return run_layer(self.graph[self.layers[layer]["name"]], inputs, self.weights, self.arithmetic)
         except RUN_ERRORS as error:
-            raise ValueError(f"{self.root}: layer {layer} cannot be run: {error!s:.200}") from None
+            raise ValueError(f"{self.root}: layer {layer} cannot be run: {told(error):.200}") from None
 
     def inside(self, name: str) -> Path:
         """A file's path; the schema has refused what leaves the bundle, this refuses links that do."""

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable
 
+from npunet.golden.damage import told
 from npunet.golden.names import unknown
 from npunet.golden.reader import Bundle
 
@@ -22,7 +23,7 @@ def check_sums(bundle: Bundle) -> None:
             if hashlib.sha256((bundle.root / name).read_bytes()).hexdigest() != listed.get(name):
                 raise ValueError(f"{bundle.root}/{name} is not the file that SHA256SUMS lists; make the bundle again")
     except OSError as error:
-        raise ValueError(f"cannot check {bundle.root} against SHA256SUMS: {error}") from None
+        raise ValueError(f"cannot check {bundle.root} against SHA256SUMS: {name}: {told(error)}") from None
     _check_files(bundle)
 
 
@@ -31,7 +32,7 @@ def read_sums(bundle: Bundle) -> dict[str, str]:
     try:
         lines = (bundle.root / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot check {bundle.root} against SHA256SUMS: {error}") from None
+        raise ValueError(f"cannot check {bundle.root} against SHA256SUMS: {told(error)}") from None
     return {line[66:]: line[:64] for line in lines}
 
 

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from npunet.golden.damage import told
 from npunet.golden.manifest import fit_for_files
 from npunet.golden.names import unknown
 from npunet.golden.reader import Bundle
@@ -158,7 +159,7 @@ def read(outputs: str | Path, bundle: Bundle, case: str | None = None) -> Dump:
                 warnings.simplefilter("ignore")
                 _read_file(path, where, folder, names, dump)
         except READ_ERRORS as error:
-            dump.faults.append(Fault(where, f"cannot be read: {_told(error)}"))
+            dump.faults.append(Fault(where, f"cannot be read: {told(error)}"))
     if not dump.tensors and not dump.faults:
         known = next(iter(bundle.tensors), "case/key")
         raise ValueError(
@@ -166,10 +167,6 @@ def read(outputs: str | Path, bundle: Bundle, case: str | None = None) -> Dump:
             + (f" (found {', '.join(dump.ignored[:3])})" if dump.ignored else "")
         )
     return dump
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error)[:200]}" if str(error) else type(error).__name__
 
 
 def _read_file(path: Path, where: str, folder: tuple[str, ...], names: Names, dump: Dump) -> None:
@@ -220,7 +217,7 @@ def _read_npz(path: Path, where: str, folder: tuple[str, ...], names: Names, dum
                 with archive.open(info) as file:
                     dump.put(place, read_npy(file, size), f"{where}, {name}")
             except READ_ERRORS as error:
-                dump.faults.append(Fault(f"{where}, {name}", f"cannot be read: {_told(error)}"))
+                dump.faults.append(Fault(f"{where}, {name}", f"cannot be read: {told(error)}"))
 
 
 def read_npy(file: IO[bytes], most: int) -> np.ndarray:
