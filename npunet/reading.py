@@ -30,6 +30,7 @@ from typing import IO, Any
 import numpy as np
 
 from npunet import memory
+from npunet.damage import told
 
 try:
     from lzma import LZMAError
@@ -60,7 +61,6 @@ FAULTS: tuple[type[BaseException], ...] = (
 NOT_THERE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)  # these speak for themselves
 WAY_OUT = "take a whole copy of it, or make it again"
 BOMB, MOST_COMPRESSED = 2**26, 20  # bytes; trained weights compress to no less than a half
-MOST_TOLD = 300  # characters of another library's message
 NPY = b"\x93NUMPY"
 END_OF_ZIP = b"PK\x05\x06"
 END_SIZE, MOST_COMMENT = 22, 2**16
@@ -82,20 +82,6 @@ def reading(path: str | os.PathLike[str], is_not: str = "cannot be read", way_ou
         raise
     except FAULTS as error:
         raise Unreadable(f"{os.fspath(path)} {is_not}: {told(error)}; {way_out}") from None
-
-
-def told(error: BaseException) -> str:
-    """What an error says, in one line."""
-    text = " ".join(str(error).split())[:MOST_TOLD]
-    if isinstance(error, KeyError) and error.args:
-        return error.args[0] if " " in str(error.args[0]) else f"it lacks {error.args[0]!r:.80}"
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    if isinstance(error, MemoryError):
-        return "it needs more memory than there is"
-    if isinstance(error, (ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, OSError)) and text:
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 # JSON ---------------------------------------------------------------------------------------------------------------

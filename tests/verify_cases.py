@@ -185,6 +185,12 @@ class Ports:
         subprocess.run([program, self.bundle.root / "f32" / case / "in.bin", out / case], check=True)
         return out
 
+    def run_all(self, program):
+        """The outputs of every case by one command; returns their folder."""
+        out = program.parent / "out"
+        subprocess.run([program, "--all", self.bundle.root, out], check=True)
+        return out
+
     def run_layers(self, program, operators=None):
         """The outputs of every layer case besides."""
         out = program.parent / "out"

@@ -52,6 +52,7 @@ def golden(arguments: Namespace) -> None:
         batch = inputs.read(arguments.input, model, models.meaning(model), arguments)
         given["inputs"] = padded(model, batch.x)
         print(f"input   {arguments.input}: {batch.told}")
+    given["weights"] = "drawn" if models.is_described(arguments.model) else "given"
     manifest = make(
         model, arguments.out, level=arguments.level, arithmetic=arguments.arithmetic, backward=arguments.backward,
         bounds=arguments.bounds, layers=arguments.layers, size=arguments.size, seed=arguments.seed,
@@ -66,7 +67,10 @@ def golden(arguments: Namespace) -> None:
 
 
 def tell(manifest: dict[str, Any], out: Path, model: str) -> None:
-    """What is in the bundle, in five lines."""
+    """What is in the bundle, in a few lines."""
+    from npunet.golden.blind import in_words
+    from npunet.golden.drawn import TOLD
+
     described, cases = manifest["model"], manifest["cases"]
     sized = "x".join(map(str, described["input_shape"]))
     network = [case["kind"] for case in cases if case["scope"] == "network"]
@@ -75,8 +79,11 @@ def tell(manifest: dict[str, Any], out: Path, model: str) -> None:
     print(f"model   {described['name']}: {model}")
     print(f"run at  {sized} (H x W x C), {len(manifest['layers'])} layers, level {manifest['profile']['level']}, "
           f"{manifest['profile']['float_order']}")
+    print(f"weights {TOLD[described['weights_are']]}")
     print(f"cases   network: {', '.join(network) or 'none'}; single layers: {alone}"
           + ("; backward" if manifest["backward"] else ""))
+    for spot in manifest["cannot_see"]:
+        print(f"cannot see: {in_words(spot)}")
     print(f"wrote   {out}: {total / 1e6:.1f} MB in {', '.join(manifest['formats'])}")
     print(f"next    npunet verify {out} OUTPUTS, or read {out / 'README.txt'}")
 

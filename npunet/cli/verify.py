@@ -10,12 +10,22 @@ from npunet.cli import models
 from npunet.cli.golden import show
 from npunet.files import write_text
 
+EXIT_STATUS = """
+
+Exit status:
+  0  PASS: every layer asked for is right in every case of the bundle
+  1  FAIL
+  2  an error: outputs or bundle cannot be read, or are of another bundle
+  3  INCOMPLETE: nothing is wrong, but layers were not given
+  4  INCOMPLETE: nothing is wrong, but cases were not given (the report says: PASS of 1 of 73 cases)
+  5  NOT JUDGED: with --bounded, nothing is seen to be wrong, but the bound is too wide to tell"""
+
 
 def add(verbs: Any) -> None:
     """Arguments of `npunet verify`."""
     parser = models.verb(verbs, "verify", verify, "compare a port's outputs with a golden bundle and find the cause",
                          "npunet verify golden outputs/ --junit verify.xml")
-    parser.epilog += "\n\nExit status: 0 PASS, 1 FAIL, 2 error, 3 INCOMPLETE (nothing wrong, but layers not given)."
+    parser.epilog += EXIT_STATUS
     parser.add_argument("bundle", help="folder that npunet golden wrote")
     parser.add_argument("outputs", help="folder or file: npz, npy, bin, mem, hex, serial log, TFLite-Micro JSON")
     parser.add_argument("--bounded", action="store_true",

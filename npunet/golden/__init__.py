@@ -6,13 +6,17 @@ This docstring is the format. `bundle.golden` writes it, `reader.Bundle` reads i
       manifest.json       all there is to know about every file; `schema` is its version
       SHA256SUMS          every other file, for `sha256sum -c SHA256SUMS`
       README.txt          what is here, in one page             LICENSE-DATA
+      REFERENCE.md        every formula with its rounding, every field, how to judge: all that a port needs
+      manifest.schema.json         schema.json
       model/model.npz     the model as UNet.save wrote it       model/graph.json    the layers below, as run
       model/weights.npz   the weights of graph.json (folded at level "deploy")
+      model/weights.bin   the same as raw words, one after the other, at the manifest's offsets
       f32/<case>/tensors.npz       format "npz": every stored tensor of the case, member name = its key
       f32/<case>/<key>.bin         format "bin": little-endian words, row-major
       hex/<case>/<key>.mem         format "hex": $readmemh, one 32-bit word a line; first network case only
       hex/*.v                      Verilog benches
       c/net.c net.h net_weights.h  the network in C99           c/golden_<case>.h c/golden_crc.h c/check.c c/port.c ...
+      c/cases.txt                  the cases that `net_dump --all` runs
       backward/                    with backward=True: as f32/<case>, the case is called "backward"
 
 Layers and keys. Layer number 3, called "ENC1_D1_conv/depthwise", has the id `L003_ENC1_D1_conv_depthwise` (what is

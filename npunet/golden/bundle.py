@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from os import PathLike
@@ -17,13 +15,16 @@ import numpy as np
 import npunet
 from npunet import UNet
 from npunet.files import write_npz
-from npunet.golden import cases, cport, graphs, hexbench, manifest, texts
+from npunet.golden import cases, constants, cport, graphs, hexbench, manifest, texts
 from npunet.golden.backward import backward_case
+from npunet.golden.blind import blind_spots
 from npunet.golden.bounds import output_bound, rounded_up
 from npunet.golden.collect import Collector
 from npunet.golden.corners import layer_inputs
 from npunet.golden.draws import RANDOM
 from npunet.golden.layer_run import run_layer, run_network
+from npunet.golden.names import unknown
+from npunet.golden.place import beside
 from npunet.golden.subject import WORD, Subject, has_accumulator, payload, resolve
 from npunet.golden.writers import FORMATS, check_formats, write_sums, write_text
 from npunet.graph import Node
@@ -41,11 +42,12 @@ def golden(model: UNet | str | PathLike[str], out: str | PathLike[str], *, input
            level: str = "deploy", arithmetic: str = "seq_fma", cases: Sequence[str] | None = None,
            formats: Sequence[str] = FORMATS, backward: bool = False, bounds: bool = False,
            layers: Iterable[str] | None = None, size: str | tuple[int, ...] = "auto", max_size: int = MAX_SIZE,
-           seed: int = 0, progress: Progress | None = None) -> dict[str, Any]:
+           seed: int = 0, weights: str | None = None, progress: Progress | None = None) -> dict[str, Any]:
     """Write a golden bundle: what a port of a network has to reproduce; its form is in npunet.golden's docstring.
 
     model      : a float32 UNet, the path of a saved one, or a preset's name
-    out        : folder to write; an old bundle there is replaced, anything else is refused
+    out        : folder to write; an old bundle there is replaced whole or not at all, anything else is refused, as is
+                 a bundle with a file in it that is not its own or was changed (golden.place)
     inputs     : real inputs (B, L, C) or (B, H, W, C): one more network case, and the size of all others
     level      : "deploy" (batch norm folded, separable convolutions split) or "trained"
     arithmetic : "seq" or "seq_fma", the declared order of summation
@@ -60,6 +62,8 @@ def golden(model: UNet | str | PathLike[str], out: str | PathLike[str], *, input
                  input are stored in full if they fit, other network cases never; single layers as long as there is
                  room, the small ones first
     seed       : of the random values
+    weights    : "given": the model's own; "drawn": drawn from the seed so that every fault shows (see golden.drawn).
+                 By default drawn for a preset's name, which has none, and given for a model
     progress   : called as progress(done, total, what)
 
     Returns the manifest. Raises ValueError for arguments that do not fit, FileExistsError for a folder in use.
@@ -73,30 +77,17 @@ def golden(model: UNet | str | PathLike[str], out: str | PathLike[str], *, input
         raise ValueError(f"seed={seed} and max_size={max_size} must not be negative")
     if not _kinds(cases) and inputs is None and not backward:
         raise ValueError("there is no case to store: choose cases, give real inputs, or add backward")
-    subject = resolve(model, level, inputs, size, max_size)
-    target = Path(out)
-    refuse_other_folders(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
-        maker = _Maker(Path(scratch) / "bundle", subject, level, arithmetic, tuple(formats), bounds, layers, max_size,
-                       seed, progress or (lambda done, total, what: None))
-        described = maker.make(_kinds(cases), inputs, backward)
-        if target.exists():
-            shutil.rmtree(target)
-        maker.root.rename(target)
-    return described
+    subject = resolve(model, level, inputs, size, max_size, weights, seed)
+    with beside(Path(out)) as root:
+        maker = _Maker(root, subject, level, arithmetic, tuple(formats), bounds, layers, max_size, seed,
+                       progress or (lambda done, total, what: None))
+        return maker.make(_kinds(cases), inputs, backward)
 
 
 def _kinds(kinds: Sequence[str] | None) -> tuple[str, ...]:
     chosen = cases.KINDS if kinds is None else tuple(kinds)
     cases.check_kinds(chosen)
     return chosen
-
-
-def refuse_other_folders(target: Path) -> None:
-    """Raise FileExistsError unless the folder is new, empty or an older bundle."""
-    if target.exists() and not (target / "manifest.json").is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise FileExistsError(f"{target} exists and is no golden bundle; give a new folder")
 
 
 class _Maker:
@@ -115,7 +106,6 @@ class _Maker:
         self.cases: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
         self.network: dict[str, Collector] = {}
         self.left_out: list[str] = []
-        root.mkdir()
 
     def make(self, kinds: tuple[str, ...], inputs: np.ndarray | None, backward: bool) -> dict[str, Any]:
         """Run every case and write every file; returns the manifest."""
@@ -135,7 +125,9 @@ class _Maker:
         described = self._backward() if backward else None
         self._model()
         if "c" in self.formats:
-            cport.write(self.root / "c", self.graph, self.weights, self.layers, self.arithmetic, self.network)
+            alone = [case["id"] for case, _ in self.cases if case["scope"] == "layer"]
+            cport.write(self.root / "c", self.graph, self.weights, self.layers, self.arithmetic, self.network,
+                        sorted(alone))
         if "hex" in self.formats:
             hexbench.write(self.root / "hex", self.layers, self.network)
         return self._finish(described)
@@ -214,10 +206,10 @@ class _Maker:
             return None
         by_id = {key: name for name, key in self.ids.items()}
         names = {by_id.get(layer, layer) for layer in layers}
-        unknown = sorted(names - set(self.ids))
-        if unknown or not names:
-            listed = ", ".join(list(self.ids)[1:])
-            raise ValueError(f"there is no layer {', '.join(unknown) or 'to store'}; the layers are {listed}")
+        if not names:
+            raise ValueError("there is no layer to store: layers= (--layers) is empty")
+        if names - set(self.ids):
+            raise ValueError(unknown("layer", names - set(self.ids), list(self.ids)[1:]))
         return names | {name for layer in names - {self.graph.input} for name in self.graph[layer].inputs}
 
     def _model(self) -> None:
@@ -225,6 +217,7 @@ class _Maker:
         folder.mkdir()
         self.subject.model.save(folder / "model.npz")
         write_npz(folder / "weights.npz", self.weights)
+        (folder / "weights.bin").write_bytes(b"".join(manifest.canonical(v).tobytes() for v in self.weights.values()))
         write_text(folder / "graph.json", json.dumps(graphs.to_json(self.graph), indent=1, sort_keys=True) + "\n")
 
     def _finish(self, backward: dict[str, Any] | None) -> dict[str, Any]:
@@ -244,17 +237,21 @@ class _Maker:
                 "fma": self.arithmetic == "seq_fma", "exp": EXP, "layer_norm": LAYER_NORM, "requant": None,
                 "accumulator_bits": None, "bias_bits": None, "table_precision": None,
             },
+            "constants": {"exp": constants.of_exponential()},
             "formats": list(self.formats),
             "layers": list(self.layers.values()),
-            "weights": manifest.weight_records(self.weights, self.graph),
+            "weights": manifest.weight_records(self.weights, self.graph, raw=True),
             "cases": [case for case, _ in ordered],
             "tensors": [tensor for _, tensors in ordered for tensor in tensors],
             "backward": backward,
             "mutation_score": None,
+            "cannot_see": blind_spots(self.subject),
         }
         manifest.check(described)
         write_text(self.root / "manifest.json", manifest.dumps(described))
         write_text(self.root / "README.txt", texts.readme(described, self.left_out))
+        write_text(self.root / "REFERENCE.md", texts.reference(described))
+        write_text(self.root / "manifest.schema.json", manifest.schema_text())
         write_text(self.root / "LICENSE-DATA", texts.LICENCE)
         write_sums(self.root)
         self.progress(self.total, self.total, "done")
@@ -267,9 +264,11 @@ class _Maker:
         config = json.dumps(model.params.to_dict(), sort_keys=True)
         return {
             "name": model.params.name,
+            "weights_are": self.subject.origin,
             "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
             "weights_sha256": weights.hexdigest(),
             "file": "model/model.npz", "graph": "model/graph.json", "weights": "model/weights.npz",
+            "raw_weights": "model/weights.bin",
             "input_shape": list(self.graph.input_shape), "own_input_shape": list(model.input_shape),
             "output_shape": list(self.graph.shape(self.graph.output)), "output": self.ids[self.graph.output],
             "rank": model.sizes.rank, "class_names": self.subject.class_names,

@@ -105,10 +105,11 @@ def kernels(graph: Graph, weights: Weights, arithmetic: str) -> str:
             want(name)
         if split_bias(node, weights)[1] is not None:
             want("add_bias")
-    return fill("".join(sections()[name][1] for name in wanted), _constants())
+    return fill("".join(sections()[name][1] for name in wanted), c_constants())
 
 
-def _constants() -> dict[str, str]:
+def c_constants() -> dict[str, str]:
+    """The declared constants as C writes them, for templates."""
     def c(value: float) -> str:
         return f"{short_hex(float(np.float32(value)))}f"
 
@@ -143,8 +144,10 @@ def _weights(graph: Graph, weights: Weights, title: str) -> str:
             for name in node.weights:
                 del arrays[_names(graph)[name]]
             scale, shift = batch_norm_scale_shift(*parameters, eps=node.attrs["eps"])
-            arrays[f"{identifier(node.name)}_scale"] = (f"{node.name}: gamma / sqrt(var + eps)", scale)
-            arrays[f"{identifier(node.name)}_shift"] = (f"{node.name}: beta - mean * scale", shift)
+            for role, formula, value in (("scale", "gamma * (1 / sqrt(var + eps))", scale),
+                                         ("shift", "beta - mean * scale", shift)):
+                told = f"{node.name}: {formula}, each step rounded to float;"
+                arrays[f"{identifier(node.name)}_{role}"] = (told, value)
     for name, (told, value) in arrays.items():
         shape = "x".join(map(str, value.shape))
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,17 @@ Record = Mapping[str, Any]
 
 
 def write(folder: Path, graph: Graph, weights: Mapping[str, np.ndarray], layers: Mapping[str, Record],
-          arithmetic: str, cases: Mapping[str, Collector]) -> None:
-    """Write every file of c/; cases : the network cases by id, the first one's tensors become arrays if they fit."""
+          arithmetic: str, cases: Mapping[str, Collector], alone: Sequence[str]) -> None:
+    """Write every file of c/.
+
+    cases : the network cases by id, the first one's tensors become arrays if they fit
+    alone : ids of the layer cases
+    """
     title = f"made by npunet; {len(layers)} layers, float32, {arithmetic}"
     texts = cgen.network(graph, weights, arithmetic, title)
     texts["net_dump.c"] = cgen.read_template("net_dump.c")
+    texts["cases.txt"] = "".join(f"{name} -1\n" for name in cases) + "".join(
+        f"{layer} {list(layers).index(layer)}\n" for layer in alone)
     if cases:
         first = next(iter(cases.values()))
         arrays = first_arrays(first, layers)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from npunet.damage import told
 from npunet.graph import Graph, Node, WeightSpec
 from npunet.ops.table import OPERATORS
 
@@ -38,12 +39,13 @@ def from_json(description: Mapping[str, Any], weights: Mapping[str, np.ndarray])
             missing = [name for name in (*node.inputs,) if name not in known]
             missing += [name for name in node.weights if name not in weights]
             if missing or node.op not in OPERATORS:
-                raise ValueError(f"layer {node.name} ({node.op}) reads {missing}")
+                what = f"reads {', '.join(missing)}, which is not there" if missing else "has an unknown operator"
+                raise ValueError(f"graph.json is no graph: layer {node.name} ({node.op}) {what}")
             known.add(node.name)
         specs = {name: WeightSpec(name, value.shape, "zeros", trainable=False) for name, value in weights.items()}
         return Graph(description["input"], tuple(description["input_shape"]), nodes, specs, description["output"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"graph.json is no graph: {error!r}") from None
+        raise ValueError(f"graph.json is no graph: {told(error)}") from None
 
 
 def as_lists(value: Any) -> Any:

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from npunet.golden import constants
 from npunet.graph import Graph, Node
 from npunet.reading import parse_json, reading
 
-SCHEMA = 1
+SCHEMA = 2
 CANONICAL_NAN = np.uint32(0x7FC00000)
 CLAMPS = {"relu": (0.0, None), "relu6": (0.0, 6.0)}
 UNROUNDED = ("max_pool2d", "upsample_nearest2d", "concat", "relu", "relu6", "dropout_inference")
@@ -79,6 +80,7 @@ def layer_records(graph: Graph, folded: Mapping[str, list[str]], cases: Mapping[
             "shape": list(node.shape),
             **_attributes(node, graph),
             "clamp": list(CLAMPS[node.op]) if node.op in CLAMPS else None,
+            "constants": constants.of_node(node),
             "multipliers": None,
             "shifts": None,
             "folded": folded.get(node.name, []),
@@ -100,14 +102,20 @@ def _attributes(node: Node, graph: Graph) -> dict[str, Any]:
     return {"kernel": None if kernel is None else list(kernel), "pads": pads, "eps": attrs.get("eps"), **listed}
 
 
-def weight_records(weights: Mapping[str, np.ndarray], graph: Graph) -> list[dict[str, Any]]:
-    """One record a weight; the graph says which kernels are depthwise."""
+def weight_records(weights: Mapping[str, np.ndarray], graph: Graph, raw: bool = False) -> list[dict[str, Any]]:
+    """One record a weight; the graph says which kernels are depthwise.
+
+    raw : whether they stand in this order in weights.bin, so that each has its offset
+    """
     depthwise = {node.weights[0] for node in graph if node.op in ("depthwise_conv2d", "separable_conv2d")}
-    records = []
+    records: list[dict[str, Any]] = []
+    offset = 0
     for number, (name, value) in enumerate(weights.items()):
         layout = "HWCM" if name in depthwise else {4: "HWIO", 2: "HW", 1: "C"}[value.ndim]
         records.append({"id": weight_id(number, name), "name": name, "dtype": value.dtype.name,
-                        "shape": list(value.shape), "layout": layout, **digests(value)})
+                        "shape": list(value.shape), "layout": layout, "offset": offset if raw else None,
+                        **digests(value)})
+        offset += value.nbytes
     return records
 
 
@@ -192,7 +200,12 @@ def check(manifest: Any, where: str = "manifest.json") -> None:
 @cache
 def schema() -> dict[str, Any]:
     """The JSON schema of the manifest."""
-    return json.loads(files("npunet.golden").joinpath("schema.json").read_text(encoding="utf-8"))
+    return json.loads(schema_text())
+
+
+def schema_text() -> str:
+    """The same as it is written."""
+    return files("npunet.golden").joinpath("schema.json").read_text(encoding="utf-8")
 
 
 def find_fault(value: Any, rule: Mapping[str, Any], where: str) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from npunet.damage import told
 from npunet.golden import graphs, manifest
 from npunet.golden.cases import NETWORK_CASES, network_input
 from npunet.golden.corners import layer_inputs
@@ -85,7 +86,7 @@ class Bundle:
             records = manifest.layer_records(graph, {}, {})
             ids = manifest.layer_ids(graph)
         except RUN_ERRORS as error:
-            raise ValueError(f"{path} is no network: {error!r:.200}") from None
+            raise ValueError(f"{path} is no network: {told(error):.200}") from None
         listed = [layer | {key: record[key] for key in DECIDED}
                   for record, layer in zip(self.layers.values(), records, strict=False)]
         if len(records) != len(self.layers) or listed != list(self.layers.values()):
@@ -137,7 +138,7 @@ class Bundle:
                 with np.errstate(all="ignore"):
                     made = self._network(case) if self.cases[case]["scope"] == "network" else self._layer(case)
             except RUN_ERRORS as error:
-                raise ValueError(f"{self.root}: case {case} cannot be run again: {error!s:.200}") from None
+                raise ValueError(f"{self.root}: case {case} cannot be run again: {told(error):.200}") from None
             self._again = (case, {key: manifest.canonical(value) for key, value in made.items()})
         return self._again[1]
 
@@ -167,7 +168,7 @@ class Bundle:
         try:
             return run_layer(self.graph[self.layers[layer]["name"]], inputs, self.weights, self.arithmetic)
         except RUN_ERRORS as error:
-            raise ValueError(f"{self.root}: layer {layer} cannot be run: {error!s:.200}") from None
+            raise ValueError(f"{self.root}: layer {layer} cannot be run: {told(error):.200}") from None
 
     def inside(self, name: str) -> Path:
         """A file's path; the schema has refused what leaves the bundle, this refuses links that do."""

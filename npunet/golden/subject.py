@@ -10,6 +10,7 @@ import numpy as np
 
 from npunet import UNet, presets
 from npunet.deploy import deploy
+from npunet.golden.drawn import TOLD, draw_weights
 from npunet.golden.layer_run import CONVOLUTIONS
 from npunet.graph import Graph
 from npunet.loading import load_network
@@ -23,6 +24,7 @@ WORD = 4
 class Subject:
     """A model and its network as it is run.
 
+    origin         : of the weights, a key of drawn.TOLD
     trained        : the network as trained, at the bundle's size
     graph, weights : the network as run, at the bundle's level
     folded         : batch norms folded into a layer, by its name
@@ -30,6 +32,7 @@ class Subject:
     """
 
     model: UNet
+    origin: str
     trained: Graph
     graph: Graph
     weights: dict[str, np.ndarray]
@@ -38,22 +41,35 @@ class Subject:
 
 
 def resolve(source: UNet | str | PathLike[str], level: str, inputs: np.ndarray | None,
-            size: str | tuple[int, ...], max_size: int) -> Subject:
-    """Find the model, its size and its graph. Raises ValueError with the way out."""
-    model = _model(source)
+            size: str | tuple[int, ...], max_size: int, weights: str | None = None, seed: int = 0) -> Subject:
+    """Find the model, its weights, its size and its graph. Raises ValueError with the way out.
+
+    weights : "drawn", "given", or None: drawn for a preset's name, given for a model
+    seed    : of drawn weights
+    """
+    model, origin = _model(source), weights or ("drawn" if is_described(source) else "given")
+    if origin not in TOLD:
+        raise ValueError(f"weights={weights!r} must be one of {', '.join(TOLD)}")
+    if origin == "drawn" and model.dtype == "float32":
+        model = draw_weights(UNet(model.params, model.input_shape, model.num_classes), seed)
     if model.dtype != "float32":
         raise ValueError(f"a golden bundle is of float32, the model is {model.dtype}; build one with dtype='float32' "
                          "and give it the weights: load_weights(model.weights)")
     trained = _sized(model, inputs, size, max_size)
     if not trained.nodes:
         raise ValueError("the network has neither blocks nor a top, so there is nothing to check")
-    graph, weights = deploy(trained, model.weights) if level == "deploy" else (trained, dict(model.weights))
+    graph, lowered = deploy(trained, model.weights) if level == "deploy" else (trained, dict(model.weights))
     kept = {node.name for node in graph}
     folded: dict[str, list[str]] = {}
     for node in trained:
         if node.op == "batch_norm_inference" and node.name not in kept:
             folded.setdefault(node.inputs[0], []).append(node.name)
-    return Subject(model, trained, graph, weights, folded, _class_names(model))
+    return Subject(model, origin, trained, graph, lowered, folded, _class_names(model))
+
+
+def is_described(source: UNet | Segmenter | str | PathLike[str]) -> bool:
+    """Whether a model is named by a preset, so that nobody has given it weights."""
+    return not isinstance(source, (UNet, Segmenter)) and str(source) in presets.names()
 
 
 def _model(source: UNet | Segmenter | str | PathLike[str]) -> UNet:
@@ -61,7 +77,7 @@ def _model(source: UNet | Segmenter | str | PathLike[str]) -> UNet:
         return source
     if isinstance(source, Segmenter):
         return source.network
-    if source in presets.names():
+    if is_described(source):
         preset = presets.load(str(source))
         return UNet(preset, tuple(preset["input_shape"]), preset["num_classes"])
     try:

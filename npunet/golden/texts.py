@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from npunet.golden import cgen
+from npunet.golden.blind import in_words
+from npunet.golden.drawn import TOLD
+
 LICENCE = """\
 The numbers in this folder were made by npunet from a model and from generated inputs. As far as they are npunet's they
 are dedicated to the public domain under CC0 1.0 (https://creativecommons.org/publicdomain/zero/1.0/). The model's
@@ -17,6 +21,21 @@ FORMS = {
     "c": "c/                       net.c is the network in C99; port.c and check.c compare a port with the numbers",
     "hex": "hex/                     $readmemh files of the first network case, and Verilog benches",
 }
+
+
+BACKWARD = """
+The case "backward" is a training step: gradients, batch statistics and one step of SGD on a drawn batch, computed in
+float64 from the float32 forward pass and rounded once. It is compared within bounds, by `npunet verify` alone.
+"""
+
+
+def reference(manifest: Mapping[str, Any]) -> str:
+    """REFERENCE.md: every formula with its rounding, every field, how to judge a port."""
+    profile = manifest["profile"]
+    return cgen.fill(cgen.read_template("reference.md"), {
+        **cgen.c_constants(), "LEVEL": profile["level"], "ORDER": profile["float_order"],
+        "BACKWARD": BACKWARD if manifest["backward"] else "",
+    })
 
 
 def readme(manifest: Mapping[str, Any], left_out: Sequence[str]) -> str:
@@ -32,13 +51,17 @@ def readme(manifest: Mapping[str, Any], left_out: Sequence[str]) -> str:
         f"every sum in the declared order {profile['float_order']}: for ky, for kx, for channel: "
         + ("acc = fmaf(x, w, acc);" if profile["fma"] else "acc = acc + x * w, rounded twice;"),
         "taps outside the image are skipped, the bias is added last. Compile C with -ffp-contract=off.",
+        f"Weights: {TOLD[model['weights_are']]}.",
         "All tensors are N H W C, kernels KH KW C F (depthwise KH KW C M). NaN is compared as NaN; zeros have signs.",
         "",
+        "To write a port:      REFERENCE.md (every formula with its rounding; nothing else is needed)",
         "Check the files:      sha256sum -c SHA256SUMS",
-        "Check a port:         npunet verify THIS_FOLDER OUTPUTS",
+        "Check a port:         npunet verify THIS_FOLDER OUTPUTS, or by the digests: REFERENCE.md, section 6",
         "",
-        "manifest.json            every layer, case and tensor: shapes, digests, statistics, where its file is",
-        "model/                   model.npz (npunet.UNet.load), graph.json and weights.npz (the layers below)",
+        "manifest.json            every layer, case and tensor: shapes, constants, digests, where its file is",
+        "manifest.schema.json     its JSON Schema; REFERENCE.md tells what the fields mean",
+        "model/                   weights.bin (of the layers below, raw words; offsets in the manifest), the same as",
+        "                         weights.npz, graph.json, and model.npz (npunet.UNet.load)",
         *(FORMS[name] for name in manifest["formats"]),
         *(["backward/                gradients, batch-norm statistics, one SGD step"] if manifest["backward"] else []),
         "",
@@ -55,6 +78,9 @@ def readme(manifest: Mapping[str, Any], left_out: Sequence[str]) -> str:
         lines.append(f"  L..._<layer>         {len(alone)} single layers, each fed with its operator's corner cases; "
                      "equal layers")
         lines.append('                       without weights share one ("case" in the manifest\'s layers)')
+    if manifest["cannot_see"]:
+        lines += ["", "CANNOT SEE these faults, because of the weights that this network has:"]
+        lines += [f"  {in_words(spot)}" for spot in manifest["cannot_see"]]
     if left_out:
         lines.append(f"  Left out, because they are larger than --max-size allows: {', '.join(left_out)}")
     lines += ["", "Layers:"]

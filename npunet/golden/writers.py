@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from npunet import files
 from npunet.files import write_npz
 from npunet.golden.manifest import canonical
 
@@ -92,6 +93,15 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file as UTF-8 with plain line feeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text.encode("utf-8"))
+
+
+def replace_manifest(root: Path, text: str) -> None:
+    """Write a bundle's manifest anew, and its line of SHA256SUMS; no other file becomes the bundle's by that."""
+    digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
+    lines = (root / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    sums = [f"{digest if line[66:] == 'manifest.json' else line[:64]}  {line[66:]}\n" for line in lines]
+    files.write_text(root / "manifest.json", text)
+    files.write_text(root / "SHA256SUMS", "".join(sums))
 
 
 def write_sums(root: Path) -> None:

@@ -6,6 +6,8 @@ import hashlib
 import os
 from collections.abc import Iterable
 
+from npunet.damage import told
+from npunet.golden.names import unknown
 from npunet.golden.reader import Bundle
 
 
@@ -15,15 +17,46 @@ def check_sums(bundle: Bundle) -> None:
     Tensors are checked when they are read; here each of their files must be there, and be inside of the bundle.
     """
     model = bundle.manifest["model"]
+    listed = read_sums(bundle)
     try:
-        lines = (bundle.root / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
-        listed = {line[66:]: line[:64] for line in lines}
         for name in ("manifest.json", model["graph"], model["weights"], model["file"]):
             if hashlib.sha256((bundle.root / name).read_bytes()).hexdigest() != listed.get(name):
                 raise ValueError(f"{bundle.root}/{name} is not the file that SHA256SUMS lists; make the bundle again")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot check {bundle.root} against SHA256SUMS: {error}") from None
+    except OSError as error:
+        raise ValueError(f"cannot check {bundle.root} against SHA256SUMS: {name}: {told(error)}") from None
     _check_files(bundle)
+
+
+def read_sums(bundle: Bundle) -> dict[str, str]:
+    """SHA-256 by path, as SHA256SUMS lists them. Raises ValueError when it cannot be read."""
+    try:
+        lines = (bundle.root / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot check {bundle.root} against SHA256SUMS: {told(error)}") from None
+    return {line[66:]: line[:64] for line in lines}
+
+
+def checked_files(bundle: Bundle, folder: str) -> dict[str, bytes]:
+    """The bytes of every file in a folder of the bundle, each checked against SHA256SUMS.
+
+    Raises ValueError when one was changed, is missing, was added, or is no plain file.
+    """
+    check_sums(bundle)
+    listed = {path: digest for path, digest in read_sums(bundle).items() if path.startswith(f"{folder}/")}
+    there = {path.relative_to(bundle.root).as_posix() for path in (bundle.root / folder).rglob("*")
+             if path.is_symlink() or not path.is_dir()}
+    strange = sorted(there - set(listed))
+    if strange:
+        raise ValueError(f"{bundle.root}/{strange[0]} is not among the files that SHA256SUMS lists; it is not run")
+    files = {}
+    for path, digest in sorted(listed.items()):
+        try:
+            files[path] = bundle.inside(path).read_bytes()
+        except OSError as error:
+            raise ValueError(f"{bundle.root} lacks the file {path} that SHA256SUMS lists: {error.strerror}") from None
+        if hashlib.sha256(files[path]).hexdigest() != digest:
+            raise ValueError(f"{bundle.root}/{path} is not the file that SHA256SUMS lists; it is not run")
+    return files
 
 
 def _check_files(bundle: Bundle) -> None:
@@ -46,9 +79,8 @@ def asked_for(bundle: Bundle, layers: Iterable[str] | None) -> set[str]:
         return set(bundle.layers)
     by_name = {layer["name"]: key for key, layer in bundle.layers.items()}
     asked = {by_name.get(layer, layer) for layer in layers}
-    unknown = sorted(asked - set(bundle.layers))
-    if unknown or not asked:
-        raise ValueError(
-            f"the bundle has no layer {', '.join(unknown) or 'to check'}; its layers are {', '.join(bundle.layers)}"
-        )
+    if not asked:
+        raise ValueError("there is no layer to check: layers= (--layers) is empty")
+    if asked - set(bundle.layers):
+        raise ValueError(unknown("layer", asked - set(bundle.layers), [*by_name, *bundle.layers]))
     return asked

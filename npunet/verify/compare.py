@@ -8,6 +8,8 @@ from math import inf, log10
 import numpy as np
 
 BUCKETS = ("0", "1", "2-3", "4-7", "8-15", "16-255", "256-65535", "more", "class")
+WIDE = 0.01  # of a tensor's range: a bound that is wider judges nothing
+CONSTANT = 2.0**-16  # a range below this share of the largest value is that of a constant, rounded
 EDGES = np.array([1, 2, 4, 8, 16, 256, 65536])
 CLASS = -1  # instead of a distance: a NaN, or an infinity, where there is none
 
@@ -18,11 +20,14 @@ class Comparison:
 
     size, differ : elements, and how many are not the same bits (a NaN equals every NaN; zeros have signs)
     wrong        : elements that break the rule: the same as differ, or with a bound those beyond it
-    unjudged     : elements about which the bound promises nothing
+    unjudged     : elements about which the bound promises nothing, or so little that it is wider than WIDE of the range
+    wide         : those of them that have a bound, but a wide one
+    apart        : with a bound, elements that must be NaN or infinite and are of another kind; they are not in `wrong`:
+                   a sum in another order may be NaN where an infinity is wanted
     max_abs, max_rel, max_ulp : over the elements that differ and are finite on both sides
     classes      : elements that are NaN, +Inf, -Inf or finite on one side and not on the other
     snr          : 10 log10(sum want^2 / sum (got - want)^2) in dB over finite elements; infinite when equal
-    share        : largest |got - want| / bound, or None without a bound
+    share        : largest |got - want| / bound, or None without a bound; infinite for a NaN where a number is wanted
     histogram    : elements by BUCKETS of their distance in units in the last place
     first        : index of the first wrong element (of the first that differs when none is wrong), or None
     got, want    : what stands there
@@ -33,6 +38,8 @@ class Comparison:
     differ: int
     wrong: int
     unjudged: int
+    wide: int
+    apart: int
     max_abs: float
     max_rel: float
     max_ulp: int
@@ -66,7 +73,8 @@ def compare(
     """Compare bit for bit, or against a bound.
 
     got, want        : same shape, float32 or an integer type
-    bound            : float, same shape; infinite where nothing is promised
+    bound            : float, same shape; infinite where nothing is promised. What it allows and is wider than WIDE of
+                       the range of want is not judged; what it does not allow is wrong however wide it is
     classes_promised : where bound is infinite, whether at least NaN and infinities must agree
     """
     equal = same(got, want)
@@ -78,13 +86,16 @@ def compare(
         same_class = finite | equal
         ratio = None
         if bound is None:
-            wrong, unjudged = ~equal, 0
+            wrong, unjudged, wide, apart = ~equal, 0, 0, 0
         else:
             open_ = ~np.isfinite(bound)
             promised = open_ & (False if classes_promised is None else classes_promised)
-            wrong = np.where(open_, promised & ~same_class, ~same_class | (off > bound))
-            unjudged = int(np.count_nonzero(open_ & ~promised))
-            ratio = np.where(open_ | (off == 0), 0.0, off / np.maximum(bound, 1e-300))
+            wrong = ~open_ & (~same_class | (off > bound))
+            loose = ~open_ & ~wrong & (bound > WIDE * extent(wide_want))
+            wide, apart = int(np.count_nonzero(loose)), int(np.count_nonzero(promised & ~same_class))
+            unjudged = int(np.count_nonzero(open_ & ~promised)) + wide
+            ratio = np.where(open_ | (same_class & (off == 0)), 0.0, off / np.maximum(bound, 1e-300))
+            ratio = np.where(~open_ & ~same_class, np.inf, ratio)
         relative = np.where(finite & (wide_want != 0), off / np.abs(wide_want), 0.0)
         ulp = np.abs(ordered(got) - ordered(want)) if want.dtype.kind == "f" else np.abs(wide_got - wide_want)
         ulp = np.where(equal, 0, np.where(same_class, np.maximum(ulp, 1), CLASS)).astype(np.int64)
@@ -96,6 +107,8 @@ def compare(
         differ=int(np.count_nonzero(~equal)),
         wrong=int(np.count_nonzero(wrong)),
         unjudged=unjudged,
+        wide=wide,
+        apart=apart,
         max_abs=float(off.max(initial=0)),
         max_rel=float(relative.max(initial=0)),
         max_ulp=int(ulp.max(initial=0)),
@@ -108,6 +121,15 @@ def compare(
         want=None if first is None else want[first].item(),
         pattern=pattern(got, want, ~equal),
     )
+
+
+def extent(want: np.ndarray) -> float:
+    """The range of the finite values, largest less smallest; the largest magnitude where all are one number."""
+    finite = want[np.isfinite(want)]
+    if not finite.size:
+        return 0.0
+    spread, largest = float(finite.max() - finite.min()), float(np.abs(finite).max())
+    return spread if spread > CONSTANT * largest else largest
 
 
 def histogram(ulp: np.ndarray) -> tuple[int, ...]:

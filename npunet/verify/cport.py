@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
 from npunet.golden.reader import Bundle
+from npunet.verify.bundles import checked_files
 from npunet.verify.results import Result
 from npunet.verify.verdict import verify
 
@@ -23,25 +25,32 @@ def compiler() -> str | None:
 
 
 def verify_c(folder: str | PathLike[str]) -> Result:
-    """Compile c/net.c, run it on the bundle's network cases, verify every layer.
+    """Compile the bundle's own c/net.c, run it on every network and layer case, verify every layer.
 
-    Raises ValueError when there is no compiler, when it fails or when the bundle lacks "c" or "bin".
+    This runs code that stands in the bundle, as the user who calls it. So every file of c/ must be one that SHA256SUMS
+    lists, unchanged, and no other may stand there; that proves no more than that the bundle is whole, so call it for a
+    bundle that you made or whose maker you trust. The result's notes say that it was run.
+
+    Raises ValueError when there is no compiler, when it fails, when the bundle lacks "c" or "bin", when a file was
+    changed or added.
     """
     bundle, name = Bundle(folder), compiler()
     if name is None:
         raise ValueError(f"no C compiler: none of {', '.join(COMPILERS)} is there")
     if not {"c", "bin"} <= set(bundle.manifest["formats"]):
         raise ValueError(f"{folder} lacks the formats c and bin")
+    sources = checked_files(bundle, "c")
     with tempfile.TemporaryDirectory() as scratch:
-        program = Path(scratch) / "net_dump"
-        sources = [str(bundle.root / "c" / file) for file in ("net_dump.c", "net.c")]
-        _run([name, *FLAGS, *sources, "-lm", "-o", str(program)])
-        for case in bundle.cases.values():
-            if case["scope"] == "network":
-                (Path(scratch) / "out" / case["id"]).mkdir(parents=True)
-                record = bundle.tensors[f"{case['id']}/in"]
-                _run([str(program), str(bundle.root / record["files"]["bin"]), str(Path(scratch) / "out" / case["id"])])
-        return verify(bundle, Path(scratch) / "out")
+        copied = Path(scratch) / "c"  # what was checked is what is compiled
+        copied.mkdir()
+        for path, raw in sources.items():
+            (copied / Path(path).name).write_bytes(raw)
+        program, out = Path(scratch) / "net_dump", Path(scratch) / "out"
+        _run([name, *FLAGS, str(copied / "net_dump.c"), str(copied / "net.c"), "-lm", "-o", str(program)])
+        _run([str(program), "--all", str(bundle.root), str(out)])
+        result = verify(bundle, out)
+    told = f"ran the bundle's own code, {bundle.root / 'c' / 'net.c'}, compiled by {name}"
+    return replace(result, notes=(told, *result.notes))
 
 
 def _run(command: list[str]) -> None:

@@ -15,7 +15,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from npunet.damage import told
 from npunet.golden.manifest import fit_for_files
+from npunet.golden.names import unknown
 from npunet.golden.reader import Bundle
 from npunet.reading import FAULTS
 from npunet.verify import forms, tflm
@@ -83,7 +85,7 @@ class Names:
             (key for key, found in bundle.cases.items() if found["scope"] == "network"), next(iter(bundle.cases), "")
         )
         if case is not None and case not in bundle.cases:
-            raise ValueError(f"the bundle has no case {case!r}; its cases are {', '.join(bundle.cases)}")
+            raise ValueError(unknown("case", [case], bundle.cases))
         self.default = case or first
         self.aliases: dict[str, str] = {}
         for layer in bundle.layers.values():
@@ -137,7 +139,7 @@ def read(outputs: str | Path, bundle: Bundle, case: str | None = None) -> Dump:
                 warnings.simplefilter("ignore")
                 _read_file(path, where, folder, names, dump)
         except FAULTS as error:
-            dump.faults.append(Fault(where, f"cannot be read: {_told(error)}"))
+            dump.faults.append(Fault(where, f"cannot be read: {told(error)}"))
     if not dump.tensors and not dump.faults:
         known = next(iter(bundle.tensors), "case/key")
         raise ValueError(
@@ -145,10 +147,6 @@ def read(outputs: str | Path, bundle: Bundle, case: str | None = None) -> Dump:
             + (f" (found {', '.join(dump.ignored[:3])})" if dump.ignored else "")
         )
     return dump
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error)[:200]}" if str(error) else type(error).__name__
 
 
 def _read_file(path: Path, where: str, folder: tuple[str, ...], names: Names, dump: Dump) -> None:
@@ -199,7 +197,7 @@ def _read_npz(path: Path, where: str, folder: tuple[str, ...], names: Names, dum
                 with archive.open(info) as file:
                     dump.put(place, read_npy(file, size), f"{where}, {name}")
             except FAULTS as error:
-                dump.faults.append(Fault(f"{where}, {name}", f"cannot be read: {_told(error)}"))
+                dump.faults.append(Fault(f"{where}, {name}", f"cannot be read: {told(error)}"))
 
 
 def read_npy(file: IO[bytes], most: int) -> np.ndarray:

@@ -1,29 +1,77 @@
 """Proofs that a faulty kernel is none: it reads the same numbers and rounds them the same way, whatever they are.
 
-Every argument here is about all inputs, not about those that a bundle holds. One liberty is taken and said: two results
-that differ only in the sign of a zero after a product has underflowed count as equal, because the bundles keep away
-from it (a port that pads with zeros differs from one that skips there, and both are right).
+Every argument here is about all inputs, not about those that a bundle holds; and `equivalent` is about all weights too:
+it asks for the proof with weights that have nothing in common with the network's, none of them 0, no two the same. What
+only the network's own weights hide (a bias of 0 that is not added) is no equivalence: `hidden` gives the reason, and a
+bundle says that it cannot see that fault.
+
+One liberty is taken and said: two results that differ only in the sign of a zero after a product has underflowed count
+as equal, because the bundles keep away from it (a port that pads with zeros differs from one that skips there, and both
+are right).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from npunet.golden.draws import Draws
 from npunet.golden.layer_run import CONVOLUTIONS
 from npunet.ops.norm import batch_norm_scale_shift
 from npunet.verify.diagnose.pooling import picked, pooled
 from npunet.verify.diagnose.recipe import Recipe, plain
+from npunet.verify.diagnose.search import variants
 from npunet.verify.diagnose.sums import walk
 from npunet.verify.diagnose.wholes import WHOLES, Scene
 
+DRAWS = 3  # of weights: two values that are rounded to the same number by chance are not so three times
 NEVER_NEGATIVE = ("relu", "relu6", "softmax")
 MOVING = ("layout_swapped", "output_shifted", "output_mirrored", "output_part_unwritten")
 
 
-def proof(name: str, words: str, right: Recipe, wrong: Recipe) -> str | None:
-    """Why a wrong recipe of a layer cannot be told from the right one, or None."""
+class AnyWeights:
+    """The wrong recipes of a layer with weights drawn anew: what holds for several draws of them holds for all."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.made: list[tuple[Recipe, dict[tuple[str, str], Recipe]]] = []
+
+    def draw(self, number: int) -> tuple[Recipe, dict[tuple[str, str], Recipe]]:
+        """The right recipe under the given draw, and the wrong ones by hypothesis and words."""
+        while len(self.made) <= number:
+            draws = Draws(len(self.made), "any weights")
+            right = self.recipe.but(
+                kernels=tuple(_unlike(value.shape, draws) for value in self.recipe.kernels),
+                bias=None if self.recipe.bias is None else _unlike(self.recipe.bias.shape, draws),
+            )
+            self.made.append((right, {(name, words): wrong for name, words, wrong in variants(right)}))
+        return self.made[number]
+
+    def equivalent(self, name: str, words: str) -> str | None:
+        """Why a wrong recipe cannot be told from the right one whatever the weights and the inputs, or None."""
+        reason = None
+        for number in range(DRAWS if self.recipe.kernels else 1):
+            right, wrongs = self.draw(number)
+            wrong = wrongs.get((name, words))
+            reason = None if wrong is None else _proof(name, words, right, wrong, False)
+            if reason is None:
+                return None
+        return reason
+
+
+def _unlike(shape: tuple[int, ...], draws: Draws) -> np.ndarray:
+    """Values between 0.5 and 1.5 (a variance must not be negative), no two the same."""
+    return (1 + draws.uniform(shape) / 2).astype(np.float32)
+
+
+def hidden(name: str, words: str, right: Recipe, wrong: Recipe) -> str | None:
+    """Why no input can tell a wrong recipe from the right one, given the network's own weights, or None."""
+    return _proof(name, words, right, wrong, True)
+
+
+def _proof(name: str, words: str, right: Recipe, wrong: Recipe, own: bool) -> str | None:
+    """own : arguments from the size of these very weights count too."""
     if right.op in CONVOLUTIONS and wrong.summed and not any(wrong.inputs[0] is not x for x in right.inputs):
-        return _of_sums(name, right, wrong)
+        return _of_sums(name, right, wrong, own)
     if (
         _same_weights(right, wrong)
         and wrong.compute is None
@@ -64,15 +112,15 @@ def proof(name: str, words: str, right: Recipe, wrong: Recipe) -> str | None:
     if name == "softmax_sum" and "summed" in words and right.shape[2] <= 2:
         return "two exponentials: their sum is rounded once in any order"
     if right.op == "layer_norm":
-        return _of_layer_norm(words, right)
+        return _of_layer_norm(words, right, own)
     if right.op == "batch_norm_inference":
-        return _of_batch_norm(name, words, right)
+        return _of_batch_norm(name, words, right, own)
     if right.op in ("upsample_nearest2d", "max_pool2d", "concat") and name == "output_narrow":
         return None
     return None
 
 
-def _of_batch_norm(name: str, words: str, right: Recipe) -> str | None:
+def _of_batch_norm(name: str, words: str, right: Recipe, own: bool) -> str | None:
     """A norm that was never trained adds nothing; one with a shift of ordinary size hides what is subnormal."""
     scale, shift = batch_norm_scale_shift(*right.kernels, eps=right.attrs["eps"])
     _, beta, mean, _ = right.kernels
@@ -85,16 +133,16 @@ def _of_batch_norm(name: str, words: str, right: Recipe) -> str | None:
     ):
         return "all channels have the same"
     ordinary = bool((np.abs(shift) >= 2.0**-80).all() and (np.abs(scale) <= 2.0**20).all())
-    if name == "subnormals_flushed" and ordinary:
+    if own and name == "subnormals_flushed" and ordinary:
         return "a shift of this size leaves nothing of a subnormal, and ends in 0 or far from one"
     return None
 
 
-def _of_layer_norm(words: str, right: Recipe) -> str | None:
+def _of_layer_norm(words: str, right: Recipe, own: bool) -> str | None:
     """No normalised value exceeds the root of how many there are; a signal has one row."""
     _, H, W, C = right.inputs[0].shape
     gamma, beta = (np.abs(value) for value in right.kernels)
-    if "-128 ... 127" in words and (gamma * np.sqrt(H * W) * (1 + 2.0**-10) + beta).max() < 127:
+    if own and "-128 ... 127" in words and (gamma * np.sqrt(H * W) * (1 + 2.0**-10) + beta).max() < 127:
         return "a layer norm of so few values stays below 127"
     if (H == 1 and words.endswith("over the columns")) or (W == 1 and words.endswith("over the rows")):
         return "there is one row or column: it normalises the same values"
@@ -137,12 +185,12 @@ def _taps(recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     return np.where((rows >= 0) & (rows < H), rows, -1), np.where((columns >= 0) & (columns < W), columns, -1)
 
 
-def _of_sums(name: str, right: Recipe, wrong: Recipe) -> str | None:
+def _of_sums(name: str, right: Recipe, wrong: Recipe, own: bool) -> str | None:
     """Convolutions: the same reads, the same weights where anything is read, sums that cannot differ."""
     zero = right.bias is not None and not right.bias.any()
     if name == "bias_doubled" and zero:
         return "the bias is zero"
-    if name == "subnormals_flushed" and wrong.after and _far_from_zero(right.bias):
+    if own and name == "subnormals_flushed" and wrong.after and _far_from_zero(right.bias):
         return "a sum and a bias of this size end in 0 or far from the subnormals"
     if wrong.after or wrong.middle:
         return None

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from npunet import UNet, run
+from npunet.damage import told
 from npunet.golden import backward_bounds as bounds
 from npunet.golden import manifest
 from npunet.golden.backward import DECLARED, _loss
@@ -41,7 +42,7 @@ class Gradients:
             graph = model.sizes.graph(tuple(self.bundle.manifest["model"]["input_shape"][:2])).for_training()
             ids = [layer["id"] for layer in self.told["layers"]]
         except RUN_ERRORS as error:
-            raise ValueError(f"{self.bundle.root}: the backward case cannot be read: {error!s:.200}") from None
+            raise ValueError(f"{self.bundle.root}: the backward case cannot be read: {told(error):.200}") from None
         named = {record["name"]: record["id"] for record in self.told["weights"]}
         expected = {name: manifest.weight_id(number, name) for number, name in enumerate(model.weights)}
         if list(manifest.layer_ids(graph).values())[1:] != ids or named != expected:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from math import inf, isfinite
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from npunet.verify.compare import BUCKETS, Comparison
 from npunet.verify.report import amount, histogram
-from npunet.verify.results import FAIL, PASS, SKIPPED, Check, Result
+from npunet.verify.results import FAIL, NOT_JUDGED, PASS, SKIPPED, Check, Result
 
 
 def as_json(result: Result) -> str:
@@ -56,7 +57,12 @@ def as_json(result: Result) -> str:
                 "backward": [_check(check) for check in result.others],
                 "faults": [str(fault) for fault in result.faults],
                 "ignored": list(result.ignored),
+                "cases": result.cases,
                 "cases_not_given": list(result.unchecked_cases),
+                "cases_given_in_part": list(result.partial_cases),
+                "cannot_see": list(result.cannot_see),
+                "inputs": [_check(check) for check in result.inputs],
+                "statistical": [asdict(found) for found in result.statistics],
                 "notes": list(result.notes),
                 "ulp_histogram": dict(zip(BUCKETS, histogram(result), strict=True)),
             },
@@ -100,7 +106,7 @@ def as_junit(result: Result) -> str:
 
     for layer in result.layers:
         for check in layer.checks:
-            if check.status == PASS:
+            if check.status in (PASS, NOT_JUDGED):
                 add(check.case, f"{check.layer}.{check.role}", "", None)
             else:
                 found = check.chained
@@ -108,11 +114,14 @@ def as_junit(result: Result) -> str:
                 add(check.case, f"{check.layer}.{check.role}", f"<failure message={quoteattr(said)}/>", "failures")
         if layer.status == SKIPPED:
             add("layers", layer.record["id"], '<skipped message="not given"/>', "skipped")
-    for check in result.others:
+        elif layer.status == NOT_JUDGED:
+            message = "not judged: the bound is wider than the signal"
+            add("layers", layer.record["id"], f"<skipped message={quoteattr(message)}/>", "skipped")
+    for check in (*result.inputs, *result.others):
         wrong = (
             ""
             if check.status == PASS
-            else f"<failure message={quoteattr(f'{check.chained.wrong} beyond the tolerance')}/>"
+            else f"<failure message={quoteattr(f'{check.chained.wrong} wrong')}/>"
         )
         add(check.case, f"{check.layer}.{check.role}", wrong, None if check.status == PASS else "failures")
     for fault in result.faults:

@@ -1,8 +1,10 @@
 """The mutation score of a bundle: every faulty kernel that we know, in every layer, and the case that catches it.
 
 A mutant is one hypothesis of npunet.verify.diagnose in one of its variants; an instance is a mutant in one layer. An
-instance is killed when a case of the bundle has an output that the mutant changes, equivalent when equivalence.proof
-shows that no input can tell it from the right kernel. What is neither has survived, and the bundle is not good enough.
+instance is killed when a case of the bundle has an output that the mutant changes, equivalent when equivalence shows
+that no input can tell it from the right kernel whatever the weights are, hidden when none can because of the weights
+that this network happens to have (a bias of 0). What is none of these has survived, and the bundle is not good enough.
+The score is that of what the network's weights can show; what is hidden from the bundle is counted beside it.
 """
 
 from __future__ import annotations
@@ -16,15 +18,15 @@ import numpy as np
 
 from npunet.golden import manifest
 from npunet.golden.reader import Bundle
-from npunet.golden.writers import write_sums, write_text
+from npunet.golden.writers import replace_manifest
 from npunet.graph import Node
+from npunet.verify import equivalence
 from npunet.verify.compare import same
 from npunet.verify.diagnose import WHOLES, recipe
 from npunet.verify.diagnose.folds import kin_of, other_folds
 from npunet.verify.diagnose.recipe import Recipe
 from npunet.verify.diagnose.search import variants
 from npunet.verify.diagnose.wholes import Scene
-from npunet.verify.equivalence import proof, proof_of_whole
 
 SAMPLE = 64
 WHOLE = (
@@ -81,9 +83,9 @@ class _Material:
 def score(folder: str | PathLike[str], progress: Progress | None = None) -> dict[str, Any]:
     """Run every mutant against a bundle, write the score into its manifest and return it.
 
-    Returns mutants (kinds), instances, killed, equivalent, survived, score (killed / (killed + survived)), and a table:
-    one row a mutant: its variants in words, layers, killed, equivalent (reason -> count), survivors, and the cases that
-    kill it.
+    Returns mutants (kinds), instances, killed, equivalent, hidden, survived, score (killed / (killed + survived)), and
+    a table: one row a mutant: its variants in words, layers, killed, equivalent (reason -> count), hidden (layer,
+    variant, why), survivors, and the cases that kill it.
     """
     bundle = Bundle(folder)
     rows: dict[str, dict[str, Any]] = {}
@@ -100,6 +102,7 @@ def score(folder: str | PathLike[str], progress: Progress | None = None) -> dict
                     "variants": set(),
                     "killed": 0,
                     "equivalent": {},
+                    "hidden": [],
                     "survived": [],
                     "cases": set(),
                 },
@@ -111,32 +114,34 @@ def score(folder: str | PathLike[str], progress: Progress | None = None) -> dict
                 row["cases"].add(said)
             elif verdict == "equivalent":
                 row["equivalent"][said] = row["equivalent"].get(said, 0) + 1
+            elif verdict == "hidden":
+                row["hidden"].append({"layer": layer["id"], "variant": words, "because": said})
             else:
                 row["survived"].append({"layer": layer["id"], "variant": words})
     table = [{**row, **{key: sorted(row[key]) for key in ("operators", "variants", "cases")}} for row in rows.values()]
     killed = sum(row["killed"] for row in table)
     equivalent = sum(sum(row["equivalent"].values()) for row in table)
-    survived = sum(len(row["survived"]) for row in table)
+    hidden, survived = (sum(len(row[kind]) for row in table) for kind in ("hidden", "survived"))
     told = {
         "mutants": len(table),
-        "instances": killed + equivalent + survived,
+        "instances": killed + equivalent + hidden + survived,
         "killed": killed,
         "equivalent": equivalent,
+        "hidden": hidden,
         "survived": survived,
         "score": killed / max(1, killed + survived),
         "table": sorted(table, key=lambda row: row["mutant"]),
     }
     bundle.manifest["mutation_score"] = told
     manifest.check(bundle.manifest)
-    write_text(Path(folder) / "manifest.json", manifest.dumps(bundle.manifest))
-    write_sums(Path(folder))
+    replace_manifest(Path(folder), manifest.dumps(bundle.manifest))
     if progress:
         progress(len(layers), len(layers), "done")
     return told
 
 
 def instances(bundle: Bundle, layer: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-    """(mutant, variant, "killed" | "equivalent" | "survived", the case or the reason) of one layer."""
+    """(mutant, variant, "killed" | "equivalent" | "hidden" | "survived", the case or the reason) of one layer."""
     node = bundle.graph[layer["name"]]
     folds = other_folds(bundle, node), kin_of(bundle, node)
     cases = [layer["case"]] if layer["case"] else []
@@ -150,8 +155,9 @@ def instances(bundle: Bundle, layer: dict[str, Any]) -> Iterator[tuple[str, str,
         return material[case]
 
     first = at(0)
+    anyhow = equivalence.AnyWeights(first.recipe)
     for name, words, mutant in variants(first.recipe):
-        reason = proof(name, words, first.recipe, mutant)
+        reason = anyhow.equivalent(name, words)
         if reason:
             yield name, words, "equivalent", reason
             continue
@@ -164,10 +170,11 @@ def instances(bundle: Bundle, layer: dict[str, Any]) -> Iterator[tuple[str, str,
                 yield name, words, "killed", here.case
                 break
         else:
-            yield name, words, "survived", ""
+            reason = equivalence.hidden(name, words, first.recipe, mutant)
+            yield name, words, "hidden" if reason else "survived", reason or ""
     for name in WHOLE:
         for words, y in WHOLES[name](Scene(first.right, [], {})):
-            reason = proof_of_whole(name, words, first.recipe, first.right.shape)
+            reason = equivalence.proof_of_whole(name, words, first.recipe, first.right.shape)
             if reason:
                 yield name, words, "equivalent", reason
                 continue

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
-from npunet.verify.compare import BUCKETS, Comparison
+from npunet.verify.compare import BUCKETS, WIDE, Comparison
 from npunet.verify.diagnose import Diagnosis
-from npunet.verify.results import ERROR, FAIL, INHERITED, PASS, SKIPPED, Check, LayerVerdict, Result
+from npunet.verify.results import (
+    ERROR,
+    FAIL,
+    INCOMPLETE,
+    INHERITED,
+    NOT_JUDGED,
+    PASS,
+    SKIPPED,
+    Check,
+    LayerVerdict,
+    Result,
+    Statistic,
+)
 
 SHOWN = 8
 
@@ -17,19 +29,33 @@ def text(result: Result, every: bool = False) -> str:
     lines = [*_head(result), *_first(result), *_table(result, every), *_histogram(result), *_rest(result)]
     counted = ", ".join(
         f"{count} {status}"
-        for status in (PASS, FAIL, INHERITED, SKIPPED, ERROR)
+        for status in (PASS, FAIL, INHERITED, NOT_JUDGED, SKIPPED, ERROR)
         if (count := sum(layer.status == status for layer in result.layers))
     )
-    checks = sum(len(layer.checks) for layer in result.layers) + len(result.others)
+    checks = sum(len(layer.checks) for layer in result.layers) + len(result.others) + len(result.inputs)
     return "\n".join(
         [
             *lines,
             f"{checks} tensors of {len(result.layers)} layers compared in {result.seconds:.1f} s: "
             f"{counted or 'no layer'}",
+            *_scope(result),
             f"VERDICT {result.verdict}",
             "",
         ]
     )
+
+
+def _scope(result: Result) -> list[str]:
+    """What a verdict without a failure rests on."""
+    lines = []
+    missing = len(result.unchecked_cases) + len(result.partial_cases)
+    if result.verdict == INCOMPLETE:
+        layers = sum(layer.status == PASS for layer in result.layers)
+        lines.append(f"PASS of {result.cases - missing} of {result.cases} cases and {layers} of {len(result.layers)} "
+                     "layers: nothing is wrong in what was given")
+    if result.verdict in (PASS, INCOMPLETE, NOT_JUDGED):
+        lines += [f"cannot see: {spot}" for spot in result.cannot_see]
+    return lines
 
 
 def _head(result: Result) -> list[str]:
@@ -46,10 +72,12 @@ def _first(result: Result) -> list[str]:
     if first is None or first.status != FAIL:
         return []
     check = first.worst
-    fed = "golden inputs" if check.scope == "layer" or _golden_fed(check) else "the port's own inputs"
+    fed = "fed with golden inputs" if check.scope == "layer" or _golden_fed(check) else "fed with the port's own inputs"
+    if first.number < 0:
+        fed = "not the input of this bundle"
     told = check.told
     lines = [
-        f"FIRST DIVERGENCE  {first.record['id']} ({describe(first.record)})   fed with {fed}: FAIL",
+        f"FIRST DIVERGENCE  {first.record['id']} ({describe(first.record)})   {fed}: FAIL",
         f"  case {check.case}, {check.role}: {told.differ} of {told.size} differ, max {amount(told)}"
         + (f", first at {list(told.first)}: got {told.got!r}, want {told.want!r}" if told.first else ""),
     ]
@@ -62,6 +90,8 @@ def _first(result: Result) -> list[str]:
             if acc.status == PASS
             else "  its accumulator (before the bias) differs already"
         )
+    if told.share is not None:
+        lines.append(f"  the largest error is {_times(told.share)} the bound; {told.wrong} elements break it")
     if told.pattern:
         lines.append(f"  pattern: {told.pattern}")
     if check.note:
@@ -128,9 +158,9 @@ def _table(result: Result, every: bool) -> list[str]:
 
 def row(layer: LayerVerdict, width: int) -> str:
     """One line of the table."""
-    found = layer.worst.chained
+    found, decided = layer.worst.chained, layer.worst.told
     snr = f"{found.snr:.1f}" if isfinite(found.snr) else "inf" if found.snr > 0 else "-inf"
-    share = "-" if found.share is None else f"{found.share:.3f}"
+    share = "-" if decided.share is None else part(decided.share)
     return (
         f"  {layer.record['id']:<{width}} {layer.record['operator']:<20} {found.size:>8} {found.differ:>8} "
         f"{found.max_abs:>9.3g} {found.max_rel:>9.3g} {found.max_ulp:>11} {snr:>7} {share:>9} {layer.status}"
@@ -168,30 +198,17 @@ def _rest(result: Result) -> list[str]:
         for check in result.others
         if check.status != PASS
     ]
-    shares = [
-        (layer.worst.chained.share, layer.record["id"])
-        for layer in result.layers
-        if layer.worst and layer.worst.chained.share is not None
-    ]
-    if shares:
-        share, layer = max(shares)
-        lines.append(f"largest share of the bound used: {share:.3f} ({layer})")
-        unjudged = sum(check.chained.unjudged for layer in result.layers for check in layer.checks)
-        if unjudged:
-            lines.append(
-                f"{unjudged} elements were not judged: NaN, infinity or overflow, where the bound promises nothing"
-            )
+    lines += _bounds(result)
     skipped = [layer.record["id"] for layer in result.layers if layer.status == SKIPPED]
     if skipped:
         lines.append(
             f"NOT CHECKED  {len(skipped)} layers: {', '.join(skipped[:SHOWN])}"
             + (f" and {len(skipped) - SHOWN} more" if len(skipped) > SHOWN else "")
         )
-    if result.unchecked_cases:
-        cases = result.unchecked_cases
-        lines.append(
-            f"cases not given: {', '.join(cases[:4])}" + (f" and {len(cases) - 4} more" if len(cases) > 4 else "")
-        )
+    for words, cases in (("not given", result.unchecked_cases), ("given in part", result.partial_cases)):
+        if cases:
+            more = f" and {len(cases) - 4} more" if len(cases) > 4 else ""
+            lines.append(f"cases {words}: {', '.join(cases[:4])}{more}")
     lines += [f"note    {note}" for note in result.notes]
     if result.ignored:
         lines.append(
@@ -201,23 +218,81 @@ def _rest(result: Result) -> list[str]:
     return lines
 
 
+def _percent(share: float) -> str:
+    """With so many digits that only what is 1 reads 100."""
+    return next(text for digits in range(1, 16) if (text := f"{100 * share:.{digits}f}") and (
+        share == 1 or float(text) < 100))
+
+
+def part(share: float) -> str:
+    """A share of a bound, never 0 for what is not 0."""
+    return "inf" if share == inf else f"{share:.3f}" if share == 0 or 0.001 <= share < 1e5 else f"{share:.2e}"
+
+
+def _times(share: float) -> str:
+    return "of another kind than" if share == inf else f"{part(share)} times"
+
+
+def _bounds(result: Result) -> list[str]:
+    """What a comparison with bounds used of them, could not judge, and judged apart."""
+    if not result.bounded:
+        return []
+    checks = [check for layer in result.layers for check in layer.checks]
+    judged = [(check.own or check.chained, check) for check in checks if check.status in (PASS, FAIL)]
+    shares = [(found.share, check.layer) for found, check in judged if found.share is not None]
+    lines = []
+    if shares:
+        share, layer = max(shares)
+        lines.append(f"largest share of a layer's own bound used: {part(share)} ({layer})")
+    unjudged = sum((check.own or check.chained).unjudged for check in checks)
+    if unjudged:
+        lines.append(f"{unjudged} elements were not judged: overflow, where the bound promises nothing, or a bound "
+                     f"wider than {WIDE:g} of the tensor's range")
+    apart = [check for check in checks if check.chained.apart]
+    if apart:
+        where = dict.fromkeys(check.layer for check in apart)
+        count = sum(check.chained.apart for check in apart)
+        lines.append(f"NON-FINITE  judged apart: {count} elements that must be NaN or infinite are of another kind, "
+                     f"in {len(where)} layers ({', '.join(list(where)[:SHOWN // 2])}"
+                     f"{', ...' if len(where) > SHOWN // 2 else ''})")
+    wide = [layer.record["id"] for layer in result.layers if layer.status == NOT_JUDGED]
+    if wide:
+        more = f" and {len(wide) - SHOWN} more" if len(wide) > SHOWN else ""
+        lines.append(f"NOT JUDGED  {len(wide)} layers, whose bound is wider than {WIDE:g} of their range: "
+                     f"{', '.join(wide[:SHOWN])}{more}; dump every layer to judge each by itself")
+    return lines + [_statistic(found) for found in result.statistics[:SHOWN]]
+
+
+def _statistic(found: Statistic) -> str:
+    """The statistical criterion in one line."""
+    times = found.rms / found.spread if found.spread else 0.0
+    flips = "" if found.flips is None else f"; {found.flips} of {found.labels} labels flip"
+    told = "FAIL, no order of summation explains it" if found.fails else "as another order of summation may be off"
+    return (f"STATISTICAL (no proof)  {found.case}/{found.layer}: rms error {found.rms:.3g}, {times:.3g} times the "
+            f"largest of {found.orders} sampled orders of summation ({found.spread:.3g}): {told}{flips}")
+
+
 def score(told: dict[str, Any]) -> str:
     """The mutation score as a table: one line a mutant."""
-    lines = [f"{'mutant':<26} {'killed':>7} {'equivalent':>10} {'survived':>8}  caught by"]
+    lines = [f"{'mutant':<26} {'killed':>7} {'equivalent':>10} {'hidden':>6} {'survived':>8}  caught by"]
     for entry in told["table"]:
         cases = entry["cases"]
         caught = ", ".join(cases[:2]) + (f" and {len(cases) - 2} more" if len(cases) > 2 else "")
         lines.append(
             f"{entry['mutant']:<26} {entry['killed']:>7} {sum(entry['equivalent'].values()):>10} "
-            f"{len(entry['survived']):>8}  {caught}"
+            f"{len(entry['hidden']):>6} {len(entry['survived']):>8}  {caught}"
         )
+        lines += [f"  CANNOT SEE {left['layer']}: {left['variant']} ({left['because']})"
+                  for left in entry["hidden"][:SHOWN]]
         lines += [f"  SURVIVED {left['layer']}: {left['variant']}" for left in entry["survived"][:SHOWN]]
     return "\n".join(
         [
             *lines,
             f"{told['mutants']} mutants in {told['instances']} instances: {told['killed']} killed, "
-            f"{told['equivalent']} proven equivalent, {told['survived']} survived",
-            f"MUTATION SCORE {100 * told['score']:.1f} %",
+            f"{told['equivalent']} proven equivalent whatever the weights, {told['hidden']} hidden by this network's "
+            f"weights, {told['survived']} survived",
+            f"MUTATION SCORE {_percent(told['score'])} %"
+            + (f" of what these weights can show; {told['hidden']} instances cannot be seen" if told["hidden"] else ""),
             "",
         ]
     )

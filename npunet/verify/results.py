@@ -10,8 +10,10 @@ from npunet.verify.diagnose import Diagnosis
 from npunet.verify.dumps import Fault
 
 PASS, FAIL, INHERITED, SKIPPED, ERROR, INCOMPLETE = "PASS", "FAIL", "INHERITED", "SKIPPED", "ERROR", "INCOMPLETE"
-EXIT = {PASS: 0, FAIL: 1, ERROR: 2, INCOMPLETE: 3}
-WORST = (ERROR, FAIL, INHERITED, PASS, SKIPPED)
+NOT_JUDGED = "NOT JUDGED"
+EXIT = {PASS: 0, FAIL: 1, ERROR: 2, INCOMPLETE: 3, NOT_JUDGED: 5}
+CASES_MISSING = 4  # the exit status of INCOMPLETE where every layer was shown, but not in every case
+WORST = (ERROR, FAIL, INHERITED, NOT_JUDGED, PASS, SKIPPED)
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,12 @@ class Check:
     case, layer, role : where it belongs; scope is the case's: "network", "layer" or "backward"
     chained  : against the golden tensor
     own      : against the layer run on the port's own inputs; None where that is the same question or not asked
-    status   : PASS, INHERITED (wrong, but right for the inputs that it was fed with), FAIL
+    status   : PASS, INHERITED (wrong, but right for the inputs that it was fed with), FAIL, NOT JUDGED (with a bound:
+               nothing wrong is seen, but the bound is too wide to tell)
     unseen   : layers before this one whose outputs were not given, so that the reference stood in for them
     layout   : in which the tensor was read
     note     : anything else, in words
+    cause    : of what is wrong, where no search for it is needed, in words
     """
 
     case: str
@@ -37,11 +41,37 @@ class Check:
     unseen: tuple[str, ...] = ()
     layout: str = "NHWC"
     note: str = ""
+    cause: str = ""
 
     @property
     def told(self) -> Comparison:
-        """The comparison that decided."""
-        return self.own if self.own is not None and self.status == FAIL else self.chained
+        """The comparison that decided: a layer that errs itself by what it was fed with."""
+        return self.own if self.own is not None and self.status in (FAIL, NOT_JUDGED) else self.chained
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """What cannot be judged by a bound, by statistics: the port's error against that of other orders of summation.
+
+    rms     : root mean square of the port's error over the finite elements
+    spread  : the same of the reference in another order of summation, the largest of `orders` samples
+    flips, labels : positions whose largest channel is another one, of so many; None where there is no choice of channel
+    fails   : whether the error is so far outside of the spread that no order of summation explains it
+    """
+
+    case: str
+    layer: str
+    rms: float
+    spread: float
+    orders: int
+    flips: int | None
+    labels: int | None
+    fails: bool
+
+
+# What stands in a layer's place where the input is wrong.
+INPUT = {"id": "in", "name": "the network's input", "operator": "input", "inputs": [],
+         **dict.fromkeys(("kernel", "stride", "dilation", "factor"))}
 
 
 @dataclass(frozen=True)
@@ -62,36 +92,59 @@ class LayerVerdict:
 
 @dataclass(frozen=True)
 class Result:
-    """The whole; verdict is PASS only when every layer asked for was checked and none was wrong."""
+    """The whole; verdict is PASS only when every layer asked for was checked in every case and none was wrong.
+
+    inputs          : checks of the network's input and of the layer cases' inputs, where the port shows them
+    cases           : how many cases there are that show a layer asked for
+    unchecked_cases : those of them of which nothing is there
+    partial_cases   : those of which some layers asked for are missing
+    cannot_see      : faults that this bundle cannot show, in words
+    statistics      : of what a bound could not judge: the statistical criterion, in words
+    """
 
     bundle: dict[str, Any]
     arithmetic: str
     bounded: bool
     layers: tuple[LayerVerdict, ...]
     others: tuple[Check, ...]
+    inputs: tuple[Check, ...]
     faults: tuple[Fault, ...]
     ignored: tuple[str, ...]
+    cases: int
     unchecked_cases: tuple[str, ...]
+    partial_cases: tuple[str, ...]
+    cannot_see: tuple[str, ...]
     diagnosis: Diagnosis | None
     seconds: float
     notes: tuple[str, ...] = field(default=())
+    statistics: tuple[Statistic, ...] = field(default=())
 
     @property
     def first(self) -> LayerVerdict | None:
-        """The first layer that errs by itself."""
+        """The first layer that errs by itself; before all of them the input."""
+        wrong = tuple(check for check in self.inputs if check.status == FAIL)
+        if wrong:
+            return LayerVerdict(-1, INPUT, FAIL, wrong)
         return next((layer for layer in self.layers if layer.status in (ERROR, FAIL) and layer.checks), None)
 
     @property
     def verdict(self) -> str:
-        """PASS, FAIL, ERROR or INCOMPLETE."""
-        found = {layer.status for layer in self.layers} | {check.status for check in self.others}
+        """PASS, FAIL, ERROR, NOT JUDGED or INCOMPLETE."""
+        found = {check.status for check in (*self.others, *self.inputs)} | {layer.status for layer in self.layers}
         if found & {FAIL, INHERITED}:
             return FAIL
         if self.faults or ERROR in found:
             return ERROR
-        return INCOMPLETE if SKIPPED in found or PASS not in found else PASS
+        if NOT_JUDGED in found:
+            return NOT_JUDGED
+        return PASS if self.complete and not self.unchecked_cases and not self.partial_cases else INCOMPLETE
+
+    @property
+    def complete(self) -> bool:
+        """Whether every layer asked for was shown, in one case at least."""
+        return bool(self.layers) and all(layer.status != SKIPPED for layer in self.layers)
 
     @property
     def status(self) -> int:
         """The exit status."""
-        return EXIT[self.verdict]
+        return CASES_MISSING if self.verdict == INCOMPLETE and self.complete else EXIT[self.verdict]

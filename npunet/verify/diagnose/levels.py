@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from npunet.golden.execute import CONVOLUTIONS
+from npunet.golden.layer_run import CONVOLUTIONS
 from npunet.ops.activation import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
 from npunet.ops.exponential import expm1_32
 from npunet.verify.compare import same
