@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 from npunet.ops import activation, conv, depthwise, losses, merge, norm, pool, softmax, upsample
@@ -24,6 +25,13 @@ class Operator:
     backward: Callable[..., tuple]
     sums: bool = False
     macs: Callable[..., int] | None = None
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of its attributes."""
+        parameters = signature(self.forward).parameters.values()
+        return tuple(each.name for each in parameters
+                     if each.kind is each.KEYWORD_ONLY and each.name != "arithmetic")
 
 
 OPERATORS: dict[str, Operator] = {

@@ -18,10 +18,10 @@ from npunet.engine.runtime.installed import engine_installed
 from npunet.engine.runtime.native import Call
 from npunet.engine.runtime.threads import ThreadPool
 from npunet.engine.training.plan import step_opcodes
-from npunet.engine.training.plan.instructions import Unsupported
 from npunet.engine.training.plan.step_opcodes import Number
 from npunet.engine.training.plan.step_program import Rule, StepProgram, compile_step
 from npunet.layers import BATCH_NORM_MOMENTUM, L2_FACTOR
+from npunet.limits import Unsupported
 from npunet.model import UNet
 from npunet.train.optimise import SGD, Adam, AdamW, Arrays, Optimiser
 from npunet.train.step import fitting, joined

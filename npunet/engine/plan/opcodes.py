@@ -8,7 +8,9 @@ of zeros lies before and after it.
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, unique
+
+import numpy as np
 
 STREAMS, STREAM_COLUMNS = 4, 5  # prefetch streams of a convolution, and int64 that describe one: see kernels.prefetch
 
@@ -106,7 +108,25 @@ class Field(IntEnum):
     TILES = 45  # tiles that a WINOGRAD transforms at a time
     BAND = 46  # rows of its output that it does before the others of its group
     ALONE = 47  # whether threads share it, see Alone
+    EPS = 48  # of a layer norm: the bits of a float64
+
+
+@unique
+class Activation(IntEnum):
+    """Numbers of the activations, by the names of their operators."""
+
+    RELU6 = 0
+    RELU = 1
+    LEAKY_RELU = 2
+    ELU = 3
+    SELU = 4
+    LINEAR = 5  # none
 
 
 FIELDS = len(Field)
-ACTIVATION_KINDS = {"relu6": 0, "relu": 1, "leaky_relu": 2, "elu": 3, "selu": 4}
+ACTIVATION_KINDS = {kind.name.lower(): int(kind) for kind in Activation if kind != Activation.LINEAR}
+
+
+def bits_of(value: float) -> int:
+    """A float64 as the int64 that a field holds."""
+    return int(np.float64(value).view(np.int64))
