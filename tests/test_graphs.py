@@ -42,7 +42,7 @@ def engine_of(graph, weights, arithmetic="seq_fma", threads=1):
 def assert_names_a_layer(error, graph, way_out):
     """A refusal begins with a layer's name and ends with the way out."""
     name = str(error).partition(": ")[0].removesuffix("/depthwise")
-    assert name in {node.name for node in graph}, f"no layer is named: {error}"
+    assert name in {graph.input, *(node.name for node in graph)}, f"no layer is named: {error}"
     assert str(error).endswith(way_out), f"no way out: {error}"
 
 

@@ -60,10 +60,15 @@ def to_onnx(graph: Graph, weights: Mapping[str, np.ndarray], input_shape: tuple[
     LIMITS.check(graph)
     drawing = Drawing(onnx, weights)
     draw_ends(drawing, graph, rank)
-    sizes = ["N" if batch is None else batch,
-             *(axis if size is None else size for axis, size in zip(AXES[rank], input_shape, strict=False))]
-    ends = [onnx.helper.make_tensor_value_info(end, onnx.TensorProto.FLOAT, [*sizes, channels])
-            for end, channels in ((INPUT, input_shape[-1]), (OUTPUT, graph.shape(graph.output)[2]))]
+    axes = AXES[rank]
+    opened = [name if size is None else size for name, size in zip(axes, input_shape, strict=False)]
+    before, after = (graph.shape(name)[2 - rank : 2] for name in (graph.input, graph.output))
+    result = [size if same == other else f"{name}_out" if size is name else other
+              for name, size, same, other in zip(axes, opened, before, after, strict=True)]
+    samples = "N" if batch is None else batch
+    ends = [onnx.helper.make_tensor_value_info(end, onnx.TensorProto.FLOAT, [samples, *sizes, channels])
+            for end, sizes, channels in ((INPUT, opened, input_shape[-1]),
+                                         (OUTPUT, result, graph.shape(graph.output)[2]))]
     body = onnx.helper.make_graph(drawing.nodes, name, ends[:1], ends[1:], drawing.constants)
     model = onnx.helper.make_model(body, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
                                    producer_name="npunet")

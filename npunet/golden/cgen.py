@@ -43,6 +43,8 @@ def network(graph: Graph, weights: Weights, arithmetic: str, title: str) -> dict
     Raises Unsupported (a ValueError) for a layer that has no C, ValueError for weights that are not finite.
     """
     LIMITS.check(graph)
+    if graph.output == graph.input:
+        LIMITS.refuse(graph.output, "has no network whose output is its input")
     arena = layout(graph)
     return {
         "net.h": _header(graph, arena, title),
