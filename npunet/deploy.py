@@ -20,6 +20,13 @@ from npunet.graph import Graph, Node, WeightSpec
 from npunet.ops.norm import batch_norm_scale_shift
 
 Weights = dict[str, np.ndarray]
+LEVELS = ("trained", "deploy")
+
+
+def check_level(level: str) -> None:
+    """Raise ValueError unless it is one of LEVELS."""
+    if level not in LEVELS:
+        raise ValueError(f"level={level!r} must be one of {', '.join(LEVELS)}")
 
 
 def deploy(graph: Graph, weights: Mapping[str, np.ndarray]) -> tuple[Graph, Weights]:

@@ -14,9 +14,10 @@ from difflib import get_close_matches
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from npunet.ops.table import ACTIVATIONS
+
 IntOrPair = int | tuple[int, int]
 NORMS = ("batch", "layer", None)
-ACTIVATIONS = ("relu6", "relu", "leaky_relu", "elu", "selu")
 ALIASES = {"separable": "seperable", "model_name": "name"}
 Parsed = TypeVar("Parsed")
 

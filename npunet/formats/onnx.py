@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from npunet.deploy import deploy
+from npunet.deploy import check_level, deploy
 from npunet.extras import extra
 from npunet.files import atomic_write
 from npunet.graph import Graph, Node
@@ -24,7 +24,6 @@ from npunet.ops.activation import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
 
 OPSET = 13
 IR_VERSION = 8
-LEVELS = ("trained", "deploy")
 INPUT, OUTPUT = "input", "output"
 AXES = {1: ("L",), 2: ("H", "W")}
 
@@ -52,8 +51,7 @@ def to_onnx(graph: Graph, weights: Mapping[str, np.ndarray], input_shape: tuple[
         raise ValueError(f"batch={batch} must be at least 1, or None to leave it open")
     onnx = extra("onnx", "onnx")
     extra("onnx.shape_inference", "onnx")
-    if level not in LEVELS:
-        raise ValueError(f"level={level!r} must be one of {', '.join(LEVELS)}")
+    check_level(level)
     if level == "deploy":
         graph, weights = deploy(graph, weights)
     rank = len(input_shape) - 1

@@ -19,14 +19,14 @@ from npunet.limits import Limits, inputs_are, over_height_and_width
 from npunet.ops import exponential
 from npunet.ops.activation import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
 from npunet.ops.norm import batch_norm_scale_shift
+from npunet.ops.table import ACTIVATIONS
 
 ALIGNMENT = 4  # floats: 16 bytes
-ELEMENTWISE = ("relu", "relu6", "leaky_relu", "elu", "selu")
 LIMITS = Limits("the generated C", "leave 'c' out of the bundle's formats", {
     "conv2d": (), "depthwise_conv2d": (), "separable_conv2d": (), "max_pool2d": (),
     "upsample_nearest2d": (), "batch_norm_inference": (), "layer_norm": (over_height_and_width,),
     "concat": (inputs_are(2),), "add": (inputs_are(2),), "dropout_inference": (), "softmax": (),
-    **dict.fromkeys(ELEMENTWISE, ()),
+    **dict.fromkeys(ACTIVATIONS, ()),
 })
 KERNELS = {"separable_conv2d": ("depthwise_conv2d", "conv2d"), "batch_norm_inference": ("scale_shift",),
            "dropout_inference": ("copy",)}
@@ -241,7 +241,7 @@ def _calls(node: Node, graph: Graph, arena: Arena) -> list[str]:
         return [f"add(in[0], in[1], y, {size});"]
     if node.op == "dropout_inference":
         return [f"copy(in[0], y, {size});"]
-    if node.op in ELEMENTWISE:
+    if node.op in ACTIVATIONS:
         return [f"{node.op}(in[0], y, {size});"]
     if node.op == "softmax":
         return [f"softmax(in[0], y, {positions}, {C});"]

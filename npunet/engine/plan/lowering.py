@@ -22,9 +22,9 @@ from npunet.engine.plan.taps import taps_of
 from npunet.geometry import Pads, Pair
 from npunet.graph import Graph, Node, Shape
 from npunet.ops import winograd
+from npunet.ops.table import OPERATORS
 
 FUSABLE_ACTIVATIONS = {"relu": Flag.RELU, "relu6": Flag.RELU6}
-IN_PLACE_OPS = {*ACTIVATION_KINDS, "layer_norm", "softmax"}
 NO_PADS: Pads = ((0, 0), (0, 0))
 
 
@@ -135,7 +135,7 @@ class Lowering:
         """A node that is a step of its own."""
         sources = [self.place(name) for name in node.inputs]
         step = Instruction(Op.ADD, node.name, x=sources[0], y="")
-        if node.op in IN_PLACE_OPS and self.in_place and self.overwritable(node.inputs[0]):
+        if OPERATORS[node.op].in_place and self.in_place and self.overwritable(node.inputs[0]):
             self.home[node.name] = sources[0]
             y = sources[0]
         else:

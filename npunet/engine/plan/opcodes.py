@@ -8,9 +8,11 @@ of zeros lies before and after it.
 
 from __future__ import annotations
 
-from enum import IntEnum, unique
+from enum import IntEnum
 
 import numpy as np
+
+from npunet.ops.table import ACTIVATIONS
 
 STREAMS, STREAM_COLUMNS = 4, 5  # prefetch streams of a convolution, and int64 that describe one: see kernels.prefetch
 
@@ -111,20 +113,9 @@ class Field(IntEnum):
     EPS = 48  # of a layer norm: the bits of a float64
 
 
-@unique
-class Activation(IntEnum):
-    """Numbers of the activations, by the names of their operators."""
-
-    RELU6 = 0
-    RELU = 1
-    LEAKY_RELU = 2
-    ELU = 3
-    SELU = 4
-    LINEAR = 5  # none
-
-
 FIELDS = len(Field)
-ACTIVATION_KINDS = {kind.name.lower(): int(kind) for kind in Activation if kind != Activation.LINEAR}
+ACTIVATION_KINDS = {name: number for number, name in enumerate(ACTIVATIONS)}
+LINEAR = len(ACTIVATION_KINDS)  # the kind of no activation
 
 
 def bits_of(value: float) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from npunet.engine.plan.opcodes import ACTIVATION_KINDS
 from npunet.graph import Graph, Node
 from npunet.limits import (
     Limits,
@@ -14,6 +13,7 @@ from npunet.limits import (
     stride_one,
     without_bias,
 )
+from npunet.ops.table import ACTIVATIONS, OPERATORS
 
 
 def last(node: Node, graph: Graph) -> str:
@@ -30,17 +30,18 @@ BOTH: dict[str, tuple[Rule, ...]] = {
     "concat": (inputs_are(2),),
     "add": (inputs_are(2),),
     "softmax": (),
-    **dict.fromkeys(ACTIVATION_KINDS, ()),
 }
 
 # of a deployed graph: batch norm is folded, separable convolutions are split, dropout is gone
 PREDICTION = Limits("the engine", "use backend='numpy'", {
     **BOTH,
+    **dict.fromkeys(ACTIVATIONS, ()),
     "depthwise_conv2d": (*CONVOLUTION, multiplier_one, without_bias),
 })
 # of a graph as trained
 TRAINING = Limits("the engine's training", "use NumpyStep", {
     **BOTH,
+    **{name: () for name in ACTIVATIONS if OPERATORS[name].slope_from == "output"},
     "separable_conv2d": (*CONVOLUTION, multiplier_one),
     "batch_norm_inference": (),
     "dropout_inference": (),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from npunet.engine.plan.opcodes import STREAM_COLUMNS, STREAMS, Activation
+from npunet.engine.plan.opcodes import ACTIVATION_KINDS, LINEAR, STREAM_COLUMNS, STREAMS
 
 
 class Mode(IntEnum):
@@ -186,8 +186,7 @@ class Number(IntEnum):
     WEIGHTS = 18  # of classes, one after another; then, for Dice, an overlap and a size for each class of each sample
 
 
-LINEAR = int(Activation.LINEAR)
-BOUNDED = (int(Activation.RELU6), int(Activation.RELU), LINEAR)  # pass their input on between two bounds
+BOUNDED = (ACTIVATION_KINDS["relu6"], ACTIVATION_KINDS["relu"], LINEAR)  # pass their input on between two bounds
 CROSSENTROPY, CROSSENTROPY_OF_SOFTMAX, FOCAL, DICE, SQUARED_ERROR = range(5)
 NO_CLIP, CLIP_NORM, CLIP_GLOBAL, CLIP_VALUE = range(4)
 DESCENT, MOMENTUM, NESTEROV, ADAM = range(4)
