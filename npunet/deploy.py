@@ -10,6 +10,7 @@ Source: Jacob et al. 2018, arXiv:1712.05877, section 3.2, with the rounding of e
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -19,6 +20,13 @@ from npunet.graph import Graph, Node, WeightSpec
 from npunet.ops.norm import batch_norm_scale_shift
 
 Weights = dict[str, np.ndarray]
+LEVELS = ("trained", "deploy")
+
+
+def check_level(level: str) -> None:
+    """Raise ValueError unless it is one of LEVELS."""
+    if level not in LEVELS:
+        raise ValueError(f"level={level!r} must be one of {', '.join(LEVELS)}")
 
 
 def deploy(graph: Graph, weights: Mapping[str, np.ndarray]) -> tuple[Graph, Weights]:
@@ -31,8 +39,8 @@ def deploy(graph: Graph, weights: Mapping[str, np.ndarray]) -> tuple[Graph, Weig
     nodes: list[Node] = []
     for node in graph:
         nodes += split_separable(node, graph) if node.op == "separable_conv2d" else [node]
-    nodes = drop_identities(nodes)
-    nodes, output = fold_batch_norms(nodes, lowered, graph.output)
+    nodes, output = drop_identities(nodes, graph.output)
+    nodes, output = fold_batch_norms(nodes, lowered, output)
     named = [name for node in nodes for name in node.weights]
     specs = {name: WeightSpec(name, lowered[name].shape, "zeros", trainable=False) for name in named}
     return replace(graph, nodes=tuple(nodes), weights=specs, output=output), {name: lowered[name] for name in named}
@@ -42,7 +50,7 @@ def split_separable(node: Node, graph: Graph) -> list[Node]:
     """A separable convolution as its depthwise half and its 1x1 half, which keeps the name and the bias."""
     (x,), (depthwise_kernel, *rest) = node.inputs, node.weights
     between = f"{node.name}/depthwise"
-    channels = graph.shape(x)[2]
+    channels = graph.shape(x)[2] * graph.weights[depthwise_kernel].shape[3]
     unit = {"stride": (1, 1), "pads": ((0, 0), (0, 0)), "dilation": (1, 1)}
     return [
         Node(between, "depthwise_conv2d", (x,), (depthwise_kernel,), node.attrs, (*node.shape[:2], channels)),
@@ -50,7 +58,7 @@ def split_separable(node: Node, graph: Graph) -> list[Node]:
     ]
 
 
-def drop_identities(nodes: list[Node]) -> list[Node]:
+def drop_identities(nodes: list[Node], output: str) -> tuple[list[Node], str]:
     """Leave out dropout, which does nothing at inference, and let its readers read its input."""
     source: dict[str, str] = {}
     kept = []
@@ -60,18 +68,23 @@ def drop_identities(nodes: list[Node]) -> list[Node]:
             source[node.name] = node.inputs[0]
         else:
             kept.append(node)
-    return kept
+    return kept, source.get(output, output)
 
 
 def fold_batch_norms(nodes: list[Node], weights: Weights, output: str) -> tuple[list[Node], str]:
-    """Fold every batch norm into the convolution that it alone reads, changing `weights` to the folded ones."""
-    by_name = {node.name: node for node in nodes}
+    """Fold every batch norm into the convolution that it alone reads, changing `weights` to the folded ones.
+
+    Others stay: behind anything but a convolution, or one that something else reads or shares its weights.
+    """
+    readers = Counter(name for node in nodes for name in node.inputs) + Counter([output])
+    users = Counter(name for node in nodes for name in node.weights)
     source: dict[str, str] = {}
     folded: dict[str, Node] = {}
     for node in nodes:
+        alone = node.op == "batch_norm_inference" and readers[node.inputs[0]] == 1
         node = replace(node, inputs=tuple(source.get(name, name) for name in node.inputs))
-        if node.op == "batch_norm_inference" and by_name[node.inputs[0]].op == "conv2d":
-            convolution = folded[node.inputs[0]]
+        convolution = folded.get(node.inputs[0])
+        if alone and convolution and convolution.op == "conv2d" and all(users[w] <= 1 for w in convolution.weights):
             folded[convolution.name] = fold(convolution, node, weights)
             source[node.name] = convolution.name
         else:

@@ -11,7 +11,7 @@ import numpy as np
 
 from npunet import footprint, run, summary
 from npunet import weights as named
-from npunet.deploy import deploy
+from npunet.deploy import check_level, deploy
 from npunet.differentiate import differentiate
 from npunet.engine.runtime.cache import Engines, engine_ready
 from npunet.formats import model_file
@@ -29,7 +29,6 @@ if TYPE_CHECKING:  # imported where used: a first prediction need not wait for t
 
 BACKENDS = ("auto", "numpy", "engine")
 DTYPES = ("float32", "float64")
-LEVELS = ("trained", "deploy")
 
 
 class UNet:
@@ -185,8 +184,7 @@ class UNet:
         Returns {layer: (B, H, W, C)}; a signal's layers have H = 1. Asking it for a layer that is not there raises
         KeyError that names the nearest ones.
         """
-        if level not in LEVELS:
-            raise ValueError(f"level={level!r} must be one of {', '.join(LEVELS)}")
+        check_level(level)
         if training and level == "deploy":
             raise ValueError("the deployed network is for inference; use level='trained' with training=True")
         images, _ = self.sizes.admit(x, self.dtype, None)

@@ -16,11 +16,11 @@ from difflib import get_close_matches
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from npunet.ops.table import ACTIVATIONS
 from npunet.reading import read_json, reading
 
 IntOrPair = int | tuple[int, int]
 NORMS = ("batch", "layer", None)
-ACTIVATIONS = ("relu6", "relu", "leaky_relu", "elu", "selu")
 ALIASES = {"separable": "seperable", "model_name": "name"}
 LARGEST = 2**31 - 1  # of any number here: what an index of 32 bits reaches
 MOST_LAYERS, LAYERS_A_BLOCK = 10_000, 12  # of a network; of a block at most, besides three for each of its convolutions

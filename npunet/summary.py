@@ -26,8 +26,8 @@ def rows(graph: Graph) -> list[Row]:
 
 
 def macs(graph: Graph, node: Node) -> int:
-    """Multiply-accumulates of one layer for one sample; what multiplies no weights counts nothing."""
-    cost = OPERATORS[node.op].macs
+    """Multiply-accumulates of one layer for one sample; what multiplies no weights, or is unknown, counts nothing."""
+    cost = OPERATORS[node.op].macs if node.op in OPERATORS else None
     return 0 if cost is None else cost(node.shape, *(graph.weights[name].shape for name in node.weights))
 
 

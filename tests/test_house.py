@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 # From the ground up. What stands on one floor imports from it and from those below.
 FLOORS = (
     ("extras", "files", "memory", "damage", "reading", "arena", "geometry", "params", "ops", "data", "layer_values"),
-    ("graph", "layers", "footprint"),
+    ("graph", "layers", "footprint", "limits"),
     ("unet", "run", "differentiate", "deploy", "weights", "summary"),
     ("engine", "integer"),
     ("inference", "formats"),

@@ -7,8 +7,9 @@ from typing import Any
 
 from npunet import IntegerModel, UNet
 from npunet.cli import models
+from npunet.deploy import LEVELS
 from npunet.formats import WRITABLE, tflite, write_weights
-from npunet.formats.onnx import LEVELS, write_onnx
+from npunet.formats.onnx import write_onnx
 from npunet.loading import load, load_network
 
 

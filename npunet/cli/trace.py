@@ -9,8 +9,8 @@ import numpy as np
 
 from npunet import UNet
 from npunet.cli import inputs, models
+from npunet.deploy import LEVELS
 from npunet.files import write_npz
-from npunet.model import LEVELS
 
 
 def add(verbs: Any) -> None:

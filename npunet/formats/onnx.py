@@ -9,21 +9,21 @@ Source: ONNX operators, https://onnx.ai/onnx/operators/, opset 13.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from npunet.deploy import deploy
+from npunet.deploy import check_level, deploy
 from npunet.extras import extra
 from npunet.files import atomic_write
 from npunet.graph import Graph, Node
+from npunet.limits import Limits, inputs_are, over_height_and_width
 from npunet.ops.activation import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
 
 OPSET = 13
 IR_VERSION = 8
-LEVELS = ("trained", "deploy")
 INPUT, OUTPUT = "input", "output"
 AXES = {1: ("L",), 2: ("H", "W")}
 
@@ -45,23 +45,28 @@ def to_onnx(graph: Graph, weights: Mapping[str, np.ndarray], input_shape: tuple[
     level       : "trained", or "deploy" with batch norm folded and dropout gone
     batch       : samples a call; None leaves it open
 
-    Raises ValueError for an unknown level, MissingExtra.
+    Raises ValueError for an unknown level, Unsupported (also a ValueError) for a layer that has no node, MissingExtra.
     """
     if batch is not None and batch < 1:
         raise ValueError(f"batch={batch} must be at least 1, or None to leave it open")
     onnx = extra("onnx", "onnx")
     extra("onnx.shape_inference", "onnx")
-    if level not in LEVELS:
-        raise ValueError(f"level={level!r} must be one of {', '.join(LEVELS)}")
+    check_level(level)
     if level == "deploy":
         graph, weights = deploy(graph, weights)
     rank = len(input_shape) - 1
+    LIMITS.check(graph)
     drawing = Drawing(onnx, weights)
     draw_ends(drawing, graph, rank)
-    sizes = ["N" if batch is None else batch,
-             *(axis if size is None else size for axis, size in zip(AXES[rank], input_shape, strict=False))]
-    ends = [onnx.helper.make_tensor_value_info(end, onnx.TensorProto.FLOAT, [*sizes, channels])
-            for end, channels in ((INPUT, input_shape[-1]), (OUTPUT, graph.shape(graph.output)[2]))]
+    axes = AXES[rank]
+    opened = [name if size is None else size for name, size in zip(axes, input_shape, strict=False)]
+    before, after = (graph.shape(name)[2 - rank : 2] for name in (graph.input, graph.output))
+    result = [size if same == other else f"{name}_out" if size is name else other
+              for name, size, same, other in zip(axes, opened, before, after, strict=True)]
+    samples = "N" if batch is None else batch
+    ends = [onnx.helper.make_tensor_value_info(end, onnx.TensorProto.FLOAT, [samples, *sizes, channels])
+            for end, sizes, channels in ((INPUT, opened, input_shape[-1]),
+                                         (OUTPUT, result, graph.shape(graph.output)[2]))]
     body = onnx.helper.make_graph(drawing.nodes, name, ends[:1], ends[1:], drawing.constants)
     model = onnx.helper.make_model(body, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
                                    producer_name="npunet")
@@ -97,11 +102,13 @@ class Drawing:
         return self.constant(name, np.asarray(values, np.float32))
 
     def filters(self, name: str) -> str:
-        """A kernel (KH, KW, C, F) as ONNX has it: (F, C, KH, KW); a depthwise one (KH, KW, C, 1) as (C, 1, KH, KW)."""
+        """A kernel (KH, KW, C, F) as ONNX has it: (F, C, KH, KW)."""
         return self.floats(name, self.weights[name].transpose(3, 2, 0, 1))
 
     def depthwise_filters(self, name: str) -> str:
-        return self.floats(name, self.weights[name].transpose(2, 3, 0, 1))
+        """A depthwise kernel (KH, KW, C, M) as ONNX has it: (C * M, 1, KH, KW)."""
+        KH, KW, C, M = self.weights[name].shape
+        return self.floats(name, self.weights[name].transpose(2, 3, 0, 1).reshape(C * M, 1, KH, KW))
 
 
 def draw_ends(drawing: Drawing, graph: Graph, rank: int) -> None:
@@ -139,16 +146,21 @@ def draw_conv(drawing: Drawing, node: Node, x: str) -> str:
                        kernel_shape=drawing.weights[kernel].shape[:2], **window_attributes(node))
 
 
-def draw_depthwise(drawing: Drawing, node: Node, x: str, name: str | None = None) -> str:
+def draw_depthwise(drawing: Drawing, node: Node, x: str) -> str:
+    return depthwise(drawing, node, x, node.name, node.weights[1:])
+
+
+def depthwise(drawing: Drawing, node: Node, x: str, name: str, bias: Sequence[str] = ()) -> str:
     kernel = node.weights[0]
-    return drawing.add("Conv", name or node.name, x, drawing.depthwise_filters(kernel),
+    biases = [drawing.floats(each, drawing.weights[each]) for each in bias]
+    return drawing.add("Conv", name, x, drawing.depthwise_filters(kernel), *biases,
                        dilations=node.attrs["dilation"], group=drawing.weights[kernel].shape[2],
                        kernel_shape=drawing.weights[kernel].shape[:2], **window_attributes(node))
 
 
 def draw_separable(drawing: Drawing, node: Node, x: str) -> str:
     _, pointwise, *bias = node.weights
-    between = draw_depthwise(drawing, node, x, f"{node.name}/depthwise")
+    between = depthwise(drawing, node, x, f"{node.name}/depthwise")
     biases = [drawing.floats(name, drawing.weights[name]) for name in bias]
     return drawing.add("Conv", node.name, between, drawing.filters(pointwise), *biases, kernel_shape=(1, 1))
 
@@ -208,3 +220,5 @@ DRAWN: dict[str, Callable[..., str]] = {
     "dropout_inference": draw_as("Dropout"),
     "softmax": draw_as("Softmax", axis=1),
 }
+RULES = {"layer_norm": (over_height_and_width,), "add": (inputs_are(2),)}
+LIMITS = Limits("ONNX", "leave the layer out, or run the network with npunet", {op: RULES.get(op, ()) for op in DRAWN})

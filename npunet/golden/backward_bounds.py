@@ -19,7 +19,7 @@ from npunet.golden.backward import CLIP, DECLARED, SQUARED_ERROR
 from npunet.golden.bounds import BOUNDS, CORRECT, LARGEST
 from npunet.graph import Node
 from npunet.ops.bounds import SUBNORMAL, gamma
-from npunet.ops.table import OPERATORS
+from npunet.ops.table import ACTIVATIONS, OPERATORS
 
 EXP_ROUNDINGS = 12  # of an exponential, its argument and what is done with it
 Arrays = Sequence[np.ndarray]
@@ -98,8 +98,9 @@ def _moments(x: np.ndarray, axes: tuple[int, ...], eps: float) -> tuple[np.ndarr
 
 
 SIZES: dict[str, Callable] = {
-    "conv2d": _summed, "depthwise_conv2d": _summed, "separable_conv2d": _summed, "leaky_relu": _bent, "elu": _bent,
-    "selu": _bent, "softmax": _softmax, "batch_norm_train": _normalised, "layer_norm": _normalised,
+    "conv2d": _summed, "depthwise_conv2d": _summed, "separable_conv2d": _summed, "softmax": _softmax,
+    "batch_norm_train": _normalised, "layer_norm": _normalised,
+    **{name: _bent for name in ACTIVATIONS if not OPERATORS[name].exact},
 }
 
 

@@ -172,7 +172,8 @@ def _layer_norm(node: Node, tensors: Arrays, deltas: Arrays, parameters: Arrays,
     With c off by dc and s by at most r = rms(dc):  |h' - h| <= (dc + |h| r) / (s - r), and always <= |h| + sqrt(n).
     """
     (x, d), axes, eps = (tensors[0], deltas[0]), node.attrs["axes"], node.attrs["eps"]
-    scale, beta = (np.abs(parameter)[None, :, :, None] for parameter in parameters)
+    others = tuple(axis for axis in range(4) if axis not in {axis % 4 for axis in axes})
+    scale, beta = (np.expand_dims(np.abs(parameter), others) for parameter in parameters)
     n = int(np.prod([x.shape[axis] for axis in axes]))
 
     def mean(values: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 
 import npunet
 from npunet import UNet
+from npunet.deploy import check_level
 from npunet.files import write_npz
 from npunet.golden import cases, constants, cport, graphs, hexbench, manifest, texts
 from npunet.golden.backward import backward_case
@@ -30,7 +31,6 @@ from npunet.golden.writers import FORMATS, check_formats, write_sums, write_text
 from npunet.graph import Node
 
 ORDERS = ("seq", "seq_fma")
-LEVELS = ("trained", "deploy")
 MAX_SIZE = 18 << 20
 EXP = "npunet exp32/expm1_32, version 1 (npunet/ops/exponential.py)"
 LAYER_NORM = "two passes, sums in float64 row-major, mean and inverse rounded once"
@@ -68,8 +68,7 @@ def golden(model: UNet | str | PathLike[str], out: str | PathLike[str], *, input
 
     Returns the manifest. Raises ValueError for arguments that do not fit, FileExistsError for a folder in use.
     """
-    if level not in LEVELS:
-        raise ValueError(f"level={level!r} must be one of {', '.join(LEVELS)}")
+    check_level(level)
     if arithmetic not in ORDERS:
         raise ValueError(f"arithmetic={arithmetic!r} must be one of {', '.join(ORDERS)}: a bundle's order is declared")
     check_formats(tuple(formats))

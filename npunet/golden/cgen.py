@@ -15,12 +15,19 @@ from npunet.golden.layer_run import split_bias
 from npunet.golden.manifest import layer_ids, weight_id
 from npunet.golden.writers import hex_floats, short_hex
 from npunet.graph import Graph, Node
+from npunet.limits import Limits, inputs_are, over_height_and_width
 from npunet.ops import exponential
 from npunet.ops.activation import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
 from npunet.ops.norm import batch_norm_scale_shift
+from npunet.ops.table import ACTIVATIONS
 
 ALIGNMENT = 4  # floats: 16 bytes
-ELEMENTWISE = ("relu", "relu6", "leaky_relu", "elu", "selu")
+LIMITS = Limits("the generated C", "leave 'c' out of the bundle's formats", {
+    "conv2d": (), "depthwise_conv2d": (), "separable_conv2d": (), "max_pool2d": (),
+    "upsample_nearest2d": (), "batch_norm_inference": (), "layer_norm": (over_height_and_width,),
+    "concat": (inputs_are(2),), "add": (inputs_are(2),), "dropout_inference": (), "softmax": (),
+    **dict.fromkeys(ACTIVATIONS, ()),
+})
 KERNELS = {"separable_conv2d": ("depthwise_conv2d", "conv2d"), "batch_norm_inference": ("scale_shift",),
            "dropout_inference": ("copy",)}
 
@@ -33,8 +40,11 @@ def network(graph: Graph, weights: Weights, arithmetic: str, title: str) -> dict
     graph      : at level "deploy" or "trained"
     arithmetic : "seq" or "seq_fma"
 
-    Raises ValueError for a layer that has no C, and for weights that are not finite.
+    Raises Unsupported (a ValueError) for a layer that has no C, ValueError for weights that are not finite.
     """
+    LIMITS.check(graph)
+    if graph.output == graph.input:
+        LIMITS.refuse(graph.output, "has no network whose output is its input")
     arena = layout(graph)
     return {
         "net.h": _header(graph, arena, title),
@@ -229,24 +239,22 @@ def _calls(node: Node, graph: Graph, arena: Arena) -> list[str]:
         fy, fx = node.attrs["factor"]
         return [f"upsample_nearest2d(in[0], y, {H}, {W}, {C}, {fy}, {fx});"]
     if node.op == "concat":
-        if len(shapes) != 2:
-            raise ValueError(f"{node.name} joins {len(shapes)} tensors; the C here joins two")
         return [f"concat(in[0], in[1], y, {positions}, {C}, {shapes[1][2]});"]
     if node.op == "add":
         return [f"add(in[0], in[1], y, {size});"]
     if node.op == "dropout_inference":
         return [f"copy(in[0], y, {size});"]
-    if node.op in ELEMENTWISE:
+    if node.op in ACTIVATIONS:
         return [f"{node.op}(in[0], y, {size});"]
     if node.op == "softmax":
         return [f"softmax(in[0], y, {positions}, {C});"]
     if node.op == "batch_norm_inference":
         stem = identifier(node.name)
         return [f"scale_shift(in[0], {stem}_scale, {stem}_shift, y, {positions}, {C});"]
-    if node.op == "layer_norm" and tuple(node.attrs["axes"]) == (1, 2):
+    if node.op == "layer_norm":
         gamma, beta = (name[weight] for weight in node.weights)
         return [f"layer_norm(in[0], {gamma}, {beta}, y, {positions}, {C}, {short_hex(node.attrs['eps'])});"]
-    raise ValueError(f"there is no C for the operator {node.op} of {node.name}")
+    LIMITS.refuse(node.name, f"has no {node.op!r}")
 
 
 def _shape(node: Node, x: tuple[int, ...], y: tuple[int, ...], kernel: tuple[int, ...]) -> str:

@@ -9,8 +9,7 @@ import numpy as np
 
 from npunet import run
 from npunet.graph import Graph, Node
-
-CONVOLUTIONS = ("conv2d", "depthwise_conv2d", "separable_conv2d")
+from npunet.ops.table import CONVOLUTIONS
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,13 @@ import numpy as np
 
 from npunet.golden import constants
 from npunet.graph import Graph, Node
+from npunet.ops.table import OPERATORS
 from npunet.reading import parse_json, reading
 
 SCHEMA = 2
 CANONICAL_NAN = np.uint32(0x7FC00000)
 CLAMPS = {"relu": (0.0, None), "relu6": (0.0, 6.0)}
-UNROUNDED = ("max_pool2d", "upsample_nearest2d", "concat", "relu", "relu6", "dropout_inference")
+UNROUNDED = tuple(name for name, op in OPERATORS.items() if op.exact)
 JSON_TYPES = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool,
               "null": type(None)}
 

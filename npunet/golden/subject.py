@@ -11,9 +11,9 @@ import numpy as np
 from npunet import UNet, presets
 from npunet.deploy import deploy
 from npunet.golden.drawn import TOLD, draw_weights
-from npunet.golden.layer_run import CONVOLUTIONS
 from npunet.graph import Graph
 from npunet.loading import load_network
+from npunet.ops.table import CONVOLUTIONS
 from npunet.segment import Segmenter
 
 SMALLEST = 32  # positions along an axis below which "auto" does not shrink, nor start for an open size

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from npunet.graph import Graph, Node
-
-CONVOLUTIONS = ("conv2d", "depthwise_conv2d", "separable_conv2d")
-POOLS = ("max_pool2d", "avg_pool2d")
+from npunet.ops.table import OPERATORS
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def dependencies(graph: Graph, axis: int, positions: Iterable[int], *, of: str |
             read = read_by(node, axis, reached[node.name], graph)
             if clipped:
                 read = read[(read >= 0) & (read < graph.shape(name)[axis])]
-            elif node.op == "layer_norm":
+            elif OPERATORS[node.op].reads == "image":
                 raise ValueError(f"{node.name} normalises over the whole input; an endless one has no such mean")
             reached[name] = np.union1d(reached[name], read) if name in reached else np.unique(read)
     return reached
@@ -63,17 +61,17 @@ def dependencies(graph: Graph, axis: int, positions: Iterable[int], *, of: str |
 
 def read_by(node: Node, axis: int, positions: np.ndarray, graph: Graph) -> np.ndarray:
     """Positions of its inputs that a node reads for some of its outputs, padding included."""
-    attrs = node.attrs
-    if node.op in CONVOLUTIONS:
-        taps = np.arange(graph.weights[node.weights[0]].shape[axis]) * attrs["dilation"][axis]
-    elif node.op in POOLS:
-        taps = np.arange(attrs["window"][axis])
-    elif node.op == "upsample_nearest2d":
-        return positions // attrs["factor"][axis]
-    elif node.op == "layer_norm":
-        return np.arange(graph.shape(node.inputs[0])[axis])
-    else:
+    attrs, reads = node.attrs, OPERATORS[node.op].reads
+    if reads == "position":
         return positions
+    if reads == "factor":
+        return positions // attrs["factor"][axis]
+    if reads == "image":
+        return np.arange(graph.shape(node.inputs[0])[axis])
+    if reads == "taps":
+        taps = np.arange(graph.weights[node.weights[0]].shape[axis]) * attrs["dilation"][axis]
+    else:
+        taps = np.arange(attrs["window"][axis])
     return (positions[:, None] * attrs["stride"][axis] - attrs["pads"][axis][0] + taps).ravel()
 
 

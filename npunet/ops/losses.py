@@ -39,8 +39,8 @@ def sparse_categorical_crossentropy_forward(
     Raises ValueError for labels out of range, of another shape or not integer, and for K wrong in class_weights.
     Source: Keras API, keras.losses.SparseCategoricalCrossentropy.
     """
-    counted, labels = _check_labels(x, labels, ignore_label)
-    weights = _weights(class_weights, x.shape[-1])[labels] * counted
+    counted, labels = check_labels(x, labels, ignore_label)
+    weights = weights_of_classes(class_weights, x.shape[-1])[labels] * counted
     z = _wide(x) if from_logits else np.log(_clip(_wide(x)))
     top = np.take_along_axis(z, z.real.argmax(-1)[..., None], -1)
     losses = np.log(np.exp(z - top).sum(-1)) - (_pick(z, labels) - top[..., 0])
@@ -60,8 +60,8 @@ def sparse_categorical_crossentropy_backward(
     dz = weight[label] * (softmax(z) - [k is the label]) / number of positions; dx = dz for logits;
     dx = dz / x for probabilities, and 0 where x is clipped (at exactly 1e-7 and 1 - 1e-7 it is not)
     """
-    counted, labels = _check_labels(x, labels, ignore_label)
-    weights = _weights(class_weights, x.shape[-1])[labels] * counted / max(1, counted.sum())
+    counted, labels = check_labels(x, labels, ignore_label)
+    weights = weights_of_classes(class_weights, x.shape[-1])[labels] * counted / max(1, counted.sum())
     wide = _wide(x)
     z = wide if from_logits else np.log(_clip(wide))
     dz = weights[..., None] * (softmax_forward(z) - _one_hot(labels, z))
@@ -90,8 +90,8 @@ def categorical_focal_forward(
     Raises ValueError for labels out of range, of another shape or not integer, and for K wrong in alpha.
     Source: Lin et al. 2017, arXiv:1708.02002, equation 5; Keras API, keras.losses.CategoricalFocalCrossentropy.
     """
-    counted, labels = _check_labels(x, labels, ignore_label)
-    alphas = _weights(alpha, x.shape[-1])[labels]
+    counted, labels = check_labels(x, labels, ignore_label)
+    alphas = weights_of_classes(alpha, x.shape[-1])[labels]
     y = softmax_forward(_wide(x)) if from_logits else _wide(x)
     p = _clip(_pick(y, labels) / y.sum(-1))
     return _mean(np.where(counted, alphas * (1 - p) ** gamma * -np.log(p), 0), counted, x.dtype)
@@ -111,8 +111,8 @@ def categorical_focal_backward(
     dp = alpha * (gamma * (1 - p)^(gamma - 1) * log(p) - (1 - p)^gamma / p) / number of positions, 0 where p is clipped;
     dy = dp * ([k is the label] - y[label] / sum(y)) / sum(y);  dx = softmax_backward(dy) for logits, dy otherwise
     """
-    counted, labels = _check_labels(x, labels, ignore_label)
-    alphas = _weights(alpha, x.shape[-1])[labels] * counted / max(1, counted.sum())
+    counted, labels = check_labels(x, labels, ignore_label)
+    alphas = weights_of_classes(alpha, x.shape[-1])[labels] * counted / max(1, counted.sum())
     y = softmax_forward(_wide(x)) if from_logits else _wide(x)
     total = y.sum(-1)
     share = _pick(y, labels) / total
@@ -169,14 +169,14 @@ def mean_squared_error_forward(x: np.ndarray, labels: np.ndarray) -> np.number:
     Raises ValueError when the shapes differ.
     Source: Keras API, keras.losses.MeanSquaredError.
     """
-    _check_shape(labels, x.shape)
+    check_shape(labels, x.shape)
     error = _wide(x) - labels
     return _mean(error * error, np.ones(x.shape, bool), x.dtype)
 
 
 def mean_squared_error_backward(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Gradient of mean_squared_error_forward: dx = 2 * (x - labels) / number of elements."""
-    _check_shape(labels, x.shape)
+    check_shape(labels, x.shape)
     return (2 * (_wide(x) - labels) / max(1, x.size)).astype(x.dtype)
 
 
@@ -184,7 +184,7 @@ def _dice_sums(
     x: np.ndarray, labels: np.ndarray, axis: Sequence[int] | None, from_logits: bool, ignore_label: int | None
 ) -> tuple[np.ndarray, ...]:
     """sum(t * y) and the denominator, both with x's axes; which of them have a position that counts; and t."""
-    counted, labels = _check_labels(x, labels, ignore_label)
+    counted, labels = check_labels(x, labels, ignore_label)
     axes = tuple(range(x.ndim)) if axis is None else tuple(sorted({int(a) % x.ndim for a in _axes(axis, x.ndim)}))
     y = softmax_forward(_wide(x)) if from_logits else _wide(x)
     y = np.where(counted[..., None], y, 0)
@@ -200,9 +200,9 @@ def _axes(axis: Sequence[int], rank: int) -> Sequence[int]:
     return axis
 
 
-def _check_labels(x: np.ndarray, labels: np.ndarray, ignore_label: int | None) -> tuple[np.ndarray, np.ndarray]:
+def check_labels(x: np.ndarray, labels: np.ndarray, ignore_label: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Which positions count, and labels with 0 at the others."""
-    _check_shape(labels, x.shape[:-1])
+    check_shape(labels, x.shape[:-1])
     if labels.dtype.kind not in "iub":
         raise ValueError(f"labels are {labels.dtype}; they must be integers")
     counted = np.ones(labels.shape, bool) if ignore_label is None else labels != ignore_label
@@ -215,12 +215,13 @@ def _check_labels(x: np.ndarray, labels: np.ndarray, ignore_label: int | None) -
     return counted, np.where(counted, labels, 0).astype(np.intp)
 
 
-def _check_shape(labels: np.ndarray, expected: tuple[int, ...]) -> None:
+def check_shape(labels: np.ndarray, expected: tuple[int, ...]) -> None:
+    """Raise ValueError unless labels have the expected shape."""
     if labels.shape != expected:
         raise ValueError(f"labels have shape {labels.shape}; an output of this kind needs {expected}")
 
 
-def _weights(values: float | Sequence[float] | None, classes: int) -> np.ndarray:
+def weights_of_classes(values: float | Sequence[float] | None, classes: int) -> np.ndarray:
     """One float64 for each class."""
     weights = np.asarray(1.0 if values is None else values, np.float64)
     if weights.ndim and weights.shape != (classes,):

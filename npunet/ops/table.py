@@ -8,55 +8,106 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from inspect import signature
+from typing import Any, Literal
 
 from npunet.ops import activation, conv, depthwise, losses, merge, norm, pool, softmax, upsample
+
+Way = Literal["bound", "C", "ONNX", "engine", "training", "diagnosis"]
+ELSEWHERE: tuple[Way, ...] = ("bound", "C", "ONNX", "engine", "training", "diagnosis")
 
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator: its two functions, whether the forward takes `arithmetic`, and its cost.
+    """One operator: its two functions, and what everybody else needs to know of it.
 
-    macs(output shape, *weight shapes) counts multiply-accumulates; None where an operator has none.
+    sums       : whether the forward takes `arithmetic`
+    macs       : macs(output shape, *weight shapes) counts multiply-accumulates; None where an operator has none
+    reads      : what an output position depends on: the same "position" of the inputs, the "taps" of a kernel, a
+                 "window", the position of which it is one of `factor` copies, or the whole "image"
+    activation : whether it is one of the elementwise nonlinearities that a network may choose
+    slope_from : where an activation's derivative can be told from, its "output" alone or only its "input"
+    in_place   : whether it may write over what it reads
+    exact      : whether its forward rounds nothing
+    without    : who does without it, of golden.bounds, the generated C, ONNX, the engine's prediction and training (all
+                 of which then refuse it) and the diagnoses. Who is not listed has it: tests/test_operators.py
     """
 
     forward: Callable[..., Any]
     backward: Callable[..., tuple]
     sums: bool = False
     macs: Callable[..., int] | None = None
+    reads: Literal["position", "taps", "window", "factor", "image"] = "position"
+    activation: bool = False
+    slope_from: Literal["output", "input"] | None = None
+    in_place: bool = False
+    exact: bool = False
+    without: tuple[Way, ...] = ()
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of its attributes."""
+        parameters = signature(self.forward).parameters.values()
+        return tuple(each.name for each in parameters
+                     if each.kind is each.KEYWORD_ONLY and each.name != "arithmetic")
+
+
+def _activation(forward: Callable[..., Any], backward: Callable[..., tuple], *, sums: bool = False,
+                exact: bool = False, slope_from: Literal["output", "input"] = "output") -> Operator:
+    return Operator(forward, backward, sums=sums, exact=exact, activation=True, slope_from=slope_from, in_place=True,
+                    without=() if slope_from == "output" else ("training",))
 
 
 OPERATORS: dict[str, Operator] = {
-    "conv2d": Operator(conv.conv2d_forward, conv.conv2d_backward, True, conv.conv2d_macs),
+    "conv2d": Operator(conv.conv2d_forward, conv.conv2d_backward, sums=True, macs=conv.conv2d_macs, reads="taps"),
     "depthwise_conv2d": Operator(
         depthwise.depthwise_conv2d_forward,
         depthwise.depthwise_conv2d_backward,
-        True,
-        depthwise.depthwise_conv2d_macs,
+        sums=True,
+        macs=depthwise.depthwise_conv2d_macs,
+        reads="taps",
+        without=("training",),  # which has it as half of a separable one
     ),
     "separable_conv2d": Operator(
         depthwise.separable_conv2d_forward,
         depthwise.separable_conv2d_backward,
-        True,
-        depthwise.separable_conv2d_macs,
+        sums=True,
+        macs=depthwise.separable_conv2d_macs,
+        reads="taps",
+        without=("engine",),  # deploy splits it
     ),
-    "max_pool2d": Operator(pool.max_pool2d_forward, pool.max_pool2d_backward),
-    "avg_pool2d": Operator(pool.avg_pool2d_forward, pool.avg_pool2d_backward),
-    "upsample_nearest2d": Operator(upsample.upsample_nearest2d_forward, upsample.upsample_nearest2d_backward),
-    "batch_norm_inference": Operator(norm.batch_norm_inference_forward, norm.batch_norm_inference_backward),
-    "batch_norm_train": Operator(norm.batch_norm_train_forward, norm.batch_norm_train_backward),
-    "layer_norm": Operator(norm.layer_norm_forward, norm.layer_norm_backward),
-    "relu6": Operator(activation.relu6_forward, activation.relu6_backward),
-    "relu": Operator(activation.relu_forward, activation.relu_backward),
-    "leaky_relu": Operator(activation.leaky_relu_forward, activation.leaky_relu_backward),
-    "elu": Operator(activation.elu_forward, activation.elu_backward, True),
-    "selu": Operator(activation.selu_forward, activation.selu_backward, True),
-    "concat": Operator(merge.concat_forward, merge.concat_backward),
+    "max_pool2d": Operator(pool.max_pool2d_forward, pool.max_pool2d_backward, reads="window", exact=True),
+    "avg_pool2d": Operator(pool.avg_pool2d_forward, pool.avg_pool2d_backward, reads="window", without=ELSEWHERE),
+    "upsample_nearest2d": Operator(
+        upsample.upsample_nearest2d_forward, upsample.upsample_nearest2d_backward, reads="factor", exact=True
+    ),
+    "batch_norm_inference": Operator(
+        norm.batch_norm_inference_forward,
+        norm.batch_norm_inference_backward,
+        without=("engine",),  # deploy folds it
+    ),
+    "batch_norm_train": Operator(
+        norm.batch_norm_train_forward, norm.batch_norm_train_backward, reads="image", without=ELSEWHERE
+    ),
+    "layer_norm": Operator(norm.layer_norm_forward, norm.layer_norm_backward, reads="image", in_place=True),
+    "relu6": _activation(activation.relu6_forward, activation.relu6_backward, exact=True),
+    "relu": _activation(activation.relu_forward, activation.relu_backward, exact=True),
+    "leaky_relu": _activation(activation.leaky_relu_forward, activation.leaky_relu_backward),
+    "elu": _activation(activation.elu_forward, activation.elu_backward, sums=True),
+    "selu": _activation(activation.selu_forward, activation.selu_backward, sums=True),
+    "concat": Operator(merge.concat_forward, merge.concat_backward, exact=True),
     "add": Operator(merge.add_forward, merge.add_backward),
-    "dropout": Operator(merge.dropout_forward, merge.dropout_backward),
-    "dropout_inference": Operator(merge.dropout_inference_forward, merge.dropout_inference_backward),
-    "softmax": Operator(softmax.softmax_forward, softmax.softmax_backward, True),
+    "dropout": Operator(merge.dropout_forward, merge.dropout_backward, without=ELSEWHERE),
+    "dropout_inference": Operator(
+        merge.dropout_inference_forward,
+        merge.dropout_inference_backward,
+        exact=True,
+        without=("engine", "diagnosis"),  # deploy leaves it out
+    ),
+    "softmax": Operator(softmax.softmax_forward, softmax.softmax_backward, sums=True, in_place=True),
 }
+ACTIVATIONS = tuple(name for name, op in OPERATORS.items() if op.activation)
+CONVOLUTIONS = tuple(name for name, op in OPERATORS.items() if op.reads == "taps")
 
 # name -> (forward, backward): forward(output, labels, **options) is a scalar, backward(...) dLoss/d(output)
 LOSSES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {

@@ -18,11 +18,12 @@ from npunet.engine.runtime.installed import engine_installed
 from npunet.engine.runtime.native import Call
 from npunet.engine.runtime.threads import ThreadPool
 from npunet.engine.training.plan import step_opcodes
-from npunet.engine.training.plan.instructions import Unsupported
 from npunet.engine.training.plan.step_opcodes import Number
 from npunet.engine.training.plan.step_program import Rule, StepProgram, compile_step
 from npunet.layers import BATCH_NORM_MOMENTUM, L2_FACTOR
+from npunet.limits import Unsupported
 from npunet.model import UNet
+from npunet.ops import losses
 from npunet.train.optimise import SGD, Adam, AdamW, Arrays, Optimiser
 from npunet.train.step import fitting, joined
 
@@ -188,7 +189,7 @@ class EngineStep:
             return step_opcodes.SQUARED_ERROR
         if self.loss == "sparse_categorical_crossentropy":
             return step_opcodes.CROSSENTROPY if from_logits else step_opcodes.CROSSENTROPY_OF_SOFTMAX
-        return step_opcodes.FOCAL if self.loss == "categorical_focal" else step_opcodes.DICE
+        return {"categorical_focal": step_opcodes.FOCAL, "dice": step_opcodes.DICE}[self.loss]
 
     def _state_blocks(self) -> dict[str, np.ndarray]:
         if isinstance(self.optimiser, Adam):
@@ -228,7 +229,7 @@ class Prepared:
         image = self.program.images[self.program.logits]
         output = (len(images), image.height, image.width, self.classes)
         if self.loss == step_opcodes.SQUARED_ERROR:
-            check_shape(labels, output)
+            losses.check_shape(labels, output)
             self.targets = np.ascontiguousarray(labels, np.float64).reshape(-1)
             self.numbers[Number.COUNTED] = labels.size
         else:
@@ -237,19 +238,12 @@ class Prepared:
             self.masks = np.concatenate([np.ascontiguousarray(mask, np.float32).reshape(-1) for mask in masks.values()])
 
     def _take_labels(self, labels: np.ndarray, shape: tuple[int, ...], options: Mapping[str, Any]) -> None:
-        from npunet.ops import losses
-
         probe = np.broadcast_to(np.float32(0), (*shape, self.classes))
-        counted, clean = losses._check_labels(probe, labels, options.get("ignore_label"))
+        counted, clean = losses.check_labels(probe, labels, options.get("ignore_label"))
         ignored = -1
         self.labels = np.where(counted, clean, ignored).astype(np.int32).reshape(-1)
         self.numbers[Number.COUNTED], self.numbers[Number.IGNORED] = np.count_nonzero(counted), ignored
         self.numbers[Number.EACH] = options.get("axis") is not None
         self.numbers[Number.GAMMA] = options.get("gamma", 2.0)
         each = options.get("alpha", 0.25) if self.loss == step_opcodes.FOCAL else options.get("class_weights")
-        self.numbers[Number.WEIGHTS : Number.WEIGHTS + self.classes] = losses._weights(each, self.classes)
-
-
-def check_shape(labels: np.ndarray, expected: tuple[int, ...]) -> None:
-    if labels.shape != expected:
-        raise ValueError(f"labels have shape {labels.shape}; an output of this kind needs {expected}")
+        self.numbers[Number.WEIGHTS : Number.WEIGHTS + self.classes] = losses.weights_of_classes(each, self.classes)

@@ -13,7 +13,7 @@ import numpy as np
 from npunet import UNet
 from npunet.data.pictures import read_pictures
 from npunet.data.recordings import read_recordings
-from npunet.engine.training.plan.instructions import Unsupported
+from npunet.limits import Unsupported
 from npunet.segment import Segmenter
 from npunet.train.average import Averaged, judged
 from npunet.train.checkpoint import Keeper, read_checkpoint

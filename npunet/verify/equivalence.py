@@ -15,8 +15,8 @@ from __future__ import annotations
 import numpy as np
 
 from npunet.golden.draws import Draws
-from npunet.golden.layer_run import CONVOLUTIONS
 from npunet.ops.norm import batch_norm_scale_shift
+from npunet.ops.table import CONVOLUTIONS
 from npunet.verify.diagnose.pooling import picked, pooled
 from npunet.verify.diagnose.recipe import Recipe, plain
 from npunet.verify.diagnose.search import variants

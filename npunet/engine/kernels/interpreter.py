@@ -13,7 +13,6 @@ from npunet.engine.kernels import copies, pointwise, pooling
 from npunet.engine.kernels.convolution import make_convolve_group
 from npunet.engine.kernels.shares import guided_share, static_share
 from npunet.engine.plan.opcodes import Alone, Field, Op
-from npunet.layers import NORM_EPSILON
 
 COPY_IN, COPY_OUT, _, _, _, MAX_POOL, UPSAMPLE, ADD, CONCAT, ACTIVATE, LAYER_NORM, SOFTMAX, _, MOVE = (
     int(op) for op in Op
@@ -87,7 +86,7 @@ def step(p, arena, constants, memory, weights, sample, result, first, last, left
     elif op == SOFTMAX:
         pointwise.softmax(p, memory, first, last, left, right)
     elif op == LAYER_NORM:
-        pointwise.layer_norm(p, memory, weights, NORM_EPSILON, left, right)
+        pointwise.layer_norm(p, memory, weights, left, right)
 
 
 @inlined

@@ -17,7 +17,7 @@ ELU, SELU, LEAKY_RELU = (ACTIVATION_KINDS[name] for name in ("elu", "selu", "lea
 RELU6, RELU = ACTIVATION_KINDS["relu6"], ACTIVATION_KINDS["relu"]
 SLOPE, SCALE, SCALE_ALPHA = (np.float32(value) for value in (LEAKY_SLOPE, SELU_SCALE, SELU_SCALE * SELU_ALPHA))
 ZERO, ONE, SIX = np.float32(0), np.float32(1), np.float32(6)
-INFINITY = np.float32(np.inf)
+INFINITY, NOT_A_NUMBER = np.float32(np.inf), np.float32(np.nan)
 LOG2E, LN2_HI, LN2_LO = exponential.LOG2E, exponential.LN2_HI, exponential.LN2_LO
 LOWEST, HIGHEST = exponential.LOWEST, exponential.HIGHEST
 C0, C1, C2, C3, C4, C5 = exponential.COEFFICIENTS
@@ -33,6 +33,16 @@ def power_of_two(typing, n):
         return builder.bitcast(builder.shl(biased, int32(23)), ir.FloatType())
 
     return types.float32(types.int64), generate
+
+
+@intrinsic
+def float_of(typing, bits):
+    """The float64 that an int64 field holds: see opcodes.bits_of."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.DoubleType())
+
+    return types.float64(types.int64), generate
 
 
 @jit
@@ -91,11 +101,13 @@ def activation(x, kind):
         if x <= ZERO:
             return ZERO
         return SIX if kind == RELU6 and x > SIX else x
-    if x > ZERO:
-        return SCALE * x if kind == SELU else x
     if kind == LEAKY_RELU:
-        return SLOPE * x
-    return expm1_32(x) if kind == ELU else SCALE_ALPHA * expm1_32(x)
+        return x if x > ZERO else SLOPE * x
+    if kind == ELU:
+        return x if x > ZERO else expm1_32(x)
+    if kind == SELU:
+        return SCALE * x if x > ZERO else SCALE_ALPHA * expm1_32(x)
+    return NOT_A_NUMBER  # no activation has this number
 
 
 @jit
@@ -137,10 +149,10 @@ def softmax(p, memory, first, last, left, right):
 
 
 @jit
-def layer_norm(p, memory, constants, eps, first, last):
+def layer_norm(p, memory, constants, first, last):
     """Layer norm over height and width for channels first ... last-1; sums in float64, row-major."""
     stand_alone()
-    height, width = p[Field.HEIGHT], p[Field.WIDTH]
+    height, width, eps = p[Field.HEIGHT], p[Field.WIDTH], float_of(p[Field.EPS])
     n = height * width
     for c in range(first, last):
         total = 0.0

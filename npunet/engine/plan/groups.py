@@ -24,17 +24,18 @@ def belongs(step: Instruction, members: list[Instruction], lowered: Lowered) -> 
         return False
     if step.op == Op.WINOGRAD or has_few_filters(step) or has_few_filters(members[-1]):
         return False
-    written, read_around = {member.y for member in members}, {member.x for member in members if member.kernel != (1, 1)}
+    written = {member.y for member in members}
+    read_around = {member.x for member in members if not member.reads_one_position}
     same_size = all(lowered.shapes[step.y][:2] == lowered.shapes[member.y][:2] for member in members)
     if step.copies != (1, 1) or not same_size or step.y in read_around:
         return False
-    return step.x not in written or step.kernel == (1, 1)
+    return step.x not in written or step.reads_one_position
 
 
 def fuses_into(step: Instruction, before: Instruction) -> bool:
     """Whether a step adds its result to that of the one before, over which it is written, so that tiles of both can be
     done together, the first never going to memory. Pairs of vectors alone leave registers for that."""
-    one_tap = before.op == Op.SEPARABLE or (before.op == Op.CONV and before.kernel == (1, 1))
+    one_tap = before.op == Op.SEPARABLE or (before.op == Op.CONV and before.reads_one_position)
     plain = before.flags & (Flag.ADD | Flag.SPREAD) == 0 and step.flags & (Flag.ADD | Flag.CONTINUE) == Flag.ADD
-    return (one_tap and plain and step.kernel == (1, 1) and step.addend == before.y and step.x != before.y
+    return (one_tap and plain and step.reads_one_position and step.addend == before.y and step.x != before.y
             and not has_few_filters(before) and step.dense.size > 0 and vectors(step.dense.shape[3]) % 2 == 0)

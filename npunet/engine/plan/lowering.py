@@ -17,12 +17,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from npunet.engine.plan.opcodes import ACTIVATION_KINDS, Flag, Op
+from npunet.engine.plan.refusals import PREDICTION
+from npunet.engine.plan.taps import taps_of
 from npunet.geometry import Pads, Pair
 from npunet.graph import Graph, Node, Shape
 from npunet.ops import winograd
+from npunet.ops.table import OPERATORS
 
 FUSABLE_ACTIVATIONS = {"relu": Flag.RELU, "relu6": Flag.RELU6}
-IN_PLACE_OPS = {*ACTIVATION_KINDS, "layer_norm", "softmax"}
 NO_PADS: Pads = ((0, 0), (0, 0))
 
 
@@ -35,6 +37,7 @@ class Instruction:
     copies  : how often a convolution writes each result, vertically and horizontally
     weights : kernel (KH, KW, C, F), or gamma of a layer norm;  bias : (F,), or beta
     depthwise : (KH, KW, C, 1) of a separable or depthwise convolution
+    eps     : of a layer norm
     """
 
     op: Op
@@ -51,6 +54,7 @@ class Instruction:
     bias: np.ndarray | None = None
     depthwise: np.ndarray | None = None
     kind: int = 0
+    eps: float = 0.0
     copies: Pair = (1, 1)
     fused: tuple[str, ...] = ()
 
@@ -59,6 +63,11 @@ class Instruction:
         """The weights of an instruction that has some."""
         assert self.weights is not None, f"{self.layer} has no weights"
         return self.weights
+
+    @property
+    def reads_one_position(self) -> bool:
+        """Whether a convolution reads x at the position that it writes, and nowhere else."""
+        return self.kernel == (1, 1) and self.pads == NO_PADS
 
 
 @dataclass
@@ -87,6 +96,7 @@ class Lowering:
     home: dict[str, str] = field(default_factory=dict)  # tensor -> the tensor in whose memory it lives
 
     def run(self) -> Lowered:
+        PREDICTION.check(self.graph)
         self.readers = self.graph.consumers()
         self.order = {node.name: number for number, node in enumerate(self.graph)}
         self.shapes[self.graph.input] = self.graph.input_shape
@@ -125,7 +135,7 @@ class Lowering:
         """A node that is a step of its own."""
         sources = [self.place(name) for name in node.inputs]
         step = Instruction(Op.ADD, node.name, x=sources[0], y="")
-        if node.op in IN_PLACE_OPS and self.in_place and self.overwritable(node.inputs[0]):
+        if OPERATORS[node.op].in_place and self.in_place and self.overwritable(node.inputs[0]):
             self.home[node.name] = sources[0]
             y = sources[0]
         else:
@@ -141,11 +151,11 @@ class Lowering:
             step = replace(step, op=Op.SOFTMAX)
         elif node.op == "layer_norm":
             gamma, beta = (self.weights[name] for name in node.weights)
-            step = replace(step, op=Op.LAYER_NORM, weights=gamma, bias=beta)
+            step = replace(step, op=Op.LAYER_NORM, weights=gamma, bias=beta, eps=attrs["eps"])
         elif node.op in ACTIVATION_KINDS:
             step = replace(step, op=Op.ACTIVATE, kind=ACTIVATION_KINDS[node.op])
         else:
-            raise ValueError(f"the engine has no instruction for {node.op!r} ({node.name})")
+            PREDICTION.refuse(node.name, f"has no instruction for {node.op!r}")
         self.emit(replace(step, y=y))
 
     def lower_conv(self, node: Node) -> None:
@@ -267,12 +277,6 @@ class Lowering:
 
 def trim(step: Instruction, kernel: np.ndarray, shape: Shape) -> Instruction:
     """The step with its kernel less the taps that see nothing but padding, which may be all of them."""
-    pads, kept = [], []
-    for axis in range(2):
-        before, dilation = step.pads[axis][0], step.dilation[axis]
-        offsets = {k: k * dilation - before for k in range(kernel.shape[axis])}
-        seen = [k for k, offset in offsets.items() if abs(offset) < shape[axis]]
-        kept.append(slice(seen[0], seen[-1] + 1) if seen else slice(0, 0))
-        pads.append((-offsets[seen[0]], max(offsets[seen[-1]], 0)) if seen else (0, 0))
-    kernel = kernel[kept[0], kept[1]]
-    return replace(step, weights=kernel, kernel=kernel.shape[:2], pads=(pads[0], pads[1]))
+    y, x = taps_of(kernel.shape[:2], step.pads, step.dilation, shape[:2])
+    kernel = kernel[y.kept, x.kept]
+    return replace(step, weights=kernel, kernel=kernel.shape[:2], pads=(y.pads, x.pads))

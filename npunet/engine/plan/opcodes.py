@@ -10,6 +10,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+import numpy as np
+
+from npunet.ops.table import ACTIVATIONS
+
 STREAMS, STREAM_COLUMNS = 4, 5  # prefetch streams of a convolution, and int64 that describe one: see kernels.prefetch
 
 
@@ -106,7 +110,14 @@ class Field(IntEnum):
     TILES = 45  # tiles that a WINOGRAD transforms at a time
     BAND = 46  # rows of its output that it does before the others of its group
     ALONE = 47  # whether threads share it, see Alone
+    EPS = 48  # of a layer norm: the bits of a float64
 
 
 FIELDS = len(Field)
-ACTIVATION_KINDS = {"relu6": 0, "relu": 1, "leaky_relu": 2, "elu": 3, "selu": 4}
+ACTIVATION_KINDS = {name: number for number, name in enumerate(ACTIVATIONS)}
+LINEAR = len(ACTIVATION_KINDS)  # the kind of no activation
+
+
+def bits_of(value: float) -> int:
+    """A float64 as the int64 that a field holds."""
+    return int(np.float64(value).view(np.int64))

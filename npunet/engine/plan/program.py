@@ -17,7 +17,7 @@ from npunet.engine.plan.groups import form_groups, fuses_into
 from npunet.engine.plan.layout import Image, has_few_filters, lay_out, vectors
 from npunet.engine.plan.line_buffers import Placed
 from npunet.engine.plan.lowering import Instruction, Lowering
-from npunet.engine.plan.opcodes import CONVOLUTIONS, FIELDS, Field, Flag, Op
+from npunet.engine.plan.opcodes import CONVOLUTIONS, FIELDS, Field, Flag, Op, bits_of
 from npunet.engine.plan.pack import Constants
 from npunet.engine.plan.schedule import Plan, plan_all, stored_images
 from npunet.engine.plan.winograd_blocking import band_rows, block_tiles
@@ -195,6 +195,7 @@ def encode(number: int, step: Instruction, images: Mapping[str, Image], arena: A
             fields[Field.DEPTHWISE_WEIGHTS] = constants.depthwise(step.depthwise, spread=images[step.x].thin)
     elif step.op == Op.LAYER_NORM:
         fields[Field.WEIGHTS], fields[Field.BIAS] = constants.flat(step.dense), constants.flat(np.asarray(step.bias))
+        fields[Field.EPS] = bits_of(step.eps)
     if needs_scratch(step):
         fields[Field.SCRATCH] = arena.offsets[scratch_name(number)]
     return fields

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from npunet.golden.layer_run import CONVOLUTIONS
+from npunet.ops.table import CONVOLUTIONS
 from npunet.verify.diagnose import recipe as recipes
 from npunet.verify.diagnose.fixed_sums import all_of
 from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from npunet.golden.layer_run import CONVOLUTIONS
-from npunet.ops.table import OPERATORS
+from npunet.ops.table import CONVOLUTIONS, OPERATORS
 from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
 from npunet.verify.diagnose.pointwise import ACTIVATIONS
 from npunet.verify.diagnose.sources import before

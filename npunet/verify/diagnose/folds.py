@@ -8,11 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from npunet.deploy import deploy
-from npunet.golden.layer_run import CONVOLUTIONS, split_bias
+from npunet.golden.layer_run import split_bias
 from npunet.golden.reader import RUN_ERRORS, Bundle
 from npunet.graph import Graph, Node
 from npunet.model import UNet
 from npunet.ops.norm import batch_norm_scale_shift
+from npunet.ops.table import CONVOLUTIONS
 from npunet.verify.diagnose.normal import Norm
 
 Fold = tuple[np.ndarray, np.ndarray | None]

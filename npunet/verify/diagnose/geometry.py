@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from npunet.golden.layer_run import CONVOLUTIONS
+from npunet.ops.table import CONVOLUTIONS
 from npunet.verify.diagnose.recipe import Recipe
 from npunet.verify.diagnose.registry import Variants, hypothesis
 

@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from npunet.golden.layer_run import CONVOLUTIONS
+from npunet.ops.table import CONVOLUTIONS
 from npunet.verify.diagnose.geometry import padded
 from npunet.verify.diagnose.pooling import pooled
 from npunet.verify.diagnose.recipe import Recipe

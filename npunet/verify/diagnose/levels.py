@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from npunet.golden.layer_run import CONVOLUTIONS
 from npunet.ops.activation import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
 from npunet.ops.exponential import expm1_32
+from npunet.ops.table import CONVOLUTIONS
 from npunet.verify.compare import same
 from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
 

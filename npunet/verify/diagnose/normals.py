@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from npunet.golden.layer_run import CONVOLUTIONS
+from npunet.ops.table import CONVOLUTIONS
 from npunet.verify.diagnose import recipe as recipes
 from npunet.verify.diagnose.folds import folded_norms
 from npunet.verify.diagnose.normal import Norm, Seen, solve

@@ -8,11 +8,10 @@ import numpy as np
 
 from npunet.ops.activation import SELU_ALPHA, SELU_SCALE
 from npunet.ops.exponential import exp32, expm1_32
-from npunet.ops.table import OPERATORS
+from npunet.ops.table import ACTIVATIONS, OPERATORS
 from npunet.verify.diagnose.recipe import Recipe
 from npunet.verify.diagnose.registry import Variants, hypothesis
 
-ACTIVATIONS = ("relu", "relu6", "leaky_relu", "elu", "selu")
 F = np.float32
 
 

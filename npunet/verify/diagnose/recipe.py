@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from npunet.golden.layer_run import CONVOLUTIONS, split_bias
+from npunet.golden.layer_run import split_bias
 from npunet.graph import Node
-from npunet.ops.table import OPERATORS
+from npunet.ops.table import CONVOLUTIONS, OPERATORS
 from npunet.verify.diagnose.sums import Order, fold, fold_depthwise
 
 Elementwise = Callable[[np.ndarray], np.ndarray]

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from npunet.golden.layer_run import CONVOLUTIONS
 from npunet.golden.reader import Bundle
 from npunet.graph import Node
+from npunet.ops.table import CONVOLUTIONS
 from npunet.verify.compare import ordered
 from npunet.verify.diagnose import fitted
 from npunet.verify.diagnose import recipe as recipes

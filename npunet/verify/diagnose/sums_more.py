@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations, product
 
-from npunet.golden.layer_run import CONVOLUTIONS
+from npunet.ops.table import CONVOLUTIONS
 from npunet.verify.diagnose.recipe import Recipe
 from npunet.verify.diagnose.registry import HYPOTHESES, Variants, rare
 from npunet.verify.diagnose.sums import Order

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from npunet.golden.layer_run import CONVOLUTIONS
+from npunet.ops.table import CONVOLUTIONS
 from npunet.verify.diagnose.recipe import Recipe
 from npunet.verify.diagnose.registry import Variants, hypothesis
 from npunet.verify.diagnose.sums import cut_to_bfloat16, to_bfloat16, to_float16

@@ -7,7 +7,7 @@ from itertools import permutations
 
 import numpy as np
 
-from npunet.golden.layer_run import CONVOLUTIONS
+from npunet.ops.table import CONVOLUTIONS
 from npunet.verify.diagnose.recipe import Recipe
 from npunet.verify.diagnose.registry import Variants, rare
 from npunet.verify.diagnose.storage import ROUNDINGS

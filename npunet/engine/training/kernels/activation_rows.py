@@ -8,7 +8,7 @@ from npunet.engine.codegen.emit import VECTOR_BYTES
 from npunet.engine.codegen.jit import inlined, jit
 from npunet.engine.codegen.simd import stand_alone
 from npunet.engine.codegen.vectors import load, same, store, times_power_of_two, where_greater
-from npunet.engine.kernels.pointwise import C0, C1, C2, C3, C4, C5, LN2_HI, LN2_LO, LOG2E, LOWEST
+from npunet.engine.kernels.pointwise import C0, C1, C2, C3, C4, C5, LN2_HI, LN2_LO, LOG2E, LOWEST, NOT_A_NUMBER
 from npunet.engine.plan.opcodes import ACTIVATION_KINDS
 from npunet.engine.training.kernels.rows import ZERO, X, Y, Z, place
 from npunet.engine.training.plan.step_opcodes import BOUNDED, LINEAR, Field
@@ -65,7 +65,9 @@ def activate(x, kind):
     bent = exponential_less_one(where_greater(x, zero, zero, x))
     if kind == ELU:
         return where_greater(x, zero, x, bent)
-    return where_greater(x, zero, same(SCALE) * x, same(SCALE_ALPHA) * bent)
+    if kind == SELU:
+        return where_greater(x, zero, same(SCALE) * x, same(SCALE_ALPHA) * bent)
+    return same(NOT_A_NUMBER)  # no activation has this number
 
 
 @jit
@@ -81,7 +83,9 @@ def through(d, y, kind):
         return where_greater(y, zero, d, same(SLOPE) * d)
     if kind == ELU:
         return where_greater(y, zero, d, (y + same(ONE)) * d)
-    return where_greater(zero, y, (y + same(SCALE_ALPHA)) * d, same(SCALE) * d)
+    if kind == SELU:
+        return where_greater(zero, y, (y + same(SCALE_ALPHA)) * d, same(SCALE) * d)
+    return same(NOT_A_NUMBER)
 
 
 @jit

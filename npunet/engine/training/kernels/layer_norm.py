@@ -19,6 +19,7 @@ from npunet.engine.codegen.vectors import (
     widen,
     write,
 )
+from npunet.engine.kernels.pointwise import float_of
 from npunet.engine.target import LANES
 from npunet.engine.training.kernels.activation_rows import activate
 from npunet.engine.training.kernels.rows import X, Y, Z, place
@@ -32,11 +33,11 @@ def statistics_at(p, arena, n, v):
 
 
 @jit
-def layer_norm(p, arena, params, n, eps):
+def layer_norm(p, arena, params, n):
     """y = activation((x - mean) * (inv * gamma) + beta) for a whole sample; see ops.norm.layer_norm_forward."""
     stand_alone()
     height, width, step = p[Field.HEIGHT], p[Field.WIDTH], 4 * p[Field.X_COL]
-    terms, kind = wide_same(float(height * width)), p[Field.KIND]
+    terms, kind, eps = wide_same(float(height * width)), p[Field.KIND], wide_same(float_of(p[Field.EPS]))
     for v in range(p[Field.VECTORS]):
         total = nothing()
         for i in range(height):
@@ -50,7 +51,7 @@ def layer_norm(p, arena, params, n, eps):
             for j in range(width):
                 off = widen(load(x + j * step)) - mean
                 total = total + off * off
-        inv = to_float32(wide_same(1.0) / wide_root(total / terms + wide_same(eps)))
+        inv = to_float32(wide_same(1.0) / wide_root(total / terms + eps))
         middle = to_float32(mean)
         kept = statistics_at(p, arena, n, v)
         store(middle, kept)

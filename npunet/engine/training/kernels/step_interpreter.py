@@ -26,7 +26,6 @@ from npunet.engine.training.kernels.convolution_rows import few_filters_row, row
 from npunet.engine.training.kernels.rows import Y, Z, begin_streams, clear_halo, first_tap, mirror, place
 from npunet.engine.training.kernels.weight_gradient import conv_dw, conv_dw_end, conv_dw_row
 from npunet.engine.training.plan.step_opcodes import Field, Mode, Op
-from npunet.layers import NORM_EPSILON
 
 (COPY_IN, MASK_IN, CONV, DEPTHWISE, STATISTICS, NORMALISE, ACTIVATE, LAYER_NORM, MAX_POOL, UPSAMPLE, LOSS, NORM_SUMS,
  NORM_DX, ACTIVATE_DX, LAYER_NORM_DX, MAX_POOL_DX, UPSAMPLE_DX, DEPTHWISE_DW, BIAS_SUMS, PROBABILITIES, CONV_DW,
@@ -104,7 +103,7 @@ def do_row(p, arena, params, batch, masks, totals, numbers, labels, targets, n, 
     elif i < p[Field.HEIGHT] - 1:
         return  # the rest work on a whole image, with its last row
     elif op == LAYER_NORM:
-        layer_norm.layer_norm(p, arena, params, n, NORM_EPSILON)
+        layer_norm.layer_norm(p, arena, params, n)
     elif op == LAYER_NORM_DX:
         layer_norm.layer_norm_dx(p, arena, params, n)
 
@@ -117,7 +116,7 @@ def do_whole(p, arena, params, gradients, state, velocities, totals, numbers, sa
     if op == PACK:
         sums.pack(p, arena, params)
     elif op == STATISTICS_END:
-        sums.statistics_end(p, arena, params, gradients, totals, samples, NORM_EPSILON)
+        sums.statistics_end(p, arena, params, gradients, totals, samples)
     elif op == NORM_END:
         sums.norm_end(p, arena, params, gradients, totals, samples)
     elif op == SUMS_END:

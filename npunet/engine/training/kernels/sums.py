@@ -9,6 +9,7 @@ from npunet.engine.codegen.jit import jit
 from npunet.engine.codegen.simd import stand_alone
 from npunet.engine.codegen.vectors import load, read, read_wide, same, store, write
 from npunet.engine.kernels.convolution import block_vectors
+from npunet.engine.kernels.pointwise import float_of
 from npunet.engine.target import LANES
 from npunet.engine.training.kernels.loss_rows import dice_slot
 from npunet.engine.training.plan.step_opcodes import Field, Flag, Number
@@ -74,14 +75,14 @@ def constant_at(p, arena, row, c):
 
 
 @jit
-def statistics_end(p, arena, params, gradients, sums, samples, eps):
+def statistics_end(p, arena, params, gradients, sums, samples):
     """Mean and variance of a batch norm, and the scale and shift that ops.norm.batch_norm_scale_shift defines.
 
     mean = sum / n and var = max(sum of squares / n - mean^2, 0) in float64, each rounded once. They also go where the
     gradients of the moving statistics would be, behind those of gamma and beta, for MOVE.
     """
     stand_alone()
-    channels, padded = p[Field.CHANNELS], p[Field.VECTORS] * LANES
+    channels, padded, eps = p[Field.CHANNELS], p[Field.VECTORS] * LANES, np.float32(float_of(p[Field.EPS]))
     for c in range(padded):
         inv, shift, mean, r = ZERO, ZERO, ZERO, ZERO
         if c < channels:
@@ -91,7 +92,7 @@ def statistics_end(p, arena, params, gradients, sums, samples, eps):
             if var < 0:
                 var = 0.0
             mean, variance = np.float32(wide), np.float32(var)
-            r = ONE / np.sqrt(variance + np.float32(eps))
+            r = ONE / np.sqrt(variance + eps)
             inv = read(params + 4 * (p[Field.PARAM] + c)) * r
             shift = read(params + 4 * (p[Field.PARAM] + channels + c)) - mean * inv
             write(mean, gradients + 4 * (p[Field.PARAM] + 2 * channels + c))

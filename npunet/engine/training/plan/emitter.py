@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from npunet.engine.plan.refusals import TRAINING
+from npunet.engine.plan.taps import POINT, Taps
 from npunet.engine.target import LANES
-from npunet.engine.training.plan.instructions import POINT, Instruction, Part, Taps, Unsupported, padded
+from npunet.engine.training.plan.instructions import Instruction, Part, padded
 from npunet.engine.training.plan.step_opcodes import Field, Flag, Mode, Op
 from npunet.graph import Graph, Node, Shape
 
@@ -74,7 +76,7 @@ class Emitter:
             if len(parts) == 1 and parts[0].alias:
                 self.gradients[name] = parts[0].alias
             elif not parts or parts[0].alias or not all(part.adds for part in parts[1:]):
-                raise Unsupported(f"the gradients of {name} come together in a way that the engine does not know")
+                TRAINING.refuse(name, "has no way to add up the gradients of its readers")
             else:
                 target = self.new(f"d {name}", self.shapes[self.place(name)])
                 for number, part in enumerate(parts):

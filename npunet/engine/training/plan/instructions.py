@@ -5,50 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from npunet.engine.plan.taps import POINT, Taps
 from npunet.engine.target import LANES
 from npunet.engine.training.plan.step_opcodes import Field, Mode, Op
-from npunet.geometry import Pair
 
 CHUNKS = 16  # at least so many in a batch, where it has the rows
 WAYS = 8  # float32 sums at most that a tap of a depthwise kernel's gradient is shared out to
-
-
-class Unsupported(ValueError):
-    """The engine has no training instructions for this; NumpyStep has."""
-
-
-@dataclass(frozen=True)
-class Taps:
-    """The taps of a kernel along one axis that see something besides padding.
-
-    skipped : taps before them;  count : of them;  first : from an output's position to the first;  step : between two
-    """
-
-    skipped: int
-    count: int
-    first: int
-    step: int
-
-    @property
-    def last(self) -> int:
-        return self.first + (self.count - 1) * self.step
-
-    @property
-    def reach(self) -> Pair:
-        """Positions read before the first output's own and behind the last's."""
-        return (max(0, -self.first), max(0, self.last)) if self.count else (0, 0)
-
-    def flipped(self) -> Taps:
-        """The taps of the input's gradient."""
-        return Taps(0, self.count, -self.last, self.step)
-
-
-POINT = Taps(0, 1, 0, 1)
-
-
-def taps_of(kernel: int, pad: int, dilation: int, size: int) -> Taps:
-    seen = [k for k in range(kernel) if abs(k * dilation - pad) < size]
-    return Taps(seen[0], len(seen), seen[0] * dilation - pad, dilation) if seen else Taps(0, 0, 0, dilation)
 
 
 @dataclass

@@ -6,19 +6,10 @@ from math import prod
 
 from npunet.engine.plan.blocking import few_filters_scratch, transposed_pitch
 from npunet.engine.plan.layout import FEW_FILTERS_VECTORS
+from npunet.engine.plan.taps import POINT, Taps, taps_of
 from npunet.engine.target import LANES
 from npunet.engine.training.plan.emitter import Emitter
-from npunet.engine.training.plan.instructions import (
-    POINT,
-    WAYS,
-    Instruction,
-    Part,
-    Taps,
-    Unsupported,
-    chunks_of,
-    padded,
-    taps_of,
-)
+from npunet.engine.training.plan.instructions import WAYS, Instruction, Part, chunks_of, padded
 from npunet.engine.training.plan.step_opcodes import Field, Flag, Mode, Op
 from npunet.graph import Node, Shape
 
@@ -101,9 +92,7 @@ class Convolutions(Emitter):
         self.tape.append(backward)
 
     def depthwise(self, name: str, x: str, kernel: str, node: Node, shape: Shape) -> None:
-        KH, KW, C, multiplier = self.graph.weights[kernel].shape
-        if multiplier != 1:
-            raise Unsupported(f"{kernel} has a depth multiplier of {multiplier}")
+        KH, KW, C, _ = self.graph.weights[kernel].shape
         taps = self.taps(node, (KH, KW))
         self.emit(Op.DEPTHWISE, name, x=self.place(x), y=self.new(name, shape), taps=taps,
                   weights=self.pack_depthwise(kernel, taps, flip=False))
@@ -126,11 +115,8 @@ class Convolutions(Emitter):
         self.tape.append(backward)
 
     def taps(self, node: Node, kernel: tuple[int, ...]) -> tuple[Taps, Taps]:
-        size, attrs = self.shapes[self.place(node.inputs[0])], node.attrs
-        if attrs["stride"] != (1, 1):
-            raise Unsupported(f"{node.name} has stride {attrs['stride']}")
-        y, x = (taps_of(kernel[k], attrs["pads"][k][0], attrs["dilation"][k], size[k]) for k in (0, 1))
-        return (y, x) if y.count and x.count else (Taps(0, 0, 0, 1), Taps(0, 0, 0, 1))
+        attrs = node.attrs
+        return taps_of(kernel[:2], attrs["pads"], attrs["dilation"], self.shapes[self.place(node.inputs[0])][:2])
 
     def kernel_gradient(self, name: str, kernel: str, x: str, dy: str, taps: tuple[Taps, Taps], first: int = 0,
                         channels: int | None = None) -> None:

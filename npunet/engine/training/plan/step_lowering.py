@@ -7,8 +7,9 @@ several readers is gathered when its layer's turn comes: what cannot add to a te
 
 from __future__ import annotations
 
-from npunet.engine.plan.opcodes import ACTIVATION_KINDS
-from npunet.engine.training.plan.instructions import Instruction, Part, Unsupported, padded
+from npunet.engine.plan.opcodes import ACTIVATION_KINDS, bits_of
+from npunet.engine.plan.refusals import TRAINING
+from npunet.engine.training.plan.instructions import Instruction, Part, padded
 from npunet.engine.training.plan.step_convolutions import Convolutions
 from npunet.engine.training.plan.step_opcodes import BOUNDED, DICE, LINEAR, NORM_ROWS, Field, Mode, Op
 from npunet.graph import Node
@@ -18,6 +19,7 @@ class Lowering(Convolutions):
     """One pass over a graph as trained, an operator a method. After run(), see Emitter."""
 
     def run(self) -> Lowering:
+        TRAINING.check(self.graph)
         self.readers = self.graph.consumers()
         self.logits = self.graph.output
         if self.graph.nodes and self.graph[self.graph.output].op == "softmax":
@@ -42,7 +44,7 @@ class Lowering(Convolutions):
         if node.op in ACTIVATION_KINDS:
             self.lower_activation(node)
         elif method is None:
-            raise Unsupported(f"the engine has no training instruction for {node.op!r} ({node.name})")
+            TRAINING.refuse(node.name, f"has no {node.op!r} in this place")
         else:
             method(node)
 
@@ -66,7 +68,10 @@ class Lowering(Convolutions):
         main, side = node.inputs
         residual = self.producer(side)
         if residual is None or residual.op != "conv2d" or self.only_reader(side) is not node:
-            raise Unsupported(f"{node.name} adds something else than a convolution")
+            TRAINING.refuse(node.name, f"adds only convolutions that nothing else reads, not {side}")
+        source = self.producer(residual.inputs[0])
+        if source is not None and source.op == "concat":
+            TRAINING.refuse(node.name, f"adds no convolution of a concat, as {side} is")
         self.conv(node.name, residual.inputs[0], residual.weights, residual, node.shape, addend=self.place(main))
         self.tape.append(lambda: self.contribute(main, Part(alias=self.gradient(node.name))))
 
@@ -75,7 +80,7 @@ class Lowering(Convolutions):
         fits = (reader is not None and reader.op == "conv2d"
                 and self.graph.weights[reader.weights[0]].shape[:2] == (1, 1))
         if not fits or len(node.inputs) != 2 or up is None or up.op != "upsample_nearest2d":
-            raise Unsupported(f"{node.name} is not an upsampled and another tensor before a 1x1 convolution")
+            TRAINING.refuse(node.name, "joins only an upsampled and another tensor, for one 1x1 convolution")
 
     def lower_upsample_nearest2d(self, node: Node) -> None:
         reader = self.only_reader(node.name)
@@ -123,7 +128,8 @@ class Lowering(Convolutions):
         (x,) = node.inputs
         H, W, C = node.shape
         result, kind = self.with_activation(node)
-        fields = {Field.PARAM: self.offsets[node.weights[0]], Field.TERMS: self.batch * H * W, Field.KIND: kind}
+        fields = {Field.PARAM: self.offsets[node.weights[0]], Field.TERMS: self.batch * H * W, Field.KIND: kind,
+                  Field.EPS: bits_of(node.attrs["eps"])}
         norm, u = f"{node.name}/constants", self.place(x)
         self.regions[norm] = NORM_ROWS * padded(C)
         sums = self.add_sums(f"{node.name}/sums", 2 * padded(C))
@@ -148,7 +154,7 @@ class Lowering(Convolutions):
         (x,) = node.inputs
         result, kind = self.with_activation(node)
         gamma, beta = (self.offsets[name] for name in node.weights)
-        fields = {Field.PARAM: gamma, Field.PARAM_2: beta}
+        fields = {Field.PARAM: gamma, Field.PARAM_2: beta, Field.EPS: bits_of(node.attrs["eps"])}
         norm, z = f"{node.name}/constants", self.place(x)
         self.regions[norm] = self.batch * 2 * padded(node.shape[2])
         y = self.new(result, node.shape)
@@ -164,12 +170,14 @@ class Lowering(Convolutions):
         self.tape.append(backward)
 
     def lower_activation(self, node: Node) -> None:
-        """An activation without a norm, in the memory of its input, which nothing else needs."""
-        (x,), kind = node.inputs, ACTIVATION_KINDS[node.op]
-        if self.only_reader(x) is not node:
-            raise Unsupported(f"something else than {node.name} reads {x}")
-        self.home[node.name] = y = self.place(x)
-        self.emit(Op.ACTIVATE, node.name, x=y, y=y, fields={Field.KIND: kind})
+        """An activation without a norm: in the memory of its input, unless something else needs that, such as the
+        activation that it is the output of."""
+        (x,), kind, source = node.inputs, ACTIVATION_KINDS[node.op], self.producer(node.inputs[0])
+        if self.only_reader(x) is node and (source is None or source.op not in ACTIVATION_KINDS):
+            self.home[node.name] = y = self.place(x)
+        else:
+            y = self.new(node.name, node.shape)
+        self.emit(Op.ACTIVATE, node.name, x=self.place(x), y=y, fields={Field.KIND: kind})
 
         def backward() -> None:
             d = self.activation_gradient(node, node.name, y, kind)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from npunet.engine.plan.opcodes import ACTIVATION_KINDS, STREAM_COLUMNS, STREAMS
+from npunet.engine.plan.opcodes import ACTIVATION_KINDS, LINEAR, STREAM_COLUMNS, STREAMS
 
 
 class Mode(IntEnum):
@@ -154,7 +154,8 @@ class Field(IntEnum):
     SLOTS = 71
     MASK = 72  # offset of the dropout mask
     PITCH = 73  # elements of a transposed row of a FEW_FILTERS
-    STREAMS = 74  # the first column of the prefetch streams of a convolution, see plan.step_prefetch
+    EPS = 74  # of a norm: the bits of a float64, see engine.plan.opcodes.bits_of
+    STREAMS = 75  # the first column of the prefetch streams of a convolution, see plan.step_prefetch
 
 
 FIELDS = Field.STREAMS + (STREAMS + 1) * STREAM_COLUMNS  # the last stream is empty
@@ -185,7 +186,6 @@ class Number(IntEnum):
     WEIGHTS = 18  # of classes, one after another; then, for Dice, an overlap and a size for each class of each sample
 
 
-LINEAR = 5  # no activation; the others are engine.opcodes.ACTIVATION_KINDS
 BOUNDED = (ACTIVATION_KINDS["relu6"], ACTIVATION_KINDS["relu"], LINEAR)  # pass their input on between two bounds
 CROSSENTROPY, CROSSENTROPY_OF_SOFTMAX, FOCAL, DICE, SQUARED_ERROR = range(5)
 NO_CLIP, CLIP_NORM, CLIP_GLOBAL, CLIP_VALUE = range(4)

@@ -1,0 +1,99 @@
+"""Whoever adds an operator finds here what is missing: each is known to everybody, or listed as refused.
+
+ops.table.Operator.without is the list. A failure names the operator and the file where its entry is missing.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from typing import get_args
+
+import numpy as np
+import pytest
+from engine_cases import assert_same_bits
+from random_graphs import weights_of
+from test_graphs import OneSize, engine_of, one_layer
+
+from npunet import ops, run
+from npunet.differentiate import differentiate
+from npunet.engine.plan.refusals import PREDICTION, TRAINING
+from npunet.formats import onnx
+from npunet.golden import cgen
+from npunet.golden.bounds import BOUNDS
+from npunet.graph import GraphBuilder, WeightSpec
+from npunet.ops.table import ACTIVATIONS, LOSSES, OPERATORS, Way
+from npunet.params import UNetBlockParams
+from npunet.train.engine_step import EngineStep
+from npunet.train.optimise import SGD
+from npunet.verify.diagnose import HYPOTHESES
+
+KNOWN = {  # who knows which operators, and the file that says so
+    "bound": ("npunet/golden/bounds.py", set(BOUNDS)),
+    "C": ("npunet/golden/templates/kernels.c", {
+        name for name in cgen.LIMITS.rules if set(cgen.KERNELS.get(name, (name,))) <= set(cgen.sections())}),
+    "ONNX": ("npunet/formats/onnx.py", set(onnx.LIMITS.rules)),
+    "engine": ("npunet/engine/plan/refusals.py", set(PREDICTION.rules)),
+    "training": ("npunet/engine/plan/refusals.py", set(TRAINING.rules)),
+    "diagnosis": ("npunet/verify/diagnose/", {name for each in HYPOTHESES.values() for name in each.ops}),
+}
+
+
+def test_every_way_is_asked():
+    assert set(KNOWN) == set(get_args(Way))
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("way", KNOWN)
+def test_everybody_knows_an_operator_or_refuses_it(way, name):
+    (file, names), refused = KNOWN[way], way in OPERATORS[name].without
+    assert name in names or refused, (
+        f"{name!r} has no entry in {file}: write one, or list {way!r} in its `without` in npunet/ops/table.py")
+    assert not (name in names and refused), (
+        f"{name!r} has an entry in {file}: take {way!r} out of its `without` in npunet/ops/table.py")
+
+
+@pytest.mark.parametrize("way", KNOWN)
+def test_nobody_knows_an_operator_that_is_none(way):
+    file, names = KNOWN[way]
+    assert names <= set(OPERATORS), f"{file} knows {sorted(names - set(OPERATORS))}, npunet/ops/table.py does not"
+
+
+def test_every_function_of_the_operators_is_in_the_table():
+    listed = {op.forward for op in OPERATORS.values()} | {forward for forward, _ in LOSSES.values()}
+    for found in pkgutil.iter_modules(ops.__path__):
+        module = importlib.import_module(f"npunet.ops.{found.name}")
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            entry_point = name.endswith("1d_forward") or name == "l2_forward"
+            if name.endswith("_forward") and function.__module__ == module.__name__ and not entry_point:
+                assert function in listed, f"{name} of npunet/ops/{found.name}.py has no row in npunet/ops/table.py"
+
+
+def test_every_operator_has_the_functions_of_its_name():
+    for name, op in OPERATORS.items():
+        assert (op.forward.__name__, op.backward.__name__) == (f"{name}_forward", f"{name}_backward")
+        assert (op.slope_from is not None) == op.activation, f"{name}: slope_from is said of activations alone"
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation_has_its_kernel_in_the_engine(name, rng):
+    assert UNetBlockParams(filters=3, activation=name).activation == name
+    graph, weights = one_layer(name)
+    x = 4 * rng.standard_normal((2, 5, 6, 3)).astype(np.float32)
+    assert_same_bits(engine_of(graph, weights)(x), run.infer(graph, weights, x, arithmetic="seq_fma"),
+                     f"npunet/engine/kernels/pointwise.py, {name} ")
+
+
+@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if "training" not in OPERATORS[name].without])
+def test_every_activation_has_its_slope_in_the_engine(name, rng):
+    net = GraphBuilder((5, 6, 3))
+    net.add("conv", "conv2d", ("input",), (5, 6, 3), (WeightSpec("conv/kernel", (1, 1, 3, 3), "he_normal"),),
+            stride=(1, 1), pads=((0, 0), (0, 0)), dilation=(1, 1))
+    graph = net.build(net.add("act", name, ("conv",), (5, 6, 3)))
+    weights = weights_of(graph, rng)
+    x, labels = rng.standard_normal((2, 5, 6, 3)).astype(np.float32), rng.integers(0, 3, (2, 5, 6))
+    loss = "sparse_categorical_crossentropy"
+    step = EngineStep(OneSize(graph, weights), SGD(), loss, l2=False, threads=1)
+    step.step(x, labels, 0.0, rng, masks={})
+    wanted = differentiate(graph, weights, x, labels, loss=loss, l2=False).dweights["conv/kernel"]
+    np.testing.assert_allclose(step.last_gradients()["conv/kernel"], wanted, rtol=1e-4, atol=1e-6,
+                               err_msg=f"npunet/engine/training/kernels/activation_rows.py, {name}")
