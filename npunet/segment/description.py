@@ -13,8 +13,8 @@ from npunet.data.prepare import Preparation
 from npunet.formats import model_file
 from npunet.model import UNet, restored
 from npunet.reading import Unreadable, json_object
-from npunet.segment.images import VIEWS, segment_images
-from npunet.segment.signal import normalised, segment_signal
+from npunet.segment.images import VIEWS, image_logits, segment_images
+from npunet.segment.signal import Progress, normalised, segment_logits, segment_signal
 
 
 class Segmenter:
@@ -30,35 +30,48 @@ class Segmenter:
     def __init__(self, network: UNet, class_names: Sequence[str], preparation: Preparation | None) -> None:
         self.network, self.class_names, self.preparation = network, tuple(class_names), preparation
 
-    def segment(self, signal: np.ndarray, fs: float) -> np.ndarray:
-        """The class of every sample of an ECG.
+    def segment(self, signal: np.ndarray, fs: float, *, progress: Progress | None = None, **how: Any) -> np.ndarray:
+        """The class of every sample of an ECG. `npunet predict` gives these very labels.
 
         signal : (L,) one lead or (leads, L), in any unit: each lead is judged by itself, whatever its amplitude;
                  NaN marks gaps, which are bridged by straight lines
         fs     : samples per second, 10 to 100,000
+        how    : backend, arithmetic, threads of UNet.predict
 
         Each lead is resampled and band-passed as in training, and normalised by its standard deviation over the ten
         seconds around, so that an artefact does not hide the rest of a long recording. The network's logits are
         averaged over the phases of its strides, so that it does not matter where these happen to fall, and
         interpolated between its samples; then pauses within a wave and splinters are removed, see signal.tidied. Gaps
         and flat leads are class 0. A few samples get classes too, though nobody could tell there.
-        Returns uint8 of the signal's shape: 0 none, 1 P, 2 QRS, 3 T for the ECG model, see class_names.
-        Raises ValueError for a signal or rate that is none of these.
+        Returns uint8 of the signal's shape and rate: 0 none, 1 P, 2 QRS, 3 T for the ECG model, see class_names. A
+        network that takes several leads at once gives (L,) for all of them.
+        Warns of leads that are flat or nothing but gaps. Raises ValueError for a signal or rate that is none of these.
         """
-        return segment_signal(self.network, self._of_signals(), signal, fs)
+        return segment_signal(self.network, self._of_signals(), signal, fs, progress, **how)
 
-    def mask(self, images: np.ndarray, views: int = VIEWS) -> np.ndarray:
-        """The class of every pixel of images.
+    def logits(self, signal: np.ndarray, fs: float, *, progress: Progress | None = None, **how: Any) -> np.ndarray:
+        """What segment takes the classes from: the network's output for every sample of an ECG, at the signal's rate.
+
+        Arguments as for segment. Returns float32 (L, K) or (leads, L, K), NaN in gaps and flat leads. The likeliest
+        class is segment's but for the pauses and splinters that it removes.
+        """
+        return segment_logits(self.network, self._of_signals(), signal, fs, progress, **how)
+
+    def mask(self, images: np.ndarray, views: int = VIEWS, **how: Any) -> np.ndarray:
+        """The class of every pixel of images. `npunet predict` gives these very labels.
 
         images : (B, H, W, C), each standardised as in training (data.images.standardise), any H and W
         views  : 1 for the images as they are; 8 for the mean of the logits over their quarter turns and mirror images,
                  which takes 8 times as long and follows borders better
+        how    : backend, arithmetic, threads of UNet.predict
 
         Returns (B, H, W) uint8. Raises ValueError for a network of signals or another number of views.
         """
-        if len(self.network.input_shape) != 3:
-            raise ValueError("this network is for signals; mask is for images")
-        return segment_images(self.network, images, views)
+        return segment_images(self._of_images(), images, views, **how)
+
+    def mask_logits(self, images: np.ndarray, views: int = VIEWS, **how: Any) -> np.ndarray:
+        """What mask takes the classes from: the network's output (B, H, W, K), float32. Arguments as for mask."""
+        return image_logits(self._of_images(), images, views, **how)
 
     def normalised(self, leads: np.ndarray, fs: float) -> np.ndarray:
         """Leads (leads, L) of any unit as the network takes them, (leads, L') float32; see signal.normalised."""
@@ -68,6 +81,11 @@ class Segmenter:
         if self.preparation is None or len(self.network.input_shape) != 2:
             raise ValueError("this network is for images; segment is for signals")
         return self.preparation
+
+    def _of_images(self) -> UNet:
+        if len(self.network.input_shape) != 3:
+            raise ValueError("this network is for signals; mask is for images")
+        return self.network
 
     def predict(self, x: np.ndarray, **options: Any) -> np.ndarray:
         """The network's output for inputs that are prepared already; see UNet.predict."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,20 +17,47 @@ LEVEL = 0.2  # mV, standard deviation of a common lead after the filter: gives e
 STRETCH = 10  # seconds over which amplitudes are compared
 GAP, SHORTEST = 0.08, 0.03  # s: a shorter pause within a wave is no pause, a shorter wave is no wave
 PIECE, HALO = 2**15, 1024  # samples that are run at once, and what is seen on either side of them
+MILD = 1e100  # beyond it, or below its inverse, squares of a signal leave float64
+Progress = Callable[[int, int], None]  # how much of how much is done
 
 
-def segment_signal(network: UNet, preparation: Preparation, signal: np.ndarray, fs: float) -> np.ndarray:
+def segment_signal(network: UNet, preparation: Preparation, signal: np.ndarray, fs: float,
+                   progress: Progress | None = None, **how: Any) -> np.ndarray:
     """The class of every sample of a signal; see Segmenter.segment."""
-    leads = _checked_signal(signal, fs)
-    if preparation.epsilon is not None:
-        leads = near_one(leads)
-    labels = np.zeros(leads.shape, np.uint8)
-    live = [lead for lead in range(len(leads)) if not _flat(leads[lead])]
+    leads = checked_signal(signal, fs)
+    dull = _dull(leads)
+    joint = _is_joint(network, leads)
+    labels = np.zeros((1 if joint else len(leads), leads.shape[1]), np.uint8)
+    live = [lead for lead in range(len(leads)) if lead not in dull]
     if live:
-        prepared = normalised(preparation, leads[live], fs)
-        labels[live] = _classes(network, prepared, preparation.rate, fs, leads.shape[1])
-    labels[np.isnan(leads)] = 0
-    return labels.reshape(np.shape(signal))
+        rows = [0] if joint else live
+        prepared = normalised(preparation, leads if joint else leads[live], fs)
+        for row, part, z in _logits_at(network, _inputs(prepared, joint), preparation.rate, fs, leads.shape[1],
+                                       progress, how):
+            labels[rows[row], part] = z.argmax(-1)
+        labels[rows] = [tidied(labels[row], fs) for row in rows]
+    labels[np.isnan(leads).all(0)[None] if joint else np.isnan(leads)] = 0
+    return labels[0] if joint else labels.reshape(np.shape(signal))
+
+
+def segment_logits(network: UNet, preparation: Preparation, signal: np.ndarray, fs: float,
+                   progress: Progress | None = None, **how: Any) -> np.ndarray:
+    """What the network says of every sample of a signal; see Segmenter.logits."""
+    leads = checked_signal(signal, fs)
+    dull = _dull(leads)
+    joint = _is_joint(network, leads)
+    prepared = normalised(preparation, leads, fs)
+    out = np.empty((1 if joint else len(leads), leads.shape[1], network.graph.shape(network.graph.output)[2]),
+                   np.float32)
+    for row, part, z in _logits_at(network, _inputs(prepared, joint), preparation.rate, fs, leads.shape[1], progress,
+                                   how):
+        out[row, part] = z
+    if joint:
+        out[0, np.isnan(leads).all(0)] = np.nan
+        return out[0]
+    out[np.isnan(leads)] = np.nan
+    out[list(dull)] = np.nan
+    return out.reshape(*np.shape(signal), out.shape[-1])
 
 
 def normalised(preparation: Preparation, leads: np.ndarray, fs: float) -> np.ndarray:
@@ -62,12 +91,12 @@ def near_one(leads: np.ndarray) -> np.ndarray:
     return np.ldexp(leads, -np.frexp(largest)[1])
 
 
-def _classes(network: UNet, x: np.ndarray, rate: float, fs: float, length: int) -> np.ndarray:
-    """Classes (leads, length) at fs of prepared leads x (leads, L), piece by piece.
+def _logits_at(network: UNet, x: np.ndarray, rate: float, fs: float, length: int, progress: Progress | None,
+               how: dict[str, Any]) -> Iterator[tuple[int, slice, np.ndarray]]:
+    """Logits of `length` samples at fs of prepared inputs x (rows, L, C) at `rate`, piece by piece.
 
-    rate : samples per second of x
+    Yields the row, which samples, and their logits (n, K): those of the network's samples, with straight lines between
     """
-    labels = np.zeros((len(x), length), np.uint8)
     step, halo = (-(-size // network.sizes.multiple[1]) * network.sizes.multiple[1] for size in (PIECE, HALO))
     for start in range(0, x.shape[1], step):
         low, high = max(0, start - halo), min(x.shape[1], start + step + halo)
@@ -76,20 +105,46 @@ def _classes(network: UNet, x: np.ndarray, rate: float, fs: float, length: int) 
         position = np.arange(first, last) * (rate / fs) - low
         left = np.minimum(position.astype(int), high - low - 1)
         right, share = np.minimum(left + 1, high - low - 1), (position - left).astype(np.float32)[:, None]
-        for lead in range(len(x)):
-            z = _logits(network, x[lead, low:high])
-            labels[lead, first:last] = (z[left] * (1 - share) + z[right] * share).argmax(-1)
-    return np.stack([tidied(lead, fs) for lead in labels])
+        for row in range(len(x)):
+            if progress is not None:
+                progress(start * len(x) + row * min(step, x.shape[1] - start), x.shape[1] * len(x))
+            z = _logits(network, x[row, low:high], **how)
+            yield row, slice(first, last), z[left] * (1 - share) + z[right] * share
 
 
-def _logits(network: UNet, x: np.ndarray) -> np.ndarray:
-    """The network's output (L, K) for a prepared lead x (L,), its mean over all phases of the strides."""
+def _logits(network: UNet, x: np.ndarray, **how: Any) -> np.ndarray:
+    """The network's output (L, K) for a prepared input x (L,) or (L, C), its mean over all phases of the strides."""
     shifts = network.sizes.multiple[1]
-    shifted = np.zeros((shifts, len(x) + shifts - 1, 1), x.dtype)
+    shifted = np.zeros((shifts, len(x) + shifts - 1, x.size // len(x)), x.dtype)
     for shift in range(shifts):
-        shifted[shift, shift : shift + len(x), 0] = x
-    z = network.predict(shifted, fit="pad")
+        shifted[shift, shift : shift + len(x)] = x.reshape(len(x), -1)
+    z = network.predict(shifted, fit="pad", **how)
     return np.mean([z[shift, shift : shift + len(x)] for shift in range(shifts)], axis=0)
+
+
+def _is_joint(network: UNet, leads: np.ndarray) -> bool:
+    """Whether the network takes all leads at once. Raises ValueError when it takes another number of them."""
+    channels = network.input_shape[-1]
+    if channels not in (1, len(leads)):
+        raise ValueError(f"the network takes {channels} leads at once, the signal has {len(leads)}")
+    return channels != 1
+
+
+def _inputs(prepared: np.ndarray, joint: bool) -> np.ndarray:
+    """Prepared leads (leads, L) as (rows, L, C): one row a lead, or one of all leads."""
+    return prepared.T[None] if joint else prepared[..., None]
+
+
+def _dull(leads: np.ndarray) -> set[int]:
+    """The leads that carry nothing. Warns of them, unless they are too short to carry anything."""
+    gaps = {lead for lead in range(len(leads)) if np.isnan(leads[lead]).all()}
+    flat = {lead for lead in range(len(leads)) if _flat(leads[lead])} - gaps
+    for which, what in ((flat, "flat, one value throughout"), (gaps, "nothing but gaps (NaN)")):
+        if which and leads.shape[1] > 1:
+            who = "the signal is" if len(leads) == 1 else f"of {len(leads)} leads, number " + " and ".join(
+                str(lead + 1) for lead in sorted(which)) + (" is" if len(which) == 1 else " are")
+            warnings.warn(f"{who} {what}: labelled class 0", stacklevel=4)
+    return flat | gaps
 
 
 def tidied(labels: np.ndarray, fs: float) -> np.ndarray:
@@ -107,7 +162,7 @@ def tidied(labels: np.ndarray, fs: float) -> np.ndarray:
     return labels
 
 
-def _checked_signal(signal: Any, fs: float) -> np.ndarray:
+def checked_signal(signal: Any, fs: float) -> np.ndarray:
     """The signal as (leads, L) float64. Raises ValueError."""
     array = np.asarray(signal)
     if array.dtype.kind not in "fiu":
@@ -116,12 +171,18 @@ def _checked_signal(signal: Any, fs: float) -> np.ndarray:
         raise ValueError(f"the signal has shape {array.shape}; it must be (L,) or (leads, L), with samples in it")
     if array.ndim == 2 and array.shape[0] > 64 and array.shape[1] <= 32:
         raise ValueError(f"the signal has shape {array.shape}: leads come first, so pass its transpose")
-    if not RATES[0] <= fs <= RATES[1]:
+    if isinstance(fs, (bool, str)) or not RATES[0] <= fs <= RATES[1]:
         raise ValueError(f"fs={fs!r} must be samples per second, {RATES[0]:g} to {RATES[1]:,.0f}")
     leads = np.atleast_2d(array.astype(np.float64))
     if np.isinf(leads).any():
         raise ValueError("the signal holds infinite values; mark gaps by NaN")
-    return leads
+    return np.stack([_mild(lead) for lead in leads])
+
+
+def _mild(lead: np.ndarray) -> np.ndarray:
+    """A lead of extreme amplitude times a power of two, which changes nothing but its exponents."""
+    largest = float(np.nanmax(np.abs(lead), initial=0))
+    return lead if largest == 0 or 1 / MILD < largest < MILD else np.ldexp(lead, -math.frexp(largest)[1])
 
 
 def _flat(lead: np.ndarray) -> bool:
