@@ -120,7 +120,7 @@ def test_gaps_and_flat_leads_are_class_0(model):
     with pytest.warns(UserWarning, match="of 2 leads, number 2 is flat"):
         both = model.segment(np.stack([signal, np.full_like(signal, 2.0)]), 500)
     assert both[0].any() and not both[1].any()
-    logits = model.logits(broken, 500)
+    _, logits = model.segment_with_logits(broken, 500)
     assert np.isnan(logits[2000:2400]).all() and not np.isnan(logits[:2000]).any()
 
 
@@ -137,11 +137,12 @@ def test_any_finite_amplitude(model, scale):
 
 def test_labels_are_the_likeliest_classes_tidied(model):
     leads = np.stack([ecg(1)[0], ecg(2)[0]])
-    logits = model.logits(leads, 500)
+    labels, logits = model.segment_with_logits(leads, 500)
+    np.testing.assert_array_equal(labels, model.segment(leads, 500))
     assert logits.shape == (2, 5000, 4) and logits.dtype == np.float32
     np.testing.assert_array_equal(model.segment(leads, 500), [tidied(lead.argmax(-1).astype(np.uint8), 500)
                                                               for lead in logits])
-    np.testing.assert_array_equal(model.logits(leads[0], 500), logits[0])
+    np.testing.assert_array_equal(model.segment_with_logits(leads[0], 500)[1], logits[0])
 
 
 def test_a_network_of_several_leads_takes_them_at_once():
@@ -149,7 +150,7 @@ def test_a_network_of_several_leads_takes_them_at_once():
                     "output_kernel_size": (1, 3)}, (64, 2), 3, seed=2)
     joint = Segmenter(network, "abc", Preparation())
     leads = np.stack([ecg(1)[0], ecg(2)[0]])
-    assert joint.segment(leads, 500).shape == (5000,) and joint.logits(leads, 500).shape == (5000, 3)
+    assert joint.segment(leads, 500).shape == (5000,) and joint.segment_with_logits(leads, 500)[1].shape == (5000, 3)
     with pytest.raises(ValueError, match="takes 2 leads at once, the signal has 1"):
         joint.segment(leads[0], 500)
 
@@ -232,10 +233,10 @@ def test_predict_prepares_as_the_model_was_trained(model, tmp_path, monkeypatch,
     np.save("signal.npy", microvolt)
     command = ["predict", "other.npz", "signal.npy", "--fs", "500", "--backend", "numpy", "--output", "logits"]
     assert cli.main([*command, "-o", "y.npy"]) == 0
-    expected = model.predict(other.normalised(microvolt[None], 500)[..., None], backend="numpy", fit="pad")
+    _, expected = other.segment_with_logits(microvolt[None], 500, backend="numpy")
     np.testing.assert_array_equal(np.load("y.npy"), expected)
     out = capsys.readouterr().out
-    assert "now 800 at 80 Hz (recorded at 500 Hz; 2-20 Hz, normalised)" in out and "QRS" in out
+    assert "(at 80 Hz, 2-20 Hz, normalised; the result at 500 Hz)" in out and "QRS" in out
     assert cli.main([*command, "--rate", "100"]) == 2
     assert "the network was trained at 80 Hz" in capsys.readouterr().err
 

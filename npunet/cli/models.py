@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npunet import UNet, UNetParams, load, presets
+from npunet import UNet, UNetParams, load, presets, pretrained
 from npunet.formats.model_file import is_model
 from npunet.reading import read_json
 
 if TYPE_CHECKING:
     from npunet.segment import Segmenter
 
-HELP = "model.npz, the name of a preset, or a JSON description"
+HELP = (f"model.npz; a trained network that comes with npunet ({', '.join(pretrained.names())}); a preset such as ecg, "
+        "or a JSON description, whose weights are random")
 BESIDE = ("input_shape", "num_classes", "frame_size", "class_names", "sampling_rate", "description")
 
 
@@ -31,7 +32,9 @@ class Meaning:
 
 
 def open_model(source: str, seed: int = 0) -> UNet | Segmenter:
-    """A saved model, or a new one (with random weights) from a preset or a JSON file."""
+    """A saved model, one that comes with npunet, or a new one (with random weights) from a preset or a JSON file."""
+    if is_trained(source):
+        return pretrained.load(source)
     if is_described(source):
         return build(describe(source), seed=seed)
     if not is_model(source):
@@ -64,7 +67,8 @@ def describe(source: str) -> dict[str, Any]:
         try:
             description = presets.load(source)
         except ValueError as error:
-            raise ValueError(f"there is no file {source}, and {error}") from None
+            raise ValueError(f"there is no file {source}, and {error} (trained networks: "
+                             f"{', '.join(pretrained.names())})") from None
     if "frame_size" in description:
         description.setdefault("input_shape", [description["frame_size"], 1])
     return description
@@ -100,7 +104,19 @@ def meaning(model: UNet, class_names: str | None = None) -> Meaning:
 
 def is_described(source: str) -> bool:
     """Whether a model is named by its description (preset or JSON), so that its weights are random."""
-    return source.endswith(".json") or not Path(source).exists()
+    return not is_trained(source) and (source.endswith(".json") or not Path(source).exists())
+
+
+def is_trained(source: str) -> bool:
+    """Whether a model is named as one that comes with npunet. A file goes before it."""
+    return source in pretrained.names() and not Path(source).exists()
+
+
+def called(source: str) -> str:
+    """What a model is called in messages and pictures: as it was named, and whether its weights are random."""
+    if is_trained(source):
+        return f"network {source}"
+    return f"network {source}, random weights" if is_described(source) else f"network {source}"
 
 
 def size_of(model: UNet) -> str:

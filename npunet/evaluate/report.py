@@ -14,11 +14,10 @@ from npunet.data.recordings import IGNORE, Recording
 from npunet.evaluate import plots
 from npunet.evaluate.classes import ClassScores, confusion
 from npunet.evaluate.events import EventScores
-from npunet.evaluate.objects import Foreground, ObjectScores, objects, otsu_threshold
+from npunet.evaluate.objects import Foreground, ObjectScores, otsu_threshold
 from npunet.segment import Segmenter
 from npunet.segment.images import VIEWS
-
-SMALLEST = 10  # pixels of an object
+from npunet.segment.instances import SMALLEST, objects
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class SignalReport:
         recording, labels = self.shown
         picture = plots.signal_picture(
             recording.raw[:rows], labels[:rows], title=f"{recording.name}: predicted and annotated",
-            names=recording.leads[:rows], class_names=self.class_names, rate=recording.fs,
+            names=recording.leads[:rows], class_names=self.class_names, rate=recording.fs, unit="mV",
             reference=np.where(recording.marks == IGNORE, 0, recording.marks)[:rows],
         )
         plots.save_signal(path, picture)

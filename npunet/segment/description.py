@@ -14,7 +14,10 @@ from npunet.formats import model_file
 from npunet.model import UNet, restored
 from npunet.reading import Unreadable, json_object
 from npunet.segment.images import VIEWS, image_logits, segment_images
-from npunet.segment.signal import Progress, normalised, segment_logits, segment_signal
+from npunet.segment.signal import Progress, normalised, segment_signal
+from npunet.segment.taught import Taught
+
+COMMENT = 65_535  # bytes that a zip archive's comment holds
 
 
 class Segmenter:
@@ -23,12 +26,15 @@ class Segmenter:
     network     : the UNet
     class_names : one a class
     preparation : of signals, None for images
+    taught      : the subjects that it learnt from, None where nobody knows
 
     The description stands in the file as the archive's comment: JSON, which `unzip -z` shows.
     """
 
-    def __init__(self, network: UNet, class_names: Sequence[str], preparation: Preparation | None) -> None:
+    def __init__(self, network: UNet, class_names: Sequence[str], preparation: Preparation | None,
+                 taught: Taught | None = None) -> None:
         self.network, self.class_names, self.preparation = network, tuple(class_names), preparation
+        self.taught = taught
 
     def segment(self, signal: np.ndarray, fs: float, *, progress: Progress | None = None, **how: Any) -> np.ndarray:
         """The class of every sample of an ECG. `npunet predict` gives these very labels.
@@ -47,15 +53,18 @@ class Segmenter:
         network that takes several leads at once gives (L,) for all of them.
         Warns of leads that are flat or nothing but gaps. Raises ValueError for a signal or rate that is none of these.
         """
-        return segment_signal(self.network, self._of_signals(), signal, fs, progress, **how)
+        return segment_signal(self.network, self._of_signals(), signal, fs, progress=progress, **how)[0]
 
-    def logits(self, signal: np.ndarray, fs: float, *, progress: Progress | None = None, **how: Any) -> np.ndarray:
-        """What segment takes the classes from: the network's output for every sample of an ECG, at the signal's rate.
+    def segment_with_logits(self, signal: np.ndarray, fs: float, *, progress: Progress | None = None,
+                            **how: Any) -> tuple[np.ndarray, np.ndarray]:
+        """What segment returns, and what it takes the classes from: the network's output for every sample.
 
-        Arguments as for segment. Returns float32 (L, K) or (leads, L, K), NaN in gaps and flat leads. The likeliest
-        class is segment's but for the pauses and splinters that it removes.
+        Arguments as for segment. Returns the labels, and float32 (L, K) or (leads, L, K) at the signal's rate, NaN in
+        gaps and flat leads. The likeliest class is the label but for the pauses and splinters that segment removes.
         """
-        return segment_logits(self.network, self._of_signals(), signal, fs, progress, **how)
+        labels, logits = segment_signal(self.network, self._of_signals(), signal, fs, True, progress, **how)
+        assert logits is not None
+        return labels, logits
 
     def mask(self, images: np.ndarray, views: int = VIEWS, **how: Any) -> np.ndarray:
         """The class of every pixel of images. `npunet predict` gives these very labels.
@@ -112,6 +121,10 @@ class Segmenter:
         """Write network and description to one .npz, atomically; the same model gives the same bytes."""
         told = {"class_names": self.class_names,
                 "preparation": None if self.preparation is None else self.preparation.to_dict()}
+        if self.taught is not None:
+            told["taught"] = self.taught.to_dict()
+            if len(json.dumps(told)) > COMMENT:  # of thousands of subjects
+                del told["taught"]
         self.network.save(path, remark=json.dumps(told, sort_keys=True).encode())
 
     @classmethod
@@ -124,8 +137,9 @@ class Segmenter:
                                  "UNet.save, not by npunet train; npunet.load reads both")
             told = json_object(remark)
             prepared = None if told["preparation"] is None else Preparation.from_dict(told["preparation"])
+            taught = Taught.from_dict(told["taught"]) if told.get("taught") else None
             network = restored(**description, weights=weights, allow_nonfinite=allow_nonfinite)
-            return cls(network, told["class_names"], prepared)
+            return cls(network, told["class_names"], prepared, taught)
 
     def __repr__(self) -> str:
         return f"Segmenter({self.network!r}, class_names={self.class_names})"

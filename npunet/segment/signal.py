@@ -17,47 +17,37 @@ LEVEL = 0.2  # mV, standard deviation of a common lead after the filter: gives e
 STRETCH = 10  # seconds over which amplitudes are compared
 GAP, SHORTEST = 0.08, 0.03  # s: a shorter pause within a wave is no pause, a shorter wave is no wave
 PIECE, HALO = 2**15, 1024  # samples that are run at once, and what is seen on either side of them
-MILD = 1e100  # beyond it, or below its inverse, squares of a signal leave float64
 Progress = Callable[[int, int], None]  # how much of how much is done
 
 
-def segment_signal(network: UNet, preparation: Preparation, signal: np.ndarray, fs: float,
-                   progress: Progress | None = None, **how: Any) -> np.ndarray:
-    """The class of every sample of a signal; see Segmenter.segment."""
-    leads = checked_signal(signal, fs)
-    dull = _dull(leads)
-    joint = _is_joint(network, leads)
-    labels = np.zeros((1 if joint else len(leads), leads.shape[1]), np.uint8)
-    live = [lead for lead in range(len(leads)) if lead not in dull]
-    if live:
-        rows = [0] if joint else live
-        prepared = normalised(preparation, leads if joint else leads[live], fs)
-        for row, part, z in _logits_at(network, _inputs(prepared, joint), preparation.rate, fs, leads.shape[1],
-                                       progress, how):
-            labels[rows[row], part] = z.argmax(-1)
-        labels[rows] = [tidied(labels[row], fs) for row in rows]
-    labels[np.isnan(leads).all(0)[None] if joint else np.isnan(leads)] = 0
-    return labels[0] if joint else labels.reshape(np.shape(signal))
-
-
-def segment_logits(network: UNet, preparation: Preparation, signal: np.ndarray, fs: float,
-                   progress: Progress | None = None, **how: Any) -> np.ndarray:
-    """What the network says of every sample of a signal; see Segmenter.logits."""
-    leads = checked_signal(signal, fs)
-    dull = _dull(leads)
-    joint = _is_joint(network, leads)
-    prepared = normalised(preparation, leads, fs)
-    out = np.empty((1 if joint else len(leads), leads.shape[1], network.graph.shape(network.graph.output)[2]),
-                   np.float32)
-    for row, part, z in _logits_at(network, _inputs(prepared, joint), preparation.rate, fs, leads.shape[1], progress,
-                                   how):
-        out[row, part] = z
-    if joint:
-        out[0, np.isnan(leads).all(0)] = np.nan
-        return out[0]
-    out[np.isnan(leads)] = np.nan
-    out[list(dull)] = np.nan
-    return out.reshape(*np.shape(signal), out.shape[-1])
+def segment_signal(network: UNet, preparation: Preparation, signal: np.ndarray, fs: float, with_logits: bool = False,
+                   progress: Progress | None = None, **how: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """The class of every sample of a signal, and the logits behind it where asked for; see Segmenter."""
+    leads = _checked_signal(signal, fs)
+    if preparation.epsilon is not None:
+        leads = near_one(leads)
+    gaps, dull = np.isnan(leads), _dull(leads)
+    channels, rows = _channels(network, leads), [lead for lead in range(len(leads)) if lead not in dull]
+    shape, length = np.shape(signal), leads.shape[1]
+    if channels > 1:
+        gaps, rows, shape = gaps.all(0)[None], [0] if rows else [], (length,)
+        x = normalised(preparation, leads, fs).T[None]                       # (1, L', C)
+    else:
+        x = normalised(preparation, leads[rows], fs)[..., None] if rows else np.empty((0, 0, 1))
+    labels = np.zeros((len(gaps), length), np.uint8)
+    classes = network.graph.shape(network.graph.output)[2]
+    logits = np.full((len(gaps), length, classes), np.nan, np.float32) if with_logits else None
+    for row, part, z in _logits_at(network, x, preparation.rate, fs, length, progress, how):
+        labels[rows[row], part] = z.argmax(-1)
+        if logits is not None:
+            logits[rows[row], part] = z
+    for row in rows:
+        labels[row] = tidied(labels[row], fs)
+    labels[gaps] = 0
+    if logits is None:
+        return labels.reshape(shape), None
+    logits[gaps] = np.nan
+    return labels.reshape(shape), logits.reshape(*shape, classes)
 
 
 def normalised(preparation: Preparation, leads: np.ndarray, fs: float) -> np.ndarray:
@@ -110,6 +100,8 @@ def _logits_at(network: UNet, x: np.ndarray, rate: float, fs: float, length: int
                 progress(start * len(x) + row * min(step, x.shape[1] - start), x.shape[1] * len(x))
             z = _logits(network, x[row, low:high], **how)
             yield row, slice(first, last), z[left] * (1 - share) + z[right] * share
+    if progress is not None:
+        progress(1, 1)
 
 
 def _logits(network: UNet, x: np.ndarray, **how: Any) -> np.ndarray:
@@ -122,17 +114,12 @@ def _logits(network: UNet, x: np.ndarray, **how: Any) -> np.ndarray:
     return np.mean([z[shift, shift : shift + len(x)] for shift in range(shifts)], axis=0)
 
 
-def _is_joint(network: UNet, leads: np.ndarray) -> bool:
-    """Whether the network takes all leads at once. Raises ValueError when it takes another number of them."""
-    channels = network.input_shape[-1]
+def _channels(network: UNet, leads: np.ndarray) -> int:
+    """1 for a network that takes lead by lead, else all of them. Raises ValueError when it takes another number."""
+    channels = int(network.input_shape[-1] or 0)
     if channels not in (1, len(leads)):
         raise ValueError(f"the network takes {channels} leads at once, the signal has {len(leads)}")
-    return channels != 1
-
-
-def _inputs(prepared: np.ndarray, joint: bool) -> np.ndarray:
-    """Prepared leads (leads, L) as (rows, L, C): one row a lead, or one of all leads."""
-    return prepared.T[None] if joint else prepared[..., None]
+    return channels
 
 
 def _dull(leads: np.ndarray) -> set[int]:
@@ -162,7 +149,7 @@ def tidied(labels: np.ndarray, fs: float) -> np.ndarray:
     return labels
 
 
-def checked_signal(signal: Any, fs: float) -> np.ndarray:
+def _checked_signal(signal: Any, fs: float) -> np.ndarray:
     """The signal as (leads, L) float64. Raises ValueError."""
     array = np.asarray(signal)
     if array.dtype.kind not in "fiu":
@@ -176,13 +163,7 @@ def checked_signal(signal: Any, fs: float) -> np.ndarray:
     leads = np.atleast_2d(array.astype(np.float64))
     if np.isinf(leads).any():
         raise ValueError("the signal holds infinite values; mark gaps by NaN")
-    return np.stack([_mild(lead) for lead in leads])
-
-
-def _mild(lead: np.ndarray) -> np.ndarray:
-    """A lead of extreme amplitude times a power of two, which changes nothing but its exponents."""
-    largest = float(np.nanmax(np.abs(lead), initial=0))
-    return lead if largest == 0 or 1 / MILD < largest < MILD else np.ldexp(lead, -math.frexp(largest)[1])
+    return leads
 
 
 def _flat(lead: np.ndarray) -> bool:
