@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,10 +141,13 @@ def _recording(segmenter: Segmenter, given: sources.Signal, arguments: Namespace
     how = _how(arguments)
     values, top = None, segmenter.network.params.include_top
     signal, part = given.with_context()
-    if arguments.output == "labels":
-        labels = segmenter.segment(signal, given.fs, progress=Percent(), **how)
-    else:
-        labels, values = segmenter.segment_with_logits(signal, given.fs, progress=Percent(), **how)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*labelled class 0")      # the reader has warned, by the lead's name
+        if arguments.output == "labels":
+            labels = segmenter.segment(signal, given.fs, progress=Percent(), **how)
+        else:
+            labels, values = segmenter.segment_with_logits(signal, given.fs, progress=Percent(), **how)
+    if values is not None:
         values = values.reshape(-1, *values.shape[-2:])[:, part]             # (leads, L, K)
         values = probabilities(segmenter.network, values) if arguments.output == "probabilities" else values
     labels = np.atleast_2d(labels)[:, part]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +11,9 @@ import numpy as np
 from npunet import UNet
 from npunet.cli import inputs
 from npunet.cli.models import Meaning
-from npunet.data import ecg
+from npunet.data import read_record
+from npunet.data.flat import warn_of_flat
+from npunet.data.records import find_records
 from npunet.data.synthetic import ECG_CLASSES
 from npunet.evaluate.plots import UNMARKED
 from npunet.segment import Segmenter
@@ -86,7 +87,7 @@ def read(source: str, model: UNet | Segmenter, meaning: Meaning,
     suffix = Path(source).suffix.lower()
     recordings = len(model.input_shape) == 2 and not arguments.raw
     if recordings and (suffix in RECORDS or _is_record(source)):
-        signal: Signal | None = _record(source, model, meaning, arguments)
+        signal: Signal | None = _record(source, meaning, arguments)
     elif recordings and suffix in (*inputs.TABLES, *inputs.ARRAYS):
         signal = _values(source, model, arguments)
     else:
@@ -105,8 +106,8 @@ def _is_record(source: str) -> bool:
     return not Path(source).exists() and Path(f"{source}.hea").is_file()
 
 
-def _record(source: str, model: UNet | Segmenter, meaning: Meaning, arguments: argparse.Namespace) -> Signal:
-    record = ecg.read_record(source.removesuffix(".dat"), _chosen(arguments))
+def _record(source: str, meaning: Meaning, arguments: argparse.Namespace) -> Signal:
+    record = read_record(source.removesuffix(".dat"), inputs.chosen_leads(arguments))
     _refuse_other_rate(source, arguments.fs, record.fs)
     reference = None
     if record.labels is not None and record.spans is not None and len(meaning.class_names) == len(ECG_CLASSES):
@@ -119,52 +120,29 @@ def _record(source: str, model: UNet | Segmenter, meaning: Meaning, arguments: a
 
 def _values(source: str, model: UNet | Segmenter, arguments: argparse.Namespace) -> Signal | None:
     """A table or an array; None where it has no rate and the model asks for none."""
-    if Path(source).suffix.lower() in inputs.TABLES:
-        values, fs, names = _table(source, model)
-        if (chosen := _chosen(arguments)) is not None:
-            values, names = _leads(source, values, names, chosen)
-    else:
-        values, fs, names = _array(source, model)
+    table = Path(source).suffix.lower() in inputs.TABLES
+    values, fs, names = inputs.read_table_of(source, arguments) if table else _array(source, model)
     _refuse_other_rate(source, arguments.fs, fs)
     fs = fs if arguments.fs is None else arguments.fs
     if fs is None:
         if isinstance(model, UNet):
             return None
-        raise ValueError(f"{source} does not tell its sampling rate, which a trained network must know: add --fs HZ, a "
-                         "column of times, or --raw for values that are prepared already")
-    signal = Signal(values, fs, names, told=_told(values, fs))
+        raise ValueError(f"{source} does not tell its sampling rate, and a trained network is made for one: add --fs HZ"
+                         f"{', or --time with the column of times' if table else ''}; --raw feeds values that are "
+                         "prepared already")
+    if not table:
+        warn_of_flat(source, values, [name.removeprefix("lead ") for name in names])
+    signal = Signal(values, fs, names, "mV" if table else None, told=_told(values, fs))
     return signal if arguments.index is None else signal.one(arguments.index)
 
 
-def _table(source: str, model: UNet | Segmenter) -> tuple[np.ndarray, float | None, tuple[str, ...]]:
-    batch = inputs._read_table(source, model)
-    joint = batch.x.shape[2] > 1
-    values = batch.x[0].T if joint else batch.x[..., 0]
-    return values, None, tuple(f"column {n}" for n in range(1, len(values) + 1)) if joint else batch.names
-
-
-def _array(source: str, model: UNet | Segmenter) -> tuple[np.ndarray, float | None, tuple[str, ...]]:
-    x = inputs._read_array(source, model).x                                  # (B, L, C)
+def _array(source: str, model: UNet | Segmenter) -> tuple[np.ndarray, None, tuple[str, ...]]:
+    x = inputs.read_array(source, model).x                                   # (B, L, C)
     if x.shape[2] > 1 and len(x) > 1:
-        raise ValueError(f"{source} holds {len(x)} recordings of {x.shape[2]} leads; choose one by --index, or --raw")
+        raise ValueError(f"{source} holds {len(x)} recordings of {x.shape[2]} leads; save one of them, or give --raw")
     values = x[0].T if x.shape[2] > 1 else x[..., 0]
-    return values, None, tuple(f"lead {number}" for number in range(1, len(values) + 1))
-
-
-def _chosen(arguments: argparse.Namespace) -> list[str] | None:
-    return [name.strip() for name in arguments.leads.split(",")] if arguments.leads else None
-
-
-def _leads(source: str, values: np.ndarray, names: Sequence[str],
-           chosen: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Some columns, by their names, compared without case."""
-    lower = [name.lower() for name in names]
-    for name in chosen:
-        if lower.count(name.lower()) != 1:
-            raise ValueError(f"{source} has {'no' if name.lower() not in lower else 'several'} leads {name!r}; it has "
-                             f"{', '.join(names)}")
-    at = [lower.index(name.lower()) for name in chosen]
-    return values[at], tuple(names[index] for index in at)
+    names = tuple(f"lead {number}" for number in range(1, len(values) + 1))
+    return values, None, names
 
 
 def _refuse_other_rate(source: str, given: float | None, own: float | None) -> None:
@@ -195,7 +173,7 @@ def find(folder: str, model: UNet | Segmenter) -> tuple[list[str], list[str]]:
         kept = [path for path in here if path.suffix.lower() in (*inputs.IMAGES, *inputs.ARRAYS)]
         wanted = "images"
     elif (Path(folder) / "RECORDS").is_file():
-        records = ecg.find_records(folder)
+        records = find_records(folder)
         return [str(path) for path in records], []
     else:
         kept = [path.with_suffix("") for path in here if path.suffix.lower() == ".hea"]
