@@ -14,6 +14,7 @@ from npunet import weights as named
 from npunet.deploy import deploy
 from npunet.differentiate import differentiate
 from npunet.engine.runtime.cache import Engines
+from npunet.engine.runtime.first_use import runs_in_numpy
 from npunet.engine.runtime.installed import engine_installed
 from npunet.formats import model_file
 from npunet.graph import Graph
@@ -106,7 +107,8 @@ class UNet:
 
         x          : (B, L, C) or (B, H, W, C), any real dtype, converted to the model's; NaN and Inf pass through
         backend    : "numpy", "engine" (Numba) or "auto", which takes the engine where it can: Numba is installed, the
-                     model is float32 and the arithmetic is not "any"
+                     model is float32 and the arithmetic is not "any". While the engine is not yet compiled on this
+                     machine, NumPy runs small jobs for it, with the same bits; see engine.runtime.first_use
         arithmetic : "any" runs the network as trained; "seq", "seq_fma" and "winograd" run the deployed network
                      (batch norm folded) in the declared order, with the same bits from every backend; None takes the
                      backend's own, "seq_fma" for the engine and "any" for NumPy
@@ -115,12 +117,12 @@ class UNet:
 
         Returns (B, L, K) or (B, H, W, K) in the model's dtype. Raises ValueError for an x that does not fit.
         """
-        backend, arithmetic = self._choose(backend, arithmetic)
+        chosen, arithmetic = self._choose(backend, arithmetic)
         images, crop = self.sizes.admit(x, self.dtype, fit)
         graph = self.sizes.graph(images.shape[1:3])
         if len(images) == 0:
             return self.sizes.release(np.empty((0, *graph.shape(graph.output)), self.dtype), crop)
-        if backend == "engine":
+        if chosen == "engine" and not (backend == "auto" and runs_in_numpy(graph, len(images), arithmetic)):
             y = self._engines.get(graph, arithmetic, threads)(images)
             return self.sizes.release(y, crop)
         footprint.refuse_batch(graph, self.dtype, len(images))

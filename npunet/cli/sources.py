@@ -11,7 +11,7 @@ import numpy as np
 from npunet import UNet
 from npunet.cli import inputs
 from npunet.cli.models import Meaning
-from npunet.data import read_record
+from npunet.data import Record, read_record
 from npunet.data.flat import warn_of_flat
 from npunet.data.records import find_records
 from npunet.data.synthetic import ECG_CLASSES
@@ -109,13 +109,18 @@ def _is_record(source: str) -> bool:
 def _record(source: str, meaning: Meaning, arguments: argparse.Namespace) -> Signal:
     record = read_record(source.removesuffix(".dat"), inputs.chosen_leads(arguments))
     _refuse_other_rate(source, arguments.fs, record.fs)
+    signal = signal_of(record, meaning)
+    return signal if arguments.index is None else signal.one(arguments.index)
+
+
+def signal_of(record: Record, meaning: Meaning) -> Signal:
+    """A record as a Signal, with its annotation where the network tells the same waves apart."""
     reference = None
     if record.labels is not None and record.spans is not None and len(meaning.class_names) == len(ECG_CLASSES):
         at = np.arange(record.labels.shape[1])
         first, last = np.asarray(record.spans)[:, :, None].swapaxes(0, 1)    # each (leads, 1)
         reference = np.where((at >= first) & (at < last), record.labels, UNMARKED)
-    signal = Signal(record.signal, record.fs, record.leads, "mV", reference, told=_told(record.signal, record.fs))
-    return signal if arguments.index is None else signal.one(arguments.index)
+    return Signal(record.signal, record.fs, record.leads, "mV", reference, told=_told(record.signal, record.fs))
 
 
 def _values(source: str, model: UNet | Segmenter, arguments: argparse.Namespace) -> Signal | None:

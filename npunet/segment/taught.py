@@ -35,6 +35,9 @@ class Taught:
         learnt, chose = scored & set(self.train), scored & set(self.validation)
         if not learnt | chose:
             return ""
-        chosen = f", {len(chose)} chose its epoch" if chose else ""
-        return (f"of the {len(scored)} subjects scored, {len(learnt)} taught this network{chosen} (by their names, in "
-                f"{self.data}): such scores flatter it")
+        who = "the subject scored" if len(scored) == 1 else f"of the {len(scored)} subjects scored, {len(learnt)}"
+        if len(scored) == 1:
+            what = "taught this network" if learnt else "chose this network's epoch"
+        else:
+            what = "taught this network" + (f", and {len(chose)} chose its epoch" if chose else "")
+        return f"{who} {what} (by name, in {self.data}): scores on them flatter it"

@@ -10,9 +10,11 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
+import math
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from npunet.engine.runtime.notice import Notice
 from npunet.files import atomic_write
 
 PACKAGE = Path(__file__).parents[2]
@@ -115,12 +118,16 @@ class Entry:
 
     module  : its compile_entry(name) gives the ObjectCode; it imports Numba, and is imported only for that
     sources : folders and files, relative to the package, that the machine code depends on
+    what    : it is called in messages
+    usual   : seconds that compiling it takes on a common machine
     """
 
-    def __init__(self, module: str, name: str, sources: Sequence[str]) -> None:
-        self.module, self.name, self.sources = module, name, sources
+    def __init__(self, module: str, name: str, sources: Sequence[str], what: str = "the engine",
+                 usual: float = 60) -> None:
+        self.module, self.name, self.sources, self.what, self.usual = module, name, sources, what, usual
         self._lock = threading.Lock()
         self._native: Native | None = None
+        self._looked = -math.inf
 
     def __call__(self) -> Native:
         if self._native is None:
@@ -136,14 +143,16 @@ class Entry:
                 return Native(made, path, found=True)
         return None
 
+    def compiled(self) -> bool:
+        """Whether it is there, so that a call need not compile it. Looked up on disk once a second at most."""
+        if self._native is None and time.monotonic() - self._looked > 1:
+            self._native = self._find()
+            self._looked = time.monotonic()
+        return self._native is not None
+
     def _compile(self) -> Native:
-        notice = threading.Timer(QUIET_SECONDS, say_compiling)
-        notice.daemon = True
-        notice.start()
-        try:
+        with Notice(self.what, self.usual, QUIET_SECONDS):
             made = import_module(self.module).compile_entry(self.name)
-        finally:
-            notice.cancel()
         for folder in folders():
             path = folder / self._file_name()
             try:
@@ -231,8 +240,3 @@ def write(path: Path, made: ObjectCode) -> None:
         if hasattr(os, "fchmod"):
             os.fchmod(file.fileno(), os.fstat(file.fileno()).st_mode & 0o777 & ~OTHERS_WRITE)
         file.write(MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-
-
-def say_compiling() -> None:
-    print("npunet: compiling the engine for this machine; this happens once and takes about a minute",
-          file=sys.stderr, flush=True)
