@@ -26,6 +26,7 @@ from npunet.segment.images import VIEWS
 from npunet.segment.instances import SMALLEST, instances
 
 PIECE = 2**22  # input values that are run at once
+COUNTED = ("file", "image", "objects")
 
 
 def add(verbs: Any) -> None:
@@ -85,26 +86,42 @@ def _folder(opened: UNet | Segmenter, arguments: Namespace) -> None:
             raise ValueError(f"--picture {arguments.picture}: for a folder of inputs it is svg or png")
         _refuse_undrawable(f"x{drawn}", not images)
     results.refuse_unwritable(out / "x") if out.exists() else results.refuse_unwritable(out)
-    names = [results.stem(source) for source in found]
-    names = [name if names.count(name) == 1 else Path(source).name for name, source in zip(names, found, strict=True)]
+    names = _names(arguments.input, found)
     targets = [results.target(arguments, source, images, str(out), name)
                for source, name in zip(found, names, strict=True)]           # refuses what cannot be written
     out.mkdir(exist_ok=True)
     broken: list[str] = []
+    counts = [COUNTED]
     for source, name, target in zip(found, names, targets, strict=True):
         try:
-            _one(opened, source, target, str(out / f"{name}{drawn}") if drawn else None, arguments)
-        except (ValueError, OSError) as error:
-            broken.append(f"{source}: {error}")
-            print(f"broken  {source}: {error}")
+            result = _one(opened, source, target, str(out / f"{name}{drawn}") if drawn else None, arguments)
+        except (ValueError, OSError, MemoryError) as error:
+            told = str(error) or type(error).__name__
+            broken.append(told if source in told else f"{source}: {told}")
+            print(f"broken  {broken[-1]}\n")
+            continue
         print()
+        if result.objects is not None:
+            counts += [(Path(source).name, page, count) for page, count in enumerate(result.counts)]
+    if len(counts) > 1:
+        results.write_rows(out / "counts.csv", counts)
+        print(f"wrote   {out / 'counts.csv'}: the number of objects in each image")
     if models.is_described(arguments.model):
         print(f"note    the weights are random: {arguments.model} describes a network and is not a trained one")
     if passed:
         print(f"passed  {len(passed)} other files: {', '.join(passed[:8])}{', ...' if len(passed) > 8 else ''}")
     print(f"done    {len(found) - len(broken)} of {len(found)} inputs, in {out}")
     if broken:
-        raise ValueError(f"{len(broken)} of {len(found)} inputs could not be run: {'; '.join(broken)}")
+        more = f"; and {len(broken) - 5} more, see above" if len(broken) > 5 else ""
+        raise ValueError(f"{len(broken)} of {len(found)} inputs could not be run: {'; '.join(broken[:5])}{more}")
+
+
+def _names(folder: str, found: list[str]) -> list[str]:
+    """What the results of each input are named after: its stem, or its whole path within the folder where two have the
+    same."""
+    names = [results.stem(source) for source in found]
+    return [name if names.count(name) == 1 else "_".join(Path(source).relative_to(folder).parts)
+            for name, source in zip(names, found, strict=True)]
 
 
 def _one(opened: UNet | Segmenter, source: str, target: results.Target, picture: str | None,
@@ -118,7 +135,7 @@ def _one(opened: UNet | Segmenter, source: str, target: results.Target, picture:
     if isinstance(given, sources.Signal):
         result, how = _recording(segmenter_of(opened, meaning, arguments.rate), given, arguments)
     else:
-        result, how = _batch(opened, given, meaning.class_names, arguments)
+        result, how = _batch(opened, source, given, meaning.class_names, arguments)
     print(f"ran     {models.called(arguments.model)}: {models.size_of(model)}, in {time.perf_counter() - start:.2f} s"
           f"{how}")
     for line in results.write(target, result):
@@ -126,8 +143,8 @@ def _one(opened: UNet | Segmenter, source: str, target: results.Target, picture:
     if model.params.include_top and result.labels is not None:
         print(f"classes {shares(result.labels, meaning.class_names)}")
     if result.objects is not None:
-        counts = result.objects.max(axis=(1, 2), initial=0)
-        print(f"objects {', '.join(map(str, counts))}" + (f", together {counts.sum()}" if len(counts) > 1 else ""))
+        counts = result.counts
+        print(f"objects {', '.join(map(str, counts))}" + (f", together {sum(counts)}" if len(counts) > 1 else ""))
     if picture is not None and result.labels is not None:
         title = f"{Path(source).name}: {models.called(arguments.model)}"
         draw(picture, given, result.labels, title, meaning.class_names)
@@ -159,7 +176,7 @@ def _recording(segmenter: Segmenter, given: sources.Signal, arguments: Namespace
     return result, f" (at {known.rate:g} Hz{band}, normalised; the result at {given.fs:g} Hz)"
 
 
-def _batch(opened: UNet | Segmenter, given: inputs.Batch, class_names: tuple[str, ...],
+def _batch(opened: UNet | Segmenter, source: str, given: inputs.Batch, class_names: tuple[str, ...],
            arguments: Namespace) -> tuple[results.Result, str]:
     """Images, or an array that the network takes as it is."""
     model = models.network_of(opened)
@@ -173,7 +190,8 @@ def _batch(opened: UNet | Segmenter, given: inputs.Batch, class_names: tuple[str
     labels = classes(y)
     values = None if arguments.output == "labels" else y if arguments.output == "logits" else probabilities(model, y)
     signal = None if given.x.ndim == 4 else given.x[..., 0]
-    result = results.Result(arguments.output, labels if model.params.include_top else None, given.names, class_names,
+    rows = (Path(source).name,) if len(given.x) == 1 and given.x.ndim == 4 else given.names
+    result = results.Result(arguments.output, labels if model.params.include_top else None, rows, class_names,
                             values, instances(labels, arguments.smallest) if arguments.instances else None, given.rate,
                             signal=signal)
     if given.x.ndim == 3:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -48,8 +50,13 @@ class Result:
     @property
     def array(self) -> np.ndarray:
         """What an array file holds."""
-        array = next(each for each in (self.objects, self.values, self.labels) if each is not None)
-        return array
+        return next(each for each in (self.objects, self.values, self.labels) if each is not None)
+
+    @property
+    def counts(self) -> list[int]:
+        """Objects of each image."""
+        assert self.objects is not None
+        return [int(image.max(initial=0)) for image in self.objects]
 
 
 @dataclass(frozen=True)
@@ -161,6 +168,13 @@ def write(target: Target, result: Result) -> list[str]:
         told.append(f"{target.annotation}: {len(marks) // 3} waves as a WFDB annotation"
                     + (f", channels 0 to {len(result.rows) - 1} are the leads" if len(result.rows) > 1 else ""))
     return told
+
+
+def write_rows(path: Path, rows: Sequence[Sequence[Any]]) -> None:
+    """Write rows of cells as .csv."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def _array(path: Path, result: Result) -> str:

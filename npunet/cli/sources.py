@@ -19,6 +19,7 @@ from npunet.evaluate.plots import UNMARKED
 from npunet.segment import Segmenter
 
 RECORDS = ("", ".hea", ".dat")
+TABLES = (".csv", ".tsv", *inputs.ARRAYS)  # what is passed over, and said to be, where there are records
 CONTEXT = 12  # seconds around a stretch: what normalisation and the network look at
 
 
@@ -179,12 +180,12 @@ def find(folder: str, model: UNet | Segmenter) -> tuple[list[str], list[str]]:
         wanted = "images"
     elif (Path(folder) / "RECORDS").is_file():
         records = find_records(folder)
-        return [str(path) for path in records], []
+        return [str(path) for path in records], [path.name for path in here if path.suffix.lower() in TABLES]
     else:
         kept = [path.with_suffix("") for path in here if path.suffix.lower() == ".hea"]
         wanted = "WFDB records, tables or arrays"
         if kept:
-            return [str(path) for path in kept], []
+            return [str(path) for path in kept], [path.name for path in here if path.suffix.lower() in TABLES]
         kept = [path for path in here if path.suffix.lower() in (*inputs.TABLES, *inputs.ARRAYS)]
     if not kept:
         raise FileNotFoundError(f"{folder} holds no {wanted}; it holds {len(here)} other files")

@@ -98,7 +98,7 @@ def _labels(row: Row, top: float, height: float, name: str) -> list[str]:
     parts = [f'<path d="M{LEFT} {top + height}H{WIDTH - RIGHT}" stroke="{GRID}"/>',
              f'<text x="10" y="{top + height / 2 + 4}" font-size="13" font-weight="600">{escape(name)}</text>']
     low, high = row.range
-    for value in row.heights(max(1, int(height / 32))):
+    for value in row.heights(max(1, int(height / 24))):
         y = top + _y(np.array([value]), low, high, row, height)[0]
         parts.append(f'<path d="M{LEFT - 4} {y:.1f}H{LEFT}" stroke="{INK}" stroke-width="0.7"/>')
         parts.append(f'<text x="{LEFT - 7}" y="{y + 3.5:.1f}" text-anchor="end" font-size="10" fill="#555">'
