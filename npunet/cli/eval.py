@@ -63,14 +63,14 @@ def evaluate(arguments: Namespace) -> None:
     subjects = {thing.subject for thing in things}
     print(f"network {arguments.source}: {models.size_of(model.network)}, on {len(subjects)} subjects ({part})\n")
     print(made.table())
-    told = model.taught.among(subjects) if model.taught is not None else ""
-    if told:
-        print(f"\nmind: {told}")
+    mind = model.taught.among(subjects) if model.taught is not None else ""
+    if mind:
+        print(f"\nmind: {mind}")
     written = [] if out is None else [Path(out) / "scores.json"]
     picture = arguments.picture or (None if out is None else Path(out) / "picture.svg")
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)
-        write_text(written[0], json.dumps({"network": arguments.source, "part": part, "taught": told or None,
+        write_text(written[0], json.dumps({"network": arguments.source, "part": part, "taught": mind or None,
                                           **made.to_dict()}, indent=1) + "\n")
     if picture is not None:
         made.save_picture(picture, arguments.rows, f"network {arguments.source}")

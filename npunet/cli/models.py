@@ -91,7 +91,7 @@ def build(description: dict[str, Any], input_shape: tuple[int | None, ...] | Non
 
 def meaning(model: UNet, class_names: str | None = None) -> Meaning:
     """Names of a model's classes and its sampling rate: as given, or those of the preset that it was made from."""
-    classes = model.graph.shape(model.graph.output)[2]
+    classes = model.graph.shape(model.graph.output)[2] if model.num_classes is None else model.num_classes
     preset = presets.load(model.params.name) if model.params.name in presets.names() else {}
     known = tuple(preset.get("class_names", ()))
     names = tuple(class_names.split(",")) if class_names else known

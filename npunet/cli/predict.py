@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ def add(verbs: Any) -> None:
 def predict(arguments: Namespace) -> None:
     """Read, run, write, draw, and say so."""
     opened = models.open_model(arguments.model)
+    meaning_of(opened, arguments.class_names)                                # refuses names that are too few
     _refuse_impossible(models.network_of(opened), arguments)
     if Path(arguments.input).is_dir():
         _folder(opened, arguments)
@@ -91,7 +92,7 @@ def _folder(opened: UNet | Segmenter, arguments: Namespace) -> None:
                for source, name in zip(found, names, strict=True)]           # refuses what cannot be written
     out.mkdir(exist_ok=True)
     broken: list[str] = []
-    counts = [COUNTED]
+    counts: list[Sequence[Any]] = [COUNTED]
     for source, name, target in zip(found, names, targets, strict=True):
         try:
             result = _one(opened, source, target, str(out / f"{name}{drawn}") if drawn else None, arguments)
@@ -276,7 +277,6 @@ def _refuse_impossible(model: UNet, arguments: Namespace) -> None:
                                                                          if images else "; the network takes signals"))
     if arguments.smallest < 1:
         raise ValueError(f"--smallest {arguments.smallest} must be at least 1")
-    meaning_of(model, arguments.class_names)
 
 
 def _refuse_undrawable(path: str, signal: bool) -> None:

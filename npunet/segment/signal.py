@@ -35,11 +35,12 @@ def segment_signal(network: UNet, preparation: Preparation, signal: np.ndarray, 
     else:
         x = normalised(preparation, leads[rows], fs)[..., None] if rows else np.empty((0, 0, 1))
     labels = np.zeros((len(gaps), length), np.uint8)
-    classes = network.graph.shape(network.graph.output)[2]
-    logits = np.full((len(gaps), length, classes), np.nan, np.float32) if with_logits else None
+    logits = _nothing(len(gaps), length, network.num_classes or 1) if with_logits else None
     for row, part, z in _logits_at(network, x, preparation.rate, fs, length, progress, how):
         labels[rows[row], part] = z.argmax(-1)
         if logits is not None:
+            if z.shape[1] != logits.shape[2]:                                # without its top a network gives features
+                logits = _nothing(len(gaps), length, z.shape[1])
             logits[rows[row], part] = z
     for row in rows:
         labels[row] = tidied(labels[row], fs)
@@ -47,7 +48,11 @@ def segment_signal(network: UNet, preparation: Preparation, signal: np.ndarray, 
     if logits is None:
         return labels.reshape(shape), None
     logits[gaps] = np.nan
-    return labels.reshape(shape), logits.reshape(*shape, classes)
+    return labels.reshape(shape), logits.reshape(*shape, logits.shape[2])
+
+
+def _nothing(rows: int, length: int, classes: int) -> np.ndarray:
+    return np.full((rows, length, classes), np.nan, np.float32)
 
 
 def normalised(preparation: Preparation, leads: np.ndarray, fs: float) -> np.ndarray:

@@ -33,8 +33,8 @@ def waves(labels: np.ndarray) -> list[Wave]:
     for lead, row in enumerate(labels):
         edges = np.flatnonzero(row[1:] != row[:-1]) + 1
         starts, stops = np.append(0, edges), np.append(edges, len(row))
-        kept = np.flatnonzero(row[starts] != 0) if len(row) else []
-        found += [Wave(lead, int(row[starts[at]]), int(starts[at]), int(stops[at]) - 1) for at in kept]
+        found += [Wave(lead, int(row[start]), start, stop - 1)
+                  for start, stop in zip(starts.tolist(), stops.tolist(), strict=True) if stop > start and row[start]]
     return found
 
 
