@@ -14,6 +14,8 @@ from npunet import weights as named
 from npunet.deploy import check_level, deploy
 from npunet.differentiate import differentiate
 from npunet.engine.runtime.cache import Engines, engine_ready
+from npunet.engine.runtime.first_use import auto_backend
+from npunet.engine.runtime.installed import engine_usable
 from npunet.formats import model_file
 from npunet.graph import Graph
 from npunet.inference import sizes
@@ -105,7 +107,8 @@ class UNet:
 
         x          : (B, L, C) or (B, H, W, C), any real dtype, converted to the model's; NaN and Inf pass through
         backend    : "numpy", "engine" (Numba) or "auto", which takes the engine where it can: Numba is installed, the
-                     model is float32 and the arithmetic is not "any"
+                     model is float32 and the arithmetic is not "any". While the engine is not yet compiled on this
+                     machine, NumPy runs small jobs for it, with the same bits; see engine.runtime.first_use
         arithmetic : "any" runs the network as trained; "seq", "seq_fma" and "winograd" run the deployed network
                      (batch norm folded) in the declared order, with the same bits from every backend; None takes the
                      backend's own, "seq_fma" for the engine and "any" for NumPy
@@ -114,19 +117,23 @@ class UNet:
 
         Returns (B, L, K) or (B, H, W, K) in the model's dtype. Raises ValueError for an x that does not fit.
         """
-        backend, arithmetic = self._choose(backend, arithmetic)
+        chosen, order = self._choose(backend, arithmetic)
         images, crop = self.sizes.admit(x, self.dtype, fit)
         graph = self.sizes.graph(images.shape[1:3])
         if len(images) == 0:
             return self.sizes.release(np.empty((0, *graph.shape(graph.output)), self.dtype), crop)
-        if backend == "engine":
-            y = self._engines.get(graph, arithmetic, threads)(images)
+        if chosen == "engine" and backend == "auto":
+            chosen = auto_backend(graph, len(images), order)
+            if not chosen:
+                return self.predict(x, "numpy", arithmetic, threads, fit)
+        if chosen == "engine":
+            y = self._engines.get(graph, order, threads)(images)
             return self.sizes.release(y, crop)
         footprint.refuse_batch(graph, self.dtype, len(images))
-        if arithmetic == "any":
+        if order == "any":
             y = run.infer(graph, self.weights.snapshot().read_only, images)
         else:
-            y = run.infer(*deploy(graph, self.weights.snapshot().read_only), images, arithmetic=arithmetic)
+            y = run.infer(*deploy(graph, self.weights.snapshot().read_only), images, arithmetic=order)
         return self.sizes.release(y, crop)
 
     def compile(self, input_shape: tuple[int | None, ...] | None = None, *, batch: int = 1,
@@ -154,8 +161,11 @@ class UNet:
         """
         from npunet.inference.stream import Stream
 
-        backend, arithmetic = self._choose(backend, arithmetic or ("seq_fma" if self.dtype == "float32" else "seq"))
-        return Stream(self.sizes, self.weights, output=output, backend=backend, arithmetic=arithmetic, threads=threads)
+        wanted = arithmetic or ("seq_fma" if self.dtype == "float32" else "seq")
+        chosen, arithmetic = self._choose(backend, wanted)
+        if chosen == "engine" and backend == "auto" and not engine_ready(arithmetic):
+            chosen = "numpy"
+        return Stream(self.sizes, self.weights, output=output, backend=chosen, arithmetic=arithmetic, threads=threads)
 
     def _choose(self, backend: str, arithmetic: str | None) -> tuple[str, str]:
         if backend not in BACKENDS:
@@ -169,7 +179,7 @@ class UNet:
         if backend == "engine" and self.dtype != "float32":
             raise ValueError(f"backend='engine' runs float32, the model is {self.dtype}; use backend='numpy'")
         if backend == "auto":
-            able = self.dtype == "float32" and arithmetic != "any" and engine_ready(arithmetic)
+            able = self.dtype == "float32" and arithmetic != "any" and engine_usable()
             backend = "engine" if able else "numpy"
         return backend, arithmetic or ("seq_fma" if backend == "engine" else "any")
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from npunet.data.synthetic import synthetic_ecg, synthetic_nuclei
-from npunet.deploy import deploy
+from npunet.deploy import LEVELS, deploy
 from npunet.graph import Graph, Node
 from npunet.layer_values import unknown_layer
-from npunet.model import LEVELS, UNet
+from npunet.model import UNet
 
 OPEN_SIZE = 256  # about so long is the input that is shown of a network whose size is open
 

@@ -73,8 +73,8 @@ def write_tflite(target: str, model: UNet) -> None:
 
 
 def _read(arguments: Namespace) -> UNet:
-    if models.is_model(arguments.source):
-        model = load_network(arguments.source)
+    if models.is_trained(arguments.source) or models.is_model(arguments.source):
+        model = models.open_network(arguments.source)
         if arguments.model:
             raise ValueError(f"{arguments.source} is a whole model; --model is only for weight files, leave it out")
         return model

@@ -10,7 +10,7 @@ import numpy as np
 
 from npunet.cli import inputs, models
 from npunet.cli.page import inputs_of
-from npunet.model import LEVELS
+from npunet.deploy import LEVELS
 from npunet.ops.table import LOSSES
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from npunet import UNet
 from npunet.cli import inputs, models
+from npunet.deploy import LEVELS
 from npunet.files import write_text
-from npunet.model import LEVELS
 
 if TYPE_CHECKING:
     from npunet.audit.comparison import Comparison

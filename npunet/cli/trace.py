@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from npunet import UNet
-from npunet.cli import inputs, models
+from npunet.cli import inputs, models, predict
 from npunet.deploy import LEVELS
 from npunet.files import write_npz
 
@@ -28,8 +28,9 @@ def add(verbs: Any) -> None:
 
 def trace(arguments: Namespace) -> None:
     """Read, run, write."""
-    model = models.open_network(arguments.model)
-    batch = inputs.read(arguments.input, model, models.meaning(model), arguments)
+    opened = models.open_model(arguments.model)
+    model = models.network_of(opened)
+    batch = inputs.read(arguments.input, opened, predict.meaning_of(opened), arguments)
     x = padded(model, batch.x)
     layers = model.trace(x, training=arguments.training, level=arguments.level)
     write_npz(arguments.out, layers)
