@@ -320,7 +320,7 @@ def check_dtype(dtype: Any) -> str:
 
 
 def restored(params: UNetParams, input_shape: tuple[int | None, ...], num_classes: int | None, dtype: str,
-             weights: Mapping[str, np.ndarray], allow_nonfinite: bool = True) -> UNet:
+             weights: Mapping[str, Any], allow_nonfinite: bool = True) -> UNet:
     """A copied, unpickled or loaded model."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said when the model was made

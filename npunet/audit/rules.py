@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,8 @@ def _taps(scene: Scene, place: Index, kernel: tuple[int, int]) -> list[tuple[int
 
 def _summed(scene: Scene, terms: Sequence[Term]) -> list[Term]:
     """The terms with their products and the running sum."""
-    total, done = ZERO, []
+    total: Any = ZERO
+    done = []
     with np.errstate(over="ignore", invalid="ignore"):
         for term in terms:
             product = term.x * term.w

@@ -39,7 +39,7 @@ def add(verbs: Any) -> None:
 def demo(arguments: Namespace) -> None:
     """Build, run, write, and show what was made."""
     name = arguments.model or "ecg-trained"
-    opened = models.open_model(name, arguments.seed)
+    opened = models.open_float(name, arguments.seed)
     meaning = predict.meaning_of(opened)
     segmenter, model = predict.segmenter_of(opened, meaning), models.network_of(opened)
     assert segmenter.preparation is not None

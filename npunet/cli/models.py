@@ -45,6 +45,12 @@ def open_model(source: str, seed: int = 0) -> UNet | Segmenter | IntegerModel:
     return load(source)
 
 
+def open_float(source: str, seed: int = 0) -> UNet | Segmenter:
+    """As open_model, but ValueError for an integer network."""
+    opened = open_model(source, seed)
+    return network_of(opened) if isinstance(opened, IntegerModel) else opened
+
+
 def open_network(source: str, seed: int = 0) -> UNet:
     """The network of a saved model, or a new one."""
     return network_of(open_model(source, seed))

@@ -28,7 +28,7 @@ def add(verbs: Any) -> None:
 
 def trace(arguments: Namespace) -> None:
     """Read, run, write."""
-    opened = models.open_model(arguments.model)
+    opened = models.open_float(arguments.model)
     model = models.network_of(opened)
     batch = inputs.read(arguments.input, opened, predict.meaning_of(opened), arguments)
     x = padded(model, batch.x)
