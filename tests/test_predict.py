@@ -363,6 +363,19 @@ class TestRefusedBeforeComputing:
         np.save("x.npy", np.zeros((16, 16)))
         assert told in refused(capsys, "nuclei.npz", "x.npy", *given)
 
+    def test_over_what_is_read(self, nuclei, capsys):
+        image_module = pytest.importorskip("PIL.Image")
+        image_module.fromarray(np.zeros((16, 16), np.uint8)).save("x.png")
+        before = pathlib.Path("x.png").read_bytes(), pathlib.Path("nuclei.npz").read_bytes()
+        for given in (("-o", "x.png"), ("-o", "nuclei.npz"), ("--picture", "x.png")):
+            assert "would be written over itself" in refused(capsys, "nuclei.npz", "x.png", *given)
+        assert before == (pathlib.Path("x.png").read_bytes(), pathlib.Path("nuclei.npz").read_bytes())
+
+    def test_a_table_that_does_not_tell_names_the_options_of_the_command(self, capsys):
+        pathlib.Path("x.csv").write_text("made by hand\n" * 4 + "".join(f"{n * n % 7}\n" for n in range(40)))
+        message = refused(capsys, "ecg-trained", "x.csv", "--fs", "500")
+        assert "--skip-rows" in message and "read_table" not in message and "=" not in message
+
     def test_without_permission(self, monkeypatch, capsys):
         record()
         pathlib.Path("closed").mkdir()
@@ -448,7 +461,9 @@ class TestNames:
         assert "whose weights are random; the trained network is called ecg-trained" in capsys.readouterr().err
         assert cli.main(["summary", "ecg-trained"]) == 0
         assert cli.main(["summary", "ecg-trainde"]) == 2
-        assert "trained networks: ecg-trained" in capsys.readouterr().err
+        assert "there is no file ecg-trainde; the nearest name is 'ecg-trained'" in capsys.readouterr().err
+        assert cli.main(["convert", "ecg-trained", "w.safetensors"]) == 0
+        assert "no preset 'frob'" in refused(capsys, "frob", "rec")
 
     def test_a_file_goes_before_a_name(self, nuclei):
         os.rename("nuclei.npz", "ecg-trained")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from npunet.evaluate.plots import UNMARKED
 from npunet.reading import npz, read_npy, reading
 from npunet.segment import Segmenter
 
+OPTION = re.compile(r"\b(leads|time_unit|time|unit|separator|decimal|skip_rows)=(?=(['\w]?))")  # of read_table
 IMAGES, ARRAYS, TABLES = images.SUFFIXES, (".npy", ".npz"), tables.SUFFIXES
 HELP = "signal: WFDB record (with or without .hea), .csv, .npy; image: PNG, TIFF, ..., .npy; .npz with an array 'x'"
 
@@ -193,9 +195,9 @@ def read_table_of(source: str, arguments: argparse.Namespace) -> tuple[np.ndarra
     time = {None: None, "none": False}.get(arguments.time, arguments.time)
     try:
         return read_table(source, leads=chosen_leads(arguments), time=time, **options)
-    except ValueError as error:                                              # the options are called otherwise here
-        raise ValueError(str(error).replace("see the options of npunet.data.read_table",
-                                            "see --time, --unit, --separator, --decimal")) from None
+    except ValueError as error:                                              # the options are written otherwise here
+        told = str(error).replace("see the options of npunet.data.read_table", "see the options of this command")
+        raise ValueError(OPTION.sub(lambda found: f"--{found[1].replace('_', '-')}{found[2] and ' '}", told)) from None
 
 
 def _read_table(source: str, model: UNet | Segmenter, arguments: argparse.Namespace) -> Batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,11 +89,14 @@ def describe(source: str) -> dict[str, Any]:
     elif path.suffix or len(path.parts) > 1:
         raise FileNotFoundError(f"no such file: {source} (presets: {', '.join(presets.names())})")
     else:
+        near = difflib.get_close_matches(source, (*presets.names(), *pretrained.names()), 1)
+        if near and near[0] in pretrained.names():
+            raise ValueError(f"there is no file {source}; the nearest name is {near[0]!r}, a trained network")
         try:
             description = presets.load(source)
         except ValueError as error:
-            raise ValueError(f"there is no file {source}, and {error} (trained networks: "
-                             f"{', '.join(pretrained.names())})") from None
+            raise ValueError(f"there is no file {source}, and {error}; trained: {', '.join(pretrained.names())}"
+                             ) from None
     if "frame_size" in description:
         description.setdefault("input_shape", [description["frame_size"], 1])
     return description

@@ -63,7 +63,7 @@ def predict(arguments: Namespace) -> None:
         return
     if arguments.picture:
         _refuse_undrawable(arguments.picture, len(opened.input_shape) == 2)
-        results.refuse_unwritable(arguments.picture)
+        results.refuse_unwritable(arguments.picture, arguments.input, arguments.model)
     target = results.target(arguments, arguments.input, len(opened.input_shape) == 3)
     _one(opened, arguments.input, target, arguments.picture, arguments)
     if models.is_described(arguments.model):

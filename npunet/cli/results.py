@@ -126,7 +126,7 @@ def target(arguments: Namespace, source: str, images: bool, folder: str | None =
         _refuse_kind(path, kind, arguments, images)
     for made in (path, annotation):
         if made is not None and not several:                                 # else the folder was looked at once
-            refuse_unwritable(made)
+            refuse_unwritable(made, source, arguments.model)
     own_rate = Path(source).suffix.lower() not in ("", ".hea", ".dat") and Path(source).is_file()
     return Target(path, kind or "", annotation, own_rate)
 
@@ -137,9 +137,15 @@ def stem(source: str) -> str:
     return path.stem if path.is_file() or path.suffix.lower() in (".hea", ".dat") else path.name
 
 
-def refuse_unwritable(path: str | os.PathLike[str]) -> None:
-    """Say before the work starts that a file could not be written. Raises OSError of the kind that fits."""
+def refuse_unwritable(path: str | os.PathLike[str], *kept: str) -> None:
+    """Say before the work starts that a file could not be written. Raises OSError of the kind that fits.
+
+    kept : files that it must not be
+    """
     target = Path(os.path.realpath(path))
+    for other in kept:
+        if target.is_file() and Path(other).is_file() and os.path.samefile(target, other):
+            raise FileExistsError(f"{path} would be written over itself: it is what is read; choose another name")
     if target.is_dir():
         raise IsADirectoryError(f"cannot write {path}: it is a folder")
     if not target.parent.is_dir():

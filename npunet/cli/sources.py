@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -138,8 +139,16 @@ def _values(source: str, model: UNet | Segmenter, arguments: argparse.Namespace)
                          "prepared already")
     if not table:
         warn_of_flat(source, values, [name.removeprefix("lead ") for name in names])
-    signal = Signal(values, fs, names, "mV" if table else None, told=_told(values, fs))
+    signal = Signal(values, fs, names, "mV" if table and (arguments.unit or _tells_volts(source)) else None,
+                    told=_told(values, fs))
     return signal if arguments.index is None else signal.one(arguments.index)
+
+
+def _tells_volts(source: str) -> bool:
+    """Whether the head of a table names a unit of voltage; the reader has then turned it into millivolts."""
+    with open(source, "rb") as file:
+        head = file.read(2000).replace(b"\0", b"").decode("utf-8", "replace")
+    return re.search(r"(?i)(?<![a-z])[mnu\u00b5\u03bc]v(?![a-z0-9])|[\[(]v[\])]", head) is not None
 
 
 def _array(source: str, model: UNet | Segmenter) -> tuple[np.ndarray, None, tuple[str, ...]]:

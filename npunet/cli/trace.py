@@ -35,6 +35,7 @@ def trace(arguments: Namespace) -> None:
     layers = model.trace(x, training=arguments.training, level=arguments.level)
     write_npz(arguments.out, layers)
     print(f"input   {arguments.input}: {batch.told}")
+    print(f"ran     {models.called(arguments.model)}: {models.size_of(model)}")
     if x.shape != batch.x.shape:
         print(f"padded  {batch.x.shape[1:-1]} to {x.shape[1:-1]} with zeros at the end, so that the strides divide it")
     print(f"wrote   {arguments.out}: {len(layers)} layers, each (B, H, W, C)")
