@@ -278,7 +278,7 @@ class UNet:
         Raises FileNotFoundError, ValueError when the file is no such model, is damaged, holds more than a network or,
         unless allow_nonfinite is given, a weight that is not finite.
         """
-        if model_file.remark(path).startswith(b"{"):
+        if model_file.remark(path):
             raise ValueError(f"{path} holds a Segmenter, a network with what it was trained for: npunet.load(path) "
                              "returns it, and its network is npunet.load(path).network")
         with model_file.opened(path) as (description, weights):

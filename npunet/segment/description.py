@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from npunet.data.prepare import Preparation
 from npunet.formats import model_file
 from npunet.model import UNet, restored
+from npunet.params import refuse_unknown
 from npunet.reading import Unreadable, json_object
 from npunet.segment.images import VIEWS, segment_images
 from npunet.segment.signal import normalised, segment_signal
@@ -92,8 +94,9 @@ class Segmenter:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write network and description to one .npz, atomically; the same model gives the same bytes."""
-        told = {"class_names": self.class_names,
-                "preparation": None if self.preparation is None else self.preparation.to_dict()}
+        told: dict[str, Any] = {"class_names": self.class_names,
+                                "preparation": None if self.preparation is None else self.preparation.to_dict()}
+        told["crc32"] = zlib.crc32(json.dumps(told, sort_keys=True).encode())  # the archive checks no comment
         self.network.save(path, remark=json.dumps(told, sort_keys=True).encode())
 
     @classmethod
@@ -105,6 +108,10 @@ class Segmenter:
                 raise Unreadable(f"{path} is a model without a description of its preparation: it was saved by "
                                  "UNet.save, not by npunet train; npunet.load reads both")
             told = json_object(remark)
+            refuse_unknown("the description", list(told), ["class_names", "preparation", "crc32"])
+            crc = told.pop("crc32", None)  # which files of earlier versions have not
+            if crc is not None and crc != zlib.crc32(json.dumps(told, sort_keys=True).encode()):
+                raise ValueError("the CRC-32 of its description differs")
             prepared = None if told["preparation"] is None else Preparation.from_dict(told["preparation"])
             network = restored(**description, weights=weights, allow_nonfinite=allow_nonfinite)
             return cls(network, told["class_names"], prepared)
