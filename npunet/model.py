@@ -16,7 +16,7 @@ from npunet.differentiate import differentiate
 from npunet.engine.runtime.cache import Engines, engine_ready
 from npunet.engine.runtime.first_use import auto_backend
 from npunet.engine.runtime.installed import engine_usable
-from npunet.formats import model_file
+from npunet.formats import model_file, opened_model, opened_weights, write_model
 from npunet.graph import Graph
 from npunet.inference import sizes
 from npunet.layer_values import LayerValues
@@ -94,8 +94,6 @@ class UNet:
         if isinstance(source, Mapping):
             taken = named.matched(self.graph, source, np.dtype(self.dtype), allow_nonfinite=allow_nonfinite)
         else:
-            from npunet.formats import opened_weights
-
             with opened_weights(source, self.graph) as stored:
                 taken = named.matched(self.graph, stored, np.dtype(self.dtype), allow_nonfinite=allow_nonfinite)
         self.weights.update(taken)
@@ -276,22 +274,26 @@ class UNet:
     def save(self, path: str | PathLike[str], *, remark: bytes = b"") -> None:
         """Write parameters, shapes and weights to one .npz, atomically; the same model gives the same bytes.
 
+        path   : ending in .keras for a model that Keras loads, which needs the extra "keras"
         remark : what else the archive is to say of itself, as its comment
         """
-        model_file.save(path, self.params, self.input_shape, self.num_classes, self.dtype,
-                        self.weights.snapshot().read_only, remark)
+        weights = self.weights.snapshot().read_only
+        if str(path).endswith(".keras"):
+            write_model(path, self.graph, weights, self.input_shape, self.params.name)
+        else:
+            model_file.save(path, self.params, self.input_shape, self.num_classes, self.dtype, weights, remark)
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, allow_nonfinite: bool = False) -> UNet:
-        """Read what save wrote.
+        """Read what save wrote, or a whole Keras model (.keras, old .h5) of this network.
 
         Raises FileNotFoundError, ValueError when the file is no such model, is damaged, holds more than a network or,
         unless allow_nonfinite is given, a weight that is not finite.
         """
-        if model_file.remark(path).startswith(b"{"):
+        if model_file.remark(path):
             raise ValueError(f"{path} holds a Segmenter, a network with what it was trained for: npunet.load(path) "
                              "returns it, and its network is npunet.load(path).network")
-        with model_file.opened(path) as (description, weights):
+        with opened_model(path) as (description, weights):
             return restored(**description, weights=weights, allow_nonfinite=allow_nonfinite)
 
     def summary(self) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from npunet import IntegerModel, UNet, UNetParams, load, presets, pretrained
-from npunet.formats import integer_file, model_file, tflite
+from npunet.formats import integer_file, is_keras_model, model_file, tflite
 from npunet.integer_model import PREPARATION, Dequantized
 from npunet.reading import read_json
 
@@ -149,7 +149,7 @@ def called(source: str) -> str:
 
 def is_model(path: str) -> bool:
     """Whether a file is one that npunet.load reads. Raises FileNotFoundError."""
-    return model_file.is_model(path) or (Path(path).is_file() and is_integer(path))
+    return model_file.is_model(path) or (Path(path).is_file() and (is_integer(path) or is_keras_model(path)))
 
 
 def is_integer(path: str) -> bool:

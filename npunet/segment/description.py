@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any
@@ -12,12 +13,13 @@ import numpy as np
 from npunet.data.prepare import Preparation
 from npunet.formats import model_file
 from npunet.model import UNet, restored
+from npunet.params import refuse_unknown
 from npunet.reading import Unreadable, json_object
 from npunet.segment.images import VIEWS, image_logits, segment_images
 from npunet.segment.signal import Progress, normalised, segment_signal
 from npunet.segment.taught import Taught
 
-COMMENT = 65_535  # bytes that a zip archive's comment holds
+COMMENT = 65_500  # bytes that a zip archive's comment holds
 
 
 class Segmenter:
@@ -119,12 +121,13 @@ class Segmenter:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write network and description to one .npz, atomically; the same model gives the same bytes."""
-        told = {"class_names": self.class_names,
-                "preparation": None if self.preparation is None else self.preparation.to_dict()}
+        told: dict[str, Any] = {"class_names": self.class_names,
+                                "preparation": None if self.preparation is None else self.preparation.to_dict()}
         if self.taught is not None:
             told["taught"] = self.taught.to_dict()
             if len(json.dumps(told)) > COMMENT:  # of thousands of subjects
                 del told["taught"]
+        told["crc32"] = zlib.crc32(json.dumps(told, sort_keys=True).encode())  # the archive checks no comment
         self.network.save(path, remark=json.dumps(told, sort_keys=True).encode())
 
     @classmethod
@@ -136,6 +139,10 @@ class Segmenter:
                 raise Unreadable(f"{path} is a model without a description of its preparation: it was saved by "
                                  "UNet.save, not by npunet train; npunet.load reads both")
             told = json_object(remark)
+            refuse_unknown("the description", list(told), ["class_names", "preparation", "crc32"])
+            crc = told.pop("crc32", None)  # which files of earlier versions have not
+            if crc is not None and crc != zlib.crc32(json.dumps(told, sort_keys=True).encode()):
+                raise ValueError("the CRC-32 of its description differs")
             prepared = None if told["preparation"] is None else Preparation.from_dict(told["preparation"])
             taught = Taught.from_dict(told["taught"]) if told.get("taught") else None
             network = restored(**description, weights=weights, allow_nonfinite=allow_nonfinite)
