@@ -15,7 +15,7 @@ def add(verbs: Any) -> None:
     """Arguments of `npunet audit`."""
     parser = models.verb(verbs, "audit", audit, "count, check and show everything of a model; documented figures too",
                          "npunet audit ecg -o report.html")
-    parser.epilog += """
+    parser.epilog = f"""{parser.epilog}
           npunet audit --claims heartkit           documented figures against counted ones
           npunet audit ecg --claims claims.json    with the model's audit (the file's form: npunet/audit/claims.py)
 

@@ -18,7 +18,7 @@ def add(verbs: Any) -> None:
     """Arguments of `npunet explain`."""
     parser = models.verb(verbs, "explain", explain, "take one number of a network apart, product by product",
                          'npunet explain tiny x.npy "ENC1_D1_conv[12, 2]"')
-    parser.epilog += """
+    parser.epilog = f"""{parser.epilog}
 
 The index counts from 0: [position, channel] of a signal, [row, column, channel] of an image.
 "<layer>/depthwise" is the first half of a separable convolution. npunet summary lists the layers."""
