@@ -92,6 +92,29 @@ def test_every_value_equals_the_trace_bit_for_bit(browser, tmp_path, name, level
             same_bits(traced(page, arithmetic), model.trace(x, level=level, arithmetic=arithmetic))
 
 
+@pytest.mark.parametrize("name", ["tiny", "separable, dilated, layer norm, elu", "no norm, selu, dropout",
+                                  "leaky, no skip"])
+def test_values_at_the_ends_of_the_range(browser, tmp_path, name):
+    """Subnormal, huge, infinite and undefined inputs: the same bits, and NaN where the definition has NaN."""
+    model = NETWORKS[name]()
+    random = np.random.default_rng(6)
+    (tmp_path / "page.html").write_text(make_page(subject(model)), encoding="utf-8")
+    with opened(browser, tmp_path / "page.html") as page:
+        for scale in (1e-41, 1e-38, 1e18, 1e37):
+            x = (scale * random.standard_normal((1, *model.input_shape))).astype(np.float32)
+            if scale == 1e37:
+                x.ravel()[[2, 9, 17]] = np.inf, -np.inf, np.nan
+            feed(page, x)
+            for arithmetic in ("seq", "seq_fma"):
+                got = traced(page, arithmetic)
+                with np.errstate(all="ignore"):
+                    expected = model.trace(x, arithmetic=arithmetic)
+                for layer, value in expected.items():
+                    flat, found = value.ravel(), got[layer]
+                    same = (flat.view(np.uint32) == found.view(np.uint32)) | (np.isnan(flat) & np.isnan(found))
+                    assert same.all(), (layer, scale, arithmetic)
+
+
 REFERENCES = test_reference.NAMES if os.environ.get("NPUNET_THOROUGH") else [
     "d1_layer_norm", "d1_pool_under_stride", "d1_selu_one_class", "d2_activations", "d2_dilation_left_over",
     "d2_kernel_over_image", "d2_separable_mixed", "d2_strides_mixed"]

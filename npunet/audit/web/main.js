@@ -239,6 +239,7 @@ async function begin() {
 
 window.npunet = {
   level: description.level,
+  inputShape: description.inputShape,
   fma32,
   app,
   ready: begin(),
