@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from npunet import IntegerModel, load
 from npunet.cli import inputs, models
 from npunet.cli.page import inputs_of
 from npunet.deploy import LEVELS
@@ -46,12 +47,34 @@ def explain(arguments: Namespace) -> None:
 
     layer, index = parsed(arguments.number)
     arguments.input = None if arguments.input == "-" else arguments.input
+    if not models.is_described(arguments.model) and isinstance(opened := load(arguments.model), IntegerModel):
+        explain_whole_numbers(opened, layer, index, arguments)
+        return
     shown, told, *_ = inputs_of(arguments)
     print(f"{shown.title}, as {shown.level}, on {told}")
     print(explain_text.text(take_apart(shown, layer, index, arguments.arithmetic)))
     if arguments.gradient:
         labels = None if arguments.labels is None else read_labels(arguments.labels, shown.x.shape[:2])
         print(explain_text.gradient(backprop.explain_gradient(shown, layer, index, labels, arguments.loss)))
+
+
+def explain_whole_numbers(model: IntegerModel, layer: str, index: list[int], arguments: Namespace) -> None:
+    """The same for an integer network."""
+    from npunet.audit import explain_integer
+    from npunet.audit.subject import example
+    from npunet.cli.predict import meaning_of
+
+    if arguments.gradient:
+        raise ValueError(f"{arguments.model} is an integer network, which has no gradients; leave --gradient out")
+    face = models.with_float_face(model)
+    if arguments.input is None:
+        x, told = example(face.network)[None], "a sample made by formulas"
+    else:
+        batch = inputs.read(arguments.input, face, meaning_of(face), arguments)
+        x, told = batch.x[:1], batch.told
+    network, images = model.admit(model.quantize_input(x))
+    print(f"{network.name}, {network.scheme}, rounding {network.rounding}, on {told}")
+    print(explain_integer.text(explain_integer.explain_integer(network, images[0], layer, index)))
 
 
 def parsed(number: str) -> tuple[str, list[int]]:
