@@ -235,7 +235,8 @@ def _table(scene: Scene, place: Index) -> Found:
     first, second = int(entries[at]), int(entries[at + 1])
     y = first + (((second - first) * (q & 127) + 64) >> 7)
     return (), [entering, IntegerStep(f"entry {at} of the table of 513", first),
-                IntegerStep("the entry after it", second), IntegerStep(f"the straight line between them at {q & 127} / 128", y)], None
+                IntegerStep("the entry after it", second),
+                IntegerStep(f"the straight line between them at {q & 127} / 128", y)], None
 
 
 def _by_formula(scene: Scene, place: Index) -> Found:

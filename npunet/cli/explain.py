@@ -10,7 +10,7 @@ import numpy as np
 
 from npunet import IntegerModel, load
 from npunet.cli import inputs, models
-from npunet.cli.page import inputs_of
+from npunet.cli.page import inputs_of, integers_of
 from npunet.deploy import LEVELS
 from npunet.ops.table import LOSSES
 
@@ -61,18 +61,11 @@ def explain(arguments: Namespace) -> None:
 def explain_whole_numbers(model: IntegerModel, layer: str, index: list[int], arguments: Namespace) -> None:
     """The same for an integer network."""
     from npunet.audit import explain_integer
-    from npunet.audit.subject import example
-    from npunet.cli.predict import meaning_of
 
     if arguments.gradient:
         raise ValueError(f"{arguments.model} is an integer network, which has no gradients; leave --gradient out")
-    face = models.with_float_face(model)
-    if arguments.input is None:
-        x, told = example(face.network)[None], "a sample made by formulas"
-    else:
-        batch = inputs.read(arguments.input, face, meaning_of(face), arguments)
-        x, told = batch.x[:1], batch.told
-    network, images = model.admit(model.quantize_input(x))
+    x, told = integers_of(model, arguments)
+    network, images = model.admit(x)
     print(f"{network.name}, {network.scheme}, rounding {network.rounding}, on {told}")
     print(explain_integer.text(explain_integer.explain_integer(network, images[0], layer, index)))
 

@@ -8,6 +8,12 @@ export function shapeText([H, W, C]) {
   return H === 1 ? `${counted(W)} samples × ${counted(C)} channels` : `${H} × ${W} pixels × ${C} channels`;
 }
 
+// What the integers of a tensor stand for.
+export function meaning({ scale, zeroPoint, limits }) {
+  const z = zeroPoint < 0 ? `+ ${-zeroPoint}` : `− ${zeroPoint}`;
+  return `value = ${Number(scale.toPrecision(9))} · (q ${z}), q from ${limits[0]} to ${limits[1]}`;
+}
+
 export function settings(node) {
   const { stride, dilation, pads, window, factor, eps, rate } = node.attrs;
   const parts = [
@@ -19,6 +25,10 @@ export function settings(node) {
     eps && `eps ${eps}`,
     rate !== undefined && `rate ${rate}`,
   ].filter(Boolean);
+  for (const [name, value] of Object.entries(node.attrs)) {
+    if (typeof value === "number" && name !== "eps" && name !== "rate") parts.push(`${name} ${value}`);
+    if (name === "rounding") parts.push(`rounding ${value}`);
+  }
   return parts.length ? parts.join("; ") : "none";
 }
 
