@@ -3,7 +3,7 @@
 import { button, details, facts, make, numberField, rebuild } from "./dom.js";
 import { briefly, counted, percent } from "./format.js";
 import { formulaOf } from "./formulas.js";
-import { figuresOf, meaning, oddityText, settings, shapeText, statistics } from "./layer_text.js";
+import { figuresOf, meaning, memoryOf, oddityText, settings, shapeText, statistics } from "./layer_text.js";
 import { OPERATORS } from "./network.js";
 import { drawMap, drawSignal, pixelOf, rangeOf, widened } from "./pictures.js";
 import { WeightView } from "./weights.js";
@@ -108,11 +108,7 @@ export class LayerPanel {
               `network's; ${counted(2 * node.macs)} FLOPs`
             : "no multiply-accumulates",
         ],
-        [
-          "memory",
-          `output ${counted(4 * node.shape.reduce((a, b) => a * b))} bytes, weights ` +
-            `${counted(4 * node.parameters)} bytes (float32)`,
-        ],
+        ["memory", memoryOf(node, description)],
         node.sees && ["receptive field", node.sees],
       ]),
       this.section("output", "Output on this input", this.stats, this.outputs),

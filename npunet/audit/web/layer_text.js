@@ -14,6 +14,16 @@ export function meaning({ scale, zeroPoint, limits }) {
   return `value = ${Number(scale.toPrecision(9))} · (q ${z}), q from ${limits[0]} to ${limits[1]}`;
 }
 
+// Bytes of a layer's output and weights.
+export function memoryOf(node, description) {
+  const values = node.shape.reduce((a, b) => a * b);
+  if (description.integer) {
+    const wide = description.tensors[node.name].limits[1] > 127;
+    return `output ${counted((wide ? 2 : 1) * values)} bytes (int${wide ? 16 : 8})`;
+  }
+  return `output ${counted(4 * values)} bytes, weights ${counted(4 * node.parameters)} bytes (float32)`;
+}
+
 export function settings(node) {
   const { stride, dilation, pads, window, factor, eps, rate } = node.attrs;
   const parts = [
