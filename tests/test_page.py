@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,13 @@ import test_reference
 from browser import chromium, feed, opened, traced
 
 from npunet import UNet, cli, presets
+from npunet.audit import bundle
+from npunet.audit.drawing import KINDS
 from npunet.audit.page import page as make_page
 from npunet.audit.subject import subject
+from npunet.integer.ops.table_of_operators import OPERATORS as INTEGER_OPERATORS
 from npunet.ops.accumulate import fma32
+from npunet.ops.table import OPERATORS
 
 
 @pytest.fixture(scope="module")
@@ -227,6 +232,17 @@ def test_names_cannot_inject_script(browser, tmp_path):
         assert page.evaluate("window.broken") is None
         assert hostile in page.evaluate("document.title")
         assert page.evaluate("document.querySelectorAll('script').length") == 3
+
+
+def test_every_operator_is_drawn_and_has_its_javascript():
+    """A new operator of the definition must come to the page too."""
+    trained_only = {"batch_norm_train", "dropout"}
+    floats, integers = set(OPERATORS) - trained_only, set(INTEGER_OPERATORS)
+    assert floats | integers <= set(KINDS)
+    for ops, module in ((floats, "network.js"), (floats, "apart.js"), (floats, "wide.js"), (floats, "formulas.js"),
+                        (integers, "integers.js")):
+        text = bundle.read(module)
+        assert not [op for op in ops if not re.search(rf"^\s*{op}\b", text, re.MULTILINE)], module
 
 
 def test_layer_names_cannot_inject_script_either(browser, tmp_path):

@@ -93,12 +93,13 @@ def inputs_of(arguments: Namespace) -> tuple[Subject, str, tuple[str, ...], UNet
     from npunet.cli.trace import padded
 
     opened = models.open_model(arguments.model, arguments.seed)
-    model, meaning = models.network_of(opened), meaning_of(opened)
+    model, face = models.network_of(opened), models.with_float_face(opened)
+    meaning = meaning_of(face)
     untrained = ", with random weights: it is not trained" if models.is_described(arguments.model) else ""
     if arguments.input is None:
         told = "a sample made by formulas" + untrained
         return subject(model, None, arguments.level), told, meaning.class_names, model
-    batch = inputs.read(arguments.input, opened, meaning, arguments)
+    batch = inputs.read(arguments.input, face, meaning, arguments)
     x = padded(model, batch.x[:1])
     told = batch.told if len(batch.x) == 1 else f"{batch.names[0]} of {batch.told}"
     return subject(model, x, arguments.level), told + untrained, meaning.class_names, model
