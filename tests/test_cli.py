@@ -371,7 +371,7 @@ def test_demo_makes_everything_and_says_so(capsys):
     assert cli.main(["demo"]) == 0
     out = capsys.readouterr().out
     assert "35,405 parameters" in out and "synthetic ECG" in out and "weighted F1 0.9" in out
-    made = {"ecg.svg", "layers.txt", "trace.npz", "ecg.npy", "model.npz"}
+    made = {"ecg.svg", "layers.txt", "trace.npz", "ecg.npy", "model.npz", "page.html"}
     assert made <= set(os.listdir("demo")) and all(name in out for name in made)
     assert {"P", "QRS", "T", "ECG", "seconds", "shaded: predicted; bar below: annotation"} <= set(texts("demo/ecg.svg"))
     with open("demo/layers.txt", encoding="utf-8") as file:

@@ -51,8 +51,8 @@ def _summed(scene: Scene, terms: Sequence[Term]) -> list[Term]:
     with np.errstate(over="ignore", invalid="ignore"):
         for term in terms:
             product = term.x * term.w
-            total = fma32(term.x, term.w, total)[()] if scene.arithmetic == "seq_fma" else total + product
-            done.append(replace(term, product=product, total=np.float32(total)))
+            total = np.float32(fma32(term.x, term.w, total) if scene.arithmetic == "seq_fma" else total + product)
+            done.append(replace(term, product=product, total=total))
     return done
 
 

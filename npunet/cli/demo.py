@@ -65,6 +65,7 @@ def demo(arguments: Namespace) -> None:
     write_npy(folder / "ecg.npy", x)
     write_text(folder / "ecg.csv", _table(given))
     opened.save(folder / "model.npz")
+    write_text(folder / "page.html", _page(model, trace.padded(model, x[:1]), title, meaning.class_names))
     checked = _golden(model, trace.padded(model, x[:1]), folder / "golden")
 
     truth = "bars below: the true classes" if given.reference is not None else "no true classes known"
@@ -82,6 +83,7 @@ in {folder}{os.sep}
   ecg.csv     the signal in mV, with its times
   ecg.npy     the signal as the network takes it, at {segmenter.preparation.rate:g} Hz
   model.npz   the network with its weights
+  page.html   the network, live: every number taken apart and changed
   golden{os.sep}     {checked[0]}
               {checked[1]}""")
     if models.is_described(name):
@@ -92,7 +94,18 @@ in {folder}{os.sep}
   npunet predict {folder / 'model.npz'} {folder / 'ecg.csv'} -o {folder / 'waves.csv'}
   npunet summary {folder / 'model.npz'}
   npunet verify {folder / 'golden'} OUTPUTS_OF_YOUR_PORT
-  npunet presets""")
+  npunet presets
+Open {folder / 'page.html'} in a browser: that is the place to begin.""")
+
+
+def _page(model: UNet, x: np.ndarray, title: str, class_names: tuple[str, ...]) -> str:
+    """The page of the network on the demo's input."""
+    from npunet.audit.oddities import oddities
+    from npunet.audit.page import page
+    from npunet.audit.subject import subject
+
+    shown = subject(model, x)
+    return page(shown, title, class_names, oddities(model.params, shown.graph, shown.rank))
 
 
 def _table(given: sources.Signal) -> str:

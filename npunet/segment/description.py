@@ -139,7 +139,7 @@ class Segmenter:
                 raise Unreadable(f"{path} is a model without a description of its preparation: it was saved by "
                                  "UNet.save, not by npunet train; npunet.load reads both")
             told = json_object(remark)
-            refuse_unknown("the description", list(told), ["class_names", "preparation", "crc32"])
+            refuse_unknown("the description", list(told), ["class_names", "preparation", "taught", "crc32"])
             crc = told.pop("crc32", None)  # which files of earlier versions have not
             if crc is not None and crc != zlib.crc32(json.dumps(told, sort_keys=True).encode()):
                 raise ValueError("the CRC-32 of its description differs")
