@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,7 @@ def opened_weights(path: str | os.PathLike[str], graph: Graph | None = None) -> 
 
 
 @contextmanager
-def opened_model(path: str | os.PathLike[str]) -> Iterator[tuple[dict[str, object], dict[str, Stored]]]:
+def opened_model(path: str | os.PathLike[str]) -> Iterator[tuple[dict[str, Any], dict[str, Stored]]]:
     """The arguments of UNet and the weights of a whole model: one that npunet saved, a `.keras` or an old `.h5`.
 
     Raises FileNotFoundError, Unreadable when the file is none, MissingExtra.

@@ -15,7 +15,7 @@ from typing import Any
 from npunet import unet
 from npunet.graph import Graph, Node
 from npunet.layers import BATCH_NORM_MOMENTUM, L2_FACTOR
-from npunet.params import ACTIVATIONS, UNetParams
+from npunet.params import ACTIVATIONS, UNetBlockParams, UNetParams
 from npunet.weights import canonical
 
 Config = dict[str, Any]
@@ -93,8 +93,8 @@ def architecture_of(config: Mapping[str, Any]) -> Config:
     rank = len(shape) - 1
     sizes = (1,) * (2 - rank) + shape[:-1]
     multiple = unet.stride_product(params, rank)
-    size = [extent or least for extent, least in zip(sizes, multiple, strict=True)]
-    graph = unet.build(params, (*size, shape[-1]), classes, rank=rank)
+    height, width = (extent or least for extent, least in zip(sizes, multiple, strict=True))
+    graph = unet.build(params, (height, width, int(shape[-1] or 0)), classes, rank=rank)
     _compare(found, [_read_layer(layer) for layer in layers_of(graph, shape)])
     return {"params": params, "input_shape": shape, "num_classes": classes, "dtype": "float32"}
 
@@ -184,9 +184,9 @@ def _guess(found: Sequence[Config], by_name: Mapping[str, Config],
     if len(shapes) != 1 or not shapes[0]:
         raise ValueError(f"it has {len(shapes)} input layers; this network has one, with a shape")
     count = sum(bool(re.fullmatch(r"ENC\d+_add", layer["name"])) for layer in found)
-    blocks = [_guess_block(number, count + 1 - number, by_name) for number in range(1, count + 1)]
+    blocks = [UNetBlockParams(**_guess_block(number, count + 1 - number, by_name)) for number in range(1, count + 1)]
     top = by_name.get("NECK_conv")
-    params = UNetParams(blocks=blocks, include_top=top is not None, name=name,
+    params = UNetParams(blocks=tuple(blocks), include_top=top is not None, name=name,
                         use_logits=not any(layer["kind"] == "Softmax" for layer in found),
                         output_kernel_size=top["values"]["kernel_size"] if top else 3)
     return params, tuple(shapes[0]), top["values"]["filters"] if top else None
