@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -18,8 +19,10 @@ from npunet.integer.network import Network, Node
 from npunet.integer.ops.table_of_operators import OPERATORS, ROUNDED
 from npunet.integer.run import NOTES
 from npunet.layer_values import unknown_layer
+from npunet.ops.table import OPERATORS as FLOATS
 
 CONVOLUTIONS = ("conv2d", "depthwise_conv2d")
+ELEMENTWISE = "relu"  # what a rescaling, a table or a softmax reads is one position, as this does
 
 
 def integer_page(network: Network, x: np.ndarray, told: str = "", class_names: tuple[str, ...] = (),
@@ -37,6 +40,7 @@ def integer_page(network: Network, x: np.ndarray, told: str = "", class_names: t
         if name not in network.tensors:
             raise ValueError(unknown_layer(name, network.tensors))
     graph = drawn(network)
+    walked = replace(graph, nodes=tuple(node if node.op in FLOATS else replace(node, op=ELEMENTWISE) for node in graph))
     numbers = {f"{node.name}/{key}": np.asarray(value, np.float64)
                for node in network for key, value in node.arrays.items()}
     numbers[network.input] = x.astype(np.float32)
@@ -44,7 +48,7 @@ def integer_page(network: Network, x: np.ndarray, told: str = "", class_names: t
         "version": __version__, "title": network.name, "level": f"{network.scheme}, rounding {network.rounding}",
         "integer": True, "rank": 1 if len(network.input_shape) == 2 else 2, "told": told, "classNames": class_names,
         "input": network.input, "inputShape": graph.input_shape, "output": network.output, "sampled": False,
-        "nodes": [node_data(network, graph, node) for node in network], "oddities": [], "tour": tour,
+        "nodes": [node_data(network, walked, node) for node in network], "oddities": [], "tour": tour,
         "comparison": None,
         "says": {op: documented(op)[0] for op in ops_of(network)},
         "formulas": {op: documented(op)[1] for op in ops_of(network)},
@@ -65,7 +69,7 @@ def drawn(network: Network) -> Graph:
 
 
 def node_data(network: Network, graph: Graph, node: Node) -> dict[str, Any]:
-    """One layer as the page's script needs it."""
+    """One layer as the page's script needs it; graph : what receptive fields are walked through."""
     attrs = {key: value for key, value in node.attrs.items() if key not in NOTES}
     if node.op in ROUNDED:
         attrs["rounding"] = network.rounding
