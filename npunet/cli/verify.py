@@ -25,7 +25,7 @@ def add(verbs: Any) -> None:
     """Arguments of `npunet verify`."""
     parser = models.verb(verbs, "verify", verify, "compare a port's outputs with a golden bundle and find the cause",
                          "npunet verify golden outputs/ --junit verify.xml")
-    parser.epilog += EXIT_STATUS
+    parser.epilog = f"{parser.epilog}{EXIT_STATUS}"
     parser.add_argument("bundle", help="folder that npunet golden wrote")
     parser.add_argument("outputs", help="folder or file: npz, npy, bin, mem, hex, serial log, TFLite-Micro JSON")
     parser.add_argument("--bounded", action="store_true",
