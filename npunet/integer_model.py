@@ -148,7 +148,7 @@ class IntegerModel:
         """
         if backend not in BACKENDS:
             raise ValueError(f"backend={backend!r} must be one of {', '.join(BACKENDS)}")
-        network, images = self._admit(x)
+        network, images = self.admit(x)
         pieces = [run.infer(network, piece) for piece in _pieces(network, images)]
         y = np.concatenate(pieces) if pieces else np.empty((0,), self._output.dtype)
         return y.reshape(len(images), *network.output_shape)
@@ -162,7 +162,7 @@ class IntegerModel:
         the operator before it has one tensor with it, under the activation's name. A network from a .tflite has its
         tensors also under the file's own names and in the file's own shapes (B, ...).
         """
-        network, images = self._admit(x)
+        network, images = self.admit(x)
         pieces = [run.forward(network, piece) for piece in _pieces(network, images)]
         if not pieces:
             pieces = [{name: np.empty((0, *t.shape), t.dtype) for name, t in network.tensors.items()}]
@@ -191,7 +191,7 @@ class IntegerModel:
         """
         tflite.write_integer(path, self.network)
 
-    def _admit(self, x: np.ndarray) -> tuple[Network, np.ndarray]:
+    def admit(self, x: np.ndarray) -> tuple[Network, np.ndarray]:
         """The network for the size of the user's batch, and the batch as images (B, H, W, C)."""
         x = np.asarray(x)
         if x.dtype != self.dtype:

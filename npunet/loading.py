@@ -26,7 +26,7 @@ def load(path: str | PathLike[str], *, allow_nonfinite: bool = False) -> UNet | 
         return IntegerModel(tflite.read_integer(path))
     if integer_file.holds_network(path):
         return IntegerModel.load(path)
-    if model_file.remark(path).startswith(b"{"):
+    if model_file.remark(path):
         from npunet.segment import Segmenter  # signal processing, which a plain network does not need
 
         return Segmenter.load(path, allow_nonfinite=allow_nonfinite)

@@ -14,7 +14,9 @@ from npunet import weights as named
 from npunet.deploy import check_level, deploy
 from npunet.differentiate import differentiate
 from npunet.engine.runtime.cache import Engines, engine_ready
-from npunet.formats import model_file
+from npunet.engine.runtime.first_use import auto_backend
+from npunet.engine.runtime.installed import engine_usable
+from npunet.formats import model_file, opened_model, opened_weights, write_model
 from npunet.graph import Graph
 from npunet.inference import sizes
 from npunet.layer_values import LayerValues
@@ -92,8 +94,6 @@ class UNet:
         if isinstance(source, Mapping):
             taken = named.matched(self.graph, source, np.dtype(self.dtype), allow_nonfinite=allow_nonfinite)
         else:
-            from npunet.formats import opened_weights
-
             with opened_weights(source, self.graph) as stored:
                 taken = named.matched(self.graph, stored, np.dtype(self.dtype), allow_nonfinite=allow_nonfinite)
         self.weights.update(taken)
@@ -105,7 +105,8 @@ class UNet:
 
         x          : (B, L, C) or (B, H, W, C), any real dtype, converted to the model's; NaN and Inf pass through
         backend    : "numpy", "engine" (Numba) or "auto", which takes the engine where it can: Numba is installed, the
-                     model is float32 and the arithmetic is not "any"
+                     model is float32 and the arithmetic is not "any". While the engine is not yet compiled on this
+                     machine, NumPy runs small jobs for it, with the same bits; see engine.runtime.first_use
         arithmetic : "any" runs the network as trained; "seq", "seq_fma" and "winograd" run the deployed network
                      (batch norm folded) in the declared order, with the same bits from every backend; None takes the
                      backend's own, "seq_fma" for the engine and "any" for NumPy
@@ -114,19 +115,23 @@ class UNet:
 
         Returns (B, L, K) or (B, H, W, K) in the model's dtype. Raises ValueError for an x that does not fit.
         """
-        backend, arithmetic = self._choose(backend, arithmetic)
+        chosen, order = self._choose(backend, arithmetic)
         images, crop = self.sizes.admit(x, self.dtype, fit)
         graph = self.sizes.graph(images.shape[1:3])
         if len(images) == 0:
             return self.sizes.release(np.empty((0, *graph.shape(graph.output)), self.dtype), crop)
-        if backend == "engine":
-            y = self._engines.get(graph, arithmetic, threads)(images)
+        if chosen == "engine" and backend == "auto":
+            chosen = auto_backend(graph, len(images), order)
+            if not chosen:
+                return self.predict(x, "numpy", arithmetic, threads, fit)
+        if chosen == "engine":
+            y = self._engines.get(graph, order, threads)(images)
             return self.sizes.release(y, crop)
         footprint.refuse_batch(graph, self.dtype, len(images))
-        if arithmetic == "any":
+        if order == "any":
             y = run.infer(graph, self.weights.snapshot().read_only, images)
         else:
-            y = run.infer(*deploy(graph, self.weights.snapshot().read_only), images, arithmetic=arithmetic)
+            y = run.infer(*deploy(graph, self.weights.snapshot().read_only), images, arithmetic=order)
         return self.sizes.release(y, crop)
 
     def compile(self, input_shape: tuple[int | None, ...] | None = None, *, batch: int = 1,
@@ -154,8 +159,11 @@ class UNet:
         """
         from npunet.inference.stream import Stream
 
-        backend, arithmetic = self._choose(backend, arithmetic or ("seq_fma" if self.dtype == "float32" else "seq"))
-        return Stream(self.sizes, self.weights, output=output, backend=backend, arithmetic=arithmetic, threads=threads)
+        wanted = arithmetic or ("seq_fma" if self.dtype == "float32" else "seq")
+        chosen, arithmetic = self._choose(backend, wanted)
+        if chosen == "engine" and backend == "auto" and not engine_ready(arithmetic):
+            chosen = "numpy"
+        return Stream(self.sizes, self.weights, output=output, backend=chosen, arithmetic=arithmetic, threads=threads)
 
     def _choose(self, backend: str, arithmetic: str | None) -> tuple[str, str]:
         if backend not in BACKENDS:
@@ -169,7 +177,7 @@ class UNet:
         if backend == "engine" and self.dtype != "float32":
             raise ValueError(f"backend='engine' runs float32, the model is {self.dtype}; use backend='numpy'")
         if backend == "auto":
-            able = self.dtype == "float32" and arithmetic != "any" and engine_ready(arithmetic)
+            able = self.dtype == "float32" and arithmetic != "any" and engine_usable()
             backend = "engine" if able else "numpy"
         return backend, arithmetic or ("seq_fma" if backend == "engine" else "any")
 
@@ -266,22 +274,26 @@ class UNet:
     def save(self, path: str | PathLike[str], *, remark: bytes = b"") -> None:
         """Write parameters, shapes and weights to one .npz, atomically; the same model gives the same bytes.
 
+        path   : ending in .keras for a model that Keras loads, which needs the extra "keras"
         remark : what else the archive is to say of itself, as its comment
         """
-        model_file.save(path, self.params, self.input_shape, self.num_classes, self.dtype,
-                        self.weights.snapshot().read_only, remark)
+        weights = self.weights.snapshot().read_only
+        if str(path).endswith(".keras"):
+            write_model(path, self.graph, weights, self.input_shape, self.params.name)
+        else:
+            model_file.save(path, self.params, self.input_shape, self.num_classes, self.dtype, weights, remark)
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, allow_nonfinite: bool = False) -> UNet:
-        """Read what save wrote.
+        """Read what save wrote, or a whole Keras model (.keras, old .h5) of this network.
 
         Raises FileNotFoundError, ValueError when the file is no such model, is damaged, holds more than a network or,
         unless allow_nonfinite is given, a weight that is not finite.
         """
-        if model_file.remark(path).startswith(b"{"):
+        if model_file.remark(path):
             raise ValueError(f"{path} holds a Segmenter, a network with what it was trained for: npunet.load(path) "
                              "returns it, and its network is npunet.load(path).network")
-        with model_file.opened(path) as (description, weights):
+        with opened_model(path) as (description, weights):
             return restored(**description, weights=weights, allow_nonfinite=allow_nonfinite)
 
     def summary(self) -> str:
@@ -310,7 +322,7 @@ def check_dtype(dtype: Any) -> str:
 
 
 def restored(params: UNetParams, input_shape: tuple[int | None, ...], num_classes: int | None, dtype: str,
-             weights: Mapping[str, np.ndarray], allow_nonfinite: bool = True) -> UNet:
+             weights: Mapping[str, Any], allow_nonfinite: bool = True) -> UNet:
     """A copied, unpickled or loaded model."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said when the model was made

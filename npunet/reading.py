@@ -252,7 +252,7 @@ def _stored(opened: Callable[[], Any], shape: tuple[int, ...], fortran: bool, dt
             if len(file.read(head)) != head:
                 raise EOFError("it ends before its array begins")
             raw = np.empty(needed, np.uint8)
-            view, filled = memoryview(raw), 0
+            view, filled = raw.data, 0
             while filled < needed:
                 got = file.readinto(view[filled:])
                 if not got:

@@ -101,7 +101,7 @@ def copy_at_once(to: np.ndarray, source: np.ndarray) -> None:
 
     NumPy lets other threads run while it copies; Python's memoryview does not.
     """
-    memoryview(to)[:] = memoryview(source)
+    to.data[:] = source.data
 
 
 def initialise(graph: Graph, seed: int | None, dtype: np.dtype) -> dict[str, np.ndarray]:

@@ -5,7 +5,8 @@
 Needs tensorflow-cpu and neuralspot-edge. The network and its weights are those of stored/<case>.npz, the calibration
 data is draw.calibration(case). Every case is converted to int8 and to 16x8, with upsampling as
 RESIZE_NEAREST_NEIGHBOR, which TFLite-Micro can run; those in TILED once more as Keras writes it, RESHAPE, TILE,
-RESHAPE. Layer norm, ELU and SELU are left out: their conversions hold float operators.
+RESHAPE, and once with the batch left open, for which the converter computes shapes at run time. Layer norm, ELU and
+SELU are left out: their conversions hold float operators.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 STORED = pathlib.Path(__file__).resolve().parent / "stored"
 FOLDER = STORED / "integer"
+FORMS = ("resize", "tile", "open")
 TILED = ("d1_plain", "d2_strides_mixed", "d2_softmax")
 FOREIGN = ("elu", "selu")  # activations without an integer operator
 INT16 = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
@@ -53,15 +55,21 @@ def convertible(case: dict) -> bool:
                for block in case["params"]["blocks"])
 
 
-def convert(case: dict, scheme: str, resize: bool) -> bytes:
-    """The case's network at batch 1, converted."""
-    with upsampling_as_resize(resize):
+def convert(case: dict, scheme: str, form: str) -> bytes:
+    """The case's network, converted.
+
+    form : "resize" or "tile" for how it upsamples, at batch 1; "open" for the batch left open
+    """
+    with upsampling_as_resize(form == "resize"):
         model, layers = keras_run.build(case["params"], case["input_shape"], case["num_classes"], "float32")
         named = keras_run.variables(layers)
         keras_run.assign(named, {name: draw.weight(case, name, tuple(v.shape)) for name, v in named.items()})
-        signature = tf.TensorSpec((1, *case["input_shape"]), tf.float32, name="x")
-        traced = tf.function(lambda x: model(x, training=False)).get_concrete_function(signature)
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([convert_variables_to_constants_v2(traced)])
+        if form == "open":
+            converter = tf.lite.TFLiteConverter.from_keras_model(model)
+        else:
+            signature = tf.TensorSpec((1, *case["input_shape"]), tf.float32, name="x")
+            traced = tf.function(lambda x: model(x, training=False)).get_concrete_function(signature)
+            converter = tf.lite.TFLiteConverter.from_concrete_functions([convert_variables_to_constants_v2(traced)])
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ([x[None]] for x in draw.calibration(case))
         operators, kind = TARGETS[scheme]
@@ -77,11 +85,11 @@ def main() -> None:
     files = {}
     for case in filter(convertible, configurations.ONE_D + configurations.TWO_D):
         for scheme in TARGETS:
-            for resize in (True, False) if case["name"] in TILED else (True,):
-                name = f"{case['name']}.{scheme}{'' if resize else '.tile'}.tflite"
-                content = convert(case, scheme, resize)
+            for form in FORMS if case["name"] in TILED else FORMS[:1]:
+                name = f"{case['name']}.{scheme}{'' if form == 'resize' else f'.{form}'}.tflite"
+                content = convert(case, scheme, form)
                 (FOLDER / name).write_bytes(content)
-                files[name] = {"case": case["name"], "scheme": scheme, "upsampling": "resize" if resize else "tile",
+                files[name] = {"case": case["name"], "scheme": scheme, "form": form,
                                "sha256": hashlib.sha256(content).hexdigest()}
                 print(f"{name}: {len(content):,} bytes", flush=True)
     manifest = {"versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},

@@ -55,7 +55,8 @@ class Program:
         operands = [x, self.constant(np.asarray(multiplier, np.int32).reshape(-1)),
                     self.constant(np.asarray(shift, np.int8).reshape(-1)),
                     self.constant(np.array([input_zero], source)), self.constant(np.array([output_zero], target))]
-        attributes = (f"input_unsigned = false, output_unsigned = false, per_channel = {str(np.size(shift) > 1).lower()}, "
+        attributes = ("input_unsigned = false, output_unsigned = false, "
+                      f"per_channel = {str(np.size(shift) > 1).lower()}, "
                       "rounding_mode = SINGLE_ROUND, scale32 = true")
         return self.operator("rescale", operands, attributes, shape, target)
 
@@ -67,7 +68,8 @@ class Program:
         body = "\n    ".join([*self.lines, f"return {name} : {kind}"])
         with tempfile.TemporaryDirectory() as folder:
             work = pathlib.Path(folder)
-            (work / "m.mlir").write_text(f"module {{\n  func.func @main({arguments}) -> {kind} {{\n    {body}\n  }}\n}}\n")
+            function = f"func.func @main({arguments}) -> {kind} {{\n    {body}\n  }}"
+            (work / "m.mlir").write_text(f"module {{\n  {function}\n}}\n")
             subprocess.run([binaries / "tosa-opt", "--tosa-serialize", f"--tosa-flatbuffer-filename={work / 'm.tosa'}",
                             work / "m.mlir"], check=True, capture_output=True)
             for i, x in enumerate(self.inputs):
@@ -93,8 +95,8 @@ def judged(node: Node, network: Network, inputs: list[np.ndarray], shape: tuple[
     if node.op in ("conv2d", "depthwise_conv2d"):
         weights = arrays["weights"] if node.op == "depthwise_conv2d" else arrays["weights"].transpose(3, 0, 1, 2)
         (top, bottom), (left, right) = attrs["pads"]
-        operands = [xs[0], program.constant(weights), program.constant(arrays["bias"]),
-                    program.constant(np.array([-attrs["input_offset"]], np.int8)), program.constant(np.zeros(1, np.int8))]
+        zeros = np.array([-attrs["input_offset"]], np.int8), np.zeros(1, np.int8)
+        operands = [xs[0], *(program.constant(values) for values in (weights, arrays["bias"], *zeros))]
         numbers = (f"pad = array<i64: {top}, {bottom}, {left}, {right}>, stride = array<i64: {attrs['stride'][0]}, "
                    f"{attrs['stride'][1]}>, dilation = array<i64: {attrs['dilation'][0]}, {attrs['dilation'][1]}>")
         acc = program.operator(node.op, operands, f"acc_type = i32, {numbers}", shape, "int32")

@@ -66,5 +66,5 @@ def traced(page: Any, arithmetic: str) -> dict[str, np.ndarray]:
 
 def feed(page: Any, x: np.ndarray) -> None:
     """Give the page another input."""
-    page.evaluate("async (values) => { await window.npunet.setInput(Float32Array.from(values)); }",
-                  [float(value) for value in x.ravel()])
+    page.evaluate("async (values) => { await window.npunet.setInput(Float32Array.from(values, Number)); }",
+                  [str(value).replace("inf", "Infinity") for value in x.ravel().tolist()])

@@ -3,11 +3,21 @@
 import numpy as np
 import pytest
 
+from npunet.engine.runtime import first_use
+
 
 @pytest.fixture
 def rng() -> np.random.Generator:
     """A generator of this test's own, always from the same seed."""
     return np.random.default_rng(20)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def the_engine_from_the_first_prediction_on():
+    """So that tests of the engine are that on a machine where it is not compiled yet; test_first_use.py undoes it."""
+    allowed, first_use.ALLOWED = first_use.ALLOWED, 0
+    yield
+    first_use.ALLOWED = allowed
 
 
 # The files that take longest; begun first, so that with several workers none works on alone at the end.

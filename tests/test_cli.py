@@ -14,7 +14,8 @@ import test_data
 
 from npunet import UNet, __version__, cli, extras, presets
 from npunet.cli import inputs, models, predict
-from npunet.data import VARIABLE, ecg, synthetic
+from npunet.data import VARIABLE, synthetic
+from npunet.data.prepare import Preparation
 from npunet.evaluate import plots
 from npunet.loading import load_network
 from npunet.segment import Segmenter
@@ -174,9 +175,9 @@ def test_predict_reads_csv(tiny, capsys):
 def test_signals_with_a_rate_are_prepared_as_records_are():
     signal, _ = synthetic.synthetic_ecg(4, 250, seed=1)
     np.save("ecg.npy", signal)
-    assert cli.main(["predict", "ecg", "ecg.npy", "--fs", "250", "--output", "logits", "-o", "fs.npy"]) == 0
-    prepared = ecg.preprocess(signal[None], 250)[..., None]
-    np.testing.assert_array_equal(np.load("fs.npy"), models.open_model("ecg").predict(prepared, fit="pad"))
+    assert cli.main(["predict", "ecg", "ecg.npy", "--fs", "250", "-o", "fs.npy"]) == 0
+    heartkits = Segmenter(models.open_model("ecg"), synthetic.ECG_CLASSES, Preparation())
+    np.testing.assert_array_equal(np.load("fs.npy"), heartkits.segment(signal[None], 250))
     assert cli.main(["predict", "ecg", "ecg.npy", "--fs", "250", "--raw", "-o", "raw.npy"]) == 0
     assert np.load("raw.npy").shape == (1, 1000)
 
@@ -185,13 +186,13 @@ def test_predict_reads_a_record_of_every_lead():
     pytest.importorskip("wfdb")
     test_data.write_record(pathlib.Path())
     assert cli.main(["predict", "ecg", "rec", "--picture", "rec.svg"]) == 0
-    assert np.load("rec_labels.npy").shape == (3, 362)
+    assert np.load("rec_labels.npy").shape == (3, 1300), "at the record's own rate"
     assert {"I", "II", "aVR", "QRS", "seconds", "shaded: predicted"} <= set(texts("rec.svg"))
     assert cli.main(["predict", "ecg", "rec.hea", "--leads", "avr", "-o", "one.npy"]) == 0
     np.testing.assert_array_equal(np.load("one.npy")[0], np.load("rec_labels.npy")[2])
     assert cli.main(["new", "tiny", "three.npz", "--input-shape", "none,3"]) == 0
     assert cli.main(["predict", "three.npz", "rec", "--rate", "128", "-o", "all.npy"]) == 0
-    assert np.load("all.npy").shape == (1, 463)
+    assert np.load("all.npy").shape == (1, 1300), "one row of all leads"
 
 
 def test_predict_draws_a_mask_over_an_image(capsys):
@@ -210,7 +211,7 @@ def test_predict_draws_a_mask_over_an_image(capsys):
     assert (drawn[:, : 67 * factor, 0] == drawn[:, : 67 * factor, 1]).all(), "the left half is the grey image"
     painted = drawn[:, 67 * factor + 12 :][::factor, ::factor]
     np.testing.assert_array_equal((painted[..., 0] != painted[..., 2]), labels[0] > 0)
-    assert {"nucleus", "n.tif: network 'nuclei'"} <= set(texts("mask.svg"))
+    assert {"nucleus", "n.tif: network nuclei, random weights"} <= set(texts("mask.svg"))
     assert cli.main(["predict", "nuclei", "n.png", "--raw", "--output", "logits", "-o", "raw.npy"]) == 0
     pixels = (image * 255).astype(np.uint8).astype(np.float32)[None, ..., None] / 255
     np.testing.assert_allclose(np.load("raw.npy"), models.open_model("nuclei").predict(pixels, fit="pad"), rtol=1e-5)
@@ -370,7 +371,7 @@ def test_demo_makes_everything_and_says_so(capsys):
     assert cli.main(["demo"]) == 0
     out = capsys.readouterr().out
     assert "35,405 parameters" in out and "synthetic ECG" in out and "weighted F1 0.9" in out
-    made = {"ecg.svg", "layers.txt", "trace.npz", "ecg.npy", "model.npz"}
+    made = {"ecg.svg", "layers.txt", "trace.npz", "ecg.npy", "model.npz", "page.html"}
     assert made <= set(os.listdir("demo")) and all(name in out for name in made)
     assert {"P", "QRS", "T", "ECG", "seconds", "shaded: predicted; bar below: annotation"} <= set(texts("demo/ecg.svg"))
     with open("demo/layers.txt", encoding="utf-8") as file:
@@ -413,8 +414,8 @@ def test_a_real_record_and_a_real_image_go_through(capsys):
     pytest.importorskip("matplotlib")
     ludb, nuclei = test_data.shared("ludb"), test_data.shared("nuclei")
     assert cli.main(["predict", "ecg", f"{ludb}/data/1", "--picture", "1.png"]) == 0
-    assert "12 leads x 1000 samples at 100 Hz" in capsys.readouterr().out
-    assert np.load("1_labels.npy").shape == (12, 1000)
+    assert "12 leads x 5000 samples at 500 Hz" in capsys.readouterr().out
+    assert np.load("1_labels.npy").shape == (12, 5000)
     assert content("1.png")[:8] == b"\x89PNG\r\n\x1a\n"
     assert cli.main(["predict", "nuclei", f"{nuclei}/nuclei_256.npz", "--index", "5", "--picture", "5.png"]) == 0
     assert np.load("nuclei_256_labels.npy").shape == (1, 256, 256)

@@ -200,7 +200,7 @@ def test_the_warmup_verb(capsys, monkeypatch):
     from npunet import cli
     from npunet.cli import warmup
 
-    assert cli.main(["warmup", "--arithmetic", "seq_fma", "seq_fma"]) == 0
+    assert cli.main(["warmup", "--for", "predict", "--arithmetic", "seq_fma", "seq_fma"]) == 0
     out = capsys.readouterr().out
     assert out.count("seq_fma in ") == 1 and "kept in  " in out and "MB; NUMBA_CACHE_DIR" in out
     monkeypatch.setattr(warmup, "engine_installed", lambda: False)

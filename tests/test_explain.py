@@ -8,12 +8,14 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from npunet import UNet, cli
+from npunet import UNet, cli, quantize
 from npunet.audit.backprop import differentiated, gradient_apart
 from npunet.audit.drawing import drawing
 from npunet.audit.explain import explain, taken_apart, trace_of, with_halves
+from npunet.audit.explain_integer import integer_apart, text
 from npunet.audit.subject import subject
 from npunet.cli import models
+from npunet.integer import run as integer_run
 
 BLOCK = {"filters": 3, "kernel": (2, 3), "pool": 3, "strides": 2, "depth": 2, "ddepth": 1}
 KINDS = {
@@ -122,3 +124,50 @@ def test_the_drawing_is_to_scale():
         graph.shape("ENC4_add")[2] / graph.shape("ENC1_add")[2])
     order = [box.x for box in boxes.values()]
     assert order == sorted(order)
+
+
+INTEGERS = {
+    "int8": ("int8", "D", {}), "int8, rounded once": ("int8", "S", {"activation": "leaky_relu"}),
+    "16x8": ("int16x8", "D", {"seperable": True, "activation": "elu"}),
+    "int8, layer norm": ("int8", "D", {"norm": "layer", "activation": "selu"}),
+    "16x8, layer norm": ("int16x8", "S", {"norm": "layer", "seperable": True, "dilation": (1, 2)}),
+}
+
+
+@pytest.mark.parametrize("kind", INTEGERS)
+def test_integers_are_made_of_their_parts(kind):
+    scheme, rounding, block = INTEGERS[kind]
+    params = {"blocks": [{**BLOCK, **block}, {**BLOCK, **block, "filters": 5}], "use_logits": False}
+    model = UNet(params, (8, 12, 2), 3, seed=4)
+    random = np.random.default_rng(3)
+    made = quantize(model, random.standard_normal((8, 8, 12, 2)).astype(np.float32), scheme, rounding)
+    network, images = made.admit(made.quantize_input(random.standard_normal((1, 8, 12, 2))))
+    trace = integer_run.forward(network, images)
+    seen = set()
+    for name, value in trace.items():
+        shape = value.shape[1:]
+        drawn = random.integers(0, shape, (6, 3)).tolist()
+        for index in ((0, 0, 0), tuple(size - 1 for size in shape), *map(tuple, drawn)):
+            found = integer_apart(network, trace, name, index)
+            assert found.value == value[(0, *index)]
+            assert found.real == network.tensors[name].scale * (found.value - network.tensors[name].zero_point)
+            if name == network.input:
+                continue
+            seen.add(found.op)
+            assert found.steps[-1].value == found.value, (name, index)
+            if found.terms and found.terms[0].weight is not None:
+                bias = int(network[name].arrays["bias"][index[2]])
+                assert found.steps[0].value == bias + sum(term.product for term in found.terms)
+                assert all(term.product == term.centred * term.w for term in found.terms)
+            assert "stands for" in text(found)
+    assert seen == {node.op for node in network}
+
+
+def test_the_command_takes_integers_apart(tmp_path, capsys):
+    made = quantize(models.open_network("tiny"), np.random.default_rng(0).standard_normal((4, 32, 1)))
+    made.save(tmp_path / "int.npz")
+    name = next(node.name for node in made.network if node.op == "conv2d")
+    assert cli.main(["explain", str(tmp_path / "int.npz"), "-", f"{name}[3, 1]"]) == 0
+    assert "acc, from the bias" in capsys.readouterr().out
+    assert cli.main(["explain", str(tmp_path / "int.npz"), "-", f"{name}[3, 1]", "--gradient"]) == 2
+    assert "no gradients" in capsys.readouterr().err

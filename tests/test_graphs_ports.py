@@ -99,7 +99,7 @@ CONV = {"stride": (1, 1), "pads": ((1, 1), (1, 1)), "dilation": (1, 1)}
 
 @pytest.mark.parametrize(("graph", "who"), [
     (one_layer("avg_pool2d", window=(1, 1), stride=(1, 1), pads=((0, 0), (0, 0))), ("C", "ONNX")),
-    (one_layer("hard_swish"), ("C", "ONNX")),
+    (one_layer("no_such"), ("C", "ONNX")),
     (one_layer("concat", inputs=("input",) * 3, out=(5, 6, 9)), ("C",)),
     (one_layer("layer_norm", [("gamma", (3,)), ("beta", (3,))], axes=(3,), eps=1e-3), ("C", "ONNX")),
     (one_layer("conv2d", [("kernel", (3, 3, 3, 4))], out=(5, 6, 4), **CONV, groups=3), ("C", "ONNX")),

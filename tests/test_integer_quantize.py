@@ -9,7 +9,7 @@ from integer_judges import SCHEMES, STORED, calibration, float_model, manifest
 import npunet
 from npunet import quantize
 
-FILES = sorted(file for file, entry in manifest().items() if entry["upsampling"] == "resize")
+FILES = sorted(file for file, entry in manifest().items() if entry["form"] == "resize")
 SCALE = 1e-6  # relative: the converter's float kernels add in another order, which moves a range by some 1e-7
 
 

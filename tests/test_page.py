@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,13 @@ import test_reference
 from browser import chromium, feed, opened, traced
 
 from npunet import UNet, cli, presets
+from npunet.audit import bundle
+from npunet.audit.drawing import KINDS
 from npunet.audit.page import page as make_page
 from npunet.audit.subject import subject
+from npunet.integer.ops.table_of_operators import OPERATORS as INTEGER_OPERATORS
 from npunet.ops.accumulate import fma32
+from npunet.ops.table import OPERATORS
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +95,29 @@ def test_every_value_equals_the_trace_bit_for_bit(browser, tmp_path, name, level
             same_bits(traced(page, arithmetic), model.trace(shown, level=level, arithmetic=arithmetic))
             feed(page, x)
             same_bits(traced(page, arithmetic), model.trace(x, level=level, arithmetic=arithmetic))
+
+
+@pytest.mark.parametrize("name", ["tiny", "separable, dilated, layer norm, elu", "no norm, selu, dropout",
+                                  "leaky, no skip"])
+def test_values_at_the_ends_of_the_range(browser, tmp_path, name):
+    """Subnormal, huge, infinite and undefined inputs: the same bits, and NaN where the definition has NaN."""
+    model = NETWORKS[name]()
+    random = np.random.default_rng(6)
+    (tmp_path / "page.html").write_text(make_page(subject(model)), encoding="utf-8")
+    with opened(browser, tmp_path / "page.html") as page:
+        for scale in (1e-41, 1e-38, 1e18, 1e37):
+            x = (scale * random.standard_normal((1, *model.input_shape))).astype(np.float32)
+            if scale == 1e37:
+                x.ravel()[[2, 9, 17]] = np.inf, -np.inf, np.nan
+            feed(page, x)
+            for arithmetic in ("seq", "seq_fma"):
+                got = traced(page, arithmetic)
+                with np.errstate(all="ignore"):
+                    expected = model.trace(x, arithmetic=arithmetic)
+                for layer, value in expected.items():
+                    flat, found = value.ravel(), got[layer]
+                    same = (flat.view(np.uint32) == found.view(np.uint32)) | (np.isnan(flat) & np.isnan(found))
+                    assert same.all(), (layer, scale, arithmetic)
 
 
 REFERENCES = test_reference.NAMES if os.environ.get("NPUNET_THOROUGH") else [
@@ -204,6 +232,17 @@ def test_names_cannot_inject_script(browser, tmp_path):
         assert page.evaluate("window.broken") is None
         assert hostile in page.evaluate("document.title")
         assert page.evaluate("document.querySelectorAll('script').length") == 3
+
+
+def test_every_operator_is_drawn_and_has_its_javascript():
+    """A new operator of the definition must come to the page too."""
+    trained_only = {"batch_norm_train", "dropout"}
+    floats, integers = set(OPERATORS) - trained_only, set(INTEGER_OPERATORS)
+    assert floats | integers <= set(KINDS)
+    for ops, module in ((floats, "network.js"), (floats, "apart.js"), (floats, "wide.js"), (floats, "formulas.js"),
+                        (integers, "integers.js")):
+        text = bundle.read(module)
+        assert not [op for op in ops if not re.search(rf"^\s*{op}\b", text, re.MULTILINE)], module
 
 
 def test_layer_names_cannot_inject_script_either(browser, tmp_path):

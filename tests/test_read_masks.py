@@ -116,7 +116,7 @@ def test_painted_masks_need_a_table(tmp_path, pillow):
     with pytest.raises(ValueError, match=r"colours: \(0, 200, 0\), \(10, 20, 30\), \(200, 0, 0\); .*colours="):
         read_mask(path, 3)
     for colours in (table.tolist(), [tuple(each) for each in table.tolist()],
-                    {(10, 20, 30): 0, (200, 0, 0): 1, (0, 200, 0): 2}):
+                    {(10, 20, 30): 0, (200, 0, 0): 1, (0, 200, 0): 2}, table, dict(enumerate(table.tolist()))):
         np.testing.assert_array_equal(read_mask(path, 3, colours=colours), THREE)
     ignored = read_mask(path, 2, colours={(10, 20, 30): 0, (200, 0, 0): 1, (0, 200, 0): 255})
     np.testing.assert_array_equal(ignored, np.where(THREE == 2, 255, THREE))

@@ -112,11 +112,47 @@ def test_gaps_and_flat_leads_are_class_0(model):
     broken[2000:2400] = np.nan
     found = model.segment(broken, 500)
     assert not found[2000:2400].any() and agreement(found[3000:], labels[3000:]) > 0.83
-    for flat in (np.zeros(900), np.full(900, 3.7), np.full(900, np.nan), np.full(900, 1e6, np.float32)):
-        assert not model.segment(flat, 500).any()
+    for flat, told in ((np.zeros(900), "flat"), (np.full(900, 3.7), "flat"), (np.full(900, np.nan), "gaps"),
+                       (np.full(900, 1e6, np.float32), "flat")):
+        with pytest.warns(UserWarning, match=f"the signal is .*{told}.*class 0"):
+            assert not model.segment(flat, 500).any()
     assert not model.normalised(np.full((1, 900), 3.7), 500).any()
-    both = model.segment(np.stack([signal, np.full_like(signal, 2.0)]), 500)
+    with pytest.warns(UserWarning, match="of 2 leads, number 2 is flat"):
+        both = model.segment(np.stack([signal, np.full_like(signal, 2.0)]), 500)
     assert both[0].any() and not both[1].any()
+    _, logits = model.segment_with_logits(broken, 500)
+    assert np.isnan(logits[2000:2400]).all() and not np.isnan(logits[:2000]).any()
+
+
+@pytest.mark.parametrize("scale", [1e160, 1e-200, 1e300, 1e-300, 5e-324])
+def test_any_finite_amplitude(model, scale):
+    signal, _ = ecg(seconds=4)
+    if scale == 5e-324:                                                      # the smallest number: a few of them
+        signal, scale = np.rint(signal.astype(float) * 1000) * scale, 1
+        reference = model.segment(np.rint(ecg(seconds=4)[0] * 1000), 500)
+    else:
+        reference = model.segment(signal, 500)
+    assert agreement(model.segment(signal.astype(float) * scale, 500), reference) > 0.995
+
+
+def test_labels_are_the_likeliest_classes_tidied(model):
+    leads = np.stack([ecg(1)[0], ecg(2)[0]])
+    labels, logits = model.segment_with_logits(leads, 500)
+    np.testing.assert_array_equal(labels, model.segment(leads, 500))
+    assert logits.shape == (2, 5000, 4) and logits.dtype == np.float32
+    np.testing.assert_array_equal(model.segment(leads, 500), [tidied(lead.argmax(-1).astype(np.uint8), 500)
+                                                              for lead in logits])
+    np.testing.assert_array_equal(model.segment_with_logits(leads[0], 500)[1], logits[0])
+
+
+def test_a_network_of_several_leads_takes_them_at_once():
+    network = UNet({"blocks": [{"filters": 4, "depth": 1, "kernel": (1, 3), "pool": (1, 2), "strides": (1, 2)}],
+                    "output_kernel_size": (1, 3)}, (64, 2), 3, seed=2)
+    joint = Segmenter(network, "abc", Preparation())
+    leads = np.stack([ecg(1)[0], ecg(2)[0]])
+    assert joint.segment(leads, 500).shape == (5000,) and joint.segment_with_logits(leads, 500)[1].shape == (5000, 3)
+    with pytest.raises(ValueError, match="takes 2 leads at once, the signal has 1"):
+        joint.segment(leads[0], 500)
 
 
 @pytest.mark.parametrize(("signal", "fs", "told"), [
@@ -197,10 +233,10 @@ def test_predict_prepares_as_the_model_was_trained(model, tmp_path, monkeypatch,
     np.save("signal.npy", microvolt)
     command = ["predict", "other.npz", "signal.npy", "--fs", "500", "--backend", "numpy", "--output", "logits"]
     assert cli.main([*command, "-o", "y.npy"]) == 0
-    expected = model.predict(other.normalised(microvolt[None], 500)[..., None], backend="numpy", fit="pad")
+    _, expected = other.segment_with_logits(microvolt[None], 500, backend="numpy")
     np.testing.assert_array_equal(np.load("y.npy"), expected)
     out = capsys.readouterr().out
-    assert "now 800 at 80 Hz (recorded at 500 Hz; 2-20 Hz, normalised)" in out and "QRS" in out
+    assert "(at 80 Hz, 2-20 Hz, normalised; the result at 500 Hz)" in out and "QRS" in out
     assert cli.main([*command, "--rate", "100"]) == 2
     assert "the network was trained at 80 Hz" in capsys.readouterr().err
 

@@ -20,13 +20,14 @@ KINDS = {
     "conv2d": "convolution", "depthwise_conv2d": "depthwise", "separable_conv2d": "separable", "max_pool2d": "pooling",
     "avg_pool2d": "pooling", "upsample_nearest2d": "upsampling", "batch_norm_inference": "norm", "layer_norm": "norm",
     "relu6": "activation", "relu": "activation", "leaky_relu": "activation", "elu": "activation",
-    "selu": "activation", "softmax": "activation", "concat": "concat", "add": "add", "dropout_inference": "dropout",
+    "selu": "activation", "softmax": "activation", "softmax16": "activation", "table": "activation",
+    "rescale": "rescale", "concat": "concat", "add": "add", "dropout_inference": "dropout",
 }
-SLICES = ("norm", "activation", "dropout")
+SLICES = ("norm", "activation", "dropout", "rescale")
 COLOURS = {  # Okabe & Ito's palette and tints of it, told apart without colour vision by place and title as well
     "input": "#9a9a9a", "convolution": "#0072b2", "depthwise": "#7fb6d9", "separable": "#3f93c5", "pooling": "#d55e00",
     "upsampling": "#009e73", "norm": "#cc79a7", "activation": "#e69f00", "concat": "#56b4e9", "add": "#7a6fb0",
-    "dropout": "#b0b0b0",
+    "dropout": "#b0b0b0", "rescale": "#f0e442",
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from html import escape
 from typing import Any
@@ -57,14 +57,27 @@ def page(shown: Subject, told: str = "", class_names: tuple[str, ...] = (), odd:
     data = {
         "version": __version__, "title": shown.title, "level": shown.level, "rank": shown.rank, "told": told,
         "classNames": class_names, "input": shown.graph.input, "inputShape": shown.graph.input_shape,
-        "output": shown.graph.output, "nodes": nodes, "sampled": is_sampled, "says": says(shown.graph),
+        "output": shown.graph.output, "nodes": nodes, "sampled": is_sampled, "integer": False,
+        "says": says(shown.graph),
         "sources": sources(shown.graph), "oddities": [asdict(each) for each in odd],
         "tour": tour, "comparison": None if compared is None else {**vars(compared), "weights": list(compared.weights)},
-        "weights": [{"name": name, "shape": value.shape} for name, value in numbers.items()],
     }
+    return assembled(data, numbers, shown.graph)
+
+
+def assembled(data: Mapping[str, Any], numbers: Mapping[str, np.ndarray], graph: Graph) -> str:
+    """The HTML of a page.
+
+    data    : what web/ reads as the description, but for `weights`, which is made here
+    numbers : every array that the page holds; float64 ones stay so, others become float32
+    """
+    ordered = dict(sorted(numbers.items(), key=lambda item: item[1].dtype != np.float64))  # so that all are aligned
+    entries = [{"name": name, "shape": value.shape, "wide": value.dtype == np.float64}
+               for name, value in ordered.items()]
     parts = {
-        "TITLE": escape(shown.title), "STYLE": bundle.read("page.css"), "SCRIPT": bundle.script(),
-        "DATA": as_json(data), "NUMBERS": encode(numbers), "DRAWING": draw.svg(drawing(shown.graph, shown.title)),
+        "TITLE": escape(data["title"]), "STYLE": bundle.read("page.css"), "SCRIPT": bundle.script(),
+        "DATA": as_json({**data, "weights": entries}), "NUMBERS": encode(ordered),
+        "DRAWING": draw.svg(drawing(graph, data["title"])),
     }
     return fill(bundle.read("page.html"), parts)
 
@@ -102,5 +115,6 @@ def as_json(data: Any) -> str:
 
 
 def encode(arrays: dict[str, np.ndarray]) -> str:
-    """Arrays one after another as little-endian float32, in base64."""
-    return base64.b64encode(b"".join(np.asarray(array, "<f4").tobytes() for array in arrays.values())).decode()
+    """Arrays one after another as little-endian float32, or float64 where they are that, in base64."""
+    parts = (np.asarray(array, "<f8" if array.dtype == np.float64 else "<f4").tobytes() for array in arrays.values())
+    return base64.b64encode(b"".join(parts)).decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -45,12 +46,13 @@ def _taps(scene: Scene, place: Index, kernel: tuple[int, int]) -> list[tuple[int
 
 def _summed(scene: Scene, terms: Sequence[Term]) -> list[Term]:
     """The terms with their products and the running sum."""
-    total, done = ZERO, []
+    total: Any = ZERO
+    done = []
     with np.errstate(over="ignore", invalid="ignore"):
         for term in terms:
             product = term.x * term.w
-            total = fma32(term.x, term.w, total)[()] if scene.arithmetic == "seq_fma" else total + product
-            done.append(replace(term, product=product, total=np.float32(total)))
+            total = np.float32(fma32(term.x, term.w, total) if scene.arithmetic == "seq_fma" else total + product)
+            done.append(replace(term, product=product, total=total))
     return done
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from npunet.data.synthetic import synthetic_ecg, synthetic_nuclei
-from npunet.deploy import deploy
+from npunet.deploy import LEVELS, deploy
 from npunet.graph import Graph, Node
+from npunet.integer_model import Dequantized
 from npunet.layer_values import unknown_layer
-from npunet.model import LEVELS, UNet
+from npunet.model import UNet
 
 OPEN_SIZE = 256  # about so long is the input that is shown of a network whose size is open
 
@@ -64,7 +65,7 @@ def subject(model: UNet, x: np.ndarray | None = None, level: str = "trained") ->
     return Subject(model.params.name, level, graph, weights, np.ascontiguousarray(images[0]), model.sizes.rank)
 
 
-def example(model: UNet) -> np.ndarray:
+def example(model: UNet | Dequantized) -> np.ndarray:
     """A sample made by formulas, in the model's shape: an ECG for signals, nuclei for images; mean 0, deviation 1."""
     multiples = model.sizes.multiple[2 - model.sizes.rank:]
     sizes = [size or multiple * max(1, -(-OPEN_SIZE // multiple))

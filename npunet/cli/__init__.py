@@ -15,6 +15,7 @@ from typing import NoReturn
 from npunet import __version__
 from npunet.cli import (
     audit,
+    compare,
     convert,
     data,
     demo,
@@ -36,8 +37,8 @@ from npunet.cli import (
 )
 from npunet.extras import MissingExtra
 
-VERBS = (new, summary, draw, page, explain, audit, predict, trace, convert, presets, demo, train, eval, data, program,
-         quantize, warmup, golden, verify)
+VERBS = (new, summary, draw, page, explain, audit, predict, trace, convert, compare, presets, demo, train, eval, data,
+         program, quantize, warmup, golden, verify)
 MENDABLE = (ValueError, OSError, MissingExtra, MemoryError)
 
 

@@ -15,7 +15,7 @@ def add(verbs: Any) -> None:
     """Arguments of `npunet audit`."""
     parser = models.verb(verbs, "audit", audit, "count, check and show everything of a model; documented figures too",
                          "npunet audit ecg -o report.html")
-    parser.epilog += """
+    parser.epilog = f"""{parser.epilog}
           npunet audit --claims heartkit           documented figures against counted ones
           npunet audit ecg --claims claims.json    with the model's audit (the file's form: npunet/audit/claims.py)
 
@@ -65,10 +65,11 @@ def audited(arguments: Namespace, checked: list[Any]) -> Any:
     from npunet.cli.trace import padded
 
     opened = models.open_model(arguments.model, arguments.seed)
-    model, meaning = models.network_of(opened), meaning_of(opened)
+    model, face = models.network_of(opened), models.with_float_face(opened)
+    meaning = meaning_of(face)
     if arguments.data is None:
         return take(model, rate=meaning.rate, claims=checked)
-    batch = inputs.read(arguments.data, opened, meaning, arguments)
+    batch = inputs.read(arguments.data, face, meaning, arguments)
     return take(model, padded(model, batch.x), rate=meaning.rate, told=batch.told, claims=checked)
 
 

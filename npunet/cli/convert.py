@@ -9,6 +9,7 @@ from npunet import IntegerModel, UNet
 from npunet.cli import models
 from npunet.deploy import LEVELS
 from npunet.formats import WRITABLE, tflite, write_weights
+from npunet.formats.model_file import is_model as is_saved
 from npunet.formats.onnx import write_onnx
 from npunet.loading import load, load_network
 
@@ -16,11 +17,11 @@ from npunet.loading import load, load_network
 def add(verbs: Any) -> None:
     """Arguments of `npunet convert`."""
     parser = models.verb(verbs, "convert", convert, "between model.npz, Keras and safetensors; write ONNX, .tflite",
-                         "npunet convert trained.keras model.npz --model ecg")
-    parser.add_argument("source", help="model .npz, integer .npz or .tflite; or weights: .keras, .weights.h5, "
-                        ".h5, .safetensors, .npz")
-    parser.add_argument("target", help="model .npz, or weights: .weights.h5, .safetensors, .weights.npz; or .onnx; "
-                        "or .tflite, float32 from a float model, integer from an integer one")
+                         "npunet convert trained.keras model.npz")
+    parser.add_argument("source", help="model .npz, .keras or .h5, integer .npz or .tflite; or weights: .weights.h5, "
+                        ".safetensors, .npz")
+    parser.add_argument("target", help="model .npz or .keras, or weights: .weights.h5, .safetensors, .weights.npz; or "
+                        ".onnx; or .tflite, float32 from a float model, integer from an integer one")
     parser.add_argument("--model", metavar="MODEL", help=f"the network that a weight file belongs to: {models.HELP}")
     parser.add_argument("--input-shape", type=models.shape_argument, metavar="L,C|H,W,C",
                         help="shape of one sample, where --model is a preset or JSON")
@@ -34,9 +35,9 @@ def add(verbs: Any) -> None:
 def convert(arguments: Namespace) -> None:
     """Read the source into its network, which checks it, and write the target."""
     target = arguments.target
-    if not target.endswith((".npz", ".safetensors", ".weights.h5", ".onnx", ".tflite")):
-        raise ValueError(f"cannot convert to {target}: the suffix must be one of {WRITABLE}, .onnx, .tflite")
-    if models.is_model(arguments.source) and isinstance(made := load(arguments.source), IntegerModel):
+    if not target.endswith((".npz", ".safetensors", ".weights.h5", ".keras", ".onnx", ".tflite")):
+        raise ValueError(f"cannot convert to {target}: the suffix must be one of {WRITABLE}, .keras, .onnx, .tflite")
+    if _is_npunets(arguments.source) and isinstance(made := load(arguments.source), IntegerModel):
         return _convert_integer(made, arguments)
     model = _read(arguments)
     if target.endswith(".onnx"):
@@ -44,7 +45,7 @@ def convert(arguments: Namespace) -> None:
                    name=model.params.name)
     elif target.endswith(".tflite"):
         write_tflite(target, model)
-    elif target.endswith(".npz") and not target.endswith(".weights.npz"):
+    elif target.endswith((".npz", ".keras")) and not target.endswith(".weights.npz"):
         model.save(target)
     else:
         write_weights(target, model.weights)
@@ -72,9 +73,15 @@ def write_tflite(target: str, model: UNet) -> None:
     tflite.write_float(target, model.graph, model.weights.read_only, shape, name=model.params.name)
 
 
+def _is_npunets(source: str) -> bool:
+    """Whether a file is a model that npunet saved, float or integer, and no weight file or Keras model."""
+    return is_saved(source) or models.is_integer(source)
+
+
 def _read(arguments: Namespace) -> UNet:
-    if models.is_model(arguments.source):
-        model = load_network(arguments.source)
+    whole = models.is_trained(arguments.source) or _is_npunets(arguments.source)
+    if whole or (not arguments.model and models.is_model(arguments.source)):
+        model = models.open_network(arguments.source)
         if arguments.model:
             raise ValueError(f"{arguments.source} is a whole model; --model is only for weight files, leave it out")
         return model

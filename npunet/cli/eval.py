@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from npunet import pretrained
+from npunet import presets, pretrained
 from npunet.cli import models
 from npunet.data.split import PARTS
 from npunet.evaluate import plots
@@ -60,23 +60,32 @@ def evaluate(arguments: Namespace) -> None:
         things = list(run.read_things(model, arguments.data))
     made: Any = (report.report_images(model, things, arguments.views) if len(model.input_shape) == 3 else
                  report.report_signals(model, things))
-    print(f"{models.size_of(model.network)}, on {len({thing.subject for thing in things})} subjects ({part})\n")
+    subjects = {thing.subject for thing in things}
+    print(f"network {arguments.source}: {models.size_of(model.network)}, on {len(subjects)} subjects ({part})\n")
     print(made.table())
+    mind = model.taught.among(subjects) if model.taught is not None else ""
+    if mind:
+        print(f"\nmind: {mind}")
     written = [] if out is None else [Path(out) / "scores.json"]
     picture = arguments.picture or (None if out is None else Path(out) / "picture.svg")
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)
-        write_text(written[0], json.dumps({"part": part, **made.to_dict()}, indent=1) + "\n")
+        write_text(written[0], json.dumps({"network": arguments.source, "part": part, "taught": mind or None,
+                                          **made.to_dict()}, indent=1) + "\n")
     if picture is not None:
-        made.save_picture(picture, arguments.rows)
+        made.save_picture(picture, arguments.rows, f"network {arguments.source}")
         written.append(Path(picture))
     if written:
         print(f"\nwrote {', '.join(str(path) for path in written)}")
 
 
 def _model(source: str) -> Segmenter:
-    if source in pretrained.names():
+    if models.is_trained(source):
         return pretrained.load(source)
+    if not Path(source).exists() and source in presets.names():
+        trained = f"{source}{pretrained.TRAINED}"
+        known = f"; the trained network is called {trained}" if trained in pretrained.names() else ""
+        raise ValueError(f"{source} is a preset, whose weights are random{known}")
     if models.is_integer(source):
         model = models.with_float_face(models.open_model(source))
         assert isinstance(model, Segmenter)

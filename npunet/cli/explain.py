@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from npunet import IntegerModel, load
 from npunet.cli import inputs, models
-from npunet.cli.page import inputs_of
-from npunet.model import LEVELS
+from npunet.cli.page import inputs_of, integers_of
+from npunet.deploy import LEVELS
 from npunet.ops.table import LOSSES
 
 
@@ -18,7 +19,7 @@ def add(verbs: Any) -> None:
     """Arguments of `npunet explain`."""
     parser = models.verb(verbs, "explain", explain, "take one number of a network apart, product by product",
                          'npunet explain tiny x.npy "ENC1_D1_conv[12, 2]"')
-    parser.epilog += """
+    parser.epilog = f"""{parser.epilog}
 
 The index counts from 0: [position, channel] of a signal, [row, column, channel] of an image.
 "<layer>/depthwise" is the first half of a separable convolution. npunet summary lists the layers."""
@@ -46,12 +47,27 @@ def explain(arguments: Namespace) -> None:
 
     layer, index = parsed(arguments.number)
     arguments.input = None if arguments.input == "-" else arguments.input
+    if not models.is_described(arguments.model) and isinstance(opened := load(arguments.model), IntegerModel):
+        explain_whole_numbers(opened, layer, index, arguments)
+        return
     shown, told, *_ = inputs_of(arguments)
     print(f"{shown.title}, as {shown.level}, on {told}")
     print(explain_text.text(take_apart(shown, layer, index, arguments.arithmetic)))
     if arguments.gradient:
         labels = None if arguments.labels is None else read_labels(arguments.labels, shown.x.shape[:2])
         print(explain_text.gradient(backprop.explain_gradient(shown, layer, index, labels, arguments.loss)))
+
+
+def explain_whole_numbers(model: IntegerModel, layer: str, index: list[int], arguments: Namespace) -> None:
+    """The same for an integer network."""
+    from npunet.audit import explain_integer
+
+    if arguments.gradient:
+        raise ValueError(f"{arguments.model} is an integer network, which has no gradients; leave --gradient out")
+    x, told = integers_of(model, arguments)
+    network, images = model.admit(x)
+    print(f"{network.name}, {network.scheme}, rounding {network.rounding}, on {told}")
+    print(explain_integer.text(explain_integer.explain_integer(network, images[0], layer, index)))
 
 
 def parsed(number: str) -> tuple[str, list[int]]:

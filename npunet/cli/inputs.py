@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from npunet.evaluate.plots import UNMARKED
 from npunet.reading import npz, read_npy, reading
 from npunet.segment import Segmenter
 
+OPTION = re.compile(r"\b(leads|time_unit|time|unit|separator|decimal|skip_rows)=(?=(['\w]?))")  # of read_table
 IMAGES, ARRAYS, TABLES = images.SUFFIXES, (".npy", ".npz"), tables.SUFFIXES
 HELP = "signal: WFDB record (with or without .hea), .csv, .npy; image: PNG, TIFF, ..., .npy; .npz with an array 'x'"
 
@@ -56,6 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--index", type=int, metavar="N", help="take one sample of several, counted from 0")
     group.add_argument("--raw", action="store_true",
                        help="feed values as they are: no resampling, filter or normalisation")
+    tables = parser.add_argument_group("reading a table, where it does not tell by itself")
+    tables.add_argument("--time", metavar="COLUMN", help="name of the column of times; 'none' where there is none")
+    tables.add_argument("--time-unit", metavar="UNIT", help="of times that do not say it: s, ms, us")
+    tables.add_argument("--unit", metavar="UNIT", help="of columns that do not say it: mV, uV, V (default mV)")
+    tables.add_argument("--separator", metavar="MARK", help="between cells, such as ';'")
+    tables.add_argument("--decimal", choices=(".", ","), help="mark of fractions")
+    tables.add_argument("--skip-rows", type=int, default=0, metavar="N", help="lines at the top that are passed over")
 
 
 def read(source: str, model: UNet | Segmenter, meaning: Meaning, arguments: argparse.Namespace) -> Batch:
@@ -68,22 +77,21 @@ def read(source: str, model: UNet | Segmenter, meaning: Meaning, arguments: argp
     Raises FileNotFoundError, ValueError for what does not fit the model, MissingExtra.
     """
     suffix = Path(source).suffix.lower()
-    leads = arguments.leads.split(",") if arguments.leads else None
     if suffix in IMAGES:
         batch = _read_image(source, model)
     elif suffix in ARRAYS:
-        batch = _read_array(source, model)
+        batch = read_array(source, model)
     elif suffix in TABLES:
-        batch = _read_table(source, model, leads)
+        batch = _read_table(source, model, arguments)
     elif suffix in ("", ".hea", ".dat"):
-        record = read_record(source.removesuffix(".dat"), leads)
+        record = read_record(source.removesuffix(".dat"), chosen_leads(arguments))
         batch = record_batch(record, model, meaning, arguments.rate, raw=arguments.raw)
     else:
         known = ", ".join((*ARRAYS, *TABLES, *IMAGES))
         raise ValueError(f"cannot read {source}: {suffix} is no suffix of a WFDB record, nor one of {known}")
     if arguments.index is not None:
         batch = _one(batch, arguments.index)
-    if suffix in (*ARRAYS, *TABLES) and (arguments.fs or batch.rate):
+    if suffix in (*ARRAYS, *TABLES) and not (arguments.fs is None and batch.rate is None):
         fs = _agreed(source, arguments.fs, batch.rate)
         return _prepared(batch, model, meaning, fs, arguments.rate, arguments.raw)
     return batch if batch.shown is None or arguments.raw else _standardised(batch, batch.shown)
@@ -157,7 +165,7 @@ def _read_image(source: str, model: UNet | Segmenter) -> Batch:
     return Batch(pixels, tuple(f"page {number}" for number in range(len(pixels))), told, shown=pixels)
 
 
-def _read_array(source: str, model: UNet | Segmenter) -> Batch:
+def read_array(source: str, model: UNet | Segmenter) -> Batch:
     with reading(source):
         x = as_batch(_array(source), model.input_shape)
     names = tuple(f"sample {number}" for number in range(len(x)))
@@ -176,10 +184,26 @@ def _array(source: str) -> np.ndarray:
         return arrays[name].read()
 
 
-def _read_table(source: str, model: UNet | Segmenter, leads: Sequence[str] | None = None) -> Batch:
+def chosen_leads(arguments: argparse.Namespace) -> list[str] | None:
+    """The leads that the command line names."""
+    return [name.strip() for name in arguments.leads.split(",")] if arguments.leads else None
+
+
+def read_table_of(source: str, arguments: argparse.Namespace) -> tuple[np.ndarray, float | None, tuple[str, ...]]:
+    """data.read_table with the options of the command line."""
+    options = {key: getattr(arguments, key) for key in ("time_unit", "unit", "separator", "decimal", "skip_rows")}
+    time = {None: None, "none": False}.get(arguments.time, arguments.time)
+    try:
+        return read_table(source, leads=chosen_leads(arguments), time=time, **options)
+    except ValueError as error:                                              # the options are written otherwise here
+        told = str(error).replace("see the options of npunet.data.read_table", "see the options of this command")
+        raise ValueError(OPTION.sub(lambda found: f"--{found[1].replace('_', '-')}{found[2] and ' '}", told)) from None
+
+
+def _read_table(source: str, model: UNet | Segmenter, arguments: argparse.Namespace) -> Batch:
     """Rows are moments, columns are leads in mV; a column of times gives the rate."""
     channels = _channels(model, 2)
-    columns, rate, names = read_table(source, leads=leads)                   # (leads, L)
+    columns, rate, names = read_table_of(source, arguments)                  # (leads, L)
     told = f"{_count(columns, 'column')} x {columns.shape[1]} samples"
     if channels not in (1, len(columns)):
         raise ValueError(f"{source}: {told} do not fit a network of {channels} channels; choose by --leads")
@@ -204,9 +228,11 @@ def _prepared(batch: Batch, model: UNet | Segmenter, meaning: Meaning, fs: float
 
 def _agreed(source: str, given: float | None, own: float | None) -> float:
     """The rate of --fs or of the file's own times. Raises ValueError where they contradict each other."""
-    if given and own and abs(given - own) > 1e-3 * own:
+    if given is not None and own is not None and abs(given - own) > 1e-3 * own:
         raise ValueError(f"--fs {given:g}: the times in {source} give {own:g} samples a second; leave --fs out")
-    return float(given or own or 0)
+    rate = own if given is None else given
+    assert rate is not None
+    return float(rate)
 
 
 def _standardised(batch: Batch, pixels: np.ndarray) -> Batch:

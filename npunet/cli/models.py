@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npunet import IntegerModel, UNet, UNetParams, load, presets
-from npunet.formats import integer_file, model_file, tflite
+from npunet import IntegerModel, UNet, UNetParams, load, presets, pretrained
+from npunet.formats import integer_file, is_keras_model, model_file, tflite
 from npunet.integer_model import PREPARATION, Dequantized
 from npunet.reading import read_json
 
 if TYPE_CHECKING:
     from npunet.segment import Segmenter
 
-HELP = "model.npz, the name of a preset, or a JSON description"
+HELP = (f"model.npz; a trained network that comes with npunet ({', '.join(pretrained.names())}); a preset such as ecg, "
+        "or a JSON description, whose weights are random")
 BESIDE = ("input_shape", "num_classes", "frame_size", "class_names", "sampling_rate", "description")
 
 
@@ -33,12 +35,21 @@ class Meaning:
 
 
 def open_model(source: str, seed: int = 0) -> UNet | Segmenter | IntegerModel:
-    """A saved model, float or integer, or a new one (with random weights) from a preset or a JSON file."""
+    """A saved model, float or integer, one that comes with npunet, or a new one (with random weights) from a preset or
+    a JSON file."""
+    if is_trained(source):
+        return pretrained.load(source)
     if is_described(source):
         return build(describe(source), seed=seed)
     if not is_model(source):
         raise ValueError(f"{source} is not a model that npunet saved; to make one of a weight file, use npunet convert")
     return load(source)
+
+
+def open_float(source: str, seed: int = 0) -> UNet | Segmenter:
+    """As open_model, but ValueError for an integer network."""
+    opened = open_model(source, seed)
+    return network_of(opened) if isinstance(opened, IntegerModel) else opened
 
 
 def open_network(source: str, seed: int = 0) -> UNet:
@@ -78,10 +89,14 @@ def describe(source: str) -> dict[str, Any]:
     elif path.suffix or len(path.parts) > 1:
         raise FileNotFoundError(f"no such file: {source} (presets: {', '.join(presets.names())})")
     else:
+        near = difflib.get_close_matches(source, (*presets.names(), *pretrained.names()), 1)
+        if near and near[0] in pretrained.names():
+            raise ValueError(f"there is no file {source}; the nearest name is {near[0]!r}, a trained network")
         try:
             description = presets.load(source)
         except ValueError as error:
-            raise ValueError(f"there is no file {source}, and {error}") from None
+            raise ValueError(f"there is no file {source}, and {error}; trained: {', '.join(pretrained.names())}"
+                             ) from None
     if "frame_size" in description:
         description.setdefault("input_shape", [description["frame_size"], 1])
     return description
@@ -104,7 +119,7 @@ def build(description: dict[str, Any], input_shape: tuple[int | None, ...] | Non
 
 def meaning(model: UNet, class_names: str | None = None) -> Meaning:
     """Names of a model's classes and its sampling rate: as given, or those of the preset that it was made from."""
-    classes = model.graph.shape(model.graph.output)[2]
+    classes = model.graph.shape(model.graph.output)[2] if model.num_classes is None else model.num_classes
     preset = presets.load(model.params.name) if model.params.name in presets.names() else {}
     known = tuple(preset.get("class_names", ()))
     names = tuple(class_names.split(",")) if class_names else known
@@ -117,12 +132,24 @@ def meaning(model: UNet, class_names: str | None = None) -> Meaning:
 
 def is_described(source: str) -> bool:
     """Whether a model is named by its description (preset or JSON), so that its weights are random."""
-    return source.endswith(".json") or not Path(source).exists()
+    return not is_trained(source) and (source.endswith(".json") or not Path(source).exists())
+
+
+def is_trained(source: str) -> bool:
+    """Whether a model is named as one that comes with npunet. A file goes before it."""
+    return source in pretrained.names() and not Path(source).exists()
+
+
+def called(source: str) -> str:
+    """What a model is called in messages and pictures: as it was named, and whether its weights are random."""
+    if is_trained(source):
+        return f"network {source}"
+    return f"network {source}, random weights" if is_described(source) else f"network {source}"
 
 
 def is_model(path: str) -> bool:
     """Whether a file is one that npunet.load reads. Raises FileNotFoundError."""
-    return model_file.is_model(path) or (Path(path).is_file() and is_integer(path))
+    return model_file.is_model(path) or (Path(path).is_file() and (is_integer(path) or is_keras_model(path)))
 
 
 def is_integer(path: str) -> bool:

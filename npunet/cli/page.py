@@ -6,10 +6,12 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npunet import UNet
+import numpy as np
+
+from npunet import IntegerModel, UNet, load
 from npunet.cli import inputs, models
+from npunet.deploy import LEVELS
 from npunet.files import write_text
-from npunet.model import LEVELS
 
 if TYPE_CHECKING:
     from npunet.audit.comparison import Comparison
@@ -39,12 +41,40 @@ def page(arguments: Namespace) -> None:
     from npunet.audit import page as pages
     from npunet.audit.oddities import oddities
 
+    if not models.is_described(arguments.model) and isinstance(opened := load(arguments.model), IntegerModel):
+        whole_numbers(opened, arguments)
+        return
     shown, told, names, model = inputs_of(arguments)
     odd = oddities(model.params, shown.graph, shown.rank)
     compared = None if arguments.compare is None else compared_with(arguments.compare, shown)
     write_text(arguments.out, pages.page(shown, told, names, odd, arguments.layers, compared))
     print(f"wrote   {arguments.out}: {shown.title}, {len(shown.graph.nodes)} layers as {shown.level}, on {told}; "
           "open it in a browser")
+
+
+def whole_numbers(model: IntegerModel, arguments: Namespace) -> None:
+    """The page of an integer network."""
+    from npunet.audit.integer_page import integer_page
+
+    if arguments.compare is not None:
+        raise ValueError(f"{arguments.model} is an integer network; --compare lays over float ones")
+    x, told = integers_of(model, arguments)
+    network, images = model.admit(x)
+    write_text(arguments.out, integer_page(network, images[0], told, model.class_names, arguments.layers))
+    print(f"wrote   {arguments.out}: {network.name}, {len(network.nodes)} integer layers, {network.scheme}, on {told}; "
+          "open it in a browser")
+
+
+def integers_of(model: IntegerModel, arguments: Namespace) -> tuple[np.ndarray, str]:
+    """One sample as an integer network takes it, and what it is in words."""
+    from npunet.audit.subject import example
+    from npunet.cli.predict import meaning_of
+
+    if arguments.input is None:
+        return model.quantize_input(example(model.dequantized())[None]), "a sample made by formulas"
+    face = models.with_float_face(model)
+    batch = inputs.read(arguments.input, face, meaning_of(face), arguments)
+    return model.quantize_input(batch.x[:1]), batch.told
 
 
 def compared_with(path: str, shown: Subject) -> Comparison:
@@ -63,12 +93,13 @@ def inputs_of(arguments: Namespace) -> tuple[Subject, str, tuple[str, ...], UNet
     from npunet.cli.trace import padded
 
     opened = models.open_model(arguments.model, arguments.seed)
-    model, meaning = models.network_of(opened), meaning_of(opened)
+    model, face = models.network_of(opened), models.with_float_face(opened)
+    meaning = meaning_of(face)
     untrained = ", with random weights: it is not trained" if models.is_described(arguments.model) else ""
     if arguments.input is None:
         told = "a sample made by formulas" + untrained
         return subject(model, None, arguments.level), told, meaning.class_names, model
-    batch = inputs.read(arguments.input, opened, meaning, arguments)
+    batch = inputs.read(arguments.input, face, meaning, arguments)
     x = padded(model, batch.x[:1])
     told = batch.told if len(batch.x) == 1 else f"{batch.names[0]} of {batch.told}"
     return subject(model, x, arguments.level), told + untrained, meaning.class_names, model

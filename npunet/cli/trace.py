@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from npunet import UNet
-from npunet.cli import inputs, models
+from npunet.cli import inputs, models, predict
 from npunet.deploy import LEVELS
 from npunet.files import write_npz
 
@@ -28,12 +28,14 @@ def add(verbs: Any) -> None:
 
 def trace(arguments: Namespace) -> None:
     """Read, run, write."""
-    model = models.open_network(arguments.model)
-    batch = inputs.read(arguments.input, model, models.meaning(model), arguments)
+    opened = models.open_float(arguments.model)
+    model = models.network_of(opened)
+    batch = inputs.read(arguments.input, opened, predict.meaning_of(opened), arguments)
     x = padded(model, batch.x)
     layers = model.trace(x, training=arguments.training, level=arguments.level)
     write_npz(arguments.out, layers)
     print(f"input   {arguments.input}: {batch.told}")
+    print(f"ran     {models.called(arguments.model)}: {models.size_of(model)}")
     if x.shape != batch.x.shape:
         print(f"padded  {batch.x.shape[1:-1]} to {x.shape[1:-1]} with zeros at the end, so that the strides divide it")
     print(f"wrote   {arguments.out}: {len(layers)} layers, each (B, H, W, C)")

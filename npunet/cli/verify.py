@@ -25,12 +25,13 @@ def add(verbs: Any) -> None:
     """Arguments of `npunet verify`."""
     parser = models.verb(verbs, "verify", verify, "compare a port's outputs with a golden bundle and find the cause",
                          "npunet verify golden outputs/ --junit verify.xml")
-    parser.epilog += EXIT_STATUS
+    parser.epilog = f"{parser.epilog}{EXIT_STATUS}"
     parser.add_argument("bundle", help="folder that npunet golden wrote")
     parser.add_argument("outputs", help="folder or file: npz, npy, bin, mem, hex, serial log, TFLite-Micro JSON")
     parser.add_argument("--bounded", action="store_true",
                         help="against the derived bound of every element (default: bit for bit, the declared order)")
-    parser.add_argument("--flush-to-zero", action="store_true", help="with --bounded: the port has no subnormals")
+    parser.add_argument("--flush-to-zero", action="store_true",
+                        help="with --bounded: the port has no subnormals, and that is meant")
     parser.add_argument("--layers", metavar="NAME,...", type=lambda listed: [n for n in listed.split(",") if n],
                         help="the layers that the port shows (default: all; what is missing is INCOMPLETE)")
     parser.add_argument("--case", metavar="ID", help="case of tensors whose names tell none (default: the first)")

@@ -9,28 +9,36 @@ from typing import Any
 
 from npunet.cli import models
 from npunet.engine.runtime.engine import ENTRIES
+from npunet.engine.runtime.entry_points import TRAIN
 from npunet.engine.runtime.installed import engine_installed
 from npunet.extras import MissingExtra
+
+JOBS = ("predict", "train")
 
 
 def add(verbs: Any) -> None:
     """Arguments of `npunet warmup`."""
-    parser = models.verb(verbs, "warmup", warmup, "compile the engine for this machine, or load what is compiled",
-                         "npunet warmup --arithmetic seq_fma seq")
+    parser = models.verb(verbs, "warmup", warmup, "compile the engine for this machine, or load what is compiled: for "
+                         "prediction and for training", "npunet warmup --for predict --arithmetic seq_fma seq")
     parser.add_argument("--arithmetic", nargs="+", choices=tuple(ENTRIES), default=["seq_fma"],
-                        help="which (default seq_fma)")
+                        help="of predictions (default seq_fma)")
+    parser.add_argument("--for", nargs="+", choices=JOBS, default=JOBS, dest="jobs",
+                        help="what it is to do (default: both)")
 
 
 def warmup(arguments: Namespace) -> None:
-    """Say for each arithmetic how long it took and where the result is kept."""
+    """Say for each function how long it took and where the result is kept."""
     if not engine_installed():
         raise MissingExtra("the engine needs Numba: pip install numba")
-    for arithmetic in dict.fromkeys(arguments.arithmetic):
+    wanted = {ENTRIES[name]: name for name in arguments.arithmetic if "predict" in arguments.jobs}
+    if "train" in arguments.jobs:
+        wanted[TRAIN] = "training"
+    for entry, name in wanted.items():
         start = time.perf_counter()
-        native = ENTRIES[arithmetic]()
+        native = entry()
         seconds = time.perf_counter() - start
-        print(f"{'loaded  ' if native.found else 'compiled'} {arithmetic} in {seconds:.2f} s")
-        print(f"kept in  {kept_in(native.path)}")
+        print(f"{'loaded  ' if native.found else 'compiled'} {name} in {seconds:.2f} s")
+        print(f"kept in  {kept_in(native.path)}", flush=True)
 
 
 def kept_in(path: Path | None) -> str:

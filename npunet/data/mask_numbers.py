@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,8 @@ from npunet.data.pixels import MOST_PIXELS, Depth, read_pixels
 from npunet.reading import read_npy
 
 CHANNELS = ("red", "green", "blue", "alpha", "grey")
-Colours = Mapping[tuple[int, int, int], int] | Sequence[tuple[int, int, int]]
+IGNORE = 255  # label of pixels that nobody looked at
+Colours = Any  # {(red, green, blue): class}, {class: (red, green, blue)}, or the colours of class 0, 1, ...
 
 
 def raw_mask(path: str | os.PathLike[str], *, colours: Colours | None = None, channel: str | None = None,
@@ -92,7 +94,9 @@ def _of_zero_white(values: np.ndarray, depth: Depth, as_shown: bool | None) -> n
 def _of_colours(values: np.ndarray, colours: Colours) -> np.ndarray:
     """Classes (H, W) of painted pixels (H, W, 1 to 4)."""
     try:
-        pairs = colours.items() if isinstance(colours, Mapping) else ((each, n) for n, each in enumerate(colours))
+        pairs = list(colours.items() if isinstance(colours, Mapping) else zip(colours, range(IGNORE), strict=False))
+        if pairs and all(isinstance(key, (int, np.integer)) for key, _ in pairs):
+            pairs = [(colour, label) for label, colour in pairs]             # written the other way round
         table = {(int(red), int(green), int(blue)): int(label) for (red, green, blue), label in pairs}
     except (TypeError, ValueError):
         raise ValueError("colours= must give every class a colour: {(red, green, blue): class}, or the list of "

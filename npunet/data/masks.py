@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from npunet.data.mask_numbers import CHANNELS, Colours, raw_mask
+from npunet.data.mask_numbers import CHANNELS, IGNORE, Colours, raw_mask
 from npunet.data.pixels import MOST_PIXELS
 from npunet.reading import reading
 
-IGNORE = 255  # label of pixels that nobody looked at
 JPEG_THRESHOLD, JPEG_GREY, JPEG_SHARE = 128, 64, 0.25  # of 0 and 255, JPEG leaves few values between 64 and 191
 WAY_OUT = "see the options of npunet.data.read_mask"
 CHANGED = "JPEG changes the numbers of a mask; from 128 on they are taken for foreground: save masks as PNG"
@@ -28,7 +27,8 @@ def read_mask(path: str | os.PathLike[str], num_classes: int, *, colours: Colour
 
     num_classes : 2 to 255. With two, 0 is the background, and 1, 255 or any instance number the foreground; with more,
                   pixels hold the classes 0, 1, ... themselves. 255 is "ignored" where every other value is a class
-    colours     : of masks painted in colours: {(red, green, blue): class}, or the colours of class 0, 1, ...
+    colours     : of masks painted in colours: {(red, green, blue): class} or the other way round, or the colours of
+                  class 0, 1, ...
     channel     : "red", "green", "blue", "grey" or "alpha": the one that holds the mask, where several differ
     threshold   : of two classes, the value from which on a pixel is foreground
     ignore      : another value than 255 for ignored pixels, or 255 to say that it is that

@@ -11,8 +11,9 @@ import os
 import re
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from npunet.extras import extra
 from npunet.reading import reading
 
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
+PNG = b"\x89PNG\r\n\x1a\n"
 LOSSY = frozenset(("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF", "jpeg", "tiff_jpeg", "webp"))  # formats, and TIFF's own
 WAY_OUT = "save it as a plain PNG or TIFF, or as .npy"
 MOST_PIXELS = 89_478_485  # Pillow's own bound: a quarter of 2^30 bytes at three bytes a pixel
@@ -95,8 +97,9 @@ def _read(image: Any, path: Path, palette: bool, max_pixels: int) -> Pixels:
     size, total = path.stat().st_size, 0
     pages: list[np.ndarray] = []
     depths: list[Depth] = []
+    first = _png_depth(image, path) if image.format == "PNG" else Depth(image.mode)
     for number, page in enumerate(_pages(image)):
-        depths.append(_depth(page, path))
+        depths.append(_tiff_depth(page) if image.format == "TIFF" else replace(first, mode=page.mode))
         if depths[-1] != depths[0]:
             raise ValueError(f"its pages are of different kinds, {depths[0].mode} and {depths[-1].mode}; save them one "
                              "by one")
@@ -150,17 +153,32 @@ def _page(page: Any, palette: bool) -> np.ndarray:
     return values[..., None] if values.ndim == 2 else values
 
 
-def _depth(image: Any, path: Path) -> Depth:
-    """What the file says of a page's numbers. Raises ValueError where Pillow would lose some."""
-    if image.format == "PNG":
-        depth, colours, significant = _png_depth(path)
-        if depth == 16 and colours != 0:
-            raise ValueError("it has 16 bits a channel and several channels, of which 8 would be lost; save the "
-                             "channels one by one, or as .npy")
-        if colours == 0 and depth in (2, 4):
-            return Depth(image.mode, 2**depth - 1, 255 // (2**depth - 1))
-        return Depth(image.mode, 2**significant - 1 if colours == 0 and 0 < significant < depth else None)
-    return _tiff_depth(image) if image.format == "TIFF" else Depth(image.mode)
+def _png_depth(image: Any, path: Path) -> Depth:
+    """What a PNG says of its numbers, once all its checksums fit: Pillow passes over those of EXIF and others.
+
+    Raises ValueError where a chunk is damaged, or where Pillow would lose numbers.
+    """
+    depth, colours, significant = 0, 0, 0
+    with path.open("rb") as file:
+        file.seek(len(PNG))
+        while True:
+            start = file.read(8)
+            length, kind = struct.unpack(">I4s", start) if len(start) == 8 else (0, b"")
+            content = file.read(min(length, path.stat().st_size))
+            if len(content) != length or file.read(4) != struct.pack(">I", zlib.crc32(kind + content)):
+                raise ValueError(f"its part {kind.decode('latin-1')!r} is damaged: its checksum does not fit")
+            if kind == b"IHDR":
+                depth, colours = content[8], content[9]
+            elif kind == b"sBIT" and content:
+                significant = content[0]
+            elif kind == b"IEND":
+                break
+    if depth == 16 and colours != 0:
+        raise ValueError("it has 16 bits a channel and several channels, of which 8 would be lost; save the channels "
+                         "one by one, or as .npy")
+    if colours == 0 and depth in (2, 4):
+        return Depth(image.mode, 2**depth - 1, 255 // (2**depth - 1))
+    return Depth(image.mode, 2**significant - 1 if colours == 0 and 0 < significant < depth else None)
 
 
 def _tiff_depth(image: Any) -> Depth:
@@ -204,20 +222,3 @@ def _refuse_hidden_pages(image: Any, count: int) -> None:
     if pages > count:
         raise ValueError(f"its description speaks of {pages} pages, and {count} can be read; save it as a plain "
                          "multi-page TIFF")
-
-
-def _png_depth(path: Path) -> tuple[int, int, int]:
-    """Bits a channel, colour type, and significant bits (chunk sBIT, 0 without) of a PNG."""
-    with path.open("rb") as file:
-        head = file.read(33)
-        depth, colours, significant = head[24], head[25], 0
-        for _ in range(64):                                                  # the chunks before the pixels
-            start = file.read(8)
-            if len(start) < 8 or start[4:] in (b"IDAT", b"IEND", b"PLTE"):
-                break
-            length = struct.unpack(">I", start[:4])[0]
-            if start[4:] == b"sBIT" and 1 <= length <= 4:
-                significant = file.read(1)[0]
-                break
-            file.seek(length + 4, os.SEEK_CUR)
-    return depth, colours, significant

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from npunet.segment.instances import objects as objects  # what is compared here
 
 
 @dataclass
@@ -46,14 +47,6 @@ class ObjectScores:
             "precision": round(self.found / (self.found + self.made_up), 6) if self.found + self.made_up else None,
             "found": self.found, "missed": self.missed, "made_up": self.made_up,
         }
-
-
-def objects(mask: np.ndarray, smallest: int = 1) -> np.ndarray:
-    """Number the connected regions of a mask (H, W) from 1; those under `smallest` pixels become background."""
-    numbered, count = importlib.import_module("scipy.ndimage").label(mask)
-    kept = np.bincount(numbered.ravel(), minlength=count + 1) >= smallest
-    kept[0] = False
-    return np.where(kept, np.cumsum(kept), 0)[numbered]
 
 
 def otsu_threshold(image: np.ndarray, bins: int = 256) -> float:

@@ -10,101 +10,18 @@ import os
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
-from itertools import pairwise
 
 import numpy as np
 
+from npunet.evaluate.signal_layout import GRID, INK, SignalPicture, colour, envelope, segments
+from npunet.evaluate.signal_layout import MAX_ROWS as MAX_ROWS
+from npunet.evaluate.signal_layout import UNMARKED as UNMARKED
+from npunet.evaluate.signal_layout import signal_picture as signal_picture
+from npunet.evaluate.signal_svg import BOTTOM, LEFT, RIGHT, TOP, WIDTH, head, legend, signal_svg
 from npunet.extras import extra
 from npunet.files import atomic_write, write_text
 
-# Colours of classes 1, 2, ... that colour-blind readers tell apart (Okabe & Ito 2008); class 0 has none.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F")
 ON_IMAGES = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#D55E00", "#F0E442", "#0072B2")  # stand out from grey
-UNMARKED = 255  # in a reference: nobody has looked here
-INK, GRID, PAPER = "#1a1a1a", "#dddddd", "#ffffff"
-MAX_ROWS = 24
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 1200, 100, 18, 78, 44
-
-
-@dataclass(frozen=True)
-class Row:
-    """One strip of a signal picture: values and classes of equal length (n,), from sample `start` on."""
-
-    name: str
-    values: np.ndarray
-    labels: np.ndarray
-    reference: np.ndarray | None
-    start: int
-
-
-@dataclass(frozen=True)
-class SignalPicture:
-    """Everything that a signal picture shows, before anyone draws it.
-
-    rows : strips from the top; each spans `span` samples of the shared axis
-    rate : samples per second, or None for an axis in samples
-    """
-
-    title: str
-    rows: list[Row]
-    span: int
-    class_names: Sequence[str]
-    rate: float | None
-
-    @property
-    def ticks(self) -> list[tuple[int, str]]:
-        """Positions on the axis, in samples, and what stands there."""
-        unit = self.span / (self.rate or 1)
-        step = next(s for s in _STEPS if unit / s <= 12)
-        count = int(unit / step + 1e-9) + 1
-        return [(round(i * step * (self.rate or 1)), f"{i * step:g}") for i in range(count)]
-
-    @property
-    def axis(self) -> str:
-        """What the axis counts."""
-        return "seconds" if self.rate else "samples"
-
-    def begins(self, row: Row) -> list[str]:
-        """Where a strip begins, in words, if not at the start."""
-        return [f"{row.start / self.rate:g} s" if self.rate else str(row.start)] if row.start else []
-
-    @property
-    def legend(self) -> str:
-        """How to read the strips."""
-        bars = [row.reference for row in self.rows if row.reference is not None]
-        grey = ", grey where there is none" if any((bar == UNMARKED).any() for bar in bars) else ""
-        return "shaded: predicted" + (f"; bar below: annotation{grey}" if bars else "")
-
-
-_STEPS = [digit * 10.0**power for power in range(-3, 13) for digit in (1, 2, 5)]
-
-
-def signal_picture(signals: np.ndarray, labels: np.ndarray, *, title: str, names: Sequence[str],
-                   class_names: Sequence[str], rate: float | None = None, reference: np.ndarray | None = None,
-                   row_length: int | None = None) -> SignalPicture:
-    """Lay out signals: one strip each, or several for a single long one.
-
-    signals    : (B, L), drawn at whatever scale fills a strip
-    labels     : (B, L) predicted class of each sample
-    reference  : (B, L) annotated classes, drawn as a bar below; UNMARKED where there is no annotation
-    row_length : samples after which a single signal goes on in the next strip (10 s, or 1000 samples)
-
-    No more than MAX_ROWS strips are kept; the title says so.
-    """
-    length = signals.shape[1]
-    row_length = row_length or (round(10 * rate) if rate else 1000)
-    span = row_length if len(signals) == 1 and length > 1.5 * row_length else length
-    rows = []
-    for index, name in enumerate(name if len(name) <= 10 else f"{name[:9]}…" for name in names):
-        for start in range(0, length, span):
-            part = slice(start, start + span)
-            marked = None if reference is None else reference[index, part]
-            rows.append(Row(name, signals[index, part], labels[index, part], marked, start))
-    if len(rows) > MAX_ROWS:
-        title += f" (the first {MAX_ROWS} of {len(rows)} strips)"
-    return SignalPicture(title, rows[:MAX_ROWS], span, class_names, rate)
 
 
 def save_signal(path: str | os.PathLike[str], picture: SignalPicture) -> None:
@@ -115,55 +32,20 @@ def save_signal(path: str | os.PathLike[str], picture: SignalPicture) -> None:
         _signal_png(path, picture)
 
 
-def signal_svg(picture: SignalPicture) -> str:
-    """A signal picture as SVG text."""
-    height = {1: 190, 2: 150, 3: 120}.get(len(picture.rows), 72)
-    bottom = TOP + height * len(picture.rows)
-    scale = (WIDTH - LEFT - RIGHT) / picture.span
-    parts = [*_head(WIDTH, bottom + BOTTOM, picture.title), *_legend(picture.class_names, picture.legend)]
-    for position, text in picture.ticks:
-        x = LEFT + position * scale
-        parts.append(f'<path d="M{x:.1f} {TOP}V{bottom}" stroke="{GRID}"/>')
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 17}" text-anchor="middle" font-size="12">{text}</text>')
-    parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{bottom + 36}" text-anchor="middle" '
-                 f'font-size="12">{picture.axis}</text>')
-    for number, row in enumerate(picture.rows):
-        top = TOP + number * height
-        parts += _strip(row, top, height, scale)
-        parts.append(f'<text x="{LEFT - 10}" y="{top + height / 2 + 4}" text-anchor="end" font-size="13" '
-                     f'font-weight="600">{escape(" ".join([row.name, *picture.begins(row)]))}</text>')
-    return "\n".join([*parts, "</svg>", ""])
-
-
-def _strip(row: Row, top: float, height: float, scale: float) -> list[str]:
-    bar = 0 if row.reference is None else 9
-    parts = [f'<path d="M{LEFT} {top + height}H{WIDTH - RIGHT}" stroke="{GRID}"/>']
-    for labels, y, tall, opacity in ((row.labels, top + 2, height - 4 - bar, 0.24),
-                                     (row.reference, top + height - bar - 1, bar - 1, 1)):
-        if labels is not None:
-            parts += [f'<rect x="{LEFT + start * scale:.1f}" y="{y}" width="{(stop - start) * scale:.1f}" '
-                      f'height="{tall}" fill="{colour(label)}" fill-opacity="{opacity}"/>'
-                      for start, stop, label in segments(labels)]
-    positions, values = envelope(row.values, WIDTH - LEFT - RIGHT)
-    low, high = float(values.min()), float(values.max())
-    heights = top + 8 + (high - values) / ((high - low) or 1) * (height - 18 - bar)
-    points = " ".join(f"{LEFT + (x + 0.5) * scale:.1f},{y:.1f}" for x, y in zip(positions, heights, strict=True))
-    parts.append(f'<polyline points="{points}" fill="none" stroke="{INK}" stroke-width="1.1" stroke-linejoin="round"/>')
-    return parts
-
-
 def _signal_png(path: str | os.PathLike[str], picture: SignalPicture) -> None:
     figure = extra("matplotlib.figure", "plot").Figure(figsize=(12, 1.1 + 0.9 * max(len(picture.rows), 2)), dpi=120)
     axes = figure.subplots(len(picture.rows), 1, sharex=True, squeeze=False, gridspec_kw={"hspace": 0.0})[:, 0]
     for axis, row in zip(axes, picture.rows, strict=True):
-        axis.plot(np.arange(len(row.values)) + 0.5, row.values, color=INK, linewidth=0.9)
+        positions, values = envelope(row.values, 4000)
+        axis.plot(positions + 0.5, values, color=INK, linewidth=0.9)
         for start, stop, label in segments(row.labels):
             axis.axvspan(start, stop, color=colour(label), alpha=0.24, linewidth=0)
         for start, stop, label in [] if row.reference is None else segments(row.reference):
             axis.axvspan(start, stop, ymax=0.08, color=colour(label), linewidth=0)
         name = "\n".join([row.name, *picture.begins(row)])
-        axis.set_ylabel(name, rotation=0, ha="right", va="center", fontweight="bold")
-        axis.set(xlim=(0, picture.span), yticks=[], xticks=[at for at, _ in picture.ticks])
+        axis.set_ylabel(name, rotation=0, ha="right", va="center", fontweight="bold", labelpad=22)
+        axis.set(xlim=(0, picture.span), yticks=row.heights(2), xticks=[at for at, _ in picture.ticks])
+        axis.set_yticklabels([f"{value:.6g}" for value in row.heights(2)], fontsize=7, color="#555555")
         axis.grid(axis="x", color=GRID, linewidth=0.8)
         axis.set_axisbelow(True)
         axis.margins(y=0.14)
@@ -177,7 +59,8 @@ def _signal_png(path: str | os.PathLike[str], picture: SignalPicture) -> None:
     figure.legend(handles=[patch(color=colour(label), alpha=0.5, label=name) for label, name in used],
                   loc="upper right", bbox_to_anchor=(0.985, 1 - 0.1 / inches), ncols=max(len(used), 1), frameon=False)
     figure.text(0.083, 1 - 0.30 / inches, picture.title, fontsize=12, fontweight="bold")
-    figure.text(0.083, 1 - 0.52 / inches, picture.legend, fontsize=9, color="#555555")
+    unit = f"; values in {picture.unit}" if picture.unit else ""
+    figure.text(0.083, 1 - 0.52 / inches, picture.legend + unit, fontsize=9, color="#555555")
     figure.subplots_adjust(left=0.083, right=0.985, top=1 - 0.62 / inches, bottom=0.5 / inches)
     with atomic_write(path) as file:
         figure.savefig(file, format="png", metadata={"Software": None})
@@ -201,8 +84,8 @@ def save_mask(path: str | os.PathLike[str], images: np.ndarray, labels: np.ndarr
         return
     height, width = pixels.shape[:2]
     scale = (WIDTH - LEFT - RIGHT) / width
-    parts = [*_head(WIDTH, TOP + round(height * scale) + BOTTOM, title),
-             *_legend(class_names, "left: the image; right: under the predicted mask", ON_IMAGES)]
+    parts = [*head(WIDTH, TOP + round(height * scale) + BOTTOM, title),
+             *legend(class_names, "left: the image; right: under the predicted mask", ON_IMAGES)]
     parts.append(f'<image x="{LEFT}" y="{TOP}" width="{width * scale:.1f}" height="{height * scale:.1f}" '
                  f'href="data:image/png;base64,{base64.b64encode(png(pixels)).decode()}"/>')
     write_text(path, "\n".join([*parts, "</svg>", ""]))
@@ -235,53 +118,8 @@ def png(pixels: np.ndarray) -> bytes:
                                            + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
 
 
-def segments(labels: np.ndarray) -> list[tuple[int, int, int]]:
-    """Runs of one class other than 0 in labels (L,): start, one past the end, class."""
-    edges = np.flatnonzero(np.diff(labels.astype(int))) + 1
-    bounds = [0, *edges.tolist(), len(labels)]
-    return [(start, stop, int(labels[start])) for start, stop in pairwise(bounds) if labels[start]]
-
-
-def envelope(values: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """At most 4 * columns points that draw like values (L,): the lowest and highest of each stretch, in their order.
-
-    Returns positions and values; a gap (NaN) is drawn as 0.
-    """
-    values = np.nan_to_num(np.asarray(values, float))
-    if len(values) <= 4 * columns:
-        return np.arange(len(values)), values
-    stretches = np.array_split(np.arange(len(values)), 2 * columns)
-    kept = [sorted({int(at[values[at].argmin()]), int(at[values[at].argmax()])}) for at in stretches]
-    positions = np.concatenate(kept).astype(int)
-    return positions, values[positions]
-
-
-def colour(label: int, palette: Sequence[str] = PALETTE) -> str:
-    """Colour of a class from 1 on; they repeat after the palette's end. UNMARKED is grey."""
-    return GRID if label == UNMARKED else palette[(label - 1) % len(palette)]
-
-
 def _rgb(text: str) -> tuple[int, int, int]:
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
-
-
-def _head(width: int, height: int, title: str) -> list[str]:
-    return [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-            f'font-family="Helvetica, Arial, sans-serif" fill="{INK}">',
-            f'<rect width="{width}" height="{height}" fill="{PAPER}"/>',
-            f'<text x="{LEFT}" y="32" font-size="18" font-weight="600">{escape(title)}</text>']
-
-
-def _legend(class_names: Sequence[str], reading: str, palette: Sequence[str] = PALETTE) -> list[str]:
-    parts, x = [f'<text x="{LEFT}" y="56" font-size="13" fill="#555">{escape(reading)}</text>'], WIDTH - RIGHT
-    for label in range(len(class_names) - 1, 0, -1):
-        name = class_names[label]
-        x -= 8 * len(name) + 14
-        parts.append(f'<text x="{x + 6}" y="56" font-size="13">{escape(name)}</text>')
-        parts.append(f'<rect x="{x - 14}" y="45" width="14" height="14" fill="{colour(label, palette)}" '
-                     'fill-opacity="0.6"/>')
-        x -= 26
-    return parts
 
 
 def suffix(path: str | os.PathLike[str]) -> str:

@@ -14,11 +14,10 @@ from npunet.data.recordings import IGNORE, Recording
 from npunet.evaluate import plots
 from npunet.evaluate.classes import ClassScores, confusion
 from npunet.evaluate.events import EventScores
-from npunet.evaluate.objects import Foreground, ObjectScores, objects, otsu_threshold
+from npunet.evaluate.objects import Foreground, ObjectScores, otsu_threshold
 from npunet.segment import Segmenter
 from npunet.segment.images import VIEWS
-
-SMALLEST = 10  # pixels of an object
+from npunet.segment.instances import SMALLEST, objects
 
 
 @dataclass(frozen=True)
@@ -49,17 +48,18 @@ class SignalReport:
         return (f"{self.classes.table(self.class_names)}\n\n{self.events.table()}\n\n"
                 f"{len(self.subjects)} subjects; lowest weighted F1: {told}")
 
-    def save_picture(self, path: str | os.PathLike[str], rows: int | None = None) -> None:
+    def save_picture(self, path: str | os.PathLike[str], rows: int | None = None, network: str = "network") -> None:
         """Draw one recording: shaded as predicted, bars below as annotated.
 
-        rows : leads that are drawn, from the first on; None for all
+        rows    : leads that are drawn, from the first on; None for all
+        network : what it is called in the caption
 
         Raises ValueError for other suffixes than .svg and .png.
         """
         recording, labels = self.shown
         picture = plots.signal_picture(
-            recording.raw[:rows], labels[:rows], title=f"{recording.name}: predicted and annotated",
-            names=recording.leads[:rows], class_names=self.class_names, rate=recording.fs,
+            recording.raw[:rows], labels[:rows], title=f"{recording.name}: {network} and annotation",
+            names=recording.leads[:rows], class_names=self.class_names, rate=recording.fs, unit="mV",
             reference=np.where(recording.marks == IGNORE, 0, recording.marks)[:rows],
         )
         plots.save_signal(path, picture)
@@ -121,10 +121,11 @@ class ImageReport:
                 f"objects at IoU 0.5: average precision {share}, {found['found']:,} found, {found['missed']:,} missed, "
                 f"{found['made_up']:,} made up")
 
-    def save_picture(self, path: str | os.PathLike[str], rows: int | None = None) -> None:
+    def save_picture(self, path: str | os.PathLike[str], rows: int | None = None, network: str = "network") -> None:
         """Draw some images: where prediction and truth agree, and where only one of them is.
 
-        rows : images that are drawn; None for all four
+        rows    : images that are drawn; None for all four
+        network : what it is called in the caption
 
         Raises ValueError for other suffixes than .svg and .png.
         """
@@ -134,7 +135,7 @@ class ImageReport:
         truth, said = (np.stack(each) > 0 for each in zip(*((p.labels, labels) for p, labels in whole), strict=True))
         marked = np.select([truth & said, said, truth], [1, 2, 3], 0).astype(np.uint8)
         plots.save_mask(path, pixels[..., :3] if pixels.shape[-1] > 2 else pixels[..., :1], marked,
-                        title="predicted and true", class_names=("background", "both", "only predicted", "only true"))
+                        title=f"{network} and truth", class_names=("background", "both", "only predicted", "only true"))
 
 
 def report_images(model: Segmenter, pictures: Sequence[Picture], views: int = VIEWS) -> ImageReport:

@@ -10,11 +10,13 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from npunet import files
 from npunet.formats import model_file
+from npunet.formats.hdf5 import MAGIC as HDF5
 from npunet.formats.model_file import DESCRIPTION
 from npunet.graph import Graph
 from npunet.reading import Stored, Unreadable, npz, read_all, reading, refuse_bomb
@@ -23,7 +25,6 @@ from npunet.weights import canonical, refuse_misshapen
 Weights = dict[str, np.ndarray]
 READABLE = ".npz, .safetensors, .keras, .weights.h5, .h5"
 WRITABLE = ".npz, .safetensors, .weights.h5"
-HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def read_weights(path: str | os.PathLike[str], graph: Graph | None = None) -> Weights:
@@ -58,6 +59,36 @@ def opened_weights(path: str | os.PathLike[str], graph: Graph | None = None) -> 
         yield weights
 
 
+@contextmanager
+def opened_model(path: str | os.PathLike[str]) -> Iterator[tuple[dict[str, Any], dict[str, Stored]]]:
+    """The arguments of UNet and the weights of a whole model: one that npunet saved, a `.keras` or an old `.h5`.
+
+    Raises FileNotFoundError, Unreadable when the file is none, MissingExtra.
+    """
+    if not is_keras_model(path):
+        with model_file.opened(path) as model:
+            yield model
+        return
+    from npunet.formats import keras
+
+    with reading(path, "is a Keras model, but not this network"):
+        description = keras.architecture(path)
+    with opened_weights(path) as weights:
+        yield description, weights
+
+
+def is_keras_model(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a whole Keras model. Raises FileNotFoundError, Unreadable for a damaged one, MissingExtra."""
+    with open(path, "rb") as file:
+        head = file.read(len(HDF5))
+    if not head.startswith((b"PK", HDF5)):
+        return False
+    from npunet.formats import keras
+
+    with reading(path, "is damaged"):
+        return keras.has_architecture(path)
+
+
 def write_weights(path: str | os.PathLike[str], weights: Mapping[str, np.ndarray]) -> None:
     """Write weights in the format of the suffix: .npz, .safetensors or .weights.h5.
 
@@ -78,6 +109,14 @@ def write_weights(path: str | os.PathLike[str], weights: Mapping[str, np.ndarray
         keras.write_keras_weights(path, weights)
     else:
         raise ValueError(f"cannot write weights to {name}: the suffix must be one of {WRITABLE}")
+
+
+def write_model(path: str | os.PathLike[str], graph: Graph, weights: Mapping[str, np.ndarray],
+                input_shape: tuple[int | None, ...], name: str) -> None:
+    """Write a whole model as `.keras`; see keras.write_keras. Raises MissingExtra."""
+    from npunet.formats import keras
+
+    keras.write_keras(path, graph, weights, input_shape, name)
 
 
 def _opened(path: Path, head: bytes, graph: Graph | None) -> AbstractContextManager[dict[str, Stored]]:

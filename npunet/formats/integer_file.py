@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from os import PathLike
 from typing import Any
@@ -13,6 +14,7 @@ from npunet.files import write_npz
 from npunet.integer.bounds import check_accumulators
 from npunet.integer.check import check_network
 from npunet.integer.network import Network, Node, Tensor, View
+from npunet.reading import json_object, npz, read_all, reading, text_of
 
 DESCRIPTION = "npunet-integer.json"
 FORMAT = 1
@@ -38,33 +40,26 @@ def save(path: str | PathLike[str], network: Network) -> None:
 
 def holds_network(path: str | PathLike[str]) -> bool:
     """Whether a file is one that save wrote. Raises FileNotFoundError."""
-    with open(path, "rb") as file:
-        if not zipfile.is_zipfile(file):
-            return False
-        with zipfile.ZipFile(file) as archive:
-            return f"{DESCRIPTION}.npy" in archive.namelist()
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"no such file: {path}")
+    if not zipfile.is_zipfile(path):
+        return False
+    with reading(path, "is not a model that npunet saved"), zipfile.ZipFile(path) as archive:
+        return f"{DESCRIPTION}.npy" in archive.namelist()
 
 
 def load(path: str | PathLike[str]) -> Network:
-    """Read what save wrote. Raises FileNotFoundError, ValueError when the file is no integer network."""
-    try:
-        with open(path, "rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile) or DESCRIPTION not in archive.files:
-                raise ValueError("it has no description of one; npunet.load opens models of every kind")
-            with archive:
-                description = json.loads(str(archive[DESCRIPTION]))
-                if description.get("format") != FORMAT:
-                    raise ValueError(f"its format is {description.get('format')!r}, this version reads {FORMAT}")
-                network = _network(description, archive)
+    """Read what save wrote. Raises FileNotFoundError, Unreadable when the file is no integer network."""
+    with reading(path, "is not an integer network that npunet saved"), npz(path) as archive:
+        if DESCRIPTION not in archive:
+            raise ValueError("it has no description of one; npunet.load opens models of every kind")
+        description = json_object(text_of(archive[DESCRIPTION]))
+        if description.get("format") != FORMAT:
+            raise ValueError(f"its format is {description.get('format')!r:.80}, this version reads {FORMAT}")
+        network = _network(description, read_all(archive, passing=[DESCRIPTION]))
         check_network(network)
         check_accumulators(network)
         return network
-    except FileNotFoundError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, OSError,
-            zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not an integer network that npunet saved: {error}") from None
 
 
 def _network(description: dict[str, Any], archive: Any) -> Network:

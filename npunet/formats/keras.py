@@ -10,21 +10,26 @@ Source: keras/src/saving/saving_lib.py and keras/src/legacy/saving/legacy_h5_for
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from npunet import memory
 from npunet.extras import extra
-from npunet.files import atomic_write
+from npunet.files import ZIP_EPOCH, atomic_write
+from npunet.formats import hdf5, keras_config
 from npunet.graph import Graph
 from npunet.reading import Stored, json_object, refuse_bomb
 
+KERAS = "3.15.1"  # whose layout is written
+CONTAINERS = ("layers", "_layer_checkpoint_dependencies")  # Keras 3; TensorFlow 2.12 to 2.15
+DEEPEST = 8  # models within models
 MOST_DEFLATED = 1100  # deflate makes one byte of at most 1032
 
 # Keras' class -> its variables in stored order; a bias stands last and may be missing.
@@ -53,15 +58,41 @@ def opened_keras(path: str | os.PathLike[str], graph: Graph | None = None) -> It
         with zipfile.ZipFile(path) as archive:
             source = io.BytesIO(_member(archive, "model.weights.h5"))
             names = _configured_names(json_object(_member(archive, "config.json")))
-    with h5py.File(source, "r") as file:
+    with hdf5.opened(source) as file:
         root = file.get("model_weights", file)
         if "layer_names" in root.attrs:
             yield _read_named(h5py, root)
-        elif "layers" in root:
-            yield _read_counted(h5py, root["layers"], names or _expected_names(graph.weights if graph else ()))
+        elif (layers := _find_layers(h5py, root)) is not None:
+            yield _read_counted(h5py, layers, names or _expected_names(graph.weights if graph else ()))
         else:
             raise ValueError("it is an HDF5 file, but not one of Keras' weights (no group 'layers' or "
                              "'model_weights')")
+
+
+def has_architecture(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a whole Keras model: `.keras`, or an old `.h5` with its configuration."""
+    return _configuration(path) is not None
+
+
+def architecture(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The arguments of UNet from a whole Keras model. Raises ValueError with the layer that differs."""
+    if (found := _configuration(path)) is None:
+        raise ValueError("it has weights but no network; build the model, then use load_weights")
+    return keras_config.architecture_of(json_object(found))
+
+
+def _configuration(path: str | os.PathLike[str]) -> str | bytes | None:
+    """A model's configuration as JSON; None where there is none. Raises any of FAULTS."""
+    with open(path, "rb") as file:
+        head = file.read(len(hdf5.MAGIC))
+    if head.startswith(b"PK"):
+        with zipfile.ZipFile(path) as archive:
+            whole = {"config.json", "model.weights.h5"} <= set(archive.namelist())
+            return _member(archive, "config.json") if whole else None
+    if head != hdf5.MAGIC:
+        return None
+    with hdf5.opened(path) as file:
+        return _text(file.attrs["model_config"]) if "model_config" in file.attrs else None
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -79,8 +110,12 @@ def write_keras_weights(path: str | os.PathLike[str], weights: Mapping[str, np.n
 
     Raises ValueError for a variable that no layer of the network has, MissingExtra.
     """
-    h5py = extra("h5py", "keras")
-    with atomic_write(path) as target, h5py.File(target, "w") as file:
+    with atomic_write(path) as target:
+        _write_hdf5(target, weights)
+
+
+def _write_hdf5(target: IO[bytes], weights: Mapping[str, np.ndarray]) -> None:
+    with extra("h5py", "keras").File(target, "w") as file:
         for counted, layer in _expected_names(weights).items():
             group = file.create_group(f"layers/{counted}/vars")
             group.attrs["name"] = layer
@@ -89,14 +124,53 @@ def write_keras_weights(path: str | os.PathLike[str], weights: Mapping[str, np.n
                 group.create_dataset(str(index), data=weights[f"{layer}/{variable}"])
 
 
+def write_keras(path: str | os.PathLike[str], graph: Graph, weights: Mapping[str, np.ndarray],
+                input_shape: tuple[int | None, ...], name: str) -> None:
+    """Write a `.keras` file that `keras.saving.load_model` reads: architecture and weights. Raises MissingExtra.
+
+    graph, input_shape, name : of the network as trained;  weights : by npunet's names, in creation order
+    """
+    config = keras_config.model_config(graph, input_shape, name)
+    members = {"metadata.json": json.dumps({"keras_version": KERAS, "date_saved": "1980-01-01@00:00:00"}).encode(),
+               "config.json": json.dumps(config).encode()}
+    content = io.BytesIO()
+    _write_hdf5(content, weights)
+    members["model.weights.h5"] = content.getvalue()
+    with atomic_write(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for member, data in members.items():
+            archive.writestr(zipfile.ZipInfo(member, ZIP_EPOCH), data)
+
+
+def _find_layers(h5py: Any, group: Any, depth: int = 0) -> Any:
+    """The group that holds this network's layers: the one with the most of them, perhaps within another model's."""
+    found, most = None, 0
+    for name in group if depth < DEEPEST else ():
+        inner = group.get(name, getlink=True)
+        if not isinstance(inner, h5py.HardLink) or not isinstance(group[name], h5py.Group):
+            continue
+        candidates = [_find_layers(h5py, group[name], depth + 1)]
+        candidates += [group[name]] if name in CONTAINERS else []
+        for candidate in candidates:
+            number = 0 if candidate is None else sum(_class_of(layer) in VARIABLES for layer in candidate)
+            if number > most:
+                found, most = candidate, number
+    if depth == 0 and found is None and "layers" in group:
+        return group["layers"]
+    return found
+
+
 def _read_counted(h5py: Any, layers: Any, names: Mapping[str, str]) -> dict[str, Stored]:
     """Layers counted by class; their names from the file, else from `names` (class and number -> name)."""
     weights: dict[str, Stored] = {}
-    for counted in sorted(layers, key=_class_and_number):
-        group = _inside(h5py, layers, counted)
-        if "vars" not in group or not len(_inside(h5py, group, "vars")):
+    counts: dict[str, int] = {}
+    for stored in sorted(layers, key=_class_and_number):
+        group = _inside(h5py, layers, stored)
+        if not isinstance(group, h5py.Group) or "vars" not in group or not len(_inside(h5py, group, "vars")):
             continue  # a layer without weights
         variables = _inside(h5py, group, "vars")
+        kind = _class_of(stored)
+        number = counts[kind] = counts.get(kind, -1) + 1  # TensorFlow 2.13 counts every layer twice
+        counted = f"{kind}_{number}" if number else kind
         known = VARIABLES.get(_class_of(counted))
         if known is None or len(variables) > len(known):
             raise ValueError(f"layer {counted} with {len(variables)} variables is not one that this network has")
@@ -117,15 +191,19 @@ def _read_named(h5py: Any, root: Any) -> dict[str, Stored]:
     for layer in map(_text, root.attrs["layer_names"]):
         group = _inside(h5py, root, layer)
         for stored in map(_text, group.attrs["weight_names"]):
-            variable = stored.rsplit("/", 1)[-1].removesuffix(":0")
+            path, _, variable = stored.removesuffix(":0").rpartition("/")
             if variable != "seed_generator_state":
-                weights[f"{layer}/{variable}"] = _array(h5py, group, stored)
+                owner = path.rpartition("/")[2] or layer  # within a model within a model the path tells the layer
+                weights[f"{owner}/{variable}"] = _array(h5py, group, stored)
     return weights
 
 
 def _configured_names(config: Mapping[str, Any]) -> dict[str, str]:
     """Class and number -> layer name from the config.json of a `.keras` file, whose layers stand in stored order."""
-    layers = config.get("config", {}).get("layers", [])
+    try:
+        layers = keras_config.network_layers(config)
+    except ValueError:  # another network's, whose weights may be asked for all the same
+        layers = config.get("config", {}).get("layers", [])
     return _counted((_snake_case(layer["class_name"]), layer["config"]["name"]) for layer in layers)
 
 

@@ -52,11 +52,13 @@ def output_bound(node: Node, inputs: Arrays, deltas: Arrays, weights: Mapping[st
     inputs : golden inputs, (N, H, W, C) float32
     deltas : bounds on the port's inputs, same shapes; zeros for the local bound
     """
+    flushed = port.subnormal if port.subnormal > SUBNORMAL else 0.0  # also when it is read, not only when it results
+    deltas = [np.asarray(delta, np.float64) + flushed for delta in deltas]
     tensors = [value.astype(np.float64) for value in inputs]
     parameters = [weights[name].astype(np.float64) for name in node.weights]
     with np.errstate(all="ignore"):
-        bound = BOUNDS[node.op](node, tensors, [np.asarray(delta, np.float64) for delta in deltas], parameters, port)
-    bound = bound * (1 + 2.0**-20)  # for float64's own roundings here
+        bound = BOUNDS[node.op](node, tensors, deltas, parameters, port)
+    bound = bound * (1 + 2.0**-20) + flushed  # for float64's own roundings here
     return np.where(bound <= LARGEST, bound, np.inf)
 
 

@@ -1,44 +1,60 @@
-"""Networks that npunet has trained and brings along: `from npunet import pretrained; model = pretrained("ecg")`.
+"""Networks that npunet has trained and brings along: `from npunet import pretrained; pretrained("ecg-trained")`.
 
-Each is a file NAME.npz, as Segmenter.save writes it, with a card NAME.md: data, licence, split, scores, command.
+`ecg-trained` is the preset `ecg` with trained weights, in Python and on the command line; here, where nothing else can
+be meant, `ecg` does as well. It is a file ecg.npz, as Segmenter.save writes it, with a card ecg.md (data, licence,
+split, scores, command) and ecg.json (the subjects that taught it).
 The module itself can be called, so that its name can be a function's and a folder's at once.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib.resources import as_file, files
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from npunet.segment import Segmenter
+from npunet.segment.taught import Taught
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+
+TRAINED = "-trained"  # what a preset's name is followed by
 
 
 def names() -> list[str]:
     """Names of all trained networks, sorted."""
     entries = [entry.name for entry in files(__name__).iterdir()]
-    return sorted(entry.removesuffix(".npz") for entry in entries if entry.endswith(".npz"))
+    return sorted(entry.removesuffix(".npz") + TRAINED for entry in entries if entry.endswith(".npz"))
 
 
 def load(name: str) -> Segmenter:
     """A trained network. Raises ValueError that lists them all when there is none of that name."""
-    if name not in names():
-        raise ValueError(f"there is no trained network {name!r}; there are: {', '.join(names()) or 'none'}")
-    with as_file(files(__name__).joinpath(f"{name}.npz")) as path:
-        return Segmenter.load(path)
+    with as_file(_file(name, ".npz")) as path:
+        model = Segmenter.load(path)
+    model.taught = Taught.from_dict(json.loads(_file(name, ".json").read_text(encoding="utf-8")))
+    return model
 
 
 def card(name: str) -> str:
     """What a trained network was made from and how good it is, as Markdown."""
-    if name not in names():
-        raise ValueError(f"there is no trained network {name!r}; there are: {', '.join(names()) or 'none'}")
-    return files(__name__).joinpath(f"{name}.md").read_text(encoding="utf-8")
+    return _file(name, ".md").read_text(encoding="utf-8")
+
+
+def _file(name: str, suffix: str) -> Traversable:
+    known = names()
+    if name not in known and name + TRAINED not in known:
+        raise ValueError(f"there is no trained network {name!r}; there are: {', '.join(known) or 'none'}")
+    return files(__name__).joinpath(name.removesuffix(TRAINED) + suffix)
 
 
 class _Callable(ModuleType):
     """A module whose call is load."""
 
     def __call__(self, name: str) -> Segmenter:
-        """A trained network by name, such as "ecg"."""
+        """A trained network by name, such as "ecg-trained"."""
         return load(name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any
@@ -12,9 +13,13 @@ import numpy as np
 from npunet.data.prepare import Preparation
 from npunet.formats import model_file
 from npunet.model import UNet, restored
+from npunet.params import refuse_unknown
 from npunet.reading import Unreadable, json_object
-from npunet.segment.images import VIEWS, segment_images
-from npunet.segment.signal import normalised, segment_signal
+from npunet.segment.images import VIEWS, image_logits, segment_images
+from npunet.segment.signal import Progress, normalised, segment_signal
+from npunet.segment.taught import Taught
+
+COMMENT = 65_500  # bytes that a zip archive's comment holds
 
 
 class Segmenter:
@@ -23,42 +28,61 @@ class Segmenter:
     network     : the UNet
     class_names : one a class
     preparation : of signals, None for images
+    taught      : the subjects that it learnt from, None where nobody knows
 
     The description stands in the file as the archive's comment: JSON, which `unzip -z` shows.
     """
 
-    def __init__(self, network: UNet, class_names: Sequence[str], preparation: Preparation | None) -> None:
+    def __init__(self, network: UNet, class_names: Sequence[str], preparation: Preparation | None,
+                 taught: Taught | None = None) -> None:
         self.network, self.class_names, self.preparation = network, tuple(class_names), preparation
+        self.taught = taught
 
-    def segment(self, signal: np.ndarray, fs: float) -> np.ndarray:
-        """The class of every sample of an ECG.
+    def segment(self, signal: np.ndarray, fs: float, *, progress: Progress | None = None, **how: Any) -> np.ndarray:
+        """The class of every sample of an ECG. `npunet predict` gives these very labels.
 
         signal : (L,) one lead or (leads, L), in any unit: each lead is judged by itself, whatever its amplitude;
                  NaN marks gaps, which are bridged by straight lines
         fs     : samples per second, 10 to 100,000
+        how    : backend, arithmetic, threads of UNet.predict
 
         Each lead is resampled and band-passed as in training, and normalised by its standard deviation over the ten
         seconds around, so that an artefact does not hide the rest of a long recording. The network's logits are
         averaged over the phases of its strides, so that it does not matter where these happen to fall, and
         interpolated between its samples; then pauses within a wave and splinters are removed, see signal.tidied. Gaps
         and flat leads are class 0. A few samples get classes too, though nobody could tell there.
-        Returns uint8 of the signal's shape: 0 none, 1 P, 2 QRS, 3 T for the ECG model, see class_names.
-        Raises ValueError for a signal or rate that is none of these.
+        Returns uint8 of the signal's shape and rate: 0 none, 1 P, 2 QRS, 3 T for the ECG model, see class_names. A
+        network that takes several leads at once gives (L,) for all of them.
+        Warns of leads that are flat or nothing but gaps. Raises ValueError for a signal or rate that is none of these.
         """
-        return segment_signal(self.network, self._of_signals(), signal, fs)
+        return segment_signal(self.network, self._of_signals(), signal, fs, progress=progress, **how)[0]
 
-    def mask(self, images: np.ndarray, views: int = VIEWS) -> np.ndarray:
-        """The class of every pixel of images.
+    def segment_with_logits(self, signal: np.ndarray, fs: float, *, progress: Progress | None = None,
+                            **how: Any) -> tuple[np.ndarray, np.ndarray]:
+        """What segment returns, and what it takes the classes from: the network's output for every sample.
+
+        Arguments as for segment. Returns the labels, and float32 (L, K) or (leads, L, K) at the signal's rate, NaN in
+        gaps and flat leads. The likeliest class is the label but for the pauses and splinters that segment removes.
+        """
+        labels, logits = segment_signal(self.network, self._of_signals(), signal, fs, True, progress, **how)
+        assert logits is not None
+        return labels, logits
+
+    def mask(self, images: np.ndarray, views: int = VIEWS, **how: Any) -> np.ndarray:
+        """The class of every pixel of images. `npunet predict` gives these very labels.
 
         images : (B, H, W, C), each standardised as in training (data.images.standardise), any H and W
         views  : 1 for the images as they are; 8 for the mean of the logits over their quarter turns and mirror images,
                  which takes 8 times as long and follows borders better
+        how    : backend, arithmetic, threads of UNet.predict
 
         Returns (B, H, W) uint8. Raises ValueError for a network of signals or another number of views.
         """
-        if len(self.network.input_shape) != 3:
-            raise ValueError("this network is for signals; mask is for images")
-        return segment_images(self.network, images, views)
+        return segment_images(self._of_images(), images, views, **how)
+
+    def mask_logits(self, images: np.ndarray, views: int = VIEWS, **how: Any) -> np.ndarray:
+        """What mask takes the classes from: the network's output (B, H, W, K), float32. Arguments as for mask."""
+        return image_logits(self._of_images(), images, views, **how)
 
     def normalised(self, leads: np.ndarray, fs: float) -> np.ndarray:
         """Leads (leads, L) of any unit as the network takes them, (leads, L') float32; see signal.normalised."""
@@ -68,6 +92,11 @@ class Segmenter:
         if self.preparation is None or len(self.network.input_shape) != 2:
             raise ValueError("this network is for images; segment is for signals")
         return self.preparation
+
+    def _of_images(self) -> UNet:
+        if len(self.network.input_shape) != 3:
+            raise ValueError("this network is for signals; mask is for images")
+        return self.network
 
     def predict(self, x: np.ndarray, **options: Any) -> np.ndarray:
         """The network's output for inputs that are prepared already; see UNet.predict."""
@@ -92,8 +121,13 @@ class Segmenter:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write network and description to one .npz, atomically; the same model gives the same bytes."""
-        told = {"class_names": self.class_names,
-                "preparation": None if self.preparation is None else self.preparation.to_dict()}
+        told: dict[str, Any] = {"class_names": self.class_names,
+                                "preparation": None if self.preparation is None else self.preparation.to_dict()}
+        if self.taught is not None:
+            told["taught"] = self.taught.to_dict()
+            if len(json.dumps(told)) > COMMENT:  # of thousands of subjects
+                del told["taught"]
+        told["crc32"] = zlib.crc32(json.dumps(told, sort_keys=True).encode())  # the archive checks no comment
         self.network.save(path, remark=json.dumps(told, sort_keys=True).encode())
 
     @classmethod
@@ -105,9 +139,14 @@ class Segmenter:
                 raise Unreadable(f"{path} is a model without a description of its preparation: it was saved by "
                                  "UNet.save, not by npunet train; npunet.load reads both")
             told = json_object(remark)
+            refuse_unknown("the description", list(told), ["class_names", "preparation", "taught", "crc32"])
+            crc = told.pop("crc32", None)  # which files of earlier versions have not
+            if crc is not None and crc != zlib.crc32(json.dumps(told, sort_keys=True).encode()):
+                raise ValueError("the CRC-32 of its description differs")
             prepared = None if told["preparation"] is None else Preparation.from_dict(told["preparation"])
+            taught = Taught.from_dict(told["taught"]) if told.get("taught") else None
             network = restored(**description, weights=weights, allow_nonfinite=allow_nonfinite)
-            return cls(network, told["class_names"], prepared)
+            return cls(network, told["class_names"], prepared, taught)
 
     def __repr__(self) -> str:
         return f"Segmenter({self.network!r}, class_names={self.class_names})"

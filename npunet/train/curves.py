@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from npunet.evaluate.plots import GRID, PALETTE
+from npunet.evaluate.signal_layout import GRID, PALETTE
 from npunet.extras import MissingExtra, extra
 from npunet.files import atomic_write
 

@@ -15,6 +15,7 @@ from npunet.data.pictures import read_pictures
 from npunet.data.recordings import read_recordings
 from npunet.limits import Unsupported
 from npunet.segment import Segmenter
+from npunet.segment.taught import Taught
 from npunet.train.average import Averaged, judged
 from npunet.train.checkpoint import Keeper, read_checkpoint
 from npunet.train.config import Config, make_config
@@ -140,7 +141,9 @@ def open_run(path: str | os.PathLike[str]) -> Segmenter:
     arrays, told = read_checkpoint(path)
     config, _ = make_config(told["settings"])
     network = UNet(config.params, config.input_shape, config.num_classes).load_weights(judged(arrays))
-    return Segmenter(network, config.class_names, config.preparation if network.sizes.rank == 1 else None)
+    parts, sets = told["parts"], ", ".join(step["name"] for step in config.datasets)
+    taught = Taught(sets or "the data of its run", tuple(parts["train"]), tuple(parts["validation"]))
+    return Segmenter(network, config.class_names, config.preparation if network.sizes.rank == 1 else None, taught)
 
 
 def settings_of(folder: str | os.PathLike[str]) -> tuple[Config, dict[str, Any]]:

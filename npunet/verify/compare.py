@@ -9,6 +9,7 @@ import numpy as np
 
 BUCKETS = ("0", "1", "2-3", "4-7", "8-15", "16-255", "256-65535", "more", "class")
 WIDE = 0.01  # of a tensor's range: a bound that is wider judges nothing
+NOTHING = 2.0**-100  # a bound below this is not wide, however small the tensor's values are
 CONSTANT = 2.0**-16  # a range below this share of the largest value is that of a constant, rounded
 EDGES = np.array([1, 2, 4, 8, 16, 256, 65536])
 CLASS = -1  # instead of a distance: a NaN, or an infinity, where there is none
@@ -24,6 +25,7 @@ class Comparison:
     wide         : those of them that have a bound, but a wide one
     apart        : with a bound, elements that must be NaN or infinite and are of another kind; they are not in `wrong`:
                    a sum in another order may be NaN where an infinity is wanted
+    flushed      : subnormal elements that are zero
     max_abs, max_rel, max_ulp : over the elements that differ and are finite on both sides
     classes      : elements that are NaN, +Inf, -Inf or finite on one side and not on the other
     snr          : 10 log10(sum want^2 / sum (got - want)^2) in dB over finite elements; infinite when equal
@@ -40,6 +42,7 @@ class Comparison:
     unjudged: int
     wide: int
     apart: int
+    flushed: int
     max_abs: float
     max_rel: float
     max_ulp: int
@@ -91,7 +94,7 @@ def compare(
             open_ = ~np.isfinite(bound)
             promised = open_ & (False if classes_promised is None else classes_promised)
             wrong = ~open_ & (~same_class | (off > bound))
-            loose = ~open_ & ~wrong & (bound > WIDE * extent(wide_want))
+            loose = ~open_ & ~wrong & (bound > max(WIDE * extent(wide_want), NOTHING))
             wide, apart = int(np.count_nonzero(loose)), int(np.count_nonzero(promised & ~same_class))
             unjudged = int(np.count_nonzero(open_ & ~promised)) + wide
             ratio = np.where(open_ | (same_class & (off == 0)), 0.0, off / np.maximum(bound, 1e-300))
@@ -109,6 +112,7 @@ def compare(
         unjudged=unjudged,
         wide=wide,
         apart=apart,
+        flushed=int(np.count_nonzero((wide_got == 0) & (wide_want != 0) & (np.abs(wide_want) < 2.0**-126))),
         max_abs=float(off.max(initial=0)),
         max_rel=float(relative.max(initial=0)),
         max_ulp=int(ulp.max(initial=0)),

@@ -15,7 +15,6 @@ from npunet.golden.blind import in_words
 from npunet.golden.bounds import Port
 from npunet.golden.bundle import Progress
 from npunet.golden.reader import Bundle
-from npunet.ops.bounds import SUBNORMAL
 from npunet.verify import dumps
 from npunet.verify.bundles import asked_for, check_sums
 from npunet.verify.compare import compare
@@ -60,7 +59,7 @@ def verify(
     bundle  : folder, or a Bundle that was opened
     outputs : file or folder; forms are in npunet.verify's docstring
     bounded : against the derived bound of every element, instead of bit for bit in the declared order
-    flushes : with bounded, a port that flushes subnormals to zero
+    flushes : with bounded, the port flushes subnormals to zero and that is meant: it needs no note
     layers  : names or ids of the layers that the port shows; all by default. What is asked for must be there to pass
     case    : of tensors whose name tells none
     layout  : in which all tensors stand, a key of fit.LAYOUTS
@@ -91,7 +90,8 @@ class _Run:
         self.bundle, self.dump, self.bounded, self.asked, self.layout = bundle, dump, bounded, asked, layout
         self.faults = list(dump.faults)
         self.values: dict[tuple[str, str], np.ndarray] = {}
-        self.feeds = Feeds(bundle, self.values, bounded, Port(subnormal=FLUSHED if flushes else SUBNORMAL))
+        self.flushes = flushes
+        self.feeds = Feeds(bundle, self.values, bounded, Port(subnormal=FLUSHED))
         self.layouts: dict[tuple[str, str], str] = {}
         self.transposed: dict[tuple[str, str], np.ndarray] = {}
         self.checks: dict[str, list[Check]] = {layer: [] for layer in bundle.layers}
@@ -256,6 +256,10 @@ class _Run:
         if swapped:
             count = sum(name in swapped for name in self.layouts.values())
             notes.append(f"{count} tensors stand in {', '.join(sorted(swapped))} order and were read so")
+        flushed = sum(check.chained.flushed for checks in self.checks.values() for check in checks)
+        if self.bounded and flushed and not self.flushes:
+            notes.append(f"{flushed} elements that must be subnormal are zero: the port flushes them, "
+                         "which is within the bounds (--flush-to-zero says that it is meant)")
         doubtful = [layer.record["id"] for layer in layers if not layer.trusted]
         if doubtful:
             notes.append(

@@ -8,6 +8,7 @@
 //   value   as the network has it
 
 import { ONE_BY_ONE, halfway } from "./convolution.js";
+import { integerApart } from "./integers_apart.js";
 import { exp32, expm132 } from "./exponential.js";
 import { fl } from "./float32.js";
 import { fma32 } from "./fma.js";
@@ -35,7 +36,7 @@ export function unflat(shape, at) {
 // A tensor by name, the depthwise half of a separable convolution included.
 export function tensorOf(network, name) {
   const known = network.tensors.get(name);
-  if (known || !name.endsWith(BETWEEN)) return known;
+  if (known || network.isInteger || !name.endsWith(BETWEEN)) return known;
   const node = network.byName.get(name.slice(0, -BETWEEN.length));
   const kernel = network.weights.get(node.weights[0]);
   const shape = halfway(kernel, node.shape);
@@ -49,6 +50,7 @@ export function takeApart(network, name, index) {
   const node = network.byName.get(name);
   const value = tensor.data[flat(tensor.shape, index)];
   if (name === network.input) return null;
+  if (network.isInteger) return { value, ...integerApart(scene(network, node), index, tensor) };
   if (!node) {
     const whole = network.byName.get(name.slice(0, -BETWEEN.length));
     return { choice: -1, value, ...depthwise(scene(network, whole), index) };

@@ -25,14 +25,14 @@ export function hexFloat(x) {
 
 // Nine digits tell every float32 from its neighbours.
 export function exactly(x) {
-  return Object.is(x, -0) ? "-0" : String(Number(x.toPrecision(9)));
+  if (Object.is(x, -0)) return "-0";
+  return Number.isInteger(x) && Math.abs(x) < 1e15 ? String(x) : String(Number(x.toPrecision(9)));
 }
 
 // Four digits, for reading.
 export function briefly(x) {
-  if (!Number.isFinite(x)) return String(x);
+  if (!Number.isFinite(x) || (Number.isInteger(x) && Math.abs(x) < 1e7)) return String(x);
   const size = Math.abs(x);
-  if (x === 0) return "0";
   return size < 1e-3 || size >= 1e5 ? x.toExponential(2) : String(Number(x.toPrecision(4)));
 }
 

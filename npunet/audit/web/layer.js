@@ -3,7 +3,7 @@
 import { button, details, facts, make, numberField, rebuild } from "./dom.js";
 import { briefly, counted, percent } from "./format.js";
 import { formulaOf } from "./formulas.js";
-import { figuresOf, oddityText, settings, shapeText, statistics } from "./layer_text.js";
+import { figuresOf, meaning, memoryOf, oddityText, settings, shapeText, statistics } from "./layer_text.js";
 import { OPERATORS } from "./network.js";
 import { drawMap, drawSignal, pixelOf, rangeOf, widened } from "./pictures.js";
 import { WeightView } from "./weights.js";
@@ -89,6 +89,8 @@ export class LayerPanel {
         ["operator", node.op],
         ["reads", node.inputs.flatMap((name, k) => [...(k ? [", "] : []), this.link(name)])],
         ["read by", this.readers(node.name)],
+        node.standsFor && ["stands for", node.standsFor],
+        app.description.integer && ["its integers", meaning(app.description.tensors[node.name])],
         ["output", `${shapeText(node.shape)} = ${counted(node.shape.reduce((a, b) => a * b))} values`],
         ["settings", settings(node)],
         [
@@ -106,11 +108,7 @@ export class LayerPanel {
               `network's; ${counted(2 * node.macs)} FLOPs`
             : "no multiply-accumulates",
         ],
-        [
-          "memory",
-          `output ${counted(4 * node.shape.reduce((a, b) => a * b))} bytes, weights ` +
-            `${counted(4 * node.parameters)} bytes (float32)`,
-        ],
+        ["memory", memoryOf(node, description)],
         node.sees && ["receptive field", node.sees],
       ]),
       this.section("output", "Output on this input", this.stats, this.outputs),
@@ -134,7 +132,11 @@ export class LayerPanel {
         "Source of the operator",
         make("pre", {}, description.sources[node.op]),
         make("h4", {}, "The same in this page's JavaScript"),
-        make("pre", {}, OPERATORS[node.op].toString()),
+        make(
+          "pre",
+          {},
+          app.description.integer ? "see integers.js in this page's source" : OPERATORS[node.op].toString(),
+        ),
       ),
     ].filter(Boolean);
   }
@@ -169,7 +171,7 @@ export class LayerPanel {
   // What can be switched in a layer.
   changes(node) {
     const { app } = this;
-    if (app.description.sampled) return null;
+    if (app.description.sampled || app.description.integer) return null;
     const now = app.network.changes.get(node.name) ?? {};
     const set = (change) =>
       app.change(node.name, Object.values(change).some((value) => value !== undefined) ? change : null);
@@ -219,16 +221,22 @@ export class LayerPanel {
     if (!tensor) return; // not computed yet
     if (node && this.shownOperator !== this.name + app.network.operatorOf(node)) {
       this.shownOperator = this.name + app.network.operatorOf(node);
-      const weights = node.weightShapes.map((shape) => ({ shape }));
-      this.formula.replaceChildren(
-        ...formulaOf(
-          node,
-          app.network.operatorOf(node),
-          weights,
-          node.inputs.map((name) => ({ shape: app.network.byName.get(name)?.shape ?? app.description.inputShape })),
-        ),
-      );
+      if (app.description.integer) {
+        this.formula.replaceChildren(make("pre", {}, app.description.formulas[node.op]));
+      } else this.showFormula(node);
     }
+    this.refreshNumbers(node, tensor);
+  }
+
+  showFormula(node) {
+    const { network, description } = this.app;
+    const weights = node.weightShapes.map((shape) => ({ shape }));
+    const inputs = node.inputs.map((name) => ({ shape: network.byName.get(name)?.shape ?? description.inputShape }));
+    this.formula.replaceChildren(...formulaOf(node, network.operatorOf(node), weights, inputs));
+  }
+
+  refreshNumbers(node, tensor) {
+    const { app } = this;
     this.showOutputs(tensor);
     if (node) this.gradient.replaceChildren(...[app.gradientSection(node)].filter(Boolean));
     this.stats.replaceChildren(

@@ -8,6 +8,22 @@ export function shapeText([H, W, C]) {
   return H === 1 ? `${counted(W)} samples × ${counted(C)} channels` : `${H} × ${W} pixels × ${C} channels`;
 }
 
+// What the integers of a tensor stand for.
+export function meaning({ scale, zeroPoint, limits }) {
+  const z = zeroPoint < 0 ? `+ ${-zeroPoint}` : `− ${zeroPoint}`;
+  return `value = ${Number(scale.toPrecision(9))} · (q ${z}), q from ${limits[0]} to ${limits[1]}`;
+}
+
+// Bytes of a layer's output and weights.
+export function memoryOf(node, description) {
+  const values = node.shape.reduce((a, b) => a * b);
+  if (description.integer) {
+    const wide = description.tensors[node.name].limits[1] > 127;
+    return `output ${counted((wide ? 2 : 1) * values)} bytes (int${wide ? 16 : 8})`;
+  }
+  return `output ${counted(4 * values)} bytes, weights ${counted(4 * node.parameters)} bytes (float32)`;
+}
+
 export function settings(node) {
   const { stride, dilation, pads, window, factor, eps, rate } = node.attrs;
   const parts = [
@@ -19,6 +35,10 @@ export function settings(node) {
     eps && `eps ${eps}`,
     rate !== undefined && `rate ${rate}`,
   ].filter(Boolean);
+  for (const [name, value] of Object.entries(node.attrs)) {
+    if (typeof value === "number" && name !== "eps" && name !== "rate") parts.push(`${name} ${value}`);
+    if (name === "rounding") parts.push(`rounding ${value}`);
+  }
   return parts.length ? parts.join("; ") : "none";
 }
 

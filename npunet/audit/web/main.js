@@ -6,7 +6,7 @@ import { Diagram } from "./diagram.js";
 import { button, make, rebuild } from "./dom.js";
 import { counted } from "./format.js";
 import { fma32 } from "./fma.js";
-import { flat, tensorOf } from "./apart.js";
+import { flat, takeApart, tensorOf } from "./apart.js";
 import { differentiate } from "./gradients.js";
 import { LayerPanel } from "./layer.js";
 import { Learning } from "./learning.js";
@@ -64,9 +64,16 @@ const app = {
   editInput(at, value) {
     const { data } = network.tensors.get(network.input);
     const edited = data.slice();
-    edited[at] = value;
+    edited[at] = app.admitted(value);
     network.setInput(edited);
     app.edited();
+  },
+
+  // A value as the input takes it: an integer network's are whole numbers within limits.
+  admitted(value) {
+    if (!description.integer) return value;
+    const [low, high] = description.tensors[network.input].limits;
+    return Math.min(Math.max(Math.round(value), low), high);
   },
 
   resetInput() {
@@ -75,7 +82,7 @@ const app = {
   },
 
   editWeight(name, at, value) {
-    network.setWeight(name, at, value);
+    network.setWeight(name, at, description.integer ? Math.round(value) : value);
     app.edited();
   },
 
@@ -166,7 +173,11 @@ function differences() {
 function showHeader() {
   const parameters = description.nodes.reduce((sum, node) => sum + node.parameters, 0);
   const macs = description.nodes.reduce((sum, node) => sum + node.macs, 0);
-  const level = description.level === "trained" ? "trained (every layer as trained)" : "deploy (batch norm folded)";
+  const level = description.integer
+    ? description.level
+    : description.level === "trained"
+      ? "trained (every layer as trained)"
+      : "deploy (batch norm folded)";
   const arithmetics = ARITHMETICS.map((name) =>
     button(
       name,
@@ -196,8 +207,7 @@ function showHeader() {
       : make(
           "div",
           { className: "controls" },
-          make("span", {}, "Arithmetic"),
-          ...arithmetics,
+          ...(description.integer ? [] : [make("span", {}, "Arithmetic"), ...arithmetics]),
           app.isEdited() ? button("reset all changes", app.reset, { className: "strong" }) : null,
         ),
   );
@@ -216,10 +226,11 @@ async function begin() {
   await network.settle();
   network.progress = null;
   panels.overview = new Overview(document.getElementById("overview"), app);
-  if (description.sampled) document.getElementById("learning").remove();
-  panels.learning = description.sampled
-    ? { refresh() {}, ofLayer: () => null, ofNumber: () => null }
-    : new Learning(document.getElementById("learning"), app);
+  if (description.sampled || description.integer) document.getElementById("learning").remove();
+  panels.learning =
+    description.sampled || description.integer
+      ? { refresh() {}, ofLayer: () => null, ofNumber: () => null }
+      : new Learning(document.getElementById("learning"), app);
   if (description.comparison) panels.comparing = new Comparing(document.getElementById("comparison"), app, tensors);
   else document.getElementById("comparison").remove();
   panels.diagram.mark(panels.comparing?.statuses());
@@ -239,6 +250,7 @@ async function begin() {
 
 window.npunet = {
   level: description.level,
+  inputShape: description.inputShape,
   fma32,
   app,
   ready: begin(),
@@ -257,6 +269,7 @@ window.npunet = {
     app.schedule();
   },
   trace: () => network.trace(),
+  takeApart: (layer, index) => takeApart(network, layer, index),
   // Cross-entropy against labels (the likeliest classes without), in float64: { loss, layers, weights } by name.
   gradients(labels = null) {
     const found = differentiate(network, description.output, labels);

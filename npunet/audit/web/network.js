@@ -1,5 +1,6 @@
 // A network that recomputes only what a change reaches.
 
+import { INTEGER_OPERATORS } from "./integers.js";
 import { conv2d, depthwiseConv2d, separableConv2d } from "./convolution.js";
 import { batchNormInference, layerNorm } from "./norms.js";
 import {
@@ -40,7 +41,9 @@ const PATIENCE = 12; // milliseconds of work before the page may draw
 
 export class Network {
   // nodes: [{ name, op, inputs, weights, attrs, shape }] in an order in which they can run; weights: name -> tensor
-  constructor({ nodes, input, inputShape }, weights) {
+  constructor({ nodes, input, inputShape, integer }, weights) {
+    this.isInteger = Boolean(integer);
+    this.operators = integer ? INTEGER_OPERATORS : OPERATORS;
     this.nodes = nodes;
     this.byName = new Map(nodes.map((node) => [node.name, node]));
     this.input = input;
@@ -148,7 +151,7 @@ export class Network {
 
   runNode(node) {
     const weights = node.weights.map((name) => this.weights.get(name));
-    const run = OPERATORS[this.operatorOf(node)];
+    const run = this.operators[this.operatorOf(node)];
     const data = run(this.operands(node), weights, this.attrsOf(node), node.shape, this.arithmeticInUse);
     this.tensors.set(node.name, { data, shape: node.shape });
     this.stale.delete(node);

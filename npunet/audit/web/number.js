@@ -5,6 +5,10 @@ import { button, make, numberField, rebuild } from "./dom.js";
 import { bitsOf, briefly, counted, exactly, hexFloat } from "./format.js";
 
 const ROWS = 40; // terms that are shown at once
+const ROUNDED = {
+  seq: "Arithmetic seq: each product is rounded, then each sum.",
+  seq_fma: "Arithmetic seq_fma: product and sum are rounded once together.",
+};
 
 export class NumberPanel {
   constructor(root, app) {
@@ -74,10 +78,16 @@ export class NumberPanel {
       " = ",
       make("strong", {}, exactly(value)),
       make("br"),
-      make("code", {}, hexFloat(value)),
-      " · bits ",
-      make("code", {}, `0x${bitsOf(value)}`),
+      ...(this.app.description.integer
+        ? [this.standsFor(layer, value)]
+        : [make("code", {}, hexFloat(value)), " · bits ", make("code", {}, `0x${bitsOf(value)}`)]),
     );
+  }
+
+  // The real value beside an integer.
+  standsFor(layer, value) {
+    const { scale, zeroPoint } = this.app.description.tensors[layer];
+    return `stands for ${exactly(scale * (value - zeroPoint))} = ${exactly(scale)} · (${value} − ${zeroPoint})`;
   }
 
   // What it was before the changes, where it is another.
@@ -117,7 +127,7 @@ export class NumberPanel {
 
   // The final values under both arithmetics, where the number is a sum of products.
   results(terms, steps) {
-    if (!terms.length || !terms[0].weight) return {};
+    if (!terms.length || !terms[0].weight || this.app.description.integer) return {};
     const last = steps.find((step) => step.fused !== undefined);
     return last ? { seq: last.value, seq_fma: last.fused } : { seq: terms.at(-1).seq, seq_fma: terms.at(-1).seq_fma };
   }
@@ -131,7 +141,8 @@ export class NumberPanel {
     const first = Math.max(0, Math.min(this.term - ROWS / 2, terms.length - ROWS));
     const shown = terms.slice(first, first + ROWS);
     const key = app.network.arithmetic;
-    const head = ["", "x, from", "x", "weight", "w", "x · w", "running sum", "bits of the sum"];
+    const { integer } = app.description;
+    const head = ["", "x, from", "x", "weight", "w", "x · w", "running sum", integer ? "" : "bits of the sum"];
     const rows = shown.map((term, k) =>
       make(
         "tr",
@@ -146,16 +157,16 @@ export class NumberPanel {
         make("td", { className: "n" }, briefly(term.w)),
         make("td", { className: "n" }, briefly(term.product)),
         make("td", { className: "n" }, exactly(term[key])),
-        make("td", {}, make("code", {}, bitsOf(term[key]))),
+        make("td", {}, integer ? "" : make("code", {}, bitsOf(term[key]))),
       ),
     );
     return [
       make(
         "p",
         {},
-        `The sum starts at +0 and takes ${counted(terms.length)} product${terms.length > 1 ? "s" : ""}, in the order ${order}` +
-          `${padded ? `; ${padded} of them lie in the padding and count as 0` : ""}. Arithmetic ${key}: ` +
-          `${key === "seq" ? "each product is rounded, then each sum." : "product and sum are rounded once together."}`,
+        `The sum starts at ${integer ? "the bias" : "+0"} and takes ${counted(terms.length)} product${terms.length > 1 ? "s" : ""}, in the order ${order}` +
+          `${padded ? `; ${padded} of them lie in the padding and count as 0` : ""}. ` +
+          (integer ? "Nothing is rounded; x is q minus the input's zero point." : ROUNDED[key]),
       ),
       this.stepper(terms, key),
       make(
@@ -188,7 +199,7 @@ export class NumberPanel {
 
   stepper(terms, key) {
     const term = terms[this.term];
-    const earlier = this.term ? terms[this.term - 1][key] : 0;
+    const earlier = this.term ? terms[this.term - 1][key] : this.app.description.integer ? term[key] - term.product : 0;
     const where = term.at ? `${term.tensor}[${term.at.join(", ")}]` : "the padding";
     const told = make(
       "p",

@@ -163,7 +163,7 @@ class Lowering:
         producer = self.producer(node.inputs[0])
         if self.fuse and producer is not None and producer.op == "concat" and self.continued(producer):
             step = self.continue_over_skip(node, producer)
-        elif self.fuse and self.reads_fused_depthwise(node):
+        elif self.fuse and producer is not None and self.reads_fused_depthwise(node):
             half = self.depthwise_of(producer)
             step = replace(half, op=Op.SEPARABLE, layer=node.name, fused=(producer.name,), weights=self.kernel(node))
         else:
@@ -204,7 +204,7 @@ class Lowering:
 
     def continue_over_skip(self, node: Node, concat: Node) -> Instruction:
         """Emit up(conv1x1(a)) into the result's memory; the step that continues it over the skip."""
-        upsampling = self.producer(concat.inputs[0])
+        upsampling = self.graph[concat.inputs[0]]
         low, channels = upsampling.inputs[0], upsampling.shape[2]
         kernel = self.kernel(node)
         result = self.fused_name(node)

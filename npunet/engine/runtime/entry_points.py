@@ -11,4 +11,4 @@ TRAINING = (*INFERENCE, "engine/training/kernels", "engine/training/plan", "ops/
 SEQ = Entry("npunet.engine.kernels.compile", "seq", INFERENCE)
 SEQ_FMA = Entry("npunet.engine.kernels.compile", "seq_fma", INFERENCE)
 ENTRIES = {"seq": SEQ, "seq_fma": SEQ_FMA, "winograd": SEQ_FMA}  # winograd is another program, not another interpreter
-TRAIN = Entry("npunet.engine.training.kernels.compile_step", "train", TRAINING)
+TRAIN = Entry("npunet.engine.training.kernels.compile_step", "train", TRAINING, "the engine's training step", 120)

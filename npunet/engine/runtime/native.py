@@ -10,11 +10,13 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
+import math
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from npunet.engine.runtime.installed import EngineUnavailable
+from npunet.engine.runtime.notice import Notice
 from npunet.engine.runtime.object_code import ObjectCode, read, undefined_symbols, write
 
 PACKAGE = Path(__file__).parents[2]
@@ -107,12 +110,16 @@ class Entry:
 
     module  : its compile_entry(name) gives the ObjectCode; it imports Numba, and is imported only for that
     sources : folders and files, relative to the package, that the machine code depends on
+    what    : it is called in messages
+    usual   : seconds that compiling it takes on a common machine
     """
 
-    def __init__(self, module: str, name: str, sources: Sequence[str]) -> None:
-        self.module, self.name, self.sources = module, name, sources
+    def __init__(self, module: str, name: str, sources: Sequence[str], what: str = "the engine",
+                 usual: float = 60) -> None:
+        self.module, self.name, self.sources, self.what, self.usual = module, name, sources, what, usual
         self._lock = threading.Lock()
         self._native: Native | None = None
+        self._looked = -math.inf
 
     def __call__(self) -> Native:
         if self._native is None:
@@ -122,10 +129,8 @@ class Entry:
         return self._native
 
     def _load(self) -> Native:
-        try:
+        with unavailable_otherwise():
             return self._find() or self._compile()
-        except Exception as error:  # whatever LLVM, Numba or the system's linker have to say
-            raise EngineUnavailable(f"the engine could not be compiled or loaded on this machine ({error})") from error
 
     def _find(self) -> Native | None:
         for folder in folders():
@@ -134,14 +139,17 @@ class Entry:
                 return Native(made, path, found=True)
         return None
 
+    def compiled(self) -> bool:
+        """Whether it is there, so that a call need not compile it. Looked up on disk once a second at most."""
+        if self._native is None and time.monotonic() - self._looked > 1:
+            with unavailable_otherwise():
+                self._native = self._find()
+            self._looked = time.monotonic()
+        return self._native is not None
+
     def _compile(self) -> Native:
-        notice = threading.Timer(QUIET_SECONDS, say_compiling)
-        notice.daemon = True
-        notice.start()
-        try:
+        with Notice(self.what, self.usual, QUIET_SECONDS):
             made = import_module(self.module).compile_entry(self.name)
-        finally:
-            notice.cancel()
         for folder in folders():
             path = folder / self._file_name()
             try:
@@ -168,6 +176,15 @@ class Entry:
         for path in (Path(numba.origin).with_name("_version.py"), *files(self.sources)):
             digest.update(path.read_bytes())
         return f"npunet-{self.name}-{digest.hexdigest()[:16]}.o"
+
+
+@contextmanager
+def unavailable_otherwise() -> Iterator[None]:
+    """Whatever LLVM, Numba or the system's linker have to say becomes EngineUnavailable."""
+    try:
+        yield
+    except Exception as error:
+        raise EngineUnavailable(f"the engine could not be compiled or loaded on this machine ({error})") from error
 
 
 def cpu_features() -> str:
@@ -202,6 +219,3 @@ def folders() -> Iterator[Path]:
             yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "npunet"
 
 
-def say_compiling() -> None:
-    print("npunet: compiling the engine for this machine; this happens once and takes about a minute",
-          file=sys.stderr, flush=True)

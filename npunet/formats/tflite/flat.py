@@ -35,8 +35,12 @@ OPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "MAX_POOL_2D": ("Pool2DOptions", (*WINDOW, "filter_width", "filter_height", "fused_activation_function")),
     "MEAN": ("ReducerOptions", ("keep_dims",)),
     "MUL": ("MulOptions", ("fused_activation_function",)),
+    "PACK": ("PackOptions", ("axis", "values_count")),
     "RESIZE_NEAREST_NEIGHBOR": ("ResizeNearestNeighborOptions", ("align_corners", "half_pixel_centers")),
+    "SHAPE": ("ShapeOptions", ("out_type",)),
     "SOFTMAX": ("SoftmaxOptions", ("beta",)),
+    "STRIDED_SLICE": ("StridedSliceOptions", ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask",
+                                              "shrink_axis_mask")),
     "SUB": ("SubOptions", ("fused_activation_function",)),
 }
 FLOATS = ("alpha", "beta")

@@ -2,7 +2,8 @@
 
 Inside, everything is an image (H, W, C); RESHAPE becomes a view where it only adds or removes axes of 1. Nearest
 upsampling stands as RESIZE_NEAREST_NEIGHBOR, or for each axis as Keras' RESHAPE, TILE, RESHAPE. QUANTIZE between
-integers is a rescale. Everything else is refused with the operator's name and number.
+integers is a rescale. A converter that leaves the batch open computes shapes at run time (SHAPE, STRIDED_SLICE, PACK);
+they are computed here once, for a batch of 1. Everything else is refused with the operator's name and number.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from npunet.formats.tflite import shape_arithmetic
 from npunet.formats.tflite.flat import ACTIVATIONS, DESCRIPTION, SAME, VALID, FlatModel, FlatOperator, FlatTensor
 from npunet.formats.tflite.names import layer_of
 from npunet.geometry import Pads, Pair, same_pads_2d
 from npunet.integer import parameters
 from npunet.integer.network import LIMITS, Network, Node, Shape, Tensor, View
 
+ELEMENTWISE = ("ADD", "LEAKY_RELU", "QUANTIZE", "SOFTMAX")  # whose output has their input's shape, whatever is said
 WAY_OUT = "export the U-Net alone, with a fixed batch of 1 and full integer quantisation"
 
 
@@ -26,12 +29,16 @@ WAY_OUT = "export the U-Net alone, with a fixed batch of 1 and full integer quan
 class Reading:
     """What has been read so far: which tensor of the network each tensor of the file is.
 
+    flats  : the file's tensors; one whose shape only its operator tells is replaced
     images : by number in the file, the network's tensor
+    values : by number, what arithmetic with shapes gives: integers that are known before anything runs
     """
 
     flat: FlatModel
     lut: str
+    flats: list[FlatTensor]
     images: dict[int, Tensor] = field(default_factory=dict)
+    values: dict[int, np.ndarray] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     views: dict[str, View] = field(default_factory=dict)
@@ -48,7 +55,7 @@ def recognise(flat: FlatModel, name: str, lut: str = "f32") -> Network:
     for which, numbers in (("input", flat.inputs), ("output", flat.outputs)):
         if len(numbers) != 1:
             raise ValueError(f"it has {len(numbers)} {which}s; a U-Net has one")
-    reading = Reading(flat, lut)
+    reading = Reading(flat, lut, list(flat.tensors))
     source = flat.tensors[flat.inputs[0]]
     if source.dtype.kind == "f":
         raise ValueError(f"its input ({source.name}) is {source.dtype}: it is a float model or has float ends; "
@@ -79,8 +86,11 @@ def _read(reading: Reading, number: int, operator: FlatOperator) -> None:
     if len(operator.outputs) != 1:
         raise ValueError(f"{where} has {len(operator.outputs)} outputs; it must have one")
     given = operator.outputs[0]
-    if given in reading.images or reading.flat.tensors[given].data is not None:
+    if given in reading.images or given in reading.values or reading.flats[given].data is not None:
         raise ValueError(f"{where} writes tensor {given}, which has a value already")
+    if operator.code in ELEMENTWISE and operator.inputs:
+        shape = reading.flats[operator.inputs[0]].shape
+        reading.flats[given] = replace(reading.flats[given], shape=shape)
     try:
         reader(reading, operator, where)
     except (KeyError, IndexError):
@@ -98,18 +108,20 @@ def _x(reading: Reading, operator: FlatOperator, where: str, position: int = 0) 
 def _constant(reading: Reading, operator: FlatOperator, where: str, position: int,
               kinds: tuple[str, ...]) -> tuple[FlatTensor, np.ndarray]:
     """A constant that an operator reads, and its values."""
-    tensor = reading.flat.tensors[operator.inputs[position]]
-    if tensor.data is None or tensor.dtype.name not in kinds:
+    number = operator.inputs[position]
+    tensor = reading.flats[number]
+    data = reading.values.get(number, tensor.data)
+    if data is None or tensor.dtype.name not in kinds:
         raise ValueError(f"{where} needs a constant {' or '.join(kinds)} as input {position}; {tensor.name} is "
-                         f"{tensor.dtype}{'' if tensor.data is not None else ' and no constant'}")
-    return tensor, tensor.data
+                         f"{tensor.dtype}{'' if data is not None else ' and no constant'}")
+    return tensor, data
 
 
 def _y(reading: Reading, operator: FlatOperator, where: str, op: str, clamp: str | None = None) -> Tensor:
     """The activation that an operator writes, by its layer's name where the file tells it."""
     number = operator.outputs[0]
-    flat = reading.flat.tensors[number]
-    constants = [reading.flat.tensors[i].name for i in operator.inputs if i >= 0 and i not in reading.images]
+    flat = reading.flats[number]
+    constants = [reading.flats[i].name for i in operator.inputs if i >= 0 and i not in reading.images]
     inputs = tuple(reading.images[i].name for i in operator.inputs if i in reading.images)
     ours = reading.flat.description == DESCRIPTION  # whose tensors have the layers' names
     layer = flat.name if ours else layer_of((flat.name, *constants), op, clamp is not None, inputs)
@@ -146,7 +158,7 @@ def _add(reading: Reading, operator: FlatOperator, y: Tensor, node: Node) -> Non
 
 def _remember(reading: Reading, number: int, source: Tensor) -> None:
     """Keep the file's own name of a tensor, in the file's own shape."""
-    flat = reading.flat.tensors[number]
+    flat = reading.flats[number]
     known = flat.name == source.name and flat.shape[1:] == source.shape and number not in reading.flat.inputs
     if flat.name and flat.name not in reading.views and not known:
         reading.views[flat.name] = View(source.name, flat.shape[1:])
@@ -230,8 +242,11 @@ def _addition(reading: Reading, operator: FlatOperator, where: str) -> None:
 
 
 def _concat(reading: Reading, operator: FlatOperator, where: str) -> None:
+    if reading.flats[operator.outputs[0]].dtype == np.int32:
+        shape_arithmetic.fold(reading, operator, where)
+        return
     xs = tuple(_x(reading, operator, where, i) for i in range(len(operator.inputs)))
-    axis, rank = operator.options["axis"], len(reading.flat.tensors[operator.outputs[0]].shape)
+    axis, rank = operator.options["axis"], len(reading.flats[operator.outputs[0]].shape)
     if axis not in (-1, rank - 1) or not xs or _clamp(operator, where):
         raise ValueError(f"{where} joins {len(xs)} tensors along axis {axis}; only the last axis, without an "
                          "activation, can be read")
@@ -280,9 +295,14 @@ def _leaky_relu(reading: Reading, operator: FlatOperator, where: str) -> None:
 def _reshape(reading: Reading, operator: FlatOperator, where: str) -> None:
     """A view: axes of 1 come and go, or TILE's axis joins the one before it."""
     x, given = _x(reading, operator, where), operator.outputs[0]
-    flat = reading.flat.tensors[given]
+    if operator.code == "EXPAND_DIMS" or len(operator.inputs) > 1:
+        shape = shape_arithmetic.reshaped(reading.flats[operator.inputs[0]].shape, operator.code,
+                                          _constant(reading, operator, where, 1, ("int32", "int64"))[1], where)
+        reading.flats[given] = replace(reading.flats[given], shape=shape)
+    flat = reading.flats[given]
     _same_meaning(where, x, flat)
-    if flat.shape[0] != 1 or (_shape(flat.shape) if len(flat.shape) < 5 else _untiled(flat.shape)[0]) != x.shape:
+    image = _untiled(flat.shape)[0] if len(flat.shape) > 4 else _shape(flat.shape) if flat.shape[:1] == (1,) else None
+    if image != x.shape:
         raise ValueError(f"{where} makes {flat.shape} of an image {x.shape}; only axes of 1 may come and go: {WAY_OUT}")
     reading.images[given] = x
     _remember(reading, given, x)
@@ -290,8 +310,8 @@ def _reshape(reading: Reading, operator: FlatOperator, where: str) -> None:
 
 def _tile(reading: Reading, operator: FlatOperator, where: str) -> None:
     """Nearest upsampling along one axis: the axis of 1 behind it, which RESHAPE made, is repeated."""
-    x, flat = _x(reading, operator, where), reading.flat.tensors[operator.outputs[0]]
-    before = reading.flat.tensors[operator.inputs[0]].shape
+    x, flat = _x(reading, operator, where), reading.flats[operator.outputs[0]]
+    before = reading.flats[operator.inputs[0]].shape
     repeats = tuple(_constant(reading, operator, where, 1, ("int32", "int64"))[1].reshape(-1).tolist())
     image, axis = _untiled(before)
     if image != x.shape or len(repeats) != 5 or any(n != 1 for i, n in enumerate(repeats) if i != axis) or (
@@ -316,10 +336,10 @@ def _untiled(shape: tuple[int, ...]) -> tuple[Shape | None, int]:
 
 def _tiled_name(reading: Reading, operator: FlatOperator) -> str:
     """The layer's name for the last TILE of an upsampling, "<layer>/rows" for one before it."""
-    name = reading.flat.tensors[operator.outputs[0]].name
+    name = reading.flats[operator.outputs[0]].name
     layer = layer_of((name,), "upsample_nearest2d", False, ())
     later = reading.flat.operators[reading.flat.operators.index(operator) + 1 :]
-    if layer and any(layer_of((reading.flat.tensors[o.outputs[0]].name,), "upsample_nearest2d", False, ()) == layer
+    if layer and any(layer_of((reading.flats[o.outputs[0]].name,), "upsample_nearest2d", False, ()) == layer
                      for o in later if o.code == "TILE" and o.outputs):
         layer = f"{layer}/rows"
     return layer if layer and layer not in reading.tensors else f"{name} (tensor {operator.outputs[0]})"
@@ -333,6 +353,7 @@ def _same_meaning(where: str, x: Tensor, flat: FlatTensor) -> None:
 
 READERS: dict[str, Callable[[Reading, FlatOperator, str], None]] = {
     "ADD": _addition, "AVERAGE_POOL_2D": _pool, "CONCATENATION": _concat, "CONV_2D": _convolution,
-    "DEPTHWISE_CONV_2D": _convolution, "LEAKY_RELU": _leaky_relu, "MAX_POOL_2D": _pool, "QUANTIZE": _quantize,
-    "RESHAPE": _reshape, "RESIZE_NEAREST_NEIGHBOR": _resize, "SOFTMAX": _softmax, "TILE": _tile,
+    "DEPTHWISE_CONV_2D": _convolution, "EXPAND_DIMS": _reshape, "LEAKY_RELU": _leaky_relu, "MAX_POOL_2D": _pool,
+    "PACK": shape_arithmetic.fold, "QUANTIZE": _quantize, "RESHAPE": _reshape, "RESIZE_NEAREST_NEIGHBOR": _resize,
+    "SHAPE": shape_arithmetic.fold, "SOFTMAX": _softmax, "STRIDED_SLICE": shape_arithmetic.fold, "TILE": _tile,
 }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from npunet.engine.plan.refusals import TRAINING
 from npunet.engine.plan.taps import POINT, Taps
@@ -38,13 +39,15 @@ class Emitter:
     gradients: dict[str, str] = field(default_factory=dict)
     home: dict[str, str] = field(default_factory=dict)
     absorbed: set[str] = field(default_factory=set)
+    readers: Mapping[str, Sequence[Node]] = field(default_factory=dict)
+    logits: str = ""
 
-    def emit(self, op: Op, layer: str, **names) -> Instruction:
+    def emit(self, op: Op, layer: str, **names: Any) -> Instruction:
         instruction = Instruction(op, layer, **names)
         self.instructions.append(instruction)
         return instruction
 
-    def end(self, op: Op, layer: str, **names) -> None:
+    def end(self, op: Op, layer: str, **names: Any) -> None:
         """An instruction that needs all chunks: whatever waited for such a moment goes first."""
         self.flush()
         self.emit(op, layer, mode=Mode.SPREAD, **names)
@@ -80,6 +83,7 @@ class Emitter:
             else:
                 target = self.new(f"d {name}", self.shapes[self.place(name)])
                 for number, part in enumerate(parts):
+                    assert part.emit is not None  # it has no alias
                     part.emit(target, number > 0)
                 self.gradients[name] = target
         return self.gradients[name]

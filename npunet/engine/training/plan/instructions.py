@@ -41,7 +41,7 @@ class Part:
     """One share of a tensor's gradient: a gradient that it equals, or what writes it into a tensor."""
 
     alias: str = ""
-    emit: Callable[[str, bool], None] | None = None
+    emit: Callable[[str, bool], object] | None = None
     adds: bool = False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 from npunet.engine.plan.blocking import few_filters_scratch, transposed_pitch
 from npunet.engine.plan.layout import FEW_FILTERS_VECTORS
@@ -115,8 +116,8 @@ class Convolutions(Emitter):
         self.tape.append(backward)
 
     def taps(self, node: Node, kernel: tuple[int, ...]) -> tuple[Taps, Taps]:
-        attrs = node.attrs
-        return taps_of(kernel[:2], attrs["pads"], attrs["dilation"], self.shapes[self.place(node.inputs[0])][:2])
+        attrs, size = node.attrs, (kernel[0], kernel[1])
+        return taps_of(size, attrs["pads"], attrs["dilation"], self.shapes[self.place(node.inputs[0])][:2])
 
     def kernel_gradient(self, name: str, kernel: str, x: str, dy: str, taps: tuple[Taps, Taps], first: int = 0,
                         channels: int | None = None) -> None:
@@ -133,7 +134,7 @@ class Convolutions(Emitter):
                        Field.VECTORS: padded(lanes) // LANES, Field.TAPS: seen * even(rows),
                        Field.FLAGS: Flag.TURNED if turned else 0}
             x = self.place(x)
-            own = {"x": x, "z": dy, "taps": taps, "fields": fields}
+            own: dict[str, Any] = {"x": x, "z": dy, "taps": taps, "fields": fields}
             if self.sums_by_strip(x, dy, seen * even(channels)):
                 own["sums"] = self.add_sums(f"d {kernel} from {first}/sums", seen * min(tall, wide))
                 self.emit(Op.CONV_DW, name, **own)

@@ -1,0 +1,87 @@
+"""npunet compare: where two models, or two dumps of tensors, differ."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npunet.cli import models
+from npunet.cli.models import verb
+from npunet.formats import opened_model, opened_weights
+from npunet.reading import npz, read_all, read_npy, reading
+from npunet.weights import canonical
+
+SHOWN = 20  # tensors that differ
+
+
+def add(verbs: Any) -> None:
+    """Arguments of `npunet compare`."""
+    parser = verb(verbs, "compare", compare, "say where two models or two dumps of tensors differ",
+                  "npunet compare model.npz trained.keras")
+    for name in ("first", "second"):
+        parser.add_argument(name, help="model or weights: .npz, .keras, .h5, .weights.h5, .safetensors; or a dump: "
+                            ".npz, .npy, or a folder of .npy")
+
+
+def compare(arguments: Namespace) -> None:
+    """Print the differences; the exit status is 1 where there are any."""
+    (described, first), (other, second) = read(arguments.first), read(arguments.second)
+    lines = [f"{key}: {described[key]} and {other[key]}" for key in described
+             if other and described[key] != other[key]]
+    only = [(arguments.first, sorted(first.keys() - second.keys())),
+            (arguments.second, sorted(second.keys() - first.keys()))]
+    lines += [f"only in {source}: {', '.join(names[:SHOWN])}{' ...' * (len(names) > SHOWN)}"
+              for source, names in only if names]
+    common = [name for name in first if name in second]
+    told = {name: difference(first[name], second[name]) for name in common}
+    differing = [name for name in common if told[name]]
+    lines += [f"{name}: {told[name]}" for name in differing[:SHOWN]]
+    lines += [f"... and {len(differing) - SHOWN} more"] * (len(differing) > SHOWN)
+    lines.append(f"{len(common) - len(differing)} of {len(common)} tensors are equal, bit for bit")
+    print("\n".join(lines))
+    if len(lines) > 1:
+        raise SystemExit(1)
+
+
+def read(source: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What a model says of itself, nothing for other files, and its tensors by name. Raises ValueError, OSError."""
+    path = Path(source)
+    if path.is_dir():
+        found = {file.relative_to(path).with_suffix("").as_posix(): read_npy(file)
+                 for file in sorted(path.rglob("*.npy"))}
+        if not found:
+            raise ValueError(f"{source} holds no .npy; name a model, an .npz or a folder of .npy")
+        return {}, found
+    if path.suffix == ".npy":
+        return {}, {path.stem: read_npy(path)}
+    if models.is_model(source):
+        with opened_model(source) as (description, weights):
+            return description, {canonical(name): value for name, value in read_all(weights).items()}
+    if path.suffix == ".npz":
+        with reading(source), npz(source) as arrays:
+            return {}, {canonical(name): value for name, value in read_all(arrays).items()}
+    with opened_weights(source) as weights:
+        return {}, read_all(weights)
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> str:
+    """How two tensors differ, in words; empty where shape, dtype and every bit are equal."""
+    if a.shape != b.shape:
+        return f"shape {a.shape} and {b.shape}"
+    note = "" if a.dtype == b.dtype else f", {a.dtype} and {b.dtype}"
+    if not note and np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes():
+        return ""
+    if a.dtype.kind not in "fiub" or b.dtype.kind not in "fiub":
+        return f"other values{note}"
+    with np.errstate(all="ignore"):
+        x, y = a.astype(np.float64), b.astype(np.float64)
+        apart = np.where((x == y) | (np.isnan(x) & np.isnan(y)), 0.0, np.abs(x - y))
+    count = np.count_nonzero(apart)
+    if not count:
+        return f"equal values, other bits{note}"
+    worst = np.unravel_index(np.argmax(np.where(np.isnan(apart), np.inf, apart)), apart.shape)
+    return (f"{count:,} of {apart.size:,} values differ, by at most {apart[worst]:.3g} at {tuple(map(int, worst))} "
+            f"({a[worst]:.9g} and {b[worst]:.9g}){note}")

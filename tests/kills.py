@@ -1,0 +1,127 @@
+"""Kill save, convert and train while they write: python kills.py KILLS SEED FOLDER.
+
+After every kill each file is the old one or the new one, whole; after the next run that is let through, no scratch is
+left. Prints JSON: kills that came in time, by what was running, and the faults.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import npunet
+from npunet import UNet
+from npunet.train.checkpoint import read_checkpoint
+
+ROOT = Path(__file__).parent.parent
+BLOCK = {"filters": 24, "kernel": [1, 5], "pool": [1, 2], "strides": [1, 2]}
+PARAMS = {"blocks": [BLOCK, BLOCK], "output_kernel_size": [1, 3]}
+SETTINGS = {"architecture": {"name": "unet", "params": PARAMS}, "frame_size": 64, "num_classes": 4, "epochs": 8,
+            "steps_per_epoch": 3, "batch_size": 4, "datasets": [{"name": "synthetic", "params": {"count": 4}}],
+            "val_patients": 1, "test_patients": 1, "batch_norm_momentum": 0.9}
+# Each says "ready" and then writes the same files again and again, so that a kill at any moment falls into a write.
+QUIET = "import os, sys\nprint('ready', flush=True)\nsys.stdout = open(os.devnull, 'w')\n"
+SAVE = """
+from npunet import UNet
+models = [UNet({params}, (64, 1), 4, seed=seed) for seed in (1, 2)]
+{quiet}
+for _ in range({rounds}):
+    for model in models:
+        model.save(r"{folder}/save.npz")
+"""
+CONVERT = """
+from npunet.cli import main
+{quiet}
+for _ in range({rounds}):
+    for seed in (1, 2):
+        main(["convert", r"{folder}/from%d.npz" % seed, r"{folder}/converted.npz"])
+        main(["convert", r"{folder}/from%d.npz" % seed, r"{folder}/converted.weights.npz"])
+"""
+TRAIN = """
+import json, os
+from npunet.train import checkpoint, run
+from npunet.train.config import make_config
+checkpoint.Keeper.due = True
+{quiet}
+if not os.path.exists(r"{folder}/run/last.npz"):
+    run.begin(make_config(json.loads(r'''{settings}'''))[0], r"{folder}/run", backend="numpy")
+else:
+    run.resume(r"{folder}/run", backend="numpy")
+"""
+SCRIPTS = {"save": SAVE, "convert": CONVERT, "train": TRAIN}
+
+
+def launch(kind, folder, rounds=10**9):
+    script = SCRIPTS[kind].format(folder=folder, params=PARAMS, settings=json.dumps(SETTINGS), quiet=QUIET,
+                                  rounds=rounds)
+    process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", script], stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL,
+                               env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
+    process.stdout.readline()
+    return process
+
+
+def faults_of(kind, folder, known):
+    """What is wrong after a kill."""
+    try:
+        if kind == "train":
+            run = folder / "run"
+            for name in ("last.npz", "best.npz"):
+                if (run / name).exists():
+                    read_checkpoint(run / name)
+            if (run / "history.json").exists():
+                json.loads((run / "history.json").read_text())
+            if (run / "model.npz").exists():
+                npunet.load(run / "model.npz")
+            return []
+        name = "save.npz" if kind == "save" else "converted.npz"
+        if (folder / name).exists() and npunet.load(folder / name).weights.block.tobytes() not in known:
+            return [f"{name} holds neither the old nor the new weights"]
+    except Exception as error:  # whatever it is, it is a fault
+        return [f"after a kill in {kind}: {error!r:.200}"]
+    return []
+
+
+def attack(kills, seed, folder):
+    rng, folder = random.Random(seed), Path(folder)
+    known = set()
+    for number in (1, 2):
+        model = UNet(PARAMS, (64, 1), 4, seed=number)
+        model.save(folder / f"from{number}.npz")
+        known.add(model.weights.block.tobytes())
+    told = {"kills": dict.fromkeys(SCRIPTS, 0), "left": 0, "faults": []}
+    there = set()
+    for number in range(kills):
+        kind = list(SCRIPTS)[number % len(SCRIPTS)]
+        process = launch(kind, folder)
+        end = time.monotonic() + (30 if kind == "train" and rng.random() < 0.8 else 0)
+        while time.monotonic() < end and not (folder / "run" / "last.npz").exists():
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0.0, 0.4))
+        process.send_signal(signal.SIGKILL)
+        told["kills"][kind] += process.wait() == -signal.SIGKILL
+        process.stdout.close()
+        told["left"] += len(list(folder.rglob(".*.npunet.tmp")))
+        told["faults"] += faults_of(kind, folder, known)
+        names = {file.name for file in folder.iterdir() if not file.name.startswith(".")}
+        if not there - {"run"} <= names:
+            told["faults"].append(f"{there - names} is gone")
+        there = names
+    for kind in SCRIPTS:  # the next run, let through
+        process = launch(kind, folder, rounds=1)
+        status = process.wait(timeout=120)
+        process.stdout.close()
+        told["faults"] += [f"{kind} after the kills ended with {status}"] * (status != 0)
+    told["scratch"] = [str(file) for file in folder.rglob(".*")]
+    return told
+
+
+if __name__ == "__main__":
+    np.seterr(all="ignore")
+    print(json.dumps(attack(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])))
