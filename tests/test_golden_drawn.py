@@ -10,7 +10,7 @@ from npunet.golden import Bundle, blind, golden
 from npunet.golden.drawn import drawn_weights
 from npunet.verify import equivalence, mutants
 from npunet.verify.diagnose import recipe
-from npunet.verify.diagnose.search import variants
+from npunet.verify.diagnose.attempts import variants
 from npunet.verify.diagnose.sums import Order
 
 WAVE = {"kernel": [1, 3], "pool": [1, 3], "strides": [1, 2]}

@@ -17,9 +17,9 @@ import numpy as np
 from npunet.golden.draws import Draws
 from npunet.ops.norm import batch_norm_scale_shift
 from npunet.ops.table import CONVOLUTIONS
+from npunet.verify.diagnose.attempts import variants
 from npunet.verify.diagnose.pooling import picked, pooled
 from npunet.verify.diagnose.recipe import Recipe, plain
-from npunet.verify.diagnose.search import variants
 from npunet.verify.diagnose.sums import walk
 from npunet.verify.diagnose.wholes import WHOLES, Scene
 

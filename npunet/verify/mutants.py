@@ -23,9 +23,9 @@ from npunet.graph import Node
 from npunet.verify import equivalence
 from npunet.verify.compare import same
 from npunet.verify.diagnose import WHOLES, recipe
+from npunet.verify.diagnose.attempts import variants
 from npunet.verify.diagnose.folds import kin_of, other_folds
 from npunet.verify.diagnose.recipe import Recipe
-from npunet.verify.diagnose.search import variants
 from npunet.verify.diagnose.wholes import Scene
 
 SAMPLE = 64

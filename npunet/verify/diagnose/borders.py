@@ -55,9 +55,9 @@ def pool_padding_value(s: Sight) -> Guesses:
     """A border that wins where all of the image is smaller."""
     if any(sum(pair) for pair in s.recipe.attrs["pads"]):
         values = s.got[s.differs]
-        if len(np.unique(values)) == 1:
+        if (values == values[0]).all():
             yield Guess(f"the pooling is padded with {values[0]:.9g} instead of minus infinity",
                         recipe=pooled(s.recipe, fill=float(values[0])))
     floor = s.got[s.differs]
-    if len(np.unique(floor)) == 1:
+    if (floor == floor[0]).all():
         yield Guess(f"the running maximum starts at {floor[0]:.9g}", np.maximum(s.right, floor[0]))

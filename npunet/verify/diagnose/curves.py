@@ -49,7 +49,13 @@ def _tables(curve: Curve) -> Iterator[tuple[str, Curve]]:
                 for name, take in (("straight lines between", _lines), ("the nearest entry", _nearest),
                                    ("the entry before", _floor), ("the entry behind", _ceiling)):
                     words = f"{entries} entries from {-reach:g} to {0 if entries > steps else -step:g}, {name}"
-                    yield words, lambda x, t=take, n=nodes, r=reach, h=step: t((np.maximum(x, -r) + r) / h, n)
+                    yield words, _reading(take, nodes, reach, step)
+
+
+def _reading(take: Callable[[np.ndarray, np.ndarray], np.ndarray], nodes: np.ndarray, reach: float, step: float
+             ) -> Curve:
+    """A table's entries for x between -reach and 0."""
+    return lambda x: take((np.maximum(x, -reach) + reach) / step, nodes)
 
 
 def _lines(at: np.ndarray, nodes: np.ndarray) -> np.ndarray:

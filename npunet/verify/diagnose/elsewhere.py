@@ -92,14 +92,11 @@ def applied_twice(s: Sight) -> Guesses:
 
 @pattern()
 def input_changed(s: Sight) -> Guesses:
-    """The input reversed, moved, scaled, or normalised once more."""
+    """The input reversed, moved, or in another layout; what is done to the network's input, verify.inputs knows."""
     if s.recipe.op in ("concat", "add", "dropout_inference", *ACTIVATIONS):
         return  # where elements are worked on one by one, it is the output that is changed
     for words, x in _changes(s.inputs[0]):
         yield Guess(f"the input {words}", recipe=s.recipe.but(inputs=(np.ascontiguousarray(x, F),)))
-    if s.node.inputs[0] == s.bundle.graph.input:
-        for words, x in _scales(s.inputs[0]):
-            yield Guess(f"the network's input {words}", recipe=s.recipe.but(inputs=(np.ascontiguousarray(x, F),)))
 
 
 def _changes(x: np.ndarray) -> Iterator[Input]:
@@ -145,23 +142,6 @@ def _slid(x: np.ndarray, by: int, axis: int) -> np.ndarray:
     end[axis] = slice(None, by) if by > 0 else slice(by, None)
     moved[tuple(end)] = 0
     return moved
-
-
-def _scales(x: np.ndarray) -> Iterator[Input]:
-    for factor in (1e-6, 1e-3, 1e-2, 0.5, 2.0, 10.0, 100.0, 1e3, 1e6, 1 / 255, 1 / 127, 1 / 128, 1 / 256, 255.0,
-                   256.0, 1 / 32768, 32768.0):
-        yield f"is multiplied by {factor:.6g} (another unit)", x * F(factor)
-    for words, axes in (("over each channel", (1, 2)), ("over the whole sample", (1, 2, 3)), ("over time", (2,))):
-        wide = x.astype(np.float64)
-        mean, spread = wide.mean(axes, keepdims=True), wide.std(axes, keepdims=True)
-        yield f"is normalised once more {words} (mean 0, deviation 1)", (wide - mean) / np.maximum(spread, 1e-12)
-        yield f"has its mean taken off {words}", wide - mean
-        low, high = wide.min(axes, keepdims=True), wide.max(axes, keepdims=True)
-        unit = (wide - low) / np.maximum(high - low, 1e-12)
-        yield f"is scaled to 0 ... 1 {words}", unit
-        yield f"is scaled to -1 ... 1 {words}", 2 * unit - 1
-    yield "is 2 x - 1", 2 * x - 1
-    yield "is (x + 1) / 2", (x + 1) / 2
 
 
 @pattern(*CONVOLUTIONS, "layer_norm")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from npunet.graph import Graph, Node
 from npunet.model import UNet
 from npunet.ops.norm import batch_norm_scale_shift
 from npunet.ops.table import CONVOLUTIONS
-from npunet.verify.diagnose.normal import Norm
+from npunet.verify.diagnose.normal import Norm, norm_of
 
 Fold = tuple[np.ndarray, np.ndarray | None]
 
@@ -41,7 +42,7 @@ def folded_norms(bundle: Bundle, node: Node) -> tuple[np.ndarray, np.ndarray | N
         model = UNet.load(bundle.root / bundle.manifest["model"]["file"])
         trained = model.sizes.graph(tuple(bundle.manifest["model"]["input_shape"][:2]))
         norms = {
-            n.name: Norm(*(model.weights[name].astype(np.float64) for name in n.weights), n.attrs["eps"])
+            n.name: norm_of([model.weights[name] for name in n.weights], n.attrs["eps"])
             for n in trained
             if n.op == "batch_norm_inference" and model.weights[n.weights[0]].shape[-1] == node.shape[2]
         }
@@ -60,9 +61,7 @@ def _folds(
         ("batch norm folded with eps 1e-5", 1e-5),
         ("batch norm folded with eps 1e-2", 1e-2),
     ):
-        folds[words] = _folded(
-            trained, weights, node, lambda norm, eps=eps: replace(norm, attrs={**norm.attrs, "eps": eps})
-        )
+        folds[words] = _folded(trained, weights, node, partial(_with_eps, eps=eps))
     norm = next(n for n in trained if n.name == folded)
     kernels, bias = split_bias(next(n for n in trained if n.name == node.name), weights)
     plain = np.zeros(node.shape[2], np.float32) if bias is None else bias
@@ -91,6 +90,10 @@ def _folds(
     folds["batch norm folded into the kernel alone"] = (own[node.weights[-2]], plain)
     folds["batch norm folded into the bias alone"] = (weights[kernels[-1]], own[node.weights[-1]])
     return folds
+
+
+def _with_eps(norm: Node, eps: float) -> Node:
+    return replace(norm, attrs={**norm.attrs, "eps": eps})
 
 
 def _folded(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 
 from npunet.ops.table import CONVOLUTIONS
+from npunet.verify.diagnose import recipe as recipes
 from npunet.verify.diagnose.geometry import padded
 from npunet.verify.diagnose.pooling import pooled
 from npunet.verify.diagnose.recipe import Recipe
@@ -65,7 +67,9 @@ def part_left_out(r: Recipe) -> Variants:
     """One tap, row or column of taps, or input channel is never added; its weights or inputs are zero."""
     w = r.kernels[0]
     KH, KW, C = w.shape[:3]
-    parts = [(f"tap [{y}, {x}]", (y, x)) for y, x in product(range(KH), range(KW))] if KH * KW > 1 else []
+    parts: list[tuple[str, Any]] = []
+    if KH * KW > 1:
+        parts += [(f"tap [{y}, {x}]", (y, x)) for y, x in product(range(KH), range(KW))]
     if KH > 1 and KW > 1:
         parts += [(f"row {y} of the kernel", (y,)) for y in range(KH)]
         parts += [(f"column {x} of the kernel", (slice(None), x)) for x in range(KW)]
@@ -99,7 +103,7 @@ def pool_geometry(r: Recipe) -> Variants:
     for words, at in (("first", (top, left)), ("last", (top - KH + 1, left - KW + 1))):
         yield f"the {words} element of the window instead of the largest", pooled(r, window=(1, 1), before=at)
     yield "the sum of the window instead of the largest", r.but(
-        compute=lambda c: pooled(c, fill=0.0, how="mean", among="window").compute(c) * np.float32(KH * KW))
+        compute=lambda c: recipes.run(pooled(c, fill=0.0, how="mean", among="window")) * np.float32(KH * KW))
     for other in product((1, 2, 3), (1, 2, 3)):
         if other != tuple(r.attrs["stride"]):
             yield f"stride {other[0]} x {other[1]} of the pooling", pooled(r, stride=other)

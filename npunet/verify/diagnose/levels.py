@@ -27,7 +27,7 @@ def nothing_summed(s: Sight) -> Guesses:
         yield Guess("all zero: nothing is written, or zeros only", s.got, of_sums=True, name="output_unwritten")
     elif np.isnan(s.got).all():
         yield Guess("all NaN: nothing is computed, or of NaN only", s.got, of_sums=True, name="output_unwritten")
-    elif len(np.unique(s.got)) == 1:
+    elif (s.got == s.got.flat[0]).all():
         yield Guess(f"one value everywhere: {s.got.flat[0]:.9g}", s.got, of_sums=True)
     elif s.recipe.op in CONVOLUTIONS and s.recipe.bias is not None:
         alone = np.broadcast_to(s.recipe.bias, s.right.shape)
@@ -69,7 +69,9 @@ def output_gain(s: Sight) -> Guesses:
 
 @pattern()
 def output_limited(s: Sight) -> Guesses:
-    """What lies beyond a limit becomes the limit."""
+    """What lies beyond a limit becomes the limit; the limits of relu and relu6 are read off in fitted."""
+    if s.recipe.op in ("relu", "relu6"):
+        return
     values = s.got[s.differs]
     if len(np.unique(values)) == 1 and np.isfinite(values[0]):
         limit, beyond = values[0], s.right[s.differs]

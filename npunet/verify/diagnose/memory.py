@@ -34,8 +34,8 @@ def part_not_written(s: Sight) -> Guesses:
 def _one_value(s: Sight) -> np.float32 | None:
     """What stands wherever the port differs, if it is one value."""
     values = s.got[s.differs]
-    same_bits = len(np.unique(np.where(np.isnan(values), np.float32(np.nan), values + np.float32(0)).view(np.uint32)))
-    return values[0] if same_bits == 1 and len(values) > 1 else None
+    one = (values == values[0]).all() or np.isnan(values).all()
+    return values[0] if one and len(values) > 1 else None
 
 
 @pattern(rank=2)

@@ -13,6 +13,7 @@ from npunet.verify.diagnose.places import run
 
 SHARE = 0.6  # of the elements that can be recognised: they must agree on a shift
 PITCH = 64  # elements by which a row may be longer in memory than it is
+RECOGNISED = 4000  # elements that a pitch is tried on
 BLOCKS = (2, 4, 8, 16, 32)
 Gather = tuple[str, np.ndarray]  # words, and for every place of a sample the element that stands there
 
@@ -75,7 +76,7 @@ def row_pitch(s: Sight) -> Guesses:
     right, got, _ = s.flat
     size = right.shape[1]
     H, W, C = s.right.shape[1:]
-    wanted, at = _recognised(right[0], got[0])
+    wanted, at = (places[:RECOGNISED] for places in _recognised(right[0], got[0]))
     units = {"row": (W * C, H), "pixel": (C, H * W)}
     for name, (unit, count) in units.items():
         if count < 2 or len(wanted) < 4:
@@ -83,9 +84,13 @@ def row_pitch(s: Sight) -> Guesses:
         for pitch in range(max(1, unit // 2), unit + PITCH + 1):
             if pitch == unit:
                 continue
-            spread = np.arange(size) // unit * pitch + np.arange(size) % unit  # where an element is put
+            put, taken = _pitched(wanted, unit, pitch), _pitched(at, unit, pitch)
+            written, read = (put == at).mean() >= SHARE, (taken == wanted).mean() >= SHARE
+            if not written and not read:
+                continue
+            spread = _pitched(np.arange(size), unit, pitch)
             words = f"a {name} of {unit} elements with a pitch of {pitch}"
-            if (spread[wanted] == at).mean() >= SHARE:
+            if written:
                 other = got.copy()
                 inside = spread < size
                 other[:, spread[inside]] = right[:, inside]
@@ -94,13 +99,17 @@ def row_pitch(s: Sight) -> Guesses:
                 yield _moved(s, f"written with {words}, zeros between, read without gaps", cleared)
                 if pitch < 2 * unit:
                     yield _moved(s, f"written with {words}, read without gaps", other)
-            taken = spread  # element n is read where it would be with the pitch
-            inside = taken < size
-            if (taken[at] == wanted).mean() >= SHARE:
+            inside = spread < size
+            if read:
                 other = got.copy()
-                other[:, inside] = right[:, taken[inside]]
+                other[:, inside] = right[:, spread[inside]]
                 if inside.mean() > 0.5:
                     yield _moved(s, f"written without gaps, read with {words}", other)
+
+
+def _pitched(n: np.ndarray, unit: int, pitch: int) -> np.ndarray:
+    """Where elements stand when every `unit` of them begin `pitch` after the last."""
+    return n // unit * pitch + n % unit
 
 
 @pattern()

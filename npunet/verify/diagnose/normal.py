@@ -8,8 +8,9 @@ takes by mistake, else both are named.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -32,10 +33,21 @@ class Norm:
     var: np.ndarray
     eps: float
 
+    def having(self, key: str, value: np.ndarray) -> Norm:
+        """With another gamma, beta, mean or var."""
+        changed: dict[str, Any] = {key: value}
+        return replace(self, **changed)
+
     def line(self) -> Line:
         """Scale and shift."""
         scale = self.gamma / np.sqrt(self.var + self.eps)
         return scale, self.beta - self.mean * scale
+
+
+def norm_of(parameters: Sequence[np.ndarray], eps: float) -> Norm:
+    """From gamma, beta, mean and variance of any float dtype."""
+    gamma, beta, mean, var = (value.astype(np.float64) for value in parameters)
+    return Norm(gamma, beta, mean, var, eps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +96,10 @@ def _usual(seen: Seen) -> Iterator[tuple[str, str, Line]]:
         value = getattr(own, key)
         for words, other in _mistakes(key, value):
             if not np.array_equal(other, value):
-                yield NAME[key], f"batch norm: {WORD[key]} {words}", replace(own, **{key: other}).line()
+                yield NAME[key], f"batch norm: {WORD[key]} {words}", own.having(key, other).line()
         for layer, kin in seen.kin.items():
             yield (NAME[key], f"batch norm: {WORD[key]} of {layer} taken",
-                   replace(own, **{key: getattr(kin, key)}).line())
+                   own.having(key, getattr(kin, key)).line())
     a, b = own.line()
     root, deviation = np.sqrt(own.var + own.eps), np.sqrt(own.var)
     yield "batch_norm_mean", "batch norm: the mean not scaled before it is subtracted", (a, own.beta - own.mean)

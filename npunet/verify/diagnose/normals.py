@@ -10,14 +10,14 @@ import numpy as np
 from npunet.ops.table import CONVOLUTIONS
 from npunet.verify.diagnose import recipe as recipes
 from npunet.verify.diagnose.folds import folded_norms
-from npunet.verify.diagnose.normal import Norm, Seen, solve
+from npunet.verify.diagnose.normal import Seen, norm_of, solve
 from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
 
 
 @pattern("batch_norm_inference")
 def batch_norm_parameter(s: Sight) -> Guesses:
     norms = {
-        node.name: Norm(*(s.bundle.weights[name].astype(np.float64) for name in node.weights), node.attrs["eps"])
+        node.name: norm_of([s.bundle.weights[name] for name in node.weights], node.attrs["eps"])
         for node in s.bundle.graph
         if node.op == s.node.op and s.bundle.weights[node.weights[0]].shape == s.recipe.kernels[0].shape
     }

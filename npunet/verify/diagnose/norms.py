@@ -21,7 +21,8 @@ def library_exp(x: np.ndarray) -> np.ndarray:
 
 
 def soft(
-    x: np.ndarray, *, exp=exp32, largest: str = "max", axis: int = 3, sums: str = "left", divide: str = "each"
+    x: np.ndarray, *, exp: Callable[[np.ndarray], np.ndarray] = exp32, largest: str = "max", axis: int = 3,
+    sums: str = "left", divide: str = "each",
 ) -> np.ndarray:
     """Softmax with every step open."""
     top = {

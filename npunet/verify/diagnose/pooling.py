@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from npunet.verify.diagnose import recipe as recipes
 from npunet.verify.diagnose.recipe import Recipe
 from npunet.verify.diagnose.registry import Variants, hypothesis
 
 F = np.float32
+Pair = tuple[int, int]
 
 
 def pooled(
-    r: Recipe, *, window=None, stride=None, before=None, fill: float = -np.inf, how: str = "max", among: str = "all"
+    r: Recipe, *, window: Pair | None = None, stride: Pair | None = None, before: Pair | None = None,
+    fill: float = -np.inf, how: str = "max", among: str = "all",
 ) -> Recipe:
     """The pooling with something changed; before : (top, left) pads."""
     window, stride = window or r.attrs["window"], stride or r.attrs["stride"]
@@ -43,6 +46,7 @@ def pooled(
                     y = np.where(tap > (F(-np.inf) if y is None else y), tap, F(-np.inf) if y is None else y)
                 else:
                     y = tap if y is None else np.where((tap > y) | np.isnan(tap), tap, y)
+        assert y is not None  # a window has an element
         return y / (F(window[0] * window[1]) if among == "window" else count) if how == "mean" else y
 
     return r.but(
@@ -73,14 +77,14 @@ def windows_inside(size: int, count: int, step: int, length: int, first: int) ->
 def pool_pads_zero(r: Recipe) -> Variants:
     if any(sum(pair) for pair in r.attrs["pads"]):
         yield "padded with 0 instead of minus infinity", pooled(r, fill=0.0)
-    yield "the running maximum starts at 0", r.but(compute=lambda c: np.maximum(pooled(c).compute(c), F(0)))
+    yield "the running maximum starts at 0", r.but(compute=lambda c: np.maximum(recipes.run(pooled(c)), F(0)))
     yield (
         "the running maximum starts at the smallest positive float (FLT_MIN)",
-        r.but(compute=lambda c: np.maximum(pooled(c).compute(c), np.finfo(F).tiny)),
+        r.but(compute=lambda c: np.maximum(recipes.run(pooled(c)), np.finfo(F).tiny)),
     )
     yield (
         "the running maximum starts at -FLT_MAX",
-        r.but(compute=lambda c: np.maximum(pooled(c).compute(c), np.finfo(F).min)),
+        r.but(compute=lambda c: np.maximum(recipes.run(pooled(c)), np.finfo(F).min)),
     )
 
 

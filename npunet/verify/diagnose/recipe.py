@@ -173,7 +173,7 @@ def _symmetric(at: np.ndarray, size: int) -> np.ndarray:
     return np.minimum(at % (2 * size), (-1 - at) % (2 * size))
 
 
-MOVED = {
+MOVED: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "mirror": _mirrored,
     "symmetric": _symmetric,
     "wrap": np.remainder,
@@ -183,7 +183,8 @@ MOVED = {
 
 def _operands(recipe: Recipe, places: np.ndarray, dtype: type) -> tuple[np.ndarray, np.ndarray]:
     """(P, K) and (K, F); depthwise (P, T, C) and (T, C, M)."""
-    x, w = columns(recipe, places).astype(dtype), recipe.kernels[0].astype(dtype)
+    x: np.ndarray = columns(recipe, places).astype(dtype)
+    w: np.ndarray = recipe.kernels[0].astype(dtype)
     P, KH, KW, C = x.shape
     if recipe.op == "conv2d":
         return x.reshape(P, KH * KW * C), w.reshape(KH * KW * C, -1)

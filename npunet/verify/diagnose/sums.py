@@ -107,7 +107,7 @@ def walk(name: str, shape: tuple[int, int, int]) -> list[int]:
     """Numbers of the terms, counted as (ky, kx, c), in the order of a walk."""
     numbers = np.arange(shape[0] * shape[1] * shape[2]).reshape(shape)
     if name.startswith("axes"):  # "axes 0- 1+ 2+": each axis with its direction, the outermost first
-        order = [(int(axis), way == "-") for axis, way in name.split()[1:]]
+        order = [(int(step[0]), step[1] == "-") for step in name.split()[1:]]
         turned = numbers[tuple(slice(None, None, -1 if dict(order)[axis] else 1) for axis in range(3))]
         return turned.transpose([axis for axis, _ in order]).ravel().tolist()
     axes = {"taps": (0, 1, 2), "back": (0, 1, 2), "columns": (1, 0, 2), "channels": (2, 0, 1)}[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations, product
+from typing import Any
 
 from npunet.ops.table import CONVOLUTIONS
 from npunet.verify.diagnose.recipe import Recipe
@@ -33,7 +34,7 @@ def total_cut(r: Recipe) -> Variants:
         yield "summed in float64 with the bias, rounded once", r.but(order=replace(r.order, wide=True), when="first")
 
 
-def _ordered(r: Recipe, **changes: str | bool) -> Recipe:
+def _ordered(r: Recipe, **changes: Any) -> Recipe:
     return r.but(order=replace(r.order, **changes))
 
 

@@ -123,7 +123,7 @@ def printed(w: np.ndarray, form: str) -> np.ndarray:
 def weights_of_another_layer(r: Recipe) -> Variants:
     for words, (kernel, bias) in r.kin.items():
         yield words, r.but(kernels=(*r.kernels[:-1], kernel), bias=bias)
-        if bias is not None and not np.array_equal(bias, r.bias):
+        if bias is not None and r.bias is not None and not np.array_equal(bias, r.bias):
             yield f"{words}, but for the bias", r.but(kernels=(*r.kernels[:-1], kernel))
 
 

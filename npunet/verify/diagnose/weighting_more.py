@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import permutations
 
 import numpy as np
 
 from npunet.ops.table import CONVOLUTIONS
+from npunet.verify.diagnose import recipe as recipes
 from npunet.verify.diagnose.recipe import Recipe
 from npunet.verify.diagnose.registry import Variants, rare
 from npunet.verify.diagnose.storage import ROUNDINGS
@@ -79,29 +81,34 @@ def weights_format(r: Recipe) -> Variants:
             yield f"all weights {words}", r.but(kernels=tuple(function(w).astype(np.float32) for w in r.kernels))
 
 
-def _formats():
+def _formats() -> Iterator[tuple[str, Callable[[np.ndarray], np.ndarray]]]:
     """(words, function) of narrow formats."""
+    scales: tuple[tuple[tuple[int, ...] | None, str], ...] = (
+        (None, "for all"), ((0, 1, 2), "for every filter"), ((0, 1, 3), "for every input channel"),
+    )
     for bits in (4, 6, 8, 12, 16):
-        for axes, per in ((None, "for all"), ((0, 1, 2), "for every filter"), ((0, 1, 3), "for every input channel")):
-            yield f"in {bits} bits, one scale {per}", lambda w, b=bits, a=axes: quantised(w, b, a)
-            yield f"in {bits} bits, one scale {per} (a power of two)", lambda w, b=bits, a=axes: _shifted(w, b, a)
-            yield (f"in {bits} bits without sign, lowest to highest {per}",
-                   lambda w, b=bits, a=axes: _spread(w, b, a))
+        for axes, per in scales:
+            yield f"in {bits} bits, one scale {per}", partial(quantised, bits=bits, axes=axes)
+            yield f"in {bits} bits, one scale {per} (a power of two)", partial(_shifted, bits=bits, axes=axes)
+            yield f"in {bits} bits without sign, lowest to highest {per}", partial(_spread, bits=bits, axes=axes)
     for point in POINTS:
-        for name, rounding in ROUNDINGS.items():
-            yield (f"with {point} fractional bits, {name}",
-                   lambda w, p=point, f=rounding: f(w.astype(np.float64) * 2.0**p) / 2.0**p)
+        for name in ROUNDINGS:
+            yield f"with {point} fractional bits, {name}", partial(_pointed, point=point, rounding=name)
     for form in [f".{n}{kind}" for kind in "fg" for n in range(2, 9)]:
-        yield f"printed with %{form}", lambda w, form=form: printed(w, form)
+        yield f"printed with %{form}", partial(printed, form=form)
     for name, narrow in (("float16", to_float16), ("bfloat16", to_bfloat16), ("bfloat16, cut", cut_to_bfloat16)):
         yield f"in {name}", narrow
     for bits in (4, 8, 16):
-        yield f"in {bits} bits from the lowest to the highest, without a zero", lambda w, b=bits: _from_lowest(w, b)
+        yield f"in {bits} bits from the lowest to the highest, without a zero", partial(_from_lowest, bits=bits)
     yield "without their sign", np.abs
     yield "with the other sign", np.negative
-    yield "twice as large", lambda w: w * np.float32(2)
-    yield "half as large", lambda w: w * np.float32(0.5)
+    yield "twice as large", partial(np.multiply, np.float32(2))
+    yield "half as large", partial(np.multiply, np.float32(0.5))
     yield "all zero", np.zeros_like
+
+
+def _pointed(w: np.ndarray, point: int, rounding: str) -> np.ndarray:
+    return ROUNDINGS[rounding](w.astype(np.float64) * 2.0**point) / 2.0**point
 
 
 def _shifted(w: np.ndarray, bits: int, axes: tuple[int, ...] | None) -> np.ndarray:
@@ -129,7 +136,7 @@ def _from_lowest(w: np.ndarray, bits: int) -> np.ndarray:
 def inputs_format(r: Recipe) -> Variants:
     x = r.inputs[0]
     for words, function in _formats():
-        if "without their" not in words and "input channel" not in words and "filter" not in words:
+        if not any(other in words for other in ("printed", "without their", "input channel", "filter")):
             yield f"inputs {words}", r.but(inputs=(function(x).astype(np.float32),))
     for point in POINTS:
         both = [np.rint(value.astype(np.float64) * 2.0**point) / 2.0**point for value in (x, *r.kernels)]
@@ -152,17 +159,15 @@ def bias_other(r: Recipe) -> Variants:
     bias = r.bias
     for words, other in _biases(bias):
         yield f"bias {words}", r.but(bias=np.asarray(other, np.float32))
-    for words, (_, other) in r.kin.items():
-        if other is not None:
-            yield f"the bias of {words.split(' of ')[-1].removesuffix(' taken')} taken", r.but(bias=other)
+    for words, (_, theirs) in r.kin.items():
+        if theirs is not None:
+            yield f"the bias of {words.split(' of ')[-1].removesuffix(' taken')} taken", r.but(bias=theirs)
     places = np.arange(int(np.prod(r.shape[:2]))) % bias.size
     everywhere = np.broadcast_to(bias[places].reshape(*r.shape[:2], 1), r.shape)
     yield "bias by position instead of channel", r.but(bias=None, compute=lambda c: _unbiased(c, everywhere))
 
 
 def _unbiased(c: Recipe, bias: np.ndarray) -> np.ndarray:
-    from npunet.verify.diagnose import recipe as recipes
-
     return recipes.run(c.but(compute=None)) + bias
 
 

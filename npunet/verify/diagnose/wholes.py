@@ -83,9 +83,9 @@ def output_part_unwritten(s: Scene) -> Outputs:
             empty = s.right.copy()
             empty[tuple(part)] = np.nan
             yield f"the {where} {words} of the output is NaN", empty
-    for words, at in (("first", 0), ("last", -1)):
+    for words, end in (("first", 0), ("last", -1)):
         hole = s.right.reshape(-1).copy()
-        hole[at] = np.nan
+        hole[end] = np.nan
         yield f"the {words} element of the output is NaN", hole.reshape(s.right.shape)
     flat = s.right.reshape(-1).copy()
     flat[-1] = 0
