@@ -302,3 +302,20 @@ def test_every_operator_can_be_checked_and_run():
     assert set(run.ROUNDED) <= set(OPERATORS)
     assert network.SCHEMES == SCHEMES
     assert set(CASES) >= {"d1_plain"}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_shipped_integer_network(scheme, rng):
+    """It is the shipped float network, quantised: its weights by the rule, its classes nearly everywhere the same."""
+    model, float_ = pretrained.quantized("ecg", scheme), pretrained("ecg")
+    assert model.scheme == scheme and model.class_names == float_.class_names
+    again = quantize(float_, rng.normal(size=(4, 256, 1)), scheme=scheme)
+    for node, other in zip(model.network, again.network, strict=True):
+        assert node.name == other.name
+        if "weights" in node.arrays:
+            np.testing.assert_array_equal(node.arrays["weights"], other.arrays["weights"])
+    x = rng.normal(size=(8, 256, 1)).astype(np.float32)
+    same = model.dequantized().predict(x).argmax(-1) == float_.predict(x).argmax(-1)
+    assert same.mean() > 0.9
+    with pytest.raises(ValueError, match="each in int8, int16x8"):
+        pretrained.quantized("ecg", "int4")

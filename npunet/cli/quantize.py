@@ -27,7 +27,7 @@ WORST = 8  # layers that are named first
 def add(verbs: Any) -> None:
     """Arguments of `npunet quantize`."""
     parser = models.verb(verbs, "quantize", run, "make an int8 or 16x8 network of a trained one, and report its loss",
-                         "npunet quantize ecg.npz --calibrate physionet/ludb --scheme int8 -o ecg_int8.npz")
+                         "npunet quantize ecg-trained --calibrate physionet/ludb -o ecg_int8.npz")
     parser.add_argument("model", help="model.npz of a trained network, or the name of one")
     parser.add_argument("--calibrate", metavar="DATA", required=True, help="inputs such as the network will see, whose "
                         "ranges give the scales: a folder of recordings or images as for training, or a file: "
