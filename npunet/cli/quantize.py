@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from npunet import IntegerModel, UNet, quantize
+from npunet import IntegerModel, UNet, pretrained, quantize
 from npunet.cli import inputs, models, predict
 from npunet.files import write_text
 from npunet.integer.fixed_point import ROUNDINGS
@@ -78,10 +78,6 @@ def run(arguments: Namespace) -> None:
 
 def open_float(source: str) -> UNet | Segmenter:
     """A trained float network by file or name. Raises ValueError for an integer one and for random weights."""
-    from npunet import pretrained
-
-    if source in pretrained.names():
-        return pretrained.load(source)
     if models.is_described(source):
         models.describe(source)  # which says when there is no such file
         raise ValueError(f"{source} describes a network; quantising needs trained weights: a model.npz, or one of "

@@ -2,8 +2,8 @@
 
 `ecg-trained` is the preset `ecg` with trained weights, in Python and on the command line; here, where nothing else can
 be meant, `ecg` does as well. It is a file ecg.npz, as Segmenter.save writes it, with a card ecg.md (data, licence,
-split, scores, command) and ecg.json (the subjects that taught it). Beside it
-stand its integer forms, integer/ecg.SCHEME.npz: pretrained.quantized("ecg", "int8").
+split, scores, command) and ecg.json (the subjects that taught it). Beside it stand its integer forms,
+integer/ecg.SCHEME.npz: pretrained.quantized("ecg-trained", "int8").
 The module itself can be called, so that its name can be a function's and a folder's at once.
 """
 
