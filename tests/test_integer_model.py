@@ -295,6 +295,26 @@ def test_operators_that_no_unet_draws(rng, tmp_path):
         np.testing.assert_array_equal(values, judged[name], err_msg=name)
 
 
+@pytest.mark.parametrize("bias_type", [np.int32, np.int64])
+def test_sixteen_bits_with_either_bias(bias_type, rng, tmp_path):
+    """With a bias of 32 bits the whole multiplier counts, with one of 64 its upper half: TFLite-Micro has both."""
+    x, y = Tensor("input", (5, 7, 3), "int16", 1e-4, 0), Tensor("y", (5, 7, 4), "int16", 2e-4, 0)
+    weights = rng.integers(-127, 128, (3, 3, 3, 4)).astype(np.int8)
+    bias = rng.integers(-(2**20), 2**20, 4).astype(bias_type)
+    node = parameters.convolution("conv2d", x, y, weights, bias, rng.uniform(3e-3, 6e-3, 4), stride=(1, 1),
+                                  pads=((1, 1), (1, 1)), dilation=(1, 1), padding="same")
+    made = Network("int16x8", "D", "input", "y", {"input": x, "y": y}, (node,), x.shape, y.shape)
+    bounds.check_accumulators(made)
+    IntegerModel(made).export_tflite(tmp_path / "m.tflite")
+    again, given = npunet.load(tmp_path / "m.tflite"), rng.integers(-(2**15), 2**15, (9, *x.shape)).astype(np.int16)
+    assert again.network["y"].arrays["bias"].dtype == bias_type
+    judged = tflite_micro((tmp_path / "m.tflite").read_bytes(), given)["y"]
+    np.testing.assert_array_equal(again.predict(given), judged)
+    other = run.infer(dataclasses.replace(made, nodes=(dataclasses.replace(node, arrays={
+        **node.arrays, "bias": bias.astype(np.int64 if bias_type is np.int32 else np.int32)}),)), given)
+    assert (other != judged).any(), "the two rules differ"
+
+
 def test_every_operator_can_be_checked_and_run():
     from npunet.integer import check
 
