@@ -142,6 +142,8 @@ def test_calibration_methods_are_what_they_say(rng):
 
 
 @pytest.mark.parametrize(("way", "calibration_data", "options"), [
+    ("there is no calibration data", None, {}),
+    ("calibration, as the network's x: x has size \\(23,\\)", np.ones((3, 23, 2)), {}),
     ("holds no values", np.zeros((0, 24, 2)), {}),
     ("nothing but 0", np.zeros((3, 24, 2)), {}),
     ("3 values that are NaN or infinite", np.where(np.arange(144).reshape(3, 24, 2) % 50 == 7, np.nan, 1.0), {}),
