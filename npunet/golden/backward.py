@@ -7,12 +7,14 @@ declared ones, so that no library decides a bit. SGD is Keras': v = momentum * v
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import log
 from typing import Any
 
 import numpy as np
 
 from npunet import run
+from npunet.geometry import Pads, Pair
 from npunet.golden import manifest
 from npunet.golden.collect import Collector
 from npunet.golden.draws import Draws
@@ -31,6 +33,7 @@ BATCH = 2
 LEARNING_RATE = 2.0**-7
 CLIP = 1e-7
 CROSS_ENTROPY, SQUARED_ERROR = "sparse_categorical_crossentropy", "mean_squared_error"
+OfConvolution = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # dx, dw, db
 
 
 def backward_case(subject: Subject, arithmetic: str, seed: int) -> tuple[Collector, dict[str, Any]]:
@@ -100,7 +103,7 @@ def _loss(loss: str, graph: Graph, y: np.ndarray, labels: np.ndarray) -> tuple[f
     """The loss, to six digits, and its gradient in float64; see ops.losses for the formulas."""
     if loss == SQUARED_ERROR:
         error = y.astype(np.float64) - labels
-        return _six_digits(sequential_sum((error * error).ravel(), (0,)) / y.size), 2 * error / y.size
+        return _six_digits(float(sequential_sum((error * error).ravel(), (0,)) / y.size)), 2 * error / y.size
     of_label = np.arange(y.shape[-1]) == labels[..., None]
     probabilities = graph[graph.output].op == "softmax"
     scores = np.clip(y.astype(np.float64), CLIP, 1 - CLIP) if probabilities else \
@@ -132,7 +135,8 @@ def differentiate(graph: Graph, weights: run.Tensors, trace: run.Tensors, saves:
     return dtrace, dweights
 
 
-def _conv2d(dy, x, w, b=None, *, stride=(1, 1), pads=((0, 0), (0, 0)), dilation=(1, 1)):
+def _conv2d(dy: np.ndarray, x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None, *, stride: Pair = (1, 1),
+            pads: Pads = ((0, 0), (0, 0)), dilation: Pair = (1, 1)) -> OfConvolution:
     taps = windows(x, w.shape[:2], stride, pads, dilation)
     dtaps = windows(np.zeros_like(x), w.shape[:2], stride, pads, dilation)
     positions = dy.reshape(-1, dy.shape[3])  # (P, F)
@@ -144,7 +148,8 @@ def _conv2d(dy, x, w, b=None, *, stride=(1, 1), pads=((0, 0), (0, 0)), dilation=
     return dtaps.image, dw, None if b is None else sequential_sum(dy, (0, 1, 2))
 
 
-def _depthwise(dy, x, w, b=None, *, stride, pads, dilation):
+def _depthwise(dy: np.ndarray, x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None, *, stride: Pair,
+               pads: Pads, dilation: Pair) -> OfConvolution:
     taps = windows(x, w.shape[:2], stride, pads, dilation)
     dtaps = windows(np.zeros_like(x), w.shape[:2], stride, pads, dilation)
     by_channel = dy.reshape(*taps.shape_out, *w.shape[2:])  # (N, OH, OW, C, M)
@@ -155,11 +160,12 @@ def _depthwise(dy, x, w, b=None, *, stride, pads, dilation):
     return dtaps.image, dw, None if b is None else sequential_sum(dy, (0, 1, 2))
 
 
-def _separable(dy, x, depthwise_kernel, pointwise_kernel, bias=None, *, stride, pads, dilation):
-    attrs = {"stride": stride, "pads": pads, "dilation": dilation}
-    h = depthwise_conv2d_forward(x, depthwise_kernel, **attrs, arithmetic="seq")
+def _separable(dy: np.ndarray, x: np.ndarray, depthwise_kernel: np.ndarray, pointwise_kernel: np.ndarray,
+               bias: np.ndarray | None = None, *, stride: Pair, pads: Pads,
+               dilation: Pair) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    h = depthwise_conv2d_forward(x, depthwise_kernel, stride=stride, pads=pads, dilation=dilation, arithmetic="seq")
     dh, dpointwise, dbias = _conv2d(dy, h, pointwise_kernel, bias)
-    dx, ddepthwise, _ = _depthwise(dh, x, depthwise_kernel, **attrs)
+    dx, ddepthwise, _ = _depthwise(dh, x, depthwise_kernel, stride=stride, pads=pads, dilation=dilation)
     return dx, ddepthwise, dpointwise, dbias
 
 
@@ -167,20 +173,22 @@ def _exp(x: np.ndarray) -> np.ndarray:
     return exp32(np.minimum(x, 0).astype(np.float32)).astype(np.float64)
 
 
-def _elu(dy, x):
+def _elu(dy: np.ndarray, x: np.ndarray) -> tuple[np.ndarray]:
     return (np.where(x > 0, dy, _exp(x) * dy),)
 
 
-def _selu(dy, x):
+def _selu(dy: np.ndarray, x: np.ndarray) -> tuple[np.ndarray]:
     return (np.where(x >= 0, SELU_SCALE, SELU_SCALE * SELU_ALPHA * _exp(x)) * dy,)
 
 
-def _softmax(dy, x):
+def _softmax(dy: np.ndarray, x: np.ndarray) -> tuple[np.ndarray]:
     e = exp32((x - x.max(-1, keepdims=True)).astype(np.float32)).astype(np.float64)
     y = e / sequential_sum(e, (3,))[..., None]
     return (y * (dy - sequential_sum(dy * y, (3,))[..., None]),)
 
 
-DECLARED = {"conv2d": _conv2d, "depthwise_conv2d": _depthwise, "separable_conv2d": _separable, "elu": _elu,
-            "selu": _selu, "softmax": _softmax}
+DECLARED: dict[str, Callable[..., tuple]] = {
+    "conv2d": _conv2d, "depthwise_conv2d": _depthwise, "separable_conv2d": _separable, "elu": _elu, "selu": _selu,
+    "softmax": _softmax,
+}
 

@@ -45,7 +45,7 @@ def _backward(node: Node, dy: np.ndarray, operands: Arrays) -> tuple:
     return DECLARED.get(node.op, OPERATORS[node.op].backward)(dy, *operands, **node.attrs)
 
 
-def _picked(node: Node, dy: np.ndarray, operands: Arrays) -> tuple[Arrays, int]:
+def _picked(node: Node, dy: np.ndarray, operands: Arrays) -> tuple[Sequence[np.ndarray | None], int]:
     """Operators that hand dy on to the elements that they took: clamps, pooling, upsampling, additions, dropout."""
     taps = int(np.prod([*node.attrs.get("window", (1,)), *node.attrs.get("factor", (1,))]))
     return [None if value is None else np.abs(value) for value in _backward(node, dy, operands)], taps + 2

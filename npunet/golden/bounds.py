@@ -90,12 +90,13 @@ def _linear(forward: Callable, rounding: Callable, x: np.ndarray, d: np.ndarray,
 
 
 def _conv2d(node: Node, tensors: Arrays, deltas: Arrays, parameters: Arrays, port: Port) -> np.ndarray:
-    return _linear(conv2d_forward, conv2d_bound, *tensors, *deltas, *_with_bias(parameters), node.attrs, port)
+    w, b = _with_bias(parameters)
+    return _linear(conv2d_forward, conv2d_bound, tensors[0], deltas[0], w, b, node.attrs, port)
 
 
 def _depthwise(node: Node, tensors: Arrays, deltas: Arrays, parameters: Arrays, port: Port) -> np.ndarray:
     w, b = _with_bias(parameters)
-    return _linear(depthwise_conv2d_forward, depthwise_conv2d_bound, *tensors, *deltas, w, b, node.attrs, port)
+    return _linear(depthwise_conv2d_forward, depthwise_conv2d_bound, tensors[0], deltas[0], w, b, node.attrs, port)
 
 
 def _separable(node: Node, tensors: Arrays, deltas: Arrays, parameters: Arrays, port: Port) -> np.ndarray:
@@ -148,7 +149,7 @@ def _elu(node: Node, tensors: Arrays, deltas: Arrays, parameters: Arrays, port: 
 
 def _selu(node: Node, tensors: Arrays, deltas: Arrays, parameters: Arrays, port: Port) -> np.ndarray:
     x, d = tensors[0], deltas[0]
-    inside = _elu(node, np.minimum(tensors, 0), deltas, parameters, port)
+    inside = _elu(node, [np.minimum(x, 0)], deltas, parameters, port)
     below, above = SELU_SCALE * SELU_ALPHA * -np.expm1(np.minimum(x - d, 0)), SELU_SCALE * np.maximum(x + d, 0)
     steepest = SELU_SCALE * SELU_ALPHA
     return steepest * (np.maximum(inside, d)) + gamma(6) * (below + above) + _rounded(0, below + above, port)

@@ -124,9 +124,9 @@ class _Maker:
         described = self._backward() if backward else None
         self._model()
         if "c" in self.formats:
-            alone = [case["id"] for case, _ in self.cases if case["scope"] == "layer"]
+            of_layers = [case["id"] for case, _ in self.cases if case["scope"] == "layer"]
             cport.write(self.root / "c", self.graph, self.weights, self.layers, self.arithmetic, self.network,
-                        sorted(alone))
+                        sorted(of_layers))
         if "hex" in self.formats:
             hexbench.write(self.root / "hex", self.layers, self.network)
         return self._finish(described)

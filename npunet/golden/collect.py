@@ -33,7 +33,8 @@ class Collector:
     def add(self, key: str, role: str, array: np.ndarray, layer: str | None, store: bool) -> None:
         """Take one tensor; layer : id of its producer, or of the layer that it is fed to."""
         value = canonical(array)
-        record = tensor_record(self.case, key, role, value, self.layers.get(layer), self._bound(role, layer), {})
+        told = None if layer is None else self.layers.get(layer)
+        record = tensor_record(self.case, key, role, value, told, self._bound(role, layer), {})
         self.records[key] = record
         if value.dtype.itemsize == 4:
             words = value.view("<u4").ravel()
@@ -44,7 +45,10 @@ class Collector:
     def _bound(self, role: str, layer: str | None) -> dict[str, Any]:
         if self.scope == "backward":
             return TOLERANCE
-        exact = role in ("in", "local", "bound") or self.layers[layer]["operator"] in UNROUNDED
+        exact = role in ("in", "local", "bound")
+        if not exact:
+            assert layer is not None, "every accumulator and every output has its layer"
+            exact = self.layers[layer]["operator"] in UNROUNDED
         return {"kind": "exact" if exact else "any_order", "local": None, "network": None}
 
     def finish(self, root: Path, formats: tuple[str, ...], hexed: bool) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -29,7 +29,8 @@ def layer_inputs(node: Node, graph: Graph, weights: Mapping[str, np.ndarray], se
     draws = Draws(seed, f"layer {node.name}")
     if "conv2d" in node.op:
         kernel, dilation = weights[node.weights[0]].shape[:2], node.attrs["dilation"]
-        reach = tuple(effective_kernel(k, d) for k, d in zip(kernel, dilation, strict=True))
+        height, width = (effective_kernel(k, d) for k, d in zip(kernel, dilation, strict=True))
+        reach = height, width
         return in_bands(_convolution_themes(reach, weights[node.weights[0]]), shapes[0], reach, draws)
     if "pool2d" in node.op:
         return in_bands(_pooling_themes(node.attrs["window"]), shapes[0], node.attrs["window"], draws)

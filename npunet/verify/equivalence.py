@@ -171,7 +171,7 @@ def _same_weights(right: Recipe, wrong: Recipe) -> bool:
     pairs = [*zip(right.kernels, wrong.kernels, strict=True)]
     if (right.bias is None) != (wrong.bias is None):
         return False
-    if right.bias is not None:
+    if right.bias is not None and wrong.bias is not None:
         pairs.append((right.bias, wrong.bias))
     return all(np.array_equal(a, b) for a, b in pairs)
 
@@ -199,12 +199,13 @@ def _of_sums(name: str, right: Recipe, wrong: Recipe, own: bool) -> str | None:
         return None
     if wrong.border != right.border and any((axis < 0).any() for axis in reads):
         return None
-    live = (reads[0] >= 0).any(0)[:, None] & (reads[1] >= 0).any(0)[None]  # taps that ever lie inside
+    rows, columns = (np.asarray((axis >= 0).any(0)) for axis in reads)
+    live = rows[:, None] & columns[None]  # taps that ever lie inside
     if not np.array_equal(right.kernels[0][live], wrong.kernels[0][live]) or not all(
         np.array_equal(a, b) for a, b in zip(right.kernels[1:], wrong.kernels[1:], strict=True)
     ):
         return None
-    if right.bias is not None and not np.array_equal(right.bias, wrong.bias):
+    if right.bias is not None and (wrong.bias is None or not np.array_equal(right.bias, wrong.bias)):
         return None
     if wrong.order == right.order and wrong.when == right.when:
         return "it reads the same numbers and weighs them the same"
@@ -214,11 +215,16 @@ def _of_sums(name: str, right: Recipe, wrong: Recipe, own: bool) -> str | None:
         if wrong.when != right.when:
             return None
         halves = [
-            _of_orders(*(r.but(op=op, kernels=(r.kernels[k],), bias=None) for r in (right, wrong)), alive, False)
+            _of_orders(_half(right, k, op), _half(wrong, k, op), alive, False)
             for k, (op, alive) in enumerate([("depthwise_conv2d", live), ("conv2d", np.ones((1, 1), bool))])
         ]
         return "neither half has anything to order" if all(halves) else None
     return _of_orders(right, wrong, live, zero)
+
+
+def _half(recipe: Recipe, number: int, op: str) -> Recipe:
+    """One of the two convolutions of a separable one."""
+    return recipe.but(op=op, kernels=(recipe.kernels[number],), bias=None)
 
 
 def _far_from_zero(bias: np.ndarray | None) -> bool:

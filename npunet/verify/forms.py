@@ -30,8 +30,12 @@ def read_uart(text: str) -> tuple[Entries, Faults, set[str]]:
 
     Returns the tensors by name, what was wrong (place, reason), and the bundle digests stated.
     """
-    entries, faults, digests = [], [], set()
-    name, count, words, fault = None, 0, [], None
+    entries: Entries = []
+    faults: Faults = []
+    digests: set[str] = set()
+    name: str | None = None
+    words: list[str] = []
+    count = 0
     for number, line in enumerate(text.splitlines(), 1):
         match = LINE.search(line)
         if not match:
@@ -42,7 +46,7 @@ def read_uart(text: str) -> tuple[Entries, Faults, set[str]]:
         elif kind == "TENSOR":
             if name is not None:
                 faults.append((name, f"line {number}: another tensor begins before NPU END"))
-            name, words, fault = (rest[0] if rest else None), [], None
+            name, words = (rest[0] if rest else None), []
             if len(rest) != 2 or not re.fullmatch(r"\d{1,12}", rest[1]):
                 faults.append((f"line {number}", "must be NPU TENSOR <case>/<key> <number of words>"))
                 name = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 import numpy as np
@@ -127,8 +127,8 @@ class Gradients:
             probabilities = self.graph[name].op == "softmax"
             return made, bounds.loss_bound(self.told["loss"], y, labels, probabilities)
         parts = [part for node in self.graph.consumers()[name] for part in self._pulled_back(node) if part[0] == name]
-        made, bound = sum(part[1] for part in parts), sum(part[2] for part in parts)
-        return made, bound + gamma(len(parts)) * sum(np.abs(part[1]) for part in parts)
+        made, bound = _added(part[1] for part in parts), _added(part[2] for part in parts)
+        return made, bound + gamma(len(parts)) * _added(np.abs(part[1]) for part in parts)
 
     def _weight(self, stem: str, role: str) -> Local:
         name = next(record["name"] for record in self.told["weights"] if record["id"] == stem)
@@ -147,4 +147,10 @@ class Gradients:
             return value - move, bounds.bounded(np.abs(value) + np.abs(move), 4)
         parts = [part for node in self.graph if name in node.weights for part in self._pulled_back(node)
                  if part[0] == name]
-        return sum(part[1] for part in parts), sum(part[2] for part in parts)
+        return _added(part[1] for part in parts), _added(part[2] for part in parts)
+
+
+def _added(values: Iterable[np.ndarray]) -> np.ndarray:
+    """The sum of one array or more, in their order, from +0 on."""
+    first, *others = values
+    return sum(others, start=0 + first)

@@ -67,14 +67,14 @@ class _Material:
                     return True
             if not same(np.ascontiguousarray(recipe.run(mutant, self.places), np.float32), self.rows).all():
                 return True
-        if mutant.summed and self.acc is not None and self._changes_sum(mutant):
+        if mutant.summed and self._changes_sum(mutant):
             return True
         y = recipe.run(mutant)
         return y.shape != self.right.shape or not same(np.ascontiguousarray(y, np.float32), self.right).all()
 
     def _changes_sum(self, mutant: Recipe) -> bool:
         """Whether what a convolution has before its bias is another; a bundle holds that too."""
-        if mutant.when == "first":
+        if self.acc is None or mutant.when == "first":
             return False
         sums = recipe.run(mutant.but(bias=None, after=()))
         return not same(np.ascontiguousarray(sums, np.float32), self.acc).all()

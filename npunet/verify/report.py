@@ -72,6 +72,7 @@ def _first(result: Result) -> list[str]:
     if first is None or first.status != FAIL:
         return []
     check = first.worst
+    assert check is not None, "a layer fails by its checks"
     fed = "fed with golden inputs" if check.scope == "layer" or _golden_fed(check) else "fed with the port's own inputs"
     if first.number < 0:
         fed = "not the input of this bundle"
@@ -158,7 +159,9 @@ def _table(result: Result, every: bool) -> list[str]:
 
 def row(layer: LayerVerdict, width: int) -> str:
     """One line of the table."""
-    found, decided = layer.worst.chained, layer.worst.told
+    worst = layer.worst
+    assert worst is not None, "only layers with checks have a line"
+    found, decided = worst.chained, worst.told
     snr = f"{found.snr:.1f}" if isfinite(found.snr) else "inf" if found.snr > 0 else "-inf"
     share = "-" if decided.share is None else part(decided.share)
     return (
