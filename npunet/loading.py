@@ -5,11 +5,10 @@ from __future__ import annotations
 from os import PathLike
 from typing import TYPE_CHECKING
 
-from npunet.formats import integer_file, model_file, tflite
-from npunet.integer_model import IntegerModel
 from npunet.model import UNet
 
 if TYPE_CHECKING:
+    from npunet.integer_model import IntegerModel
     from npunet.segment import Segmenter
 
 
@@ -22,9 +21,11 @@ def load(path: str | PathLike[str], *, allow_nonfinite: bool = False) -> UNet | 
 
     Raises FileNotFoundError, and ValueError when the file holds none of these.
     """
-    if tflite.is_tflite(path):
-        return IntegerModel(tflite.read_integer(path))
-    if integer_file.holds_network(path):
+    from npunet.formats import kinds, model_file
+
+    if kinds.is_tflite(path) or kinds.is_integer_archive(path):
+        from npunet.integer_model import IntegerModel  # which a float network does not need
+
         return IntegerModel.load(path)
     if model_file.remark(path):
         from npunet.segment import Segmenter  # signal processing, which a plain network does not need
@@ -36,7 +37,8 @@ def load(path: str | PathLike[str], *, allow_nonfinite: bool = False) -> UNet | 
 def load_network(path: str | PathLike[str]) -> UNet:
     """The float network in a file, whatever it comes with. Raises ValueError for an integer one."""
     model = load(path)
-    if isinstance(model, IntegerModel):
-        raise ValueError(f"{path} is an integer network ({model.scheme}); this needs the float model that it was made "
-                         "from")
-    return model if isinstance(model, UNet) else model.network
+    network = model if isinstance(model, UNet) else model.network
+    if not isinstance(network, UNet):
+        raise ValueError(f"{path} is an integer network ({network.scheme}); this needs the float model that it was "
+                         "made from")
+    return network

@@ -16,7 +16,6 @@ from npunet.differentiate import differentiate
 from npunet.engine.runtime.cache import Engines, engine_ready
 from npunet.engine.runtime.first_use import auto_backend
 from npunet.engine.runtime.installed import engine_usable
-from npunet.formats import model_file, opened_model, opened_weights, write_model
 from npunet.graph import Graph
 from npunet.inference import sizes
 from npunet.layer_values import LayerValues
@@ -94,6 +93,8 @@ class UNet:
         if isinstance(source, Mapping):
             taken = named.matched(self.graph, source, np.dtype(self.dtype), allow_nonfinite=allow_nonfinite)
         else:
+            from npunet.formats import opened_weights
+
             with opened_weights(source, self.graph) as stored:
                 taken = named.matched(self.graph, stored, np.dtype(self.dtype), allow_nonfinite=allow_nonfinite)
         self.weights.update(taken)
@@ -279,8 +280,12 @@ class UNet:
         """
         weights = self.weights.snapshot().read_only
         if str(path).endswith(".keras"):
+            from npunet.formats import write_model
+
             write_model(path, self.graph, weights, self.input_shape, self.params.name)
         else:
+            from npunet.formats import model_file
+
             model_file.save(path, self.params, self.input_shape, self.num_classes, self.dtype, weights, remark)
 
     @classmethod
@@ -290,6 +295,8 @@ class UNet:
         Raises FileNotFoundError, ValueError when the file is no such model, is damaged, holds more than a network or,
         unless allow_nonfinite is given, a weight that is not finite.
         """
+        from npunet.formats import model_file, opened_model
+
         if model_file.remark(path):
             raise ValueError(f"{path} holds a Segmenter, a network with what it was trained for: npunet.load(path) "
                              "returns it, and its network is npunet.load(path).network")

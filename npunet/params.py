@@ -17,7 +17,6 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from npunet.ops.table import ACTIVATIONS
-from npunet.reading import read_json, reading
 
 IntOrPair = int | tuple[int, int]
 NORMS = ("batch", "layer", None)
@@ -216,6 +215,8 @@ class UNetParams(_Parsed, metaclass=ArgumentTable):
     @classmethod
     def from_json(cls, path: str | PathLike[str]) -> UNetParams:
         """Read the arguments from a JSON file in any of the forms of from_dict."""
+        from npunet.reading import read_json, reading  # not needed by a network made from arguments
+
         with reading(path, "describes no network", "mend it"):
             return cls.from_dict(read_json(path))
 

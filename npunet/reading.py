@@ -22,7 +22,6 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from math import prod
 from typing import IO, Any
@@ -31,6 +30,7 @@ import numpy as np
 
 from npunet import memory
 from npunet.damage import told
+from npunet.stored import Stored
 
 try:
     from lzma import LZMAError
@@ -124,28 +124,6 @@ def _kind(value: Any) -> str:
 
 
 # Arrays -------------------------------------------------------------------------------------------------------------
-
-@dataclass(frozen=True)
-class Stored:
-    """An array in an open file, known by what its header says, and not read before it is asked for.
-
-    load : reads it, whole
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    load: Callable[[], np.ndarray]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that it takes in memory."""
-        return prod(self.shape) * self.dtype.itemsize
-
-    def read(self) -> np.ndarray:
-        """The array. Raises ValueError where it does not fit in memory, and any of FAULTS."""
-        memory.require(self.nbytes, f"an array of shape {self.shape}", "take a smaller file, or more memory")
-        return self.load()
-
 
 def read_npy(path: str | os.PathLike[str]) -> np.ndarray:
     """The array of a .npy file; nothing is unpickled. Raises FileNotFoundError, Unreadable."""

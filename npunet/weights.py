@@ -9,7 +9,7 @@ import numpy as np
 
 from npunet.graph import Graph, WeightSpec
 from npunet.params import seed_number
-from npunet.reading import Stored
+from npunet.stored import Stored
 
 TRUNCATION = 2.0  # standard deviations
 TRUNCATED_DEVIATION = 0.87962566103423978  # of a standard normal cut at +-2

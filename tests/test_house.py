@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # From the ground up. What stands on one floor imports from it and from those below.
 FLOORS = (
-    ("extras", "files", "memory", "damage", "reading", "arena", "geometry", "params", "ops", "data", "layer_values"),
+    ("extras", "files", "memory", "stored", "damage", "reading", "arena", "geometry", "params", "ops", "data", "layer_values"),
     ("graph", "layers", "footprint", "limits"),
     ("unet", "run", "differentiate", "deploy", "weights", "summary"),
     ("engine", "integer"),
@@ -41,7 +41,8 @@ def modules():
 MODULES = modules()
 PUBLIC = {  # what `from npunet import NAME` means
     name: node.module.removeprefix("npunet.")
-    for node in ast.walk(ast.parse(MODULES["__init__"].read_text())) if isinstance(node, ast.ImportFrom)
+    for node in ast.walk(ast.parse(MODULES["__init__"].read_text()))
+    if isinstance(node, ast.ImportFrom) and node.module.startswith("npunet.")
     for name in (alias.name for alias in node.names)
 }
 

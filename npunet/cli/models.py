@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from npunet import IntegerModel, UNet, UNetParams, load, presets, pretrained
-from npunet.formats import integer_file, is_keras_model, model_file, tflite
+from npunet.formats import is_keras_model, kinds, model_file
 from npunet.integer_model import PREPARATION, Dequantized
 from npunet.reading import read_json
 
@@ -154,7 +154,7 @@ def is_model(path: str) -> bool:
 
 def is_integer(path: str) -> bool:
     """Whether a file holds an integer network. Raises FileNotFoundError."""
-    return tflite.is_tflite(path) or integer_file.holds_network(path)
+    return kinds.is_tflite(path) or kinds.is_integer_archive(path)
 
 
 def size_of(model: UNet | IntegerModel | Dequantized) -> str:

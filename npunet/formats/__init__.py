@@ -16,7 +16,7 @@ import numpy as np
 
 from npunet import files
 from npunet.formats import model_file
-from npunet.formats.hdf5 import MAGIC as HDF5
+from npunet.formats.kinds import HDF5
 from npunet.formats.model_file import DESCRIPTION
 from npunet.graph import Graph
 from npunet.reading import Stored, Unreadable, npz, read_all, reading, refuse_bomb

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from npunet.extras import extra
+from npunet.formats.kinds import HDF5
 
-MAGIC = b"\x89HDF\r\n\x1a\n"
+MAGIC = HDF5
 COLLECTION, HEAD, ENTRY = b"GCOL", struct.Struct("<4sB3xQ"), struct.Struct("<HH4xQ")
 
 

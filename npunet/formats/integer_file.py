@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import zipfile
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from npunet.files import write_npz
+from npunet.formats.kinds import INTEGER_DESCRIPTION
 from npunet.integer.bounds import check_accumulators
 from npunet.integer.check import check_network
 from npunet.integer.network import Network, Node, Tensor, View
 from npunet.reading import json_object, npz, read_all, reading, text_of
 
-DESCRIPTION = "npunet-integer.json"
+DESCRIPTION = INTEGER_DESCRIPTION
 FORMAT = 1
 
 
@@ -36,16 +35,6 @@ def save(path: str | PathLike[str], network: Network) -> None:
         arrays |= {f"{number}/{key}": value for key, value in node.arrays.items()}
         arrays |= {f"{number}/scale/{key}": value for key, value in node.scales.items()}
     write_npz(path, {DESCRIPTION: np.array(json.dumps(description, sort_keys=True)), **arrays})
-
-
-def holds_network(path: str | PathLike[str]) -> bool:
-    """Whether a file is one that save wrote. Raises FileNotFoundError."""
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"no such file: {path}")
-    if not zipfile.is_zipfile(path):
-        return False
-    with reading(path, "is not a model that npunet saved"), zipfile.ZipFile(path) as archive:
-        return f"{DESCRIPTION}.npy" in archive.namelist()
 
 
 def load(path: str | PathLike[str]) -> Network:

@@ -19,7 +19,7 @@ import numpy as np
 from npunet.files import atomic_write
 from npunet.formats.tflite.compose import compose
 from npunet.formats.tflite.compose_float import compose_float
-from npunet.formats.tflite.reader import IDENTIFIER, read_flat
+from npunet.formats.tflite.reader import read_flat
 from npunet.formats.tflite.recognise import recognise
 from npunet.formats.tflite.writer import write_flat
 from npunet.graph import Graph
@@ -28,12 +28,6 @@ from npunet.integer.check import check_network
 from npunet.integer.network import Network
 
 LARGEST_FILE = 2**30  # bytes
-
-
-def is_tflite(path: str | os.PathLike[str]) -> bool:
-    """Whether a file has the mark of a .tflite. Raises FileNotFoundError."""
-    with open(path, "rb") as file:
-        return file.read(8)[4:] == IDENTIFIER
 
 
 def read_integer(path: str | os.PathLike[str], lut: str = "f32") -> Network:

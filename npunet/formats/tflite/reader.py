@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from npunet.formats.kinds import TFLITE
 from npunet.formats.tflite.flat import FLOATS, OPTIONS, TYPES, FlatModel, FlatOperator, FlatTensor, camel, schema
 
-IDENTIFIER = b"TFL3"
 LARGEST = 2**28  # values of one tensor
 MOST_AXES = 6
 LONGEST = 1000  # characters of a name
@@ -25,7 +25,7 @@ BROKEN = (struct.error, IndexError, TypeError, OverflowError, UnicodeDecodeError
 
 def read_flat(content: bytes) -> FlatModel:
     """The only subgraph of a file. Raises ValueError for bytes that are no such file, MissingExtra."""
-    if content[4:8] != IDENTIFIER:
+    if content[4:8] != TFLITE:
         raise ValueError("it does not have the mark TFL3 of a .tflite file")
     classes = schema()
     try:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from npunet.extras import extra
+from npunet.formats.kinds import TFLITE
 from npunet.formats.tflite.flat import FLOATS, NUMBERS, OPTIONS, FlatModel, FlatOperator, FlatTensor, camel, schema
-from npunet.formats.tflite.reader import IDENTIFIER
 
 ALIGNMENT = 16  # of a buffer's data, in bytes
 
@@ -37,7 +37,7 @@ def write_flat(model: FlatModel) -> bytes:
     classes.ModelAddDescription(builder, description)
     classes.ModelAddBuffers(builder, buffers)
     classes.ModelAddMetadata(builder, metadata)
-    builder.Finish(classes.ModelEnd(builder), IDENTIFIER)
+    builder.Finish(classes.ModelEnd(builder), TFLITE)
     return bytes(builder.Output())
 
 

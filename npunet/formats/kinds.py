@@ -1,0 +1,29 @@
+"""What kind of model a file holds, told by its first bytes or its list of members; imports no reader."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from os import PathLike
+
+from npunet.reading import reading
+
+HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of an HDF5 file
+TFLITE = b"TFL3"  # bytes 4 to 7 of a .tflite
+INTEGER_DESCRIPTION = "npunet-integer.json"  # member of an integer network's .npz
+
+
+def is_tflite(path: str | PathLike[str]) -> bool:
+    """Whether a file has the mark of a .tflite. Raises FileNotFoundError."""
+    with open(path, "rb") as file:
+        return file.read(8)[4:] == TFLITE
+
+
+def is_integer_archive(path: str | PathLike[str]) -> bool:
+    """Whether a file is an integer network's .npz. Raises FileNotFoundError."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"no such file: {path}")
+    if not zipfile.is_zipfile(path):
+        return False
+    with reading(path, "is not a model that npunet saved"), zipfile.ZipFile(path) as archive:
+        return f"{INTEGER_DESCRIPTION}.npy" in archive.namelist()
