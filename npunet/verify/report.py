@@ -255,8 +255,8 @@ def _bounds(result: Result) -> list[str]:
     if apart:
         where = dict.fromkeys(check.layer for check in apart)
         count = sum(check.chained.apart for check in apart)
-        lines.append(f"NON-FINITE  judged apart: {count} elements that must be NaN or infinite are of another kind, "
-                     f"in {len(where)} layers ({', '.join(list(where)[:SHOWN // 2])}"
+        lines.append(f"NON-FINITE  FAIL, judged apart: {count} elements that must be NaN or infinite are "
+                     f"of another kind, in {len(where)} layers ({', '.join(list(where)[:SHOWN // 2])}"
                      f"{', ...' if len(where) > SHOWN // 2 else ''})")
     wide = [layer.record["id"] for layer in result.layers if layer.status == NOT_JUDGED]
     if wide:
