@@ -85,8 +85,8 @@ class Port:
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
-        self.net = (bundle.root / "c/net.c").read_text().replace("\ntypedef struct {", HELPERS + "\ntypedef struct "
-        "{", 1)
+        source = (bundle.root / "c/net.c").read_text()
+        self.net = source.replace("\ntypedef struct {", f"{HELPERS}\ntypedef struct {{", 1)
         self.weights = (bundle.root / "c/net_weights.h").read_text()
         self.flags: list[str] = []
         self.layers = list(bundle.layers.values())
