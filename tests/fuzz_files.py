@@ -59,6 +59,11 @@ def load_segmenter(path):
     return weights_of(model.network) + same([list(model.class_names), model.preparation.to_dict()])
 
 
+def load_keras(path):
+    model = npunet.load(path)
+    return weights_of(model) + same([model.params.to_dict()["blocks"], list(model.input_shape), model.num_classes])
+
+
 def save_bundle(folder):
     golden(network(), folder, cases=("random",), formats=("npz", "bin"))
 
@@ -132,6 +137,7 @@ KINDS = {
                     lambda path: weights_of(network().load_weights(path)), False),
     "hdf5": ("w.weights.h5", lambda path: write_weights(path, network().weights),
              lambda path: weights_of(network().load_weights(path)), False),
+    "keras": ("m.keras", lambda path: network().save(path), load_keras, True),
     "checkpoint": ("last.npz", lambda path: write_checkpoint(path, dict(network().weights), {"step": 3, "told": ["a"]}),
                    lambda path: same(read_checkpoint(path)[0]) + same(read_checkpoint(path)[1]), True),
     "bundle": ("bundle", save_bundle, load_bundle, True),

@@ -283,7 +283,7 @@ def test_mistakes_are_one_line(tiny, capsys):
         ("'a' is no shape", "new", "tiny", "y.npz", "--input-shape", "a"),
         ("ENC2: width 15", "new", "tiny", "y.npz", "--input-shape", "30,1"),
         ("has weights but no network", "convert", "x.npy", "y.npz"),
-        ("suffix must be one of", "convert", "tiny.npz", "y.keras"),
+        ("suffix must be one of", "convert", "tiny.npz", "y.xyz"),
         ("is a whole model", "convert", "tiny.npz", "y.npz", "--model", "tiny"),
         ("level='trained' with training=True", "trace", "tiny.npz", "x.npy", "--training", "--level", "deploy"),
         ("no ludb data in none", "demo", "--data", "none"),
@@ -291,7 +291,7 @@ def test_mistakes_are_one_line(tiny, capsys):
     ):
         message = refused(capsys, *arguments)
         assert wanted in message and "\n" not in message, f"{arguments}: {message}"
-    assert not {"y.npz", "y.keras", "x.jpg"} & set(os.listdir())
+    assert not {"y.npz", "y.xyz", "x.jpg"} & set(os.listdir())
 
 
 def test_json_without_a_size_says_what_to_add(capsys):

@@ -13,8 +13,8 @@ from npunet.engine.runtime.entry_points import SEQ_FMA, TRAIN
 from npunet.engine.runtime.notice import Notice
 
 
-class Compiling(Exception):
-    """Somebody asked the compiler."""
+class Compiling(BaseException):
+    """Somebody asked the compiler. No Exception, which would become EngineUnavailable and be remembered."""
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from npunet import UNet, UNetParams, memory
+from npunet.data.ecg import resample
 from npunet.train.config import make_config
 from npunet.train.optimise import make_optimiser
 from npunet.train.step import NumpyStep, refuse_batch
@@ -159,6 +160,16 @@ def test_random_configurations_run_or_are_refused_in_words():
         assert y.shape[:-1] == x.shape[:-1], told
         ran += 1
     assert ran > DRAWN // 4, "most of them must not be refused for one reason"
+
+def test_absurd_sampling_rates_are_refused(monkeypatch):
+    signal = np.zeros((2, 1000))
+    for fs, rate in ((0, 100), (-1, 100), (NAN, 100), (INF, 100), (100, INF), (1e-300, 100), (1e300, 100), (100, 1e9)):
+        assert "rate" in refused(lambda fs=fs, rate=rate: resample(signal, fs, rate))
+    assert resample(signal, np.float32(100_000), 10).shape == (2, 1)
+    assert resample(signal, 360, 100).shape == (2, 278)
+    monkeypatch.setattr(memory, "available", lambda: 20_000_000)
+    assert "resampling 1,000 samples from 0.1 to 999 Hz needs" in refused(lambda: resample(signal, 0.1, 999))
+
 
 WINDOW = {"depth": 1, "kernel": [1, 5], "pool": [1, 3], "strides": [1, 2]}
 SETTINGS = {

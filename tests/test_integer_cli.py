@@ -59,7 +59,7 @@ def test_quantize_to_tflite_in_sixteen_bits(folder, capsys):
 
 
 def test_a_trained_network_and_its_ecg(folder, capsys):
-    run(capsys, "quantize", "ecg", "--calibrate", "ecg.npy", "--fs", 100, "-o", "e.npz")
+    run(capsys, "quantize", "ecg-trained", "--calibrate", "ecg.npy", "--fs", 100, "-o", "e.npz")
     made = npunet.load("e.npz")
     assert isinstance(made, IntegerModel) and made.class_names == ("none", "P", "QRS", "T")
     run(capsys, "convert", "e.npz", "e.tflite")

@@ -142,6 +142,8 @@ def test_calibration_methods_are_what_they_say(rng):
 
 
 @pytest.mark.parametrize(("way", "calibration_data", "options"), [
+    ("there is no calibration data", None, {}),
+    ("calibration, as the network's x: x has size \\(23,\\)", np.ones((3, 23, 2)), {}),
     ("holds no values", np.zeros((0, 24, 2)), {}),
     ("nothing but 0", np.zeros((3, 24, 2)), {}),
     ("3 values that are NaN or infinite", np.where(np.arange(144).reshape(3, 24, 2) % 50 == 7, np.nan, 1.0), {}),
@@ -295,6 +297,26 @@ def test_operators_that_no_unet_draws(rng, tmp_path):
         np.testing.assert_array_equal(values, judged[name], err_msg=name)
 
 
+@pytest.mark.parametrize("bias_type", [np.int32, np.int64])
+def test_sixteen_bits_with_either_bias(bias_type, rng, tmp_path):
+    """With a bias of 32 bits the whole multiplier counts, with one of 64 its upper half: TFLite-Micro has both."""
+    x, y = Tensor("input", (5, 7, 3), "int16", 1e-4, 0), Tensor("y", (5, 7, 4), "int16", 2e-4, 0)
+    weights = rng.integers(-127, 128, (3, 3, 3, 4)).astype(np.int8)
+    bias = rng.integers(-(2**20), 2**20, 4).astype(bias_type)
+    node = parameters.convolution("conv2d", x, y, weights, bias, rng.uniform(3e-3, 6e-3, 4), stride=(1, 1),
+                                  pads=((1, 1), (1, 1)), dilation=(1, 1), padding="same")
+    made = Network("int16x8", "D", "input", "y", {"input": x, "y": y}, (node,), x.shape, y.shape)
+    bounds.check_accumulators(made)
+    IntegerModel(made).export_tflite(tmp_path / "m.tflite")
+    again, given = npunet.load(tmp_path / "m.tflite"), rng.integers(-(2**15), 2**15, (9, *x.shape)).astype(np.int16)
+    assert again.network["y"].arrays["bias"].dtype == bias_type
+    judged = tflite_micro((tmp_path / "m.tflite").read_bytes(), given)["y"]
+    np.testing.assert_array_equal(again.predict(given), judged)
+    other = run.infer(dataclasses.replace(made, nodes=(dataclasses.replace(node, arrays={
+        **node.arrays, "bias": bias.astype(np.int64 if bias_type is np.int32 else np.int32)}),)), given)
+    assert (other != judged).any(), "the two rules differ"
+
+
 def test_every_operator_can_be_checked_and_run():
     from npunet.integer import check
 
@@ -302,3 +324,20 @@ def test_every_operator_can_be_checked_and_run():
     assert set(run.ROUNDED) <= set(OPERATORS)
     assert network.SCHEMES == SCHEMES
     assert set(CASES) >= {"d1_plain"}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_shipped_integer_network(scheme, rng):
+    """It is the shipped float network, quantised: its weights by the rule, its classes nearly everywhere the same."""
+    model, float_ = pretrained.quantized("ecg", scheme), pretrained("ecg")
+    assert model.scheme == scheme and model.class_names == float_.class_names
+    again = quantize(float_, rng.normal(size=(4, 256, 1)), scheme=scheme)
+    for node, other in zip(model.network, again.network, strict=True):
+        assert node.name == other.name
+        if "weights" in node.arrays:
+            np.testing.assert_array_equal(node.arrays["weights"], other.arrays["weights"])
+    x = rng.normal(size=(8, 256, 1)).astype(np.float32)
+    same = model.dequantized().predict(x).argmax(-1) == float_.predict(x).argmax(-1)
+    assert same.mean() > 0.9
+    with pytest.raises(ValueError, match="each in int8, int16x8"):
+        pretrained.quantized("ecg", "int4")

@@ -75,7 +75,7 @@ def write_tflite(target: str, model: UNet) -> None:
 
 def _is_npunets(source: str) -> bool:
     """Whether a file is a model that npunet saved, float or integer, and no weight file or Keras model."""
-    return is_saved(source) or models.is_integer(source)
+    return not models.is_trained(source) and (is_saved(source) or models.is_integer(source))
 
 
 def _read(arguments: Namespace) -> UNet:

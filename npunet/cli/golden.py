@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from npunet.cli import inputs, models
+from npunet.cli.predict import meaning_of
 from npunet.cli.trace import padded
 
 BAR = 28
@@ -46,10 +47,11 @@ def golden(arguments: Namespace) -> None:
     """Read, make, tell what was made."""
     from npunet.golden.bundle import golden as make
 
-    model = models.open_network(arguments.model)
+    opened = models.open_float(arguments.model)
+    model = models.network_of(opened)
     given: dict[str, Any] = {key: getattr(arguments, key) for key in ("cases", "formats", "max_size")}
     if arguments.input is not None:
-        batch = inputs.read(arguments.input, model, models.meaning(model), arguments)
+        batch = inputs.read(arguments.input, opened, meaning_of(opened), arguments)
         given["inputs"] = padded(model, batch.x)
         print(f"input   {arguments.input}: {batch.told}")
     given["weights"] = "drawn" if models.is_described(arguments.model) else "given"

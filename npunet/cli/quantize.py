@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from npunet import IntegerModel, UNet, quantize
+from npunet import IntegerModel, UNet, pretrained, quantize
 from npunet.cli import inputs, models, predict
 from npunet.files import write_text
 from npunet.integer.fixed_point import ROUNDINGS
@@ -27,7 +27,7 @@ WORST = 8  # layers that are named first
 def add(verbs: Any) -> None:
     """Arguments of `npunet quantize`."""
     parser = models.verb(verbs, "quantize", run, "make an int8 or 16x8 network of a trained one, and report its loss",
-                         "npunet quantize ecg.npz --calibrate physionet/ludb --scheme int8 -o ecg_int8.npz")
+                         "npunet quantize ecg-trained --calibrate physionet/ludb -o ecg_int8.npz")
     parser.add_argument("model", help="model.npz of a trained network, or the name of one")
     parser.add_argument("--calibrate", metavar="DATA", required=True, help="inputs such as the network will see, whose "
                         "ranges give the scales: a folder of recordings or images as for training, or a file: "
@@ -78,10 +78,6 @@ def run(arguments: Namespace) -> None:
 
 def open_float(source: str) -> UNet | Segmenter:
     """A trained float network by file or name. Raises ValueError for an integer one and for random weights."""
-    from npunet import pretrained
-
-    if source in pretrained.names():
-        return pretrained.load(source)
     if models.is_described(source):
         models.describe(source)  # which says when there is no such file
         raise ValueError(f"{source} describes a network; quantising needs trained weights: a model.npz, or one of "

@@ -132,7 +132,7 @@ def _values(source: str, model: UNet | Segmenter, arguments: argparse.Namespace)
     _refuse_other_rate(source, arguments.fs, fs)
     fs = fs if arguments.fs is None else arguments.fs
     if fs is None:
-        if isinstance(model, UNet):
+        if isinstance(model, UNet) or model.preparation is None:
             return None
         raise ValueError(f"{source} does not tell its sampling rate, and a trained network is made for one: add --fs HZ"
                          f"{', or --time with the column of times' if table else ''}; --raw feeds values that are "

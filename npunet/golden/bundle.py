@@ -28,7 +28,7 @@ from npunet.golden.names import unknown
 from npunet.golden.place import beside
 from npunet.golden.subject import WORD, Subject, has_accumulator, payload, resolve
 from npunet.golden.writers import FORMATS, check_formats, write_sums, write_text
-from npunet.graph import Node
+from npunet.graph import Graph, Node
 
 ORDERS = ("seq", "seq_fma")
 MAX_SIZE = 18 << 20
@@ -274,9 +274,10 @@ class _Maker:
         }
 
 
-def covering(graph) -> dict[str, str]:
+def covering(graph: Graph) -> dict[str, str]:
     """For every layer the id of the layer case that covers it: its own, or that of the first equal weightless one."""
-    ids, first = manifest.layer_ids(graph), {}
+    ids = manifest.layer_ids(graph)
+    first: dict[tuple, str] = {}
     return {
         node.name: ids[node.name] if node.weights else first.setdefault(
             (node.op, tuple(graph.shape(name) for name in node.inputs), repr(sorted(node.attrs.items()))),

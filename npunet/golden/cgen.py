@@ -125,7 +125,8 @@ def c_constants() -> dict[str, str]:
 
     names = ("LOG2E", "LN2_HI", "LN2_LO", "LOWEST", "HIGHEST")
     return {name: c(getattr(exponential, name)) for name in names} | {
-        "COEFFICIENTS": ", ".join(map(c, exponential.COEFFICIENTS)), "DEGREE": str(len(exponential.COEFFICIENTS)),
+        "COEFFICIENTS": ", ".join(c(float(value)) for value in exponential.COEFFICIENTS),
+        "DEGREE": str(len(exponential.COEFFICIENTS)),
         "LEAKY_SLOPE": c(LEAKY_SLOPE), "SELU_SCALE": c(SELU_SCALE), "SELU_SCALE_ALPHA": c(SELU_SCALE * SELU_ALPHA),
     }
 

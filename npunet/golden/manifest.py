@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ SCHEMA = 2
 CANONICAL_NAN = np.uint32(0x7FC00000)
 CLAMPS = {"relu": (0.0, None), "relu6": (0.0, 6.0)}
 UNROUNDED = tuple(name for name, op in OPERATORS.items() if op.exact)
-JSON_TYPES = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool,
-              "null": type(None)}
+JSON_TYPES: dict[str, Any] = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float),
+                              "boolean": bool, "null": type(None)}
 
 
 def layer_id(number: int, name: str) -> str:
@@ -136,7 +137,7 @@ def tensor_record(case: str, key: str, role: str, array: np.ndarray, layer: Mapp
         "dtype": array.dtype.name, "shape": list(array.shape), "layout": "NHWC" if array.ndim == 4 else "row-major",
         "scale": None, "zero_point": None, "axis": None,
         "files": dict(files), **digests(array),
-        "statistics": statistics(array, layer["clamp"] if made else None),
+        "statistics": statistics(array, made["clamp"] if made else None),
         "bound": dict(bound),
     }
 
@@ -171,7 +172,7 @@ def dumps(manifest: Mapping[str, Any]) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def load(folder: str | Path) -> dict[str, Any]:
+def load(folder: str | PathLike[str]) -> dict[str, Any]:
     """Read and check a bundle's manifest.
 
     Raises ValueError, with the way out, when there is none, when it is damaged, of another version, or names a file

@@ -11,7 +11,7 @@ import numpy as np
 from npunet import UNet, presets
 from npunet.deploy import deploy
 from npunet.golden.drawn import TOLD, draw_weights
-from npunet.graph import Graph
+from npunet.graph import Graph, Node
 from npunet.loading import load_network
 from npunet.ops.table import CONVOLUTIONS
 from npunet.segment import Segmenter
@@ -104,7 +104,7 @@ def _sized(model: UNet, inputs: np.ndarray | None, size: str | tuple[int, ...], 
     if not isinstance(size, str):
         if min(size, default=0) < 1:
             raise ValueError(f"size={'x'.join(map(str, size))} must be 1 or more along every axis")
-        probe = np.zeros((1, *size, model.input_shape[-1]), np.float32)
+        probe = np.zeros((1, *size, model.input_shape[-1] or 1), np.float32)
         images, _ = model.sizes.admit(probe, "float32", None)
         return model.sizes.graph(images.shape[1:3])
     rank, multiple = model.sizes.rank, model.sizes.multiple
@@ -130,6 +130,6 @@ def payload(graph: Graph) -> int:
     return words * WORD
 
 
-def has_accumulator(node, graph: Graph) -> bool:
+def has_accumulator(node: Node, graph: Graph) -> bool:
     """Whether a layer adds a bias to a sum."""
     return node.op in CONVOLUTIONS and len(graph.weights[node.weights[-1]].shape) == 1

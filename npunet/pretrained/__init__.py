@@ -2,7 +2,8 @@
 
 `ecg-trained` is the preset `ecg` with trained weights, in Python and on the command line; here, where nothing else can
 be meant, `ecg` does as well. It is a file ecg.npz, as Segmenter.save writes it, with a card ecg.md (data, licence,
-split, scores, command) and ecg.json (the subjects that taught it).
+split, scores, command) and ecg.json (the subjects that taught it). Beside it stand its integer forms,
+integer/ecg.SCHEME.npz: pretrained.quantized("ecg-trained", "int8").
 The module itself can be called, so that its name can be a function's and a folder's at once.
 """
 
@@ -14,6 +15,7 @@ from importlib.resources import as_file, files
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from npunet.integer_model import IntegerModel
 from npunet.segment import Segmenter
 from npunet.segment.taught import Taught
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 
 TRAINED = "-trained"  # what a preset's name is followed by
+SCHEMES = ("int8", "int16x8")
 
 
 def names() -> list[str]:
@@ -38,16 +41,25 @@ def load(name: str) -> Segmenter:
     return model
 
 
+def quantized(name: str, scheme: str = "int8") -> IntegerModel:
+    """A trained network in integers, "int8" or "int16x8". Raises ValueError for another name or scheme."""
+    if scheme not in SCHEMES:
+        raise ValueError(f"there is no trained network {name!r} in {scheme}; there are: {', '.join(names())}, each in "
+                         f"{', '.join(SCHEMES)}")
+    with as_file(_file(name, f".{scheme}.npz", "integer")) as path:
+        return IntegerModel.load(path)
+
+
 def card(name: str) -> str:
     """What a trained network was made from and how good it is, as Markdown."""
     return _file(name, ".md").read_text(encoding="utf-8")
 
 
-def _file(name: str, suffix: str) -> Traversable:
+def _file(name: str, suffix: str, folder: str = ".") -> Traversable:
     known = names()
     if name not in known and name + TRAINED not in known:
         raise ValueError(f"there is no trained network {name!r}; there are: {', '.join(known) or 'none'}")
-    return files(__name__).joinpath(name.removesuffix(TRAINED) + suffix)
+    return files(__name__).joinpath(folder, name.removesuffix(TRAINED) + suffix)
 
 
 class _Callable(ModuleType):

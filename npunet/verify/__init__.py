@@ -2,7 +2,9 @@
 
 Outputs are a file or a folder. Tensors are called as in the bundle (`L003_ENC1_D1_conv.out`, `.acc`), by the layer's id
 or by its name, each with or without `<case>/` before it; a folder or a file called like a case says the same. Without
-any case, the bundle's first network case is meant. Parts may be missing: SKIPPED never counts as a pass.
+any case, the bundle's first network case is meant. Parts may be missing, but PASS is said only of every layer in every
+case; of a network case that the bundle stores by its ends, the network's output is enough. Exit statuses: 0 PASS, 1
+FAIL, 2 an error in the files, 3 layers missing, 4 cases missing, 5 NOT JUDGED.
 
     .npz    one member a tensor; a member "bundle" may state the fingerprint of the bundle that it was made for
     .npy    one array: (N, H, W, C), with or without axes of size 1, or another layout that only fits the shape
@@ -19,9 +21,14 @@ uint32 arrays are bits; float64 is taken when every value is a float32; float16 
 
 Two questions are asked of every tensor of a network case: is it the golden one (chained), and is it right for what the
 port itself had before it (own)? A layer that only inherited is told from one that errs. Layer cases are fed with golden
-inputs. Bit for bit a NaN equals any NaN, and zeros have signs. With bounded=True, a tensor has to lie within the bound
-of the whole network and each layer within its local one; where a bound is infinite nothing is promised, except that
-NaN and infinities agree if they do not come from float32's range alone.
+inputs. What a port shows of its input (`in`) is verified as well: a wrong one is the first divergence, and what was
+done to it is looked for. Arrays whose shape says another layout are read so when it fits all of them; one among others
+that stands in another layout fails. Bit for bit a NaN equals any NaN, and zeros have signs.
+
+With bounded=True, a tensor has to lie within the bound of the whole network and each layer within its local one. A
+bound that is wider than a hundredth of the tensor's range judges nothing: NOT JUDGED, never PASS, and what lies behind
+layers that were not given is compared with other orders of summation, sampled, besides (statistics). Where NaN or
+infinity must stand, an element of another kind is told apart and does not fail; nor does a subnormal that is zero.
 In a backward case every tensor is judged by what the port's own tensors before it make of it, within the bound of that
 one step (golden.backward_bounds); where one of these is missing, within 2^-10 of the golden tensor's largest magnitude.
 """

@@ -10,6 +10,7 @@ import warnings
 import zipfile
 from dataclasses import dataclass, field
 from math import prod
+from os import PathLike
 from pathlib import Path
 from typing import IO, Any
 
@@ -115,7 +116,7 @@ class Names:
         return None
 
 
-def read(outputs: str | Path, bundle: Bundle, case: str | None = None) -> Dump:
+def read(outputs: str | PathLike[str], bundle: Bundle, case: str | None = None) -> Dump:
     """Read a file, or every file of a known suffix below a folder.
 
     case : of tensors whose name tells none; the bundle's first network case by default

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
 from npunet.golden.reader import Bundle
 from npunet.verify.compare import same
 from npunet.verify.diagnose.causes import Cause, Diagnosis
-from npunet.verify.layouts import LAYOUTS
+from npunet.verify.layouts import LAYOUTS, stored_as
 
 NEAR = 2.0**-12  # of the largest magnitude: agreement up to rounding
 PATIENCE = 6.0  # seconds
@@ -25,6 +26,8 @@ UNITS = (
     (32768.0, "multiplied by 32768"), (1 / 32768, "divided by 32768"),
     (100.0, "multiplied by 100"), (0.01, "divided by 100"), (2.0, "doubled"), (0.5, "halved"),
 )
+NORMALISED: dict[tuple[int, ...], str] = {
+    (1, 2): "every channel", (1, 2, 3): "every sample", (0, 1, 2, 3): "the batch", (2,): "every row"}
 Reading = Callable[[np.ndarray], "np.ndarray | None"]
 
 
@@ -33,23 +36,21 @@ def readings() -> Iterator[tuple[str, str, Reading]]:
     for axes, words in (((2,), "reversed (columns from the last to the first)"), ((1,), "turned upside down (rows)"),
                         ((1, 2), "turned by 180 degrees"), ((3,), "with its channels in reverse order"),
                         ((0,), "with its samples in reverse order")):
-        yield "input_reversed", words, lambda x, axes=axes: np.flip(x, axes)
+        yield "input_reversed", words, partial(np.flip, axis=axes)
     yield "input_negated", "negated", np.negative
     for factor, words in UNITS:
-        yield "input_scaled", words, lambda x, factor=factor: (x.astype(np.float64) * factor).astype(np.float32)
-    for axes, part in (((1, 2), "every channel"), ((1, 2, 3), "every sample"), ((0, 1, 2, 3), "the batch"),
-                       ((2,), "every row")):
-        yield from _normalised(axes, part)
+        yield "input_scaled", words, partial(_scaled, factor)
+    for part, words in NORMALISED.items():
+        yield from _normalised(part, words)
     yield "input_transposed", "with rows and columns swapped", (
         lambda x: x.transpose(0, 2, 1, 3) if x.shape[1] == x.shape[2] > 1 else None)
-    for layout, axes in list(LAYOUTS.items())[1:]:
-        yield "input_transposed", f"stored as {layout}", lambda x, axes=axes: x.transpose(axes).reshape(x.shape)
+    for layout in list(LAYOUTS)[1:]:
+        yield "input_transposed", f"stored as {layout}", partial(stored_as, layout=layout)
     for by in (-1, 1):
         for axis, words in ((2, "column"), (1, "row")):
-            yield "input_shifted", f"shifted by one {words} ({by:+d}), around the end", (
-                lambda x, by=by, axis=axis: np.roll(x, by, axis))
-            yield "input_shifted", f"shifted by one {words} ({by:+d}), zero at the end", (
-                lambda x, by=by, axis=axis: _shifted(x, by, axis))
+            told = f"shifted by one {words} ({by:+d})"
+            yield "input_shifted", f"{told}, around the end", partial(np.roll, shift=by, axis=axis)
+            yield "input_shifted", f"{told}, zero at the end", partial(_shifted, by, axis)
     yield "input_narrow", "rounded to whole numbers", np.rint
     yield "input_narrow", "cut to whole numbers", np.trunc
     yield "input_narrow", "in float16", lambda x: x.astype(np.float16).astype(np.float32)
@@ -60,6 +61,10 @@ def readings() -> Iterator[tuple[str, str, Reading]]:
     yield "input_bytes", "with the bytes of every word in the other order", lambda x: x.byteswap()
     yield "input_repeated", "the first sample for every sample", (
         lambda x: np.broadcast_to(x[:1], x.shape) if len(x) > 1 else None)
+
+
+def _scaled(factor: float, x: np.ndarray) -> np.ndarray:
+    return (x.astype(np.float64) * factor).astype(np.float32)
 
 
 def _normalised(axes: tuple[int, ...], part: str) -> Iterator[tuple[str, str, Reading]]:
@@ -93,7 +98,7 @@ def _normalised(axes: tuple[int, ...], part: str) -> Iterator[tuple[str, str, Re
         by(lambda x: 0, lambda x: np.abs(x).max(axes, keepdims=True)))
 
 
-def _shifted(x: np.ndarray, by: int, axis: int) -> np.ndarray:
+def _shifted(by: int, axis: int, x: np.ndarray) -> np.ndarray:
     moved = np.roll(x, by, axis)
     edge = [slice(None)] * x.ndim
     edge[axis] = slice(-1, None) if by < 0 else slice(0, 1)

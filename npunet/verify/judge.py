@@ -28,7 +28,9 @@ def check(feeds: Feeds, case: Mapping[str, Any], layer: str, role: str, deltas: 
     """
     name, scope, key = case["id"], case["scope"], f"{layer}.{role}"
     got, want = feeds.values[name, key], feeds.bundle.tensor(name, key)
-    own, unseen, status = None, (), PASS
+    own: Comparison | None = None
+    unseen: tuple[str, ...] = ()
+    status = PASS
     if feeds.bounded:
         inputs = feeds.bundle.inputs(name, layer)
         sources = feeds.node(layer).inputs

@@ -59,10 +59,10 @@ def common_layout(tensors: Sequence[tuple[Raw, Mapping[str, Any]]]) -> str:
     """
     fitting = []
     for raw, record in tensors:
-        shape = tuple(record["shape"])
-        if len(shape) == 4 and getattr(raw.value, "ndim", 1) > 1 and raw.value.size == int(np.prod(shape)):
+        shape, value = tuple(record["shape"]), raw.value
+        if isinstance(value, np.ndarray) and len(shape) == 4 and value.ndim > 1 and value.size == int(np.prod(shape)):
             found = {name for name, axes in LAYOUTS.items()
-                     if _squeezed(raw.value.shape) == _squeezed(tuple(shape[axis] for axis in axes))}
+                     if _squeezed(value.shape) == _squeezed(tuple(shape[axis] for axis in axes))}
             if found:
                 fitting.append(found)
     return max(LAYOUTS, key=lambda name: sum(name in found for found in fitting))  # the first of equals

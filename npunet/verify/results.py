@@ -70,7 +70,7 @@ class Statistic:
 
 
 # What stands in a layer's place where the input is wrong.
-INPUT = {"id": "in", "name": "the network's input", "operator": "input", "inputs": [],
+INPUT: dict[str, Any] = {"id": "in", "name": "the network's input", "operator": "input", "inputs": [],
          **dict.fromkeys(("kernel", "stride", "dilation", "factor"))}
 
 

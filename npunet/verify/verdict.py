@@ -225,14 +225,14 @@ class _Run:
             for role in ("acc", "out"):
                 if (name, f"{layer}.{role}") in self.values and layer in self.asked:
                     key = f"{layer}.{role}"
-                    found = check(self.feeds, case, layer, role, deltas, self.layouts[name, key])
-                    found = replace(found, note="", cause="") if self.layout else found
+                    checked = check(self.feeds, case, layer, role, deltas, self.layouts[name, key])
+                    checked = replace(checked, note="", cause="") if self.layout else checked
                     if (name, key) in self.transposed:
                         wrong = compare(self.transposed[name, key], self.bundle.tensor(name, key))
-                        cause = f"transposed: it stands in {found.layout} order, the others in another"
-                        found = replace(found, status=FAIL, chained=wrong, own=None, note="", cause=cause)
-                    found = self._by_statistics(found)
-                    self.checks[layer].append(found)
+                        cause = f"transposed: it stands in {checked.layout} order, the others in another"
+                        checked = replace(checked, status=FAIL, chained=wrong, own=None, note="", cause=cause)
+                    checked = self._by_statistics(checked)
+                    self.checks[layer].append(checked)
 
     def _verdict(self, number: int, record: dict[str, Any]) -> LayerVerdict:
         checks = tuple(self.checks[record["id"]])

@@ -3,6 +3,7 @@
     flat        a file as plain data
     reader      bytes -> flat        writer    flat -> bytes
     recognise   flat -> integer network        compose   integer network -> flat
+      reading, upsampling, shape_arithmetic    parts of it
                                                compose_float   float network -> flat
     names       the reference's layer names in a converter's
 """

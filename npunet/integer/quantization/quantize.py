@@ -56,11 +56,16 @@ def settle(plan: Plan, ranges: dict[str, Range], scheme: str, method: str) -> di
 
 def admitted(network: Any, calibration: np.ndarray) -> np.ndarray:
     """Calibration data as images (N, H, W, C) float32. Raises ValueError with the way out."""
+    if calibration is None:
+        raise ValueError("there is no calibration data; give inputs such as the network will see, (N, ...)")
     calibration = np.asarray(calibration)
     if calibration.size == 0:
         raise ValueError(f"calibration has shape {calibration.shape}, which holds no values; give inputs such as the "
                          "network will see, (N, ...)")
-    images, _ = network.sizes.admit(calibration, "float32", None)
+    try:
+        images, _ = network.sizes.admit(calibration, "float32", None)
+    except ValueError as error:
+        raise ValueError(f"calibration, as the network's x: {error}") from None
     if not np.isfinite(images).all():
         count = int(np.count_nonzero(~np.isfinite(images)))
         raise ValueError(f"calibration holds {count} values that are NaN or infinite; leave those samples out")
