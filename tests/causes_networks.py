@@ -85,8 +85,8 @@ class Port:
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
-        self.net = (bundle.root / "c/net.c").read_text().replace("\ntypedef struct {", HELPERS + "\ntypedef struct "
-        "{", 1)
+        source = (bundle.root / "c/net.c").read_text()
+        self.net = source.replace("\ntypedef struct {", f"{HELPERS}\ntypedef struct {{", 1)
         self.weights = (bundle.root / "c/net_weights.h").read_text()
         self.flags: list[str] = []
         self.layers = list(bundle.layers.values())
@@ -121,8 +121,7 @@ class Port:
         """Other numbers in the conv_shape or pool_shape `s` of one layer."""
         start = self.net.index(f"static void layer_{self.number(name)}(")
         found = re.compile(r"static const (conv|pool)_shape s = \{([^}]*)\}").search(self.net, start)
-        fields = "h w c oh ow f kh kw sy sx top left dy dx" if found[1] == "conv" else "h w c oh ow kh kw sy sx top "
-        "left"
+        fields = re.search(rf"typedef struct {{\s*int ([^;]*);\s*}} {found[1]}_shape;", self.net)[1].replace(",", " ")
         values = dict(zip(fields.split(), map(int, found[2].split(",")), strict=True)) | changed
         text = ", ".join(map(str, values.values()))
         self.net = self.net[:found.start(2)] + text + self.net[found.end(2):]

@@ -32,7 +32,8 @@ def nothing_summed(s: Sight) -> Guesses:
     elif s.recipe.op in CONVOLUTIONS and s.recipe.bias is not None:
         alone = np.broadcast_to(s.recipe.bias, s.right.shape)
         if same(alone + F(0), s.got + F(0)).all():
-            yield Guess("the output is the bias alone: nothing is summed", s.got, of_sums=True)
+            words = "the output is the bias alone: all weights are zero (not loaded), or nothing is summed"
+            yield Guess(words, s.got, of_sums=True)
 
 
 @pattern()
