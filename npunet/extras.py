@@ -13,6 +13,7 @@ PURPOSES = {
     "image": "reading images",
     "onnx": "writing ONNX files",
     "tflite": "reading and writing .tflite files",
+    "distributed": "running on many machines",
 }
 PACKAGES = {"PIL": "pillow"}  # modules that are installed under another name
 
