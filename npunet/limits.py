@@ -7,8 +7,7 @@ fewer values of an attribute. Each says in a Limits what a node must be like, an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from npunet.graph import Graph, Node
 from npunet.ops.table import OPERATORS
@@ -20,8 +19,7 @@ class Unsupported(ValueError):
     """This way of running a graph has not all of its operators; the NumPy operators have."""
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """What one way of running a graph can do.
 
     who     : its name in a message

@@ -12,13 +12,11 @@ import numpy as np
 from npunet import footprint, run, summary
 from npunet import weights as named
 from npunet.deploy import check_level, deploy
-from npunet.differentiate import differentiate
 from npunet.engine.runtime.cache import Engines, engine_ready
 from npunet.engine.runtime.first_use import auto_backend
 from npunet.engine.runtime.installed import engine_usable
 from npunet.graph import Graph
 from npunet.inference import sizes
-from npunet.layer_values import LayerValues
 from npunet.layers import BATCH_NORM_MOMENTUM
 from npunet.ops.accumulate import ARITHMETICS, FUSED
 from npunet.ops.norm import moving_statistics
@@ -27,6 +25,7 @@ from npunet.params import UNetParams
 if TYPE_CHECKING:  # imported where used: a first prediction need not wait for them
     from npunet.inference.session import Session
     from npunet.inference.stream import Stream
+    from npunet.layer_values import LayerValues
 
 BACKENDS = ("auto", "numpy", "engine")
 DTYPES = ("float32", "float64")
@@ -193,6 +192,8 @@ class UNet:
         Returns {layer: (B, H, W, C)}; a signal's layers have H = 1. Asking it for a layer that is not there raises
         KeyError that names the nearest ones.
         """
+        from npunet.layer_values import LayerValues
+
         check_level(level)
         if training and level == "deploy":
             raise ValueError("the deployed network is for inference; use level='trained' with training=True")
@@ -244,6 +245,9 @@ class UNet:
         if training:
             drawn = run.draw_masks(graph, len(images), np.random.default_rng(seed), images.dtype)
             tensors |= drawn if masks is None else {name: np.asarray(m, self.dtype) for name, m in masks.items()}
+        from npunet.differentiate import differentiate
+        from npunet.layer_values import LayerValues
+
         result = differentiate(
             graph.for_training() if training else graph, tensors, images, self.sizes.admit_labels(labels, images),
             loss=loss, l2=l2, **loss_options,

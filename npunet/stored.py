@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
 from npunet import memory
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(NamedTuple):
     """An array in an open file, known by what its header says, and not read before it is asked for.
 
     load : reads it, whole

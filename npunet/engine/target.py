@@ -7,8 +7,8 @@ which is why the sizes of caches stand here once, as those of the smallest machi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 LANES = 8  # float32 values of a vector: an AVX register, half an AVX-512 one, two of SSE or Neon
 CACHE_LINE = 64  # bytes
@@ -23,8 +23,7 @@ Shapes = tuple[tuple[int, tuple[int, ...]], ...]
 positions (or of vectors of positions) that a micro-kernel exists for, the largest first."""
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """One kind of machine.
 
     register  : float32 values that a vector register holds;  registers : how many there are

@@ -85,7 +85,7 @@ def is_keras_model(path: str | os.PathLike[str]) -> bool:
         return False
     from npunet.formats import keras
 
-    with reading(path, "is damaged"):
+    with reading(path, "is not a model that npunet or Keras saved"):
         return keras.has_architecture(path)
 
 

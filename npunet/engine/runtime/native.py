@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 
 from npunet.engine.runtime.installed import EngineUnavailable
-from npunet.engine.runtime.notice import Notice
 from npunet.engine.runtime.object_code import ObjectCode, read, undefined_symbols, write
 
 PACKAGE = Path(__file__).parents[2]
@@ -148,6 +147,8 @@ class Entry:
         return self._native is not None
 
     def _compile(self) -> Native:
+        from npunet.engine.runtime.notice import Notice
+
         with Notice(self.what, self.usual, QUIET_SECONDS):
             made = import_module(self.module).compile_entry(self.name)
         for folder in folders():

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from npunet.files import atomic_write
 
@@ -16,8 +15,7 @@ MAGIC = b"npunet object code 1\n"
 ELF_SYMBOL = struct.Struct("<IBBHQQ")  # name, info, other, section, value, size: System V ABI, "Symbol Table", ELF-64
 
 
-@dataclass(frozen=True)
-class ObjectCode:
+class ObjectCode(NamedTuple):
     """A compiled function: the object file that holds it, its name there, and the machine that it is for."""
 
     code: bytes
