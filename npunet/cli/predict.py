@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import warnings
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from npunet import UNet
-from npunet.cli import inputs, models, results, sources
+from npunet.cli import inputs, many, models, results, sources
 from npunet.data import ecg
 from npunet.data.prepare import Preparation
 from npunet.evaluate import plots
@@ -46,6 +48,7 @@ def add(verbs: Any) -> None:
     parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what computes (default auto)")
     parser.add_argument("--arithmetic", choices=ARITHMETICS, help="order of summation (default: the backend's own)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: one per core)")
+    many.add_arguments(parser)
     inputs.add_arguments(parser)
     parser.add_argument("--from", type=float, metavar="S", dest="begin", help="begin at this second of a recording; "
                         "what lies before it is still taken into account")
@@ -58,6 +61,7 @@ def predict(arguments: Namespace) -> None:
     opened = models.with_float_face(models.open_model(arguments.model))
     meaning_of(opened, arguments.class_names)                                # refuses names that are too few
     _refuse_impossible(models.network_of(opened), arguments)
+    many.refuse_alone(arguments)
     if Path(arguments.input).is_dir():
         _folder(opened, arguments)
         return
@@ -91,19 +95,12 @@ def _folder(opened: UNet | Segmenter, arguments: Namespace) -> None:
     targets = [results.target(arguments, source, images, str(out), name)
                for source, name in zip(found, names, strict=True)]           # refuses what cannot be written
     out.mkdir(exist_ok=True)
-    broken: list[str] = []
-    counts: list[Sequence[Any]] = [COUNTED]
-    for source, name, target in zip(found, names, targets, strict=True):
-        try:
-            result = _one(opened, source, target, str(out / f"{name}{drawn}") if drawn else None, arguments)
-        except (ValueError, OSError, MemoryError) as error:
-            told = str(error) or type(error).__name__
-            broken.append(told if source in told else f"{source}: {told}")
-            print(f"broken  {broken[-1]}\n")
-            continue
-        print()
-        if result.objects is not None:
-            counts += [(Path(source).name, page, count) for page, count in enumerate(result.counts)]
+    jobs = [many.Job(source, target, str(out / f"{name}{drawn}") if drawn else None,
+                     out / many.done.FOLDER / f"{name}.json")
+            for source, name, target in zip(found, names, targets, strict=True)]
+    broken, counted = _in_turn(opened, jobs, arguments) if arguments.dask is None else \
+        many.run(arguments, jobs, out, run_job, Percent())
+    counts: list[Sequence[Any]] = [COUNTED, *counted]
     if len(counts) > 1:
         results.write_rows(out / "counts.csv", counts)
         print(f"wrote   {out / 'counts.csv'}: the number of objects in each image")
@@ -117,6 +114,36 @@ def _folder(opened: UNet | Segmenter, arguments: Namespace) -> None:
         raise ValueError(f"{len(broken)} of {len(found)} inputs could not be run: {'; '.join(broken[:5])}{more}")
 
 
+def _in_turn(opened: UNet | Segmenter, jobs: Sequence[many.Job],
+             arguments: Namespace) -> tuple[list[str], list[Sequence[Any]]]:
+    """Inputs one after the other. Returns why some could not be run, and rows of counted objects."""
+    broken: list[str] = []
+    counts: list[Sequence[Any]] = []
+    for job in jobs:
+        try:
+            result = _one(opened, job.source, job.target, job.picture, arguments)
+        except (ValueError, OSError, MemoryError) as error:
+            broken.append(many.named(job.source, error))
+            print(f"broken  {broken[-1]}\n")
+            continue
+        print()
+        if result.objects is not None:
+            counts += [(Path(job.source).name, page, count) for page, count in enumerate(result.counts)]
+    return broken, counts
+
+
+def run_job(arguments: Namespace, job: many.Job, say: Callable[[str], None]) -> results.Result:
+    """One input of a folder, in a worker; `say` takes the lines that would be printed."""
+    return _one(_opened(arguments.model, os.stat(arguments.model).st_mtime_ns if Path(arguments.model).exists() else 0),
+                job.source, job.target, job.picture, arguments, say)
+
+
+@lru_cache(1)
+def _opened(model: str, _changed: int) -> UNet | Segmenter:
+    """A worker's model, opened once, and anew when its file has changed."""
+    return models.with_float_face(models.open_model(model))
+
+
 def _names(folder: str, found: list[str]) -> list[str]:
     """What the results of each input are named after: its stem, or its whole path within the folder where two have the
     same."""
@@ -126,30 +153,30 @@ def _names(folder: str, found: list[str]) -> list[str]:
 
 
 def _one(opened: UNet | Segmenter, source: str, target: results.Target, picture: str | None,
-         arguments: Namespace) -> results.Result:
+         arguments: Namespace, say: Callable[[str], None] = print) -> results.Result:
     """One input: read, run, write, draw, and a line about each."""
     model, meaning = models.network_of(opened), meaning_of(opened, arguments.class_names)
     given = sources.read(source, opened, meaning, arguments)
-    print(f"input   {source}: {given.told}")
+    say(f"input   {source}: {given.told}")
     results.refuse_misfit(target, 0 if isinstance(given, sources.Signal) else len(given.x))
     start = time.perf_counter()
     if isinstance(given, sources.Signal):
         result, how = _recording(segmenter_of(opened, meaning, arguments.rate), given, arguments)
     else:
         result, how = _batch(opened, source, given, meaning.class_names, arguments)
-    print(f"ran     {models.called(arguments.model)}: {models.size_of(model)}, in {time.perf_counter() - start:.2f} s"
-          f"{how}")
+    say(f"ran     {models.called(arguments.model)}: {models.size_of(model)}, in {time.perf_counter() - start:.2f} s"
+        f"{how}")
     for line in results.write(target, result):
-        print(f"wrote   {line}")
+        say(f"wrote   {line}")
     if model.params.include_top and result.labels is not None:
-        print(f"classes {shares(result.labels, meaning.class_names)}")
+        say(f"classes {shares(result.labels, meaning.class_names)}")
     if result.objects is not None:
         counts = result.counts
-        print(f"objects {', '.join(map(str, counts))}" + (f", together {sum(counts)}" if len(counts) > 1 else ""))
+        say(f"objects {', '.join(map(str, counts))}" + (f", together {sum(counts)}" if len(counts) > 1 else ""))
     if picture is not None and result.labels is not None:
         title = f"{Path(source).name}: {models.called(arguments.model)}"
         draw(picture, given, result.labels, title, meaning.class_names)
-        print(f"drew    {picture}")
+        say(f"drew    {picture}")
     return result
 
 

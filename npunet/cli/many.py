@@ -1,0 +1,198 @@
+"""`npunet predict --dask`: the inputs of a folder as tasks on a Dask cluster."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npunet import __version__
+from npunet.cli import models, results
+from npunet.distributed import done
+from npunet.distributed.cluster import workers
+from npunet.distributed.tasks import each
+from npunet.files import remove_leftovers
+
+SUMMARY = "summary.csv"
+ASIDE = ("run", "dask", "workers", "worker_memory", "out", "input", "debug", "threads")  # do not change a result
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input, where its result goes, its picture if one is wanted, and where it is noted as done."""
+
+    source: str
+    target: results.Target
+    picture: str | None
+    note: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one input.
+
+    told    : what would be printed about it
+    row     : of the summary, as plain values
+    broken  : why there is no result, or None
+    skipped : whether an earlier run had done it
+    """
+
+    told: list[str]
+    row: dict[str, Any] = field(default_factory=dict)
+    broken: str | None = None
+    skipped: bool = False
+
+
+Run = Callable[[Namespace, Job, Callable[[str], None]], results.Result]
+
+
+def add_arguments(parser: Any) -> None:
+    """The arguments that say where the inputs of a folder are run."""
+    group = parser.add_argument_group("running a folder on many cores or machines (needs the extra 'distributed')")
+    group.add_argument("--dask", nargs="?", const="", metavar="ADDRESS", help="run the inputs as tasks: on a cluster "
+                       "on this machine, or on that of the scheduler at ADDRESS, such as tcp://host:8786, whose "
+                       "workers see the same files. What an earlier run has done is skipped")
+    group.add_argument("--workers", type=int, metavar="N", help="of the cluster on this machine (default: one for "
+                       "every --threads cores, and these are 1)")
+    group.add_argument("--worker-memory", metavar="SIZE", help="that each of its workers may take, such as 2GB "
+                       "(default: an equal part of what is free)")
+
+
+def refuse_alone(arguments: Namespace) -> None:
+    """Raise ValueError for options that go with others."""
+    if arguments.dask is not None and not Path(arguments.input).is_dir():
+        raise ValueError(f"--dask runs the inputs of a folder, and {arguments.input} is none; leave --dask out for a "
+                         "single input")
+    if (arguments.workers is not None or arguments.worker_memory is not None) and arguments.dask != "":
+        raise ValueError("--workers and --worker-memory are those of a cluster on this machine: add --dask, without an "
+                         "address")
+
+
+def run(arguments: Namespace, jobs: Sequence[Job], out: Path, one: Run, progress: Callable[[int, int], None]
+        ) -> tuple[list[str], list[Sequence[Any]]]:
+    """Run every job, say what becomes of it, and write the summary.
+
+    one      : runs a job, a function of a module
+    progress : told of how much of how much is done
+
+    Returns why the broken ones are, and rows (file, image, objects) of counted objects.
+    """
+    address = arguments.dask or None
+    if address is not None:
+        arguments, jobs = _absolute(arguments), [_absolute_job(job) for job in jobs]
+    task = partial(perform, arguments, arguments.threads or 1, _digest(arguments.model), one)
+    outcomes: dict[int, Outcome] = {}
+    skipped = 0
+    try:
+        with workers(address, arguments.threads or 1, arguments.workers, arguments.worker_memory) as (client, told):
+            print(f"cluster {told}", flush=True)
+            for number, outcome in each(client, task, jobs, _say_lost):
+                if isinstance(outcome, BaseException):
+                    outcome = Outcome([], broken=named(jobs[number].source, outcome))
+                outcomes[number] = outcome
+                skipped += outcome.skipped
+                progress(len(outcomes), len(jobs))
+                _say(outcome)
+    except KeyboardInterrupt:
+        print(f"stopped {len(outcomes)} of {len(jobs)} inputs are through; the same command goes on from there",
+              flush=True)
+        raise
+    finally:
+        remove_leftovers(out)                                                # of workers that were ended
+        if (out / done.FOLDER).is_dir():
+            remove_leftovers(out / done.FOLDER)
+    ordered = [outcomes[number] for number in range(len(jobs))]
+    results.write_rows(out / SUMMARY, _summary(jobs, ordered))
+    print(f"wrote   {out / SUMMARY}: a row for each input")
+    if skipped:
+        print(f"skipped {skipped} inputs that an earlier run had done")
+    counts = [count for outcome in ordered for count in outcome.row.get("objects", ())]
+    return [outcome.broken for outcome in ordered if outcome.broken is not None], counts
+
+
+def perform(arguments: Namespace, threads: int, model: str, one: Run, job: Job) -> Outcome:
+    """One job, in a worker: skipped if its note says that it is done, else run, written and noted."""
+    said: list[str] = []
+    arguments = Namespace(**{**vars(arguments), "threads": threads})
+    try:
+        settings = {name: value for name, value in sorted(vars(arguments).items()) if name not in (*ASIDE, "model")}
+        written = [path for path in (job.target.path, job.target.annotation, job.picture) if path is not None]
+        settings["names"] = [Path(path).name for path in written]
+        mark = done.fingerprint(done.record_files(job.source), __version__, model, json.dumps(settings))
+        known = done.recall(job.note, mark)
+        if known is not None:
+            return Outcome([], known, skipped=True)
+        row = _row(one(arguments, job, said.append), job.source)
+        done.keep(job.note, mark, map(Path, written), row)
+    except (ValueError, OSError, MemoryError) as error:
+        return Outcome(said, broken=named(job.source, error))
+    return Outcome(said, row)
+
+
+def _row(result: results.Result, source: str) -> dict[str, Any]:
+    """What the summary says of a result."""
+    row: dict[str, Any] = {"rows": len(result.rows), "size": " x ".join(map(str, result.array.shape[1:])),
+                           "rate": "" if result.fs is None else f"{result.fs:g}"}
+    if result.labels is not None:
+        labels = result.labels
+        inside = labels.reshape(len(labels), -1)
+        begins = np.diff(inside, axis=1, prepend=0) != 0
+        for number, name in enumerate(result.class_names):
+            row[f"{name} %"] = f"{100 * np.mean(labels == number):.2f}" if labels.size else ""
+            if number and result.signal is not None:
+                row[f"{name} segments"] = int((begins & (inside == number)).sum())
+    if result.objects is not None:
+        row["objects"] = [(Path(source).name, page, count) for page, count in enumerate(result.counts)]
+    return row
+
+
+def _summary(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> list[Sequence[Any]]:
+    columns = list(dict.fromkeys(name for outcome in outcomes for name in outcome.row if name != "objects"))
+    rows: list[Sequence[Any]] = [["input", "status", *columns, "error"]]
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        rows.append([job.source, "broken" if outcome.broken else "done",
+                     *(outcome.row.get(name, "") for name in columns), outcome.broken or ""])
+    return rows
+
+
+def _say(outcome: Outcome) -> None:
+    if outcome.broken is not None:
+        print(f"broken  {outcome.broken}\n", flush=True)
+    elif not outcome.skipped:
+        print("\n".join(outcome.told), end="\n\n", flush=True)
+
+
+def _say_lost(worker: str, tasks: int) -> None:
+    again = f"{tasks} input{'s' if tasks != 1 else ''} that it had {'run' if tasks != 1 else 'runs'} again elsewhere"
+    print(f"npunet: warning: the worker {worker} died; {again}", file=sys.stderr, flush=True)
+
+
+def named(source: str, error: BaseException) -> str:
+    """An error with the input that it is about."""
+    told = str(error) or type(error).__name__
+    return told if source in told else f"{source}: {told}"
+
+
+def _digest(model: str) -> str:
+    """What tells one model from another: a file's content, else its name, which means one network in each version."""
+    return done.fingerprint([model]) if Path(model).is_file() else models.called(model)
+
+
+def _absolute(arguments: Namespace) -> Namespace:
+    """Arguments for workers that stand in another folder."""
+    model = str(Path(arguments.model).resolve()) if Path(arguments.model).exists() else arguments.model
+    return Namespace(**{**vars(arguments), "model": model, "input": str(Path(arguments.input).resolve())})
+
+
+def _absolute_job(job: Job) -> Job:
+    path, annotation = job.target.path, job.target.annotation
+    target = replace(job.target, path=path and path.resolve(), annotation=annotation and annotation.resolve())
+    return Job(str(Path(job.source).resolve()), target, job.picture and str(Path(job.picture).resolve()),
+               job.note.resolve())
