@@ -61,7 +61,7 @@ def test_more_tiles_than_a_strip_and_a_band(rng, every_thread_works):
     for threads in (1, 2, 3):
         engine, images = engine_for(model, x, "winograd", threads)
         first = next(row for row in engine.program.table if row[Field.OP] == Op.WINOGRAD and row[Field.GROUP] > 1)
-        assert first[Field.TILES] == block_tiles(8) < 6 * 34 and first[Field.BAND] < 24
+        assert first[Field.TILES] == block_tiles(8) < 6 * 34 and first[Field.ROW_BLOCK] < 24
         assert_same_bits(engine(images), expected, f"{threads} threads")
 
 

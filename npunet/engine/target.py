@@ -16,7 +16,7 @@ LINE_FLOATS = CACHE_LINE // 4
 FIRST_CACHE = 32 << 10  # bytes of a first-level data cache
 SECOND_CACHE = 512 << 10  # bytes of a second-level cache
 LINE_BUFFERED = 1 << 21  # elements of the images of a chain from which line buffers pay: most of a third-level cache
-BAND = 3 << 17  # elements of the rows of all images that groups in turn touch: three times the second-level cache
+TOUCHED = 3 << 17  # elements of the rows of all images that groups in turn touch: three times the second-level cache
 
 Shapes = tuple[tuple[int, tuple[int, ...]], ...]
 """Register tiles: for a number of vectors of filters (or, with few filters, for a number of filters), the numbers of

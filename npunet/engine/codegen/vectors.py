@@ -1,6 +1,6 @@
 """Eight float32 or eight float64 at a time, with operators: what the training kernels are written in.
 
-Where registers are WIDE, kernels of channels take a pair of vectors at a time, sixteen values.
+Where registers hold pairs of vectors, kernels of channels take a pair of vectors at a time, sixteen values.
 
 Lanes never mix, and no multiplication is fused with an addition unless `fma` says so. An address is a byte address.
 """

@@ -172,9 +172,9 @@ def make_convolve_group(fused: bool):
         for begin in range(left, right, max(1, column)):
             end = min(begin + column, right)
             for i in range(first, last):
-                if tiled and (i - first) % head[Field.BAND] == 0:
+                if tiled and (i - first) % head[Field.ROW_BLOCK] == 0:
                     scratch = arena + 4 * (head[Field.SCRATCH] + thread * head[Field.SCRATCH_SIZE])
-                    winograd(head, arena, constants, scratch, i, min(i + head[Field.BAND], last), left, right)
+                    winograd(head, arena, constants, scratch, i, min(i + head[Field.ROW_BLOCK], last), left, right)
                 at = begin
                 while at < end:
                     count = min(head[Field.BLOCK], end - at)

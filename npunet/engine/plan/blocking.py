@@ -25,7 +25,7 @@ def cache_block_of(group: list[Instruction], images: Mapping[str, Image]) -> int
     width = images[group[0].y].width
     if has_few_filters(group[0]):
         return few_filters_block(group[0], images)
-    blocked = [step for step in group if step.op != Op.WINOGRAD]  # which comes before the others, in bands
+    blocked = [step for step in group if step.op != Op.WINOGRAD]  # which comes before the others, in row blocks
     if not blocked or (len(group) == 1 and group[0].op == Op.CONV):
         return width
     elements = 0  # for each position

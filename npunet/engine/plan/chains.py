@@ -35,7 +35,7 @@ class Chain:
     names   : tensors that it reads or writes
     heights : rows of what each group writes, or of what it reads where it writes to the user
     aligns  : what the rows of each group can be cut at
-    band    : rows of the last group at a time
+    rows    : of the last group that are done at a time
 
     Nothing waits to be computed: what functools keeps is locked before Python 3.12, and a fork would leave it locked.
     """
@@ -47,7 +47,7 @@ class Chain:
         self.heights = [images[steps[group.start].y or steps[group.start].x].height for group in groups]
         self.aligns = [max(steps[member].copies[0] for member in group) for group in groups]
         elements = sum(images[name].row * images[name].height for name in self.names)
-        self.band = max(1, near * self.heights[-1] // elements)
+        self.rows = max(1, near * self.heights[-1] // elements)
         self.sources = self.find_sources()
 
     def find_sources(self) -> list[list[tuple[int, Instruction, str]]]:
@@ -63,7 +63,7 @@ class Chain:
 
     def pays(self, large: int) -> bool:
         """Whether line buffers pay: `large` images of more rows than one row block has."""
-        return sum(self.images[name].size for name in self.names) >= large and self.heights[-1] > self.band
+        return sum(self.images[name].size for name in self.names) >= large and self.heights[-1] > self.rows
 
     def schedule(self) -> list[RowBlock]:
         """The row blocks of one thread, in an order in which each finds what it reads."""
@@ -107,7 +107,7 @@ class Chain:
             blocks.append(RowBlock(self.groups[number], done[number], last, whole=False))
             done[number] = last
 
-        for last in range(first[-1] + self.band, least[-1] + self.band, self.band):
+        for last in range(first[-1] + self.rows, least[-1] + self.rows, self.rows):
             reach(len(self.groups) - 1, min(last, least[-1]))
         for number, last in enumerate(least):
             reach(number, last)

@@ -108,7 +108,7 @@ class Field(IntEnum):
     FEW_FILTERS = 43  # number of filters of a convolution whose vectors run along positions; 0 for all others
     PITCH = 44  # elements of one of its transposed rows
     TILES = 45  # tiles that a WINOGRAD transforms at a time
-    BAND = 46  # rows of its output that it does before the others of its group
+    ROW_BLOCK = 46  # rows of its output that it does before the others of its group
     ALONE = 47  # whether threads share it, see Alone
     EPS = 48  # of a layer norm: the bits of a float64
 

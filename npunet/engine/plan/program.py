@@ -20,8 +20,8 @@ from npunet.engine.plan.lowering import Instruction, Lowering
 from npunet.engine.plan.opcodes import CONVOLUTIONS, FIELDS, Field, Flag, Op, bits_of
 from npunet.engine.plan.pack import Constants
 from npunet.engine.plan.schedule import Plan, plan_all, stored_images
-from npunet.engine.plan.winograd_blocking import band_rows, block_tiles
-from npunet.engine.target import BAND, LANES, LINE_BUFFERED, LINE_FLOATS
+from npunet.engine.plan.winograd_blocking import block_tiles, row_block_of
+from npunet.engine.target import LANES, LINE_BUFFERED, LINE_FLOATS, TOUCHED
 from npunet.graph import Graph, Shape
 from npunet.ops.winograd import TILE, transform_kernel
 
@@ -66,7 +66,7 @@ class Program:
 
 def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads: int = 1, fuse: bool = True,
                     in_place: bool = True, arithmetic: str = "seq_fma", large: int = LINE_BUFFERED,
-                    near: int = BAND) -> Program:
+                    near: int = TOUCHED) -> Program:
     """The program of a network as trained, for one input size.
 
     weights : float32, by the graph's names
@@ -144,7 +144,7 @@ def encode_group(group: list[Instruction], images: Mapping[str, Image]) -> dict[
     if group[0].op == Op.WINOGRAD:
         fields[Field.ALIGN_Y] = fields[Field.ALIGN_X] = TILE
         y = images[group[0].y]
-        fields[Field.BAND] = band_rows(images[group[0].x].col, y.height, y.width) if len(group) > 1 else y.height
+        fields[Field.ROW_BLOCK] = row_block_of(images[group[0].x].col, y.height, y.width) if len(group) > 1 else y.height
     return fields
 
 

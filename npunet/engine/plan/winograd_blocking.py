@@ -26,7 +26,7 @@ def block_scratch(col: int) -> int:
     return MATRICES * block_tiles(col) * (col + WIDEST) + BETWEEN
 
 
-def band_rows(col: int, height: int, width: int) -> int:
+def row_block_of(col: int, height: int, width: int) -> int:
     """Rows of an output that are done before others of the group read them: the fewest that make up a cache block of
     tiles and leave few of the places for tiles in registers idle."""
     block, across = block_tiles(col), -(-width // TILE)

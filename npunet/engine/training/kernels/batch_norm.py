@@ -1,6 +1,6 @@
 """Batch norm with its activation, forward and backward, a row at a time; sums as in rows.py.
 
-Every kernel goes down a row once for each register of channels: a vector, or, where registers are WIDE, a pair.
+Every kernel goes down a row once for each register of channels: a vector, or, where a register holds one, a pair.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Max pooling and nearest upsampling, forward and backward, a row and a register of channels at a time: a vector, or,
-where registers are WIDE, a pair."""
+where a register holds one, a pair."""
 
 from __future__ import annotations
 
