@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # From the ground up. What stands on one floor imports from it and from those below.
 FLOORS = (
-    ("extras", "files", "memory", "stored", "damage", "reading", "arena", "geometry", "params", "ops", "data", "layer_values"),
+    ("extras", "files", "memory", "stored", "damage", "reading", "arena", "geometry", "params", "ops", "data",
+     "layer_values"),
     ("graph", "layers", "footprint", "limits"),
     ("unet", "run", "differentiate", "deploy", "weights", "summary"),
     ("engine", "integer"),

@@ -144,7 +144,8 @@ def encode_group(group: list[Instruction], images: Mapping[str, Image]) -> dict[
     if group[0].op == Op.WINOGRAD:
         fields[Field.ALIGN_Y] = fields[Field.ALIGN_X] = TILE
         y = images[group[0].y]
-        fields[Field.ROW_BLOCK] = row_block_of(images[group[0].x].col, y.height, y.width) if len(group) > 1 else y.height
+        alone = len(group) == 1
+        fields[Field.ROW_BLOCK] = y.height if alone else row_block_of(images[group[0].x].col, y.height, y.width)
     return fields
 
 
