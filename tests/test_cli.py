@@ -450,3 +450,22 @@ def test_segments_and_envelope():
     positions, drawn = plots.envelope(values, 500)
     assert len(positions) <= 2000 and (drawn.max(), drawn.min()) == (5, -3), "a spike survives"
     assert (np.diff(positions) > 0).all() and positions[drawn == 5] == 31_415
+
+
+def test_what_a_verb_does_not_know_leads_to_its_help(capsys):
+    assert cli.main(["new", "tiny", "m.npz", "--nothing", "x"]) == 2
+    error = capsys.readouterr().err
+    assert "unrecognized arguments: --nothing x (see npunet new --help)" in error and error.count("\n") == 1
+    assert cli.main(["--nothing"]) == 2
+    assert "(see npunet --help)" in capsys.readouterr().err
+
+
+def test_a_checkpoint_leads_to_its_model(tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    assert cli.main(["new", "tiny", str(run / "model.npz")]) == 0
+    np.savez(run / "best.npz", x=np.zeros(3))
+    (run / "history.json").write_text("[]")
+    for source in (run, run / "best.npz"):
+        assert cli.main(["summary", str(source)]) == 2
+        assert f"its model is {run / 'model.npz'}" in capsys.readouterr().err

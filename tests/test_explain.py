@@ -91,9 +91,26 @@ def test_the_command(capsys):
     assert "d loss / d DEC1_D2_conv[0, 5, 1] = " in out
 
 
+def test_the_index_may_be_that_of_an_array_of_trace(capsys):
+    told = []
+    for number in ("DEC1_D1_conv[3, 1]", "DEC1_D1_conv[0,3,1]", "DEC1_D1_conv[0,0,3,1]"):
+        assert cli.main(["explain", "tiny", "-", number]) == 0
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1] == told[2]
+
+
+def test_a_trained_network_is_taken_by_its_name(capsys, tmp_path):
+    assert cli.main(["explain", "ecg-trained", "-", "NECK_conv[5, 1]"]) == 0
+    model = models.open_network("ecg-trained")
+    value = model.trace(subject(model).x[None, 0], arithmetic="seq_fma")["NECK_conv"][0, 0, 5, 1]
+    assert f"NECK_conv[0, 5, 1] = {float(value):.9g}" in capsys.readouterr().out
+    assert cli.main(["page", "ecg-trained", "-o", str(tmp_path / "p.html")]) == 0
+    assert "random" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("number", "said"), [
     ("DEC2_conv[0, 0]", "nearest are DEC2"), ("DEC1_D1_conv[99, 0]", "0..7, 0..4"), ("DEC1_D1_conv", "names no number"),
-    ("DEC1_D1_conv[1]", "names no number"),
+    ("DEC1_D1_conv[1]", "names no number"), ("DEC1_D1_conv[2, 0, 3, 1]", "--index 2"),
 ])
 def test_what_is_not_there_is_said_in_one_line(capsys, number, said):
     assert cli.main(["explain", "tiny", "-", number]) == 2
@@ -114,6 +131,16 @@ def test_draw_png(tmp_path):
     pytest.importorskip("matplotlib")
     assert cli.main(["draw", "nuclei", "-o", str(tmp_path / "u.png")]) == 0
     assert (tmp_path / "u.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("preset", ["tiny", "ecg", "ecg-docstring", "nuclei"])
+def test_every_label_lies_within_the_drawing(preset):
+    """Measured in the font that the .png is drawn in, which is wider than a browser's."""
+    font = pytest.importorskip("matplotlib.font_manager").FontProperties(family="DejaVu Sans", size=9)
+    path = pytest.importorskip("matplotlib.textpath").TextPath
+    drawn = drawing(models.open_network(preset).graph, preset)
+    for label in drawn.labels[1:]:
+        assert label.x + path((0, 0), label.text, prop=font).get_extents().width < drawn.width - 2
 
 
 def test_the_drawing_is_to_scale():

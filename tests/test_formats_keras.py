@@ -10,7 +10,7 @@ import pytest
 
 import npunet
 from npunet import UNet, UNetParams
-from npunet.cli import main
+from npunet.cli import main, models
 from npunet.formats.keras_config import architecture_of, model_config
 
 pytest.importorskip("h5py")
@@ -178,3 +178,24 @@ def test_compare_says_where_two_files_differ(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "x: shape (3,) and (4,)" in out and "only in" in out
     assert main(["compare", str(tmp_path / "d.npz"), str(tmp_path / "nowhere.npz")]) == 2
+
+
+def test_compare_of_integer_networks(tmp_path, capsys):
+    made = models.open_network("tiny")
+    x = np.random.default_rng(0).standard_normal((2, *made.input_shape)).astype(np.float32)
+    npunet.quantize(made, calibration=x).save(tmp_path / "a.npz")
+    npunet.quantize(made, calibration=x).export_tflite(tmp_path / "a.tflite")
+    npunet.quantize(made, calibration=2 * x).save(tmp_path / "b.npz")
+    made.save(tmp_path / "float.npz")
+    assert main(["compare", str(tmp_path / "a.npz"), str(tmp_path / "a.tflite")]) == 0
+    assert "are equal, bit for bit" in capsys.readouterr().out
+    assert main(["compare", str(tmp_path / "a.npz"), str(tmp_path / "b.npz")]) == 1
+    assert "input/scale and zero point:" in capsys.readouterr().out
+    assert main(["compare", str(tmp_path / "a.npz"), str(tmp_path / "float.npz")]) == 1
+    assert "only in" in capsys.readouterr().out
+
+
+def test_onnx_is_no_source(tmp_path, capsys):
+    (tmp_path / "m.onnx").write_bytes(b"\x08\x08")
+    assert main(["convert", str(tmp_path / "m.onnx"), str(tmp_path / "m.npz"), "--model", "tiny"]) == 2
+    assert "npunet writes and does not read" in capsys.readouterr().err

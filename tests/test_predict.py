@@ -521,6 +521,26 @@ class TestPictures:
         numbers = [float(text) for text in found if text and text.replace(".", "").replace("-", "").isdigit()]
         assert any(number == pytest.approx(1, abs=0.01) for number in numbers) and signal.max() > 1
 
+    @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16"])
+    def test_a_table_in_microvolts_stands_on_one_too(self, encoding):
+        """A browser draws what the name says, in any encoding that the reader takes."""
+        rows = [f"{1000 * value:.1f}" for value in record()[0]]
+        pathlib.Path("t.csv").write_text("\n".join(["I [\u00b5V]", *rows]), encoding=encoding)
+        run("ecg-trained", "t.csv", "--fs", FS, "--picture", "t.svg")
+        assert "mV" in [element.text for element in ElementTree.parse("t.svg").iter()]
+
+    def test_long_names_of_leads_have_room(self, monkeypatch):
+        """The same picture with a short name and a long one: the left edge of the .png stays white in both."""
+        pytest.importorskip("matplotlib")
+        from PIL import Image
+
+        from npunet.evaluate import plots
+        for name in ("x", "Kanal MM", "WWWWWWWWWWWWWW"):
+            picture = plots.signal_picture(np.zeros((1, 500)), np.zeros((1, 500), np.uint8), title="t", names=[name],
+                                           class_names=CLASSES, rate=250, unit="mV")
+            plots.save_signal("p.png", picture)
+            assert np.asarray(Image.open("p.png").convert("L"))[:, :6].min() == 255, name
+
     def test_a_long_record_is_drawn_whole(self):
         from npunet.evaluate import plots
         from npunet.evaluate.signal_svg import POINTS

@@ -2,6 +2,8 @@
 
 import hashlib
 import re
+import subprocess
+import sys
 from importlib.resources import files
 
 import numpy as np
@@ -46,3 +48,9 @@ def test_any_finite_amplitude_gives_the_same_classes(scale):
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         labels = pretrained("ecg").segment(signal * scale, 500)
     assert np.array_equal(labels, pretrained("ecg").segment(signal, 500)) and len(np.unique(labels)) == 4
+
+
+def test_what_the_package_is_asked_for_it_imports():
+    """In a process of its own: here both modules are imported already."""
+    script = "import npunet as n; print(n.pretrained('ecg-trained').num_classes, n.presets.load('tiny')['num_classes'])"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "4 2\n"

@@ -15,6 +15,7 @@ from npunet.graph import Graph, Node
 TALLEST, WIDEST = 120.0, 1100.0  # height of the full resolution, and about the width of the whole, in pixels
 SMALLEST, SLICE = 4.0, 4.0
 GAP, LEVEL_GAP, MARGIN, HEAD = 5.0, 34.0, 14.0, 34.0
+CHARACTER = 6.4  # of a block's label, DejaVu Sans being the widest font that draws it
 
 KINDS = {
     "conv2d": "convolution", "depthwise_conv2d": "depthwise", "separable_conv2d": "separable", "max_pool2d": "pooling",
@@ -169,8 +170,8 @@ def labels_of(graph: Graph, places: dict[str, Box], title: str, end: float) -> l
         height, width, channels = graph.shape(whole[-1].layer)
         size = f"{width}" if height == 1 else f"{height}x{width}"
         text = f"{block} {size}x{channels}"
-        x = min(first.x, end - 5.6 * len(text))
-        taken = [label.x + 5.6 * len(label.text) for label in labels[1:] if label.y == first.y - 5]
+        x = min(first.x, end - CHARACTER * len(text))
+        taken = [label.x + CHARACTER * len(label.text) for label in labels[1:] if label.y == first.y - 5]
         below = any(right > x for right in taken)
         labels.append(Label(x, first.y + first.height + 26 if below else first.y - 5, text, 9, False))
     return labels

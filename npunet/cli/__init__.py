@@ -70,13 +70,17 @@ def parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 2 for an error that the user can mend, 130 for Ctrl-C."""
-    debug = "--debug" in (sys.argv[1:] if argv is None else argv)
+    argv = sys.argv[1:] if argv is None else argv
+    debug = "--debug" in argv
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default", UserWarning)
             warnings.showwarning = _show_warning
             top = parser()
-            arguments = top.parse_args(argv)
+            arguments, unknown = top.parse_known_args(argv)
+            if unknown:
+                verb = next((word for word in argv if not word.startswith("-")), "")
+                raise Usage(f"unrecognized arguments: {' '.join(unknown)} (see {f'npunet {verb}'.strip()} --help)")
             if "run" not in arguments:
                 top.print_help()
                 return 2

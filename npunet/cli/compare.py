@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from npunet import IntegerModel, load
 from npunet.cli import models
 from npunet.cli.models import verb
 from npunet.formats import opened_model, opened_weights
@@ -22,15 +23,16 @@ def add(verbs: Any) -> None:
     parser = verb(verbs, "compare", compare, "say where two models or two dumps of tensors differ",
                   "npunet compare model.npz trained.keras")
     for name in ("first", "second"):
-        parser.add_argument(name, help="model or weights: .npz, .keras, .h5, .weights.h5, .safetensors; or a dump: "
-                            ".npz, .npy, or a folder of .npy")
+        parser.add_argument(name, help="model or weights: .npz, .keras, .h5, .weights.h5, .safetensors, integer "
+                            ".tflite; or a dump: .npz, .npy, or a folder of .npy")
 
 
 def compare(arguments: Namespace) -> None:
     """Print the differences; the exit status is 1 where there are any."""
     (described, first), (other, second) = read(arguments.first), read(arguments.second)
-    lines = [f"{key}: {described[key]} and {other[key]}" for key in described
-             if other and described[key] != other[key]]
+    told_apart = [f"{key}: {described[key]} and {other[key]}" for key in described
+                  if key in other and described[key] != other[key]]
+    lines = told_apart[:SHOWN] + [f"... and {len(told_apart) - SHOWN} more"] * (len(told_apart) > SHOWN)
     only = [(arguments.first, sorted(first.keys() - second.keys())),
             (arguments.second, sorted(second.keys() - first.keys()))]
     lines += [f"only in {source}: {', '.join(names[:SHOWN])}{' ...' * (len(names) > SHOWN)}"
@@ -57,6 +59,8 @@ def read(source: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {}, found
     if path.suffix == ".npy":
         return {}, {path.stem: read_npy(path)}
+    if models.is_integer(source) and isinstance(opened := load(source), IntegerModel):
+        return integers(opened)
     if models.is_model(source):
         with opened_model(source) as (description, weights):
             return description, {canonical(name): value for name, value in read_all(weights).items()}
@@ -65,6 +69,19 @@ def read(source: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             return {}, {canonical(name): value for name, value in read_all(arrays).items()}
     with opened_weights(source) as weights:
         return {}, read_all(weights)
+
+
+def integers(model: IntegerModel) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The same of an integer network: how it rounds and its operators; their integers with their scales."""
+    network = model.network
+    described = {key: getattr(network, key) for key in ("scheme", "rounding", "input_shape", "output_shape")}
+    found = {f"{name}/scale and zero point": np.array([tensor.scale, tensor.zero_point])
+             for name, tensor in network.tensors.items()}
+    for node in network.nodes:
+        described |= {f"{node.name}/{key}": value for key, value in {"operator": node.op, **node.attrs}.items()}
+        found |= {f"{node.name}/{key}": value for key, value in node.arrays.items()}
+        found |= {f"{node.name}/{key} scale": value for key, value in node.scales.items()}
+    return described, found
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> str:

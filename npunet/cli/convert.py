@@ -85,6 +85,9 @@ def _read(arguments: Namespace) -> UNet:
         if arguments.model:
             raise ValueError(f"{arguments.source} is a whole model; --model is only for weight files, leave it out")
         return model
+    if arguments.source.endswith(".onnx"):
+        raise ValueError(f"{arguments.source} is ONNX, which npunet writes and does not read; convert what it was made "
+                         "from, such as the .keras")
     if not arguments.model:
         raise ValueError(f"{arguments.source} has weights but no network; add --model with a preset, JSON or model.npz")
     if arguments.model.endswith(".npz"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from npunet import IntegerModel, load
+from npunet import IntegerModel
 from npunet.cli import inputs, models
 from npunet.cli.page import inputs_of, integers_of
 from npunet.deploy import LEVELS
@@ -21,7 +21,8 @@ def add(verbs: Any) -> None:
                          'npunet explain tiny x.npy "ENC1_D1_conv[12, 2]"')
     parser.epilog = f"""{parser.epilog}
 
-The index counts from 0: [position, channel] of a signal, [row, column, channel] of an image.
+The index counts from 0: [position, channel] of a signal, [row, column, channel] of an image; [0, row, column, channel],
+as in an array of npunet trace, will do.
 "<layer>/depthwise" is the first half of a separable convolution. npunet summary lists the layers."""
     parser.add_argument("model", help=models.HELP)
     parser.add_argument("input", help=f'{inputs.HELP}; "-" for a sample made by formulas')
@@ -47,8 +48,8 @@ def explain(arguments: Namespace) -> None:
 
     layer, index = parsed(arguments.number)
     arguments.input = None if arguments.input == "-" else arguments.input
-    if not models.is_described(arguments.model) and isinstance(opened := load(arguments.model), IntegerModel):
-        explain_whole_numbers(opened, layer, index, arguments)
+    if (integers := models.open_integer(arguments.model)) is not None:
+        explain_whole_numbers(integers, layer, index, arguments)
         return
     shown, told, *_ = inputs_of(arguments)
     print(f"{shown.title}, as {shown.level}, on {told}")
@@ -71,11 +72,15 @@ def explain_whole_numbers(model: IntegerModel, layer: str, index: list[int], arg
 
 
 def parsed(number: str) -> tuple[str, list[int]]:
-    """"NAME[1, 2]" as a name and numbers. Raises ValueError for anything else."""
-    found = re.fullmatch(r"\s*(.+?)\s*\[\s*(\d+(?:\s*,\s*\d+){1,2})\s*\]\s*", number)
+    """"NAME[1, 2]" as a name and numbers, without a leading 0 of four, the sample. ValueError for anything else."""
+    found = re.fullmatch(r"\s*(.+?)\s*\[\s*(\d+(?:\s*,\s*\d+){1,3})\s*\]\s*", number)
     if found is None:
         raise ValueError(f"{number!r} names no number: write LAYER[position, channel] or LAYER[row, column, channel]")
-    return found[1], [int(part) for part in found[2].split(",")]
+    index = [int(part) for part in found[2].split(",")]
+    if len(index) == 4 and index[0]:
+        raise ValueError(f"{number!r} is of sample {index[0]}, and one is taken apart, number 0; --index {index[0]} "
+                         "takes another")
+    return found[1], index[-3:]
 
 
 def read_labels(path: str, size: tuple[int, ...]) -> np.ndarray:

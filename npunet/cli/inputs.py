@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tables.add_argument("--time-unit", metavar="UNIT", help="of times that do not say it: s, ms, us")
     tables.add_argument("--unit", metavar="UNIT", help="of columns that do not say it: mV, uV, V (default mV)")
     tables.add_argument("--separator", metavar="MARK", help="between cells, such as ';'")
-    tables.add_argument("--decimal", choices=(".", ","), help="mark of fractions")
+    tables.add_argument("--decimal", choices=(".", ","), metavar="MARK", help="mark of fractions")
     tables.add_argument("--skip-rows", type=int, default=0, metavar="N", help="lines at the top that are passed over")
 
 

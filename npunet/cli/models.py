@@ -42,8 +42,19 @@ def open_model(source: str, seed: int = 0) -> UNet | Segmenter | IntegerModel:
     if is_described(source):
         return build(describe(source), seed=seed)
     if not is_model(source):
+        beside = (Path(source) if Path(source).is_dir() else Path(source).parent) / "model.npz"
+        if beside.is_file() and (beside.parent / "history.json").is_file():
+            raise ValueError(f"{source} belongs to a run of npunet train; its model is {beside}")
         raise ValueError(f"{source} is not a model that npunet saved; to make one of a weight file, use npunet convert")
     return load(source)
+
+
+def open_integer(source: str) -> IntegerModel | None:
+    """The integer network in a file; None where a source names another model, by a file or a name."""
+    if is_trained(source) or is_described(source):
+        return None
+    opened = load(source)
+    return opened if isinstance(opened, IntegerModel) else None
 
 
 def open_float(source: str, seed: int = 0) -> UNet | Segmenter:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npunet import IntegerModel, UNet, load
+from npunet import IntegerModel, UNet
 from npunet.cli import inputs, models
 from npunet.deploy import LEVELS
 from npunet.files import write_text
@@ -41,8 +41,8 @@ def page(arguments: Namespace) -> None:
     from npunet.audit import page as pages
     from npunet.audit.oddities import oddities
 
-    if not models.is_described(arguments.model) and isinstance(opened := load(arguments.model), IntegerModel):
-        whole_numbers(opened, arguments)
+    if (integers := models.open_integer(arguments.model)) is not None:
+        whole_numbers(integers, arguments)
         return
     shown, told, names, model = inputs_of(arguments)
     odd = oddities(model.params, shown.graph, shown.rank)

@@ -147,7 +147,12 @@ def _values(source: str, model: UNet | Segmenter, arguments: argparse.Namespace)
 def _tells_volts(source: str) -> bool:
     """Whether the head of a table names a unit of voltage; the reader has then turned it into millivolts."""
     with open(source, "rb") as file:
-        head = file.read(2000).replace(b"\0", b"").decode("utf-8", "replace")
+        head = file.read(2000).replace(b"\0", b"")
+    spellings = (head.decode("utf-8", "replace"), head.decode("latin-1"))    # as table_text reads them
+    return any(_names_volts(text) for text in spellings)
+
+
+def _names_volts(head: str) -> bool:
     return re.search(r"(?i)(?<![a-z])[mnu\u00b5\u03bc]v(?![a-z0-9])|[\[(]v[\])]", head) is not None
 
 

@@ -56,12 +56,14 @@ def _signal_png(path: str | os.PathLike[str], picture: SignalPicture) -> None:
     patch = extra("matplotlib.patches", "plot").Patch
     used = list(enumerate(picture.class_names))[1:]
     inches = figure.get_figheight()
+    names = max(axis.yaxis.label.get_window_extent().width for axis in axes) / figure.dpi
+    left = max(1.0, names + 0.7) / figure.get_figwidth()                     # room for the names and their values
     figure.legend(handles=[patch(color=colour(label), alpha=0.5, label=name) for label, name in used],
                   loc="upper right", bbox_to_anchor=(0.985, 1 - 0.1 / inches), ncols=max(len(used), 1), frameon=False)
-    figure.text(0.083, 1 - 0.30 / inches, picture.title, fontsize=12, fontweight="bold")
+    figure.text(left, 1 - 0.30 / inches, picture.title, fontsize=12, fontweight="bold")
     unit = f"; values in {picture.unit}" if picture.unit else ""
-    figure.text(0.083, 1 - 0.52 / inches, picture.legend + unit, fontsize=9, color="#555555")
-    figure.subplots_adjust(left=0.083, right=0.985, top=1 - 0.62 / inches, bottom=0.5 / inches)
+    figure.text(left, 1 - 0.52 / inches, picture.legend + unit, fontsize=9, color="#555555")
+    figure.subplots_adjust(left=left, right=0.985, top=1 - 0.62 / inches, bottom=0.5 / inches)
     with atomic_write(path) as file:
         figure.savefig(file, format="png", metadata={"Software": None})
 

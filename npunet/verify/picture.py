@@ -130,7 +130,8 @@ def _png(path: str | os.PathLike[str], result: Result) -> None:
     for number, point in enumerate(listed):
         if first is not None and point[0] == first.record["id"]:
             axes.axvline(number, color=COLOURS[FAIL])
-            axes.annotate(f"first divergence: {point[0]}", (number, 1.0), xycoords=("data", "axes fraction"))
+            axes.annotate(f"first divergence: {point[0]}", (number, 1.0), xycoords=("data", "axes fraction"),
+                          xytext=(0, 3), textcoords="offset points")
     axes.set(yscale="log", xlabel="layer", ylabel="largest error")
     axes.set_title(title(result), pad=16)
     axes.legend()
