@@ -8,7 +8,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from npunet.cli import inputs, models
+from npunet import IntegerModel
+from npunet.cli import golden_integer, inputs, models
 from npunet.cli.predict import meaning_of
 from npunet.cli.trace import padded
 
@@ -27,7 +28,8 @@ def add(verbs: Any) -> None:
     parser.add_argument("--arithmetic", choices=("seq", "seq_fma"), default="seq_fma",
                         help="declared order of summation, with or without a fused multiply-add (default seq_fma)")
     parser.add_argument("--cases", metavar="NAME,...", type=names,
-                        help="random,zeros,impulse,saturate,layers (default: all)")
+                        help="random,zeros,impulse,saturate,layers; of an integer network random,zeros,minimum,"
+                        "maximum,impulse,signal (default: all)")
     parser.add_argument("--formats", metavar="NAME,...", type=names, help="npz,bin,c,hex (default: all)")
     parser.add_argument("--backward", action="store_true",
                         help="also gradients, batch-norm statistics and one SGD step")
@@ -47,7 +49,10 @@ def golden(arguments: Namespace) -> None:
     """Read, make, tell what was made."""
     from npunet.golden.bundle import golden as make
 
-    opened = models.open_float(arguments.model)
+    opened = models.open_model(arguments.model)
+    if isinstance(opened, IntegerModel):
+        golden_integer.golden(opened, arguments, show if sys.stderr.isatty() else None)
+        return
     model = models.network_of(opened)
     given: dict[str, Any] = {key: getattr(arguments, key) for key in ("cases", "formats", "max_size")}
     if arguments.input is not None:

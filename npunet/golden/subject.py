@@ -8,7 +8,7 @@ from os import PathLike
 
 import numpy as np
 
-from npunet import UNet, presets
+from npunet import IntegerModel, UNet, presets
 from npunet.deploy import deploy
 from npunet.golden.drawn import TOLD, draw_weights
 from npunet.graph import Graph, Node
@@ -75,6 +75,9 @@ def is_described(source: UNet | Segmenter | str | PathLike[str]) -> bool:
 def _model(source: UNet | Segmenter | str | PathLike[str]) -> UNet:
     if isinstance(source, UNet):
         return source
+    if isinstance(source, IntegerModel):
+        raise ValueError(f"{source!r} is an integer network; npunet.golden.integer.bundle.golden_integer makes its "
+                         "bundle")
     if isinstance(source, Segmenter):
         return source.network
     if is_described(source):

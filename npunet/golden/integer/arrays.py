@@ -20,7 +20,8 @@ def c_array(name: str, array: np.ndarray, told: str = "") -> str:
     lines.append(line.rstrip(", "))
     shape = "x".join(map(str, array.shape))
     body = "\n    ".join(lines)
-    return (f"/* {told} {shape} */\nstatic const {C_TYPES[array.dtype.name]} {name}[{array.size}] = {{\n    {body}}};\n")
+    declared = f"static const {C_TYPES[array.dtype.name]} {name}[{array.size}]"
+    return f"/* {told} {shape} */\n{declared} = {{\n    {body}}};\n"
 
 
 def literal(value: int) -> str:

@@ -90,7 +90,8 @@ def _check_size(network: Network, samples: int, max_size: int) -> None:
 def _make(root: Path, model: IntegerModel, images: dict[str, np.ndarray], formats: tuple[str, ...], seed: int,
           progress: Progress) -> dict[str, Any]:
     network, ids = model.network, layer_ids(model.network)
-    title = f"made by npunet; {network.name}, {len(network.nodes)} layers, {network.scheme}, rounding {network.rounding}"
+    title = (f"made by npunet; {network.name}, {len(network.nodes)} layers, {network.scheme}, "
+             f"rounding {network.rounding}")
     records: list[dict[str, Any]] = []
     told: list[dict[str, Any]] = []
     first: dict[str, np.ndarray] = {}

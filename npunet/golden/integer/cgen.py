@@ -37,7 +37,7 @@ def memory(network: Network) -> dict[str, int]:
     each = np.dtype(network.tensors[network.input].dtype).itemsize
     ends = {name: each * prod(network.tensors[getattr(network, name)].shape) for name in ("input", "output")}
     flash = sum(array.nbytes for node in network for array in node.arrays.values())
-    parts = {"arena": each * max(1, layout(network).size), **ends}
+    parts = {"arena": each * layout(network).size, **ends}
     return {"flash": flash, "ram": sum(parts.values()), **parts}
 
 
@@ -60,8 +60,8 @@ def check(network: Network) -> None:
                      if key == "shift" or key.endswith("_shift")], default=0)
         limit = LARGEST_SHIFT_64 if wide else _largest_shift(node, network)
         if shift > limit:
-            raise ValueError(f"{node.name}: its left shift of {shift} leaves {64 if wide else 32} bits, at most {limit} "
-                             "fit; calibrate so that the output's range is wider")
+            raise ValueError(f"{node.name}: its left shift of {shift} leaves {64 if wide else 32} bits, at most "
+                             f"{limit} fit; calibrate so that the output's range is wider")
         if node.op == "avg_pool2d" and prod(node.attrs["window"]) > MOST_TAPS:
             raise ValueError(f"{node.name}: a mean of {prod(node.attrs['window'])} taps leaves 32 bits, at most "
                              f"{MOST_TAPS} fit; pool in two steps")
@@ -82,7 +82,7 @@ def _header(network: Network, arena: Arena, title: str) -> str:
         "INPUT_SIZE": prod(shapes[network.input]), "INPUT_SHAPE": _text(shapes[network.input]),
         "OUTPUT_SIZE": prod(shapes[network.output]), "OUTPUT_SHAPE": _text(shapes[network.output]),
         "LARGEST": max(map(prod, shapes.values())), "MOST_INPUTS": max(len(node.inputs) for node in network),
-        "FLASH": used["flash"], "RAM": used["ram"], "ARENA": max(1, arena.size),
+        "FLASH": used["flash"], "RAM": used["ram"], "ARENA": arena.size,
     })
 
 
@@ -101,8 +101,9 @@ def _weights(network: Network, title: str) -> str:
 
 def _source(network: Network, arena: Arena, title: str) -> str:
     wanted = dict.fromkeys(kernel(node) for node in network)
-    parts = [fill(template("net_head.c"), {"TITLE": title}), kernels(wanted, network.rounding),
-             "\nstatic net_value arena[NET_ARENA_SIZE];\n"]
+    parts = [fill(template("net_head.c"), {"TITLE": title}), kernels(wanted, network.rounding)]
+    if arena.size:
+        parts.append("\nstatic net_value arena[NET_ARENA_SIZE];\n")
     parts += [_layer(number, node, network) for number, node in enumerate(network)]
     parts += [_table(network), _run(network, arena)]
     functions = ",\n        ".join(f"layer_{number}" for number in range(len(network.nodes)))
@@ -165,7 +166,7 @@ def calls(node: Node, network: Network) -> list[str]:
     if node.op == "table":
         return [f"{kernel(node)}(in[0], y, {size}, {array['table']});"]
     if node.op == "layer_norm":
-        numbers = [a["epsilon"], H * W, C, *_each(node, "fraction_bits multiplier shift output_offset act_min act_max")]
+        numbers = (a["epsilon"], H * W, C, *_each(node, "fraction_bits multiplier shift output_offset act_min act_max"))
         return [_struct("layer_norm_params", numbers), f"layer_norm(in[0], {array['gamma']}, {array['beta']}, y, &p);"]
     if node.op == "softmax":
         return [f"softmax(in[0], y, {H * W}, {C}, {a['multiplier']}, {a['left_shift']}, {a['diff_min']});"]

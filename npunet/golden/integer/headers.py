@@ -12,6 +12,8 @@ from npunet.golden.integer.names import c_names, layer_ids
 from npunet.integer.network import Network, Node
 
 HEADER_CAP = 2 << 20  # bytes of tensors that become arrays
+ADD = ("input1_offset", "input1_multiplier", "input1_shift", "input2_offset", "input2_multiplier", "input2_shift",
+       "left_shift", "output_offset", "output_multiplier", "output_shift", "act_min", "act_max")
 TYPES = """\
 typedef struct { int32_t n, h, w, c; } golden_dims;                       /* cmsis_nn_dims */
 typedef struct { int32_t w, h; } golden_tile;                             /* cmsis_nn_tile */
@@ -78,8 +80,7 @@ def _parameters(node: Node, stem: str, arrays: str, network: Network) -> list[st
         return [f"static const golden_dims {stem}_filter_dims = {{1, {a['window'][0]}, {a['window'][1]}, 1}};",
                 f"static const golden_pool_params {stem}_params = {{{_tile(a['stride'])}, {_tile(before)}, {clamp}}};"]
     if node.op == "add":
-        keys = ["input1_offset", "input1_multiplier", "input1_shift", "input2_offset", "input2_multiplier", "input2_shift", "left_shift", "output_offset", "output_multiplier", "output_shift", "act_min", "act_max"]
-        return [f"static const golden_add_params {stem}_params = {{{', '.join(str(a[key]) for key in keys)}}};"]
+        return [f"static const golden_add_params {stem}_params = {{{', '.join(str(a[key]) for key in ADD)}}};"]
     if node.op == "rescale":
         return [f"static const golden_rescale_params {stem}_params = {{{a['input_offset']}, {a['output_offset']}, "
                 f"{{{a['multiplier']}, {a['shift']}}}, {clamp}}};"]

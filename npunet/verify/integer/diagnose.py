@@ -1,0 +1,45 @@
+"""Which hypotheses reproduce what a port made of a layer: every element of every case of the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from npunet.verify.integer.evidence import Evidence
+from npunet.verify.integer.hypotheses import HYPOTHESES
+from npunet.verify.integer.hypotheses.registry import Hypothesis
+from npunet.verify.integer.results import IntegerCause
+
+RUN_ERRORS = (ValueError, IndexError, OverflowError)  # of integers with which an operator cannot run at all
+
+
+def diagnose(evidence: Sequence[Evidence]) -> tuple[tuple[IntegerCause, ...], int]:
+    """(causes, how many variants were tried). Nothing is told that leaves one element unexplained."""
+    causes, tried = [], 0
+    if not evidence or not evidence[0].wrong:
+        return (), 0
+    op = evidence[0].node.op
+    for hypothesis in HYPOTHESES.values():
+        if hypothesis.ops and op not in hypothesis.ops:
+            continue
+        made = variants(hypothesis, evidence[0])
+        tried += len(made)
+        left = [words for words, values in made.items() if np.array_equal(values, evidence[0].got)]
+        for other in evidence[1:]:
+            if left:
+                again = variants(hypothesis, other)
+                left = [words for words in left if words not in again or np.array_equal(again[words], other.got)]
+        causes += [IntegerCause(hypothesis.name, words) for words in left]
+    return tuple(causes), tried
+
+
+def variants(hypothesis: Hypothesis, evidence: Evidence) -> dict[str, np.ndarray]:
+    """What would come out, by words; a variant that cannot be run ends the list."""
+    made: dict[str, np.ndarray] = {}
+    try:
+        for words, values in hypothesis.variants(evidence):
+            made[words] = values
+    except RUN_ERRORS:
+        return made
+    return made

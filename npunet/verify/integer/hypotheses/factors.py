@@ -1,0 +1,85 @@
+"""Multipliers and shifts: of another channel, off by one, missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from npunet.verify.integer.evidence import Evidence
+from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS, Variant, hypothesis
+
+LOWEST, HIGHEST = -31, 14  # shifts that both rules take
+
+
+@hypothesis("per-tensor instead of per-channel", *CONVOLUTIONS)
+def per_tensor(e: Evidence) -> Iterator[Variant]:
+    """One channel's factor for all."""
+    m, s = e.node.arrays["multiplier"], e.node.arrays["shift"]
+    same = {"multiplier": np.full_like(m, m[0]), "shift": np.full_like(s, s[0])}
+    yield "requantises per tensor: every channel has the multiplier and shift of channel 0", e.run(arrays=same)
+    yield "gives every channel the multiplier of channel 0", e.run(arrays={"multiplier": same["multiplier"]})
+    yield "gives every channel the shift of channel 0", e.run(arrays={"shift": same["shift"]})
+    largest = int(np.argmax(m.astype(np.float64) * 2.0 ** s.astype(np.float64)))
+    most = {"multiplier": np.full_like(m, m[largest]), "shift": np.full_like(s, s[largest])}
+    yield "requantises per tensor, by the largest channel's multiplier and shift", e.run(arrays=most)
+
+
+@hypothesis("neighbour channel's multiplier", *CONVOLUTIONS)
+def neighbour(e: Evidence) -> Iterator[Variant]:
+    """The factor of the channel beside."""
+    m, s = e.node.arrays["multiplier"], e.node.arrays["shift"]
+    for step, which in ((-1, "next"), (1, "previous")):
+        rolled = {"multiplier": np.roll(m, step), "shift": np.roll(s, step)}
+        yield f"takes the multiplier and shift of the {which} channel", e.run(arrays=rolled)
+        yield f"takes the multiplier of the {which} channel", e.run(arrays={"multiplier": rolled["multiplier"]})
+        yield f"takes the shift of the {which} channel", e.run(arrays={"shift": rolled["shift"]})
+
+
+@hypothesis("shift off by one")
+def shift(e: Evidence) -> Iterator[Variant]:
+    """One bit too many or too few, or the wrong way."""
+    for key in ("shift", "output_shift", "input1_shift", "input2_shift", "positive_shift", "negative_shift"):
+        for step, words in ((1, "one too far left (twice the value)"), (-1, "one too far right (half the value)")):
+            if key in e.node.arrays:
+                moved = e.node.arrays[key] + step
+                if moved.max() <= HIGHEST and moved.min() >= LOWEST:
+                    yield f"has every shift {words}", e.run(arrays={key: moved})
+            elif key in e.node.attrs and LOWEST <= e.node.attrs[key] + step <= HIGHEST:
+                yield f"has {key} {words}", e.run(attrs={key: e.node.attrs[key] + step})
+
+
+@hypothesis("add's left shift", "add")
+def left_shift(e: Evidence) -> Iterator[Variant]:
+    """20 for int8, 15 for int16."""
+    right = e.node.attrs["left_shift"]
+    for other in sorted({0, 15, 20, right - 1, right + 1} - {right}):
+        yield f"shifts its inputs left by {other}, not {right}", e.run(attrs={"left_shift": other})
+
+
+@hypothesis("add's inputs exchanged", "add")
+def exchanged(e: Evidence) -> Iterator[Variant]:
+    """The other input's integers."""
+    a = e.node.attrs
+    for keys in (("multiplier", "shift"), ("offset",), ("multiplier", "shift", "offset")):
+        crossed = {f"input{n}_{key}": a[f"input{3 - n}_{key}"] for n in (1, 2) for key in keys}
+        yield f"exchanges {', '.join(keys)} of its two inputs", e.run(attrs=crossed)
+
+
+@hypothesis("add without scales", "add")
+def plain_sum(e: Evidence) -> Iterator[Variant]:
+    """Integers summed as if all scales were equal."""
+    a = e.node.attrs
+    first, second = (x.astype(np.int64) for x in e.inputs)
+    total = first + a["input1_offset"] + second + a["input2_offset"]
+    yield "adds the integers as if both inputs and the output had one scale", e.clamp(total + a["output_offset"])
+    yield "adds the integers themselves, without scales and zero points", e.clamp(first + second)
+
+
+@hypothesis("rescale left out", "rescale")
+def not_rescaled(e: Evidence) -> Iterator[Variant]:
+    """The shared range of a concat's inputs is taken for granted."""
+    x = e.inputs[0].astype(np.int64)
+    yield "copies its input, as if input and output shared one range", x
+    moved = x + e.node.attrs["input_offset"] + e.node.attrs["output_offset"]
+    yield "only moves the zero point, as if input and output shared one scale", e.clamp(moved)

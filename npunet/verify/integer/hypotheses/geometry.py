@@ -1,0 +1,152 @@
+"""Windows in the wrong place, weights and tensors in another layout, data of somebody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from npunet.verify.integer.evidence import Evidence
+from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS, Variant, hypothesis
+
+LAYOUTS = {"NCHW": (0, 3, 1, 2), "NWHC": (0, 2, 1, 3), "NCWH": (0, 3, 2, 1)}
+
+
+@hypothesis("layout of the output")
+def output_layout(e: Evidence) -> Iterator[Variant]:
+    """The right values in another order."""
+    for name, axes in LAYOUTS.items():
+        moved = e.right.transpose(axes)
+        yield f"writes its output as {name}, not NHWC", np.ascontiguousarray(moved).reshape(e.right.shape)
+
+
+@hypothesis("layout of the input")
+def input_layout(e: Evidence) -> Iterator[Variant]:
+    """NHWC bytes read as another layout."""
+    for name, axes in LAYOUTS.items():
+        back = np.argsort(axes)
+        read = tuple(x.reshape(np.array(x.shape)[list(axes)]).transpose(back) for x in e.inputs)
+        yield f"reads its input as {name}, not NHWC", replace(e, inputs=read).run()
+
+
+@hypothesis("layout of the weights", *CONVOLUTIONS)
+def weight_layout(e: Evidence) -> Iterator[Variant]:
+    """KH KW C F bytes read as another layout, or mirrored."""
+    w = e.node.arrays["weights"]
+    orders = {"F KH KW C (OHWI)": (3, 0, 1, 2), "F C KH KW (OIHW)": (3, 2, 0, 1), "KH KW F C": (0, 1, 3, 2),
+              "KW KH C F": (1, 0, 2, 3), "C KH KW F": (2, 0, 1, 3)}
+    for name, axes in orders.items():
+        back = np.argsort(axes)
+        stored = w.reshape(np.array(w.shape)[list(axes)]).transpose(back)
+        yield f"reads its weights, KH KW C F, as {name}", e.run(arrays={"weights": np.ascontiguousarray(stored)})
+    yield "mirrors its kernel (convolution for correlation)", e.run(arrays={"weights": w[::-1, ::-1]})
+    yield "takes its weights as unsigned", e.run(arrays={"weights": w.astype(np.int16) & 255})
+
+
+@hypothesis("pads on the wrong side")
+def pads(e: Evidence) -> Iterator[Variant]:
+    """Before and after exchanged, or everything on one side."""
+    if "pads" not in e.node.attrs:
+        return
+    (top, bottom), (left, right) = e.node.attrs["pads"]
+    options = {
+        "exchanges the pads before and after": ((bottom, top), (right, left)),
+        "pads only after the image": ((0, top + bottom), (0, left + right)),
+        "pads only before the image": ((top + bottom, 0), (left + right, 0)),
+    }
+    for words, other in options.items():
+        if other != e.node.attrs["pads"]:
+            yield words, e.run(attrs={"pads": other})
+
+
+@hypothesis("dilation ignored", *CONVOLUTIONS)
+def dilation(e: Evidence) -> Iterator[Variant]:
+    """Taps side by side, around the same middle."""
+    a, (KH, KW) = e.node.attrs, e.node.arrays["weights"].shape[:2]
+    if a["dilation"] == (1, 1):
+        return
+    for words, pads in (("", a["pads"]), (" and pads accordingly", _smaller(a, (KH, KW)))):
+        (top, _), (left, _) = pads
+        yield f"ignores the dilation{words}", side_by_side(e, (top, left), (KH, KW)).run(
+            attrs={"dilation": (1, 1), "pads": ((0, 0), (0, 0))})
+
+
+def side_by_side(e: Evidence, before: tuple[int, int], kernel: tuple[int, int]) -> Evidence:
+    """The evidence with its input padded, or cut, to what undilated windows of the same number read."""
+    x, axes = e.inputs[0], zip(before, kernel, e.node.attrs["stride"], e.right.shape[1:3], strict=True)
+    for axis, (first, k, stride, count) in enumerate(axes, 1):
+        length = (count - 1) * stride + k
+        width = [(0, 0)] * 4
+        width[axis] = (first, max(0, length - first - x.shape[axis]))
+        x = np.pad(x, width, constant_values=e.zero_point).take(range(length), axis)
+    return replace(e, inputs=(x,))
+
+
+def _smaller(a: Mapping[str, Any], kernel: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The pads without the part that the dilation needs."""
+    made = []
+    for (before, after), k, d in zip(a["pads"], kernel, a["dilation"], strict=True):
+        total = max(before + after - (k - 1) * (d - 1), 0)
+        made.append((total // 2, total - total // 2))
+    return made[0], made[1]
+
+
+@hypothesis("channels of a depthwise", "depthwise_conv2d")
+def depthwise_order(e: Evidence) -> Iterator[Variant]:
+    """Output channel m * C + c instead of c * M + m."""
+    C, M = e.node.arrays["weights"].shape[2:]
+    if C > 1 and M > 1:
+        order = np.arange(C * M).reshape(C, M).T.ravel()
+        yield "orders its channels m * C + c, not c * M + m", e.right[..., order]
+
+
+@hypothesis("order of a concat", "concat")
+def concat_order(e: Evidence) -> Iterator[Variant]:
+    """The inputs the other way round, or interleaved."""
+    xs = [x.astype(np.int64) for x in e.inputs]
+    yield "concatenates its inputs in reverse order", np.concatenate(xs[::-1], -1)
+    if len({x.shape for x in xs}) == 1:
+        yield "interleaves the channels of its inputs", np.stack(xs, -1).reshape(e.right.shape)
+        for number, x in enumerate(xs):
+            yield f"copies input {number} into every part", np.concatenate([x] * len(xs), -1)
+
+
+@hypothesis("upsampling", "upsample_nearest2d")
+def upsampling(e: Evidence) -> Iterator[Variant]:
+    """The image repeated instead of its pixels, zeros between pixels."""
+    (x,), (fy, fx) = e.inputs, e.node.attrs["factor"]
+    yield "repeats the whole image instead of each position", np.tile(x, (1, fy, fx, 1)).astype(np.int64)
+    for value in dict.fromkeys((0, e.zero_point)):
+        spread = np.full(e.right.shape, value, np.int64)
+        spread[:, ::fy, ::fx] = x
+        yield f"sets {value} between the positions instead of repeating them", spread
+
+
+@hypothesis("pooling", "max_pool2d", "avg_pool2d")
+def pooling(e: Evidence) -> Iterator[Variant]:
+    """The other pooling, or a border of zeros."""
+    other = {"max_pool2d": "avg_pool2d", "avg_pool2d": "max_pool2d"}[e.node.op]
+    yield f"runs {other}", replace(e, node=replace(e.node, op=other)).run()
+    if np.any(e.node.attrs["pads"]):
+        padded = np.pad(e.inputs[0], [(0, 0), *e.node.attrs["pads"], (0, 0)])
+        yield "pads with 0 and lets that take part", replace(e, inputs=(padded,)).run(
+            attrs={"pads": ((0, 0), (0, 0))})
+
+
+@hypothesis("another tensor")
+def another(e: Evidence) -> Iterator[Variant]:
+    """The layer was not run, or is a sample behind."""
+    for number, x in enumerate(e.inputs):
+        if x.shape == e.got.shape:
+            yield f"is its input {number}, unchanged", x.astype(np.int64)
+    y = e.network.tensors[e.node.name]
+    yield "is 0 everywhere: not written", np.zeros_like(e.right)
+    yield "is the zero point everywhere", np.full_like(e.right, y.zero_point)
+    if len(e.right) > 1:
+        yield "repeats the first sample", np.repeat(e.right[:1], len(e.right), 0)
+        yield "has the samples in reverse order", e.right[::-1]
+    if y.limits[0] == -128:
+        yield "is unsigned, 128 more", e.right + 128
+        yield "is unsigned: its sign bit is flipped and read as signed", ((e.right + 256) & 255) - 128

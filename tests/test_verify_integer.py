@@ -1,0 +1,225 @@
+"""Verifying integer ports: faults put into the generated C are found in the first wrong layer, with their cause."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from integer_judges import float_model
+from integer_ports import integer_network, make_bundle, needs_compiler, run_port
+
+from npunet.cli import main
+from npunet.files import write_npz
+from npunet.golden import golden
+from npunet.golden.integer.reader import IntegerBundle
+from npunet.verify import verify
+from npunet.verify.integer import verify_integer
+from npunet.verify.integer.evidence import Evidence
+from npunet.verify.integer.hypotheses import HYPOTHESES
+
+SMALL = "d1_ecg_small"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A bundle and the outputs of its own C."""
+    needs_compiler()
+    work = tmp_path_factory.mktemp("verify")
+    bundle = make_bundle(integer_network(SMALL), work / "bundle", kinds=("random", "minimum"))
+    return bundle, run_port(bundle, work)
+
+
+def first_of(bundle, op, where=lambda layer: True):
+    return next(layer for layer in IntegerBundle(bundle).layers.values() if layer["operator"] == op and where(layer))
+
+
+def test_its_own_c_passes(made, capsys):
+    bundle, out = made
+    result = verify_integer(bundle, out)
+    assert (result.verdict, result.status, result.unchecked, result.causes) == ("PASS", 0, (), ())
+    assert main(["verify", str(bundle), str(out)]) == 0
+    assert "VERDICT PASS" in capsys.readouterr().out
+
+
+# What a port gets wrong, as an edit of net.c; the operator in which it shows first; what the diagnosis says.
+FAULTS = {
+    "truncation": ("return (x >> exponent) + ((x & mask) > (mask >> 1) + (x < 0));",
+                   "(void)mask; return x >> exponent;",
+                   "truncates the right shift"),
+    "profile S": ("return rounding_shift(doubling_high(x * (INT64_C(1) << left), m), right);",
+                  "(void)left; (void)right; (void)doubling_high; (void)rounding_shift;\n    "
+                  "return (x * m + (INT64_C(1) << (30 - s))) >> (31 - s);",
+                  "requantises by profile S"),
+    "ties upward": ("return (x >> exponent) + ((x & mask) > (mask >> 1) + (x < 0));",
+                    "(void)mask; return (x + ((INT64_C(1) << exponent) >> 1)) >> exponent;", "profile U"),
+    "zero point": ("(from[c] + s->input_offset)", "from[c]", "leaves out the input's zero point"),
+    "doubled": ("(from[c] + s->input_offset)", "(from[c] + 2 * s->input_offset)", "takes the input's zero point twice"),
+    "pad": ("column >= s->w)\n                            continue;\n                        const net_value *from",
+            "column >= s->w) {\n                            for (int c = 0; c < s->c; c++)\n"
+            "                                acc += s->input_offset * "
+            "weights[((ky * s->kw + kx) * s->c + c) * s->f + f];"
+            "\n                            continue;\n                        }\n"
+            "                        const net_value *from", "pads with 0 instead of the input's zero point"),
+    "per tensor": ("requantize(acc, multiplier[f], (int)shift[f])", "requantize(acc, multiplier[0], (int)shift[0])",
+                   "requantises per tensor"),
+    "shift": ("requantize(acc, multiplier[f], (int)shift[f])", "requantize(acc, multiplier[f], (int)shift[f] - 1)",
+              "one too far right"),
+    "neighbour": ("requantize(acc, multiplier[f], (int)shift[f])", "requantize(acc, multiplier[(f + 1) % s->f], "
+                  "(int)shift[f])", "takes the multiplier of the next channel"),
+    "wrap": ("return (net_value)(x < low ? low : x > high ? high : x);",
+             "(void)low; (void)high; return (net_value)(uint8_t)x;", "does not saturate"),
+    "narrow": ("requantize(acc, multiplier[f]", "requantize((int16_t)acc, multiplier[f]",
+               "accumulator of 16 bits that wraps"),
+    "before offset": ("s->output_offset;\n                NOTE(n, acc, whole);\n                y[n] = clamp(whole, "
+                      "s->act_min, s->act_max);",
+                      "0;\n                NOTE(n, acc, whole + s->output_offset);\n                "
+                      "y[n] = clamp((whole < s->act_min ? "
+                      "s->act_min : whole > s->act_max ? s->act_max : whole) + s->output_offset, -128, 127);",
+                      "clamps before it adds the output's zero point"),
+    "no bias": ("int32_t acc = bias[f];", "int32_t acc = 0; (void)bias;", "leaves out the bias"),
+    "left shift": ("(INT64_C(1) << p->left_shift)", "(INT64_C(1) << 19)", "shifts its inputs left by 19, not 20"),
+    "dilation": ("row = i * s->sy + ky * s->dy - s->top, column = j * s->sx + kx * s->dx - s->left",
+                 "row = i * s->sy + ky * s->dy - s->top, column = j * s->sx + kx - s->left", "ignores the dilation"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_the_c_is_named(fault, made, tmp_path):
+    old, new, words = FAULTS[fault]
+    network = "d1_dilation_int" if fault == "dilation" else SMALL
+    bundle = made[0] if network == SMALL else make_bundle(integer_network(network), tmp_path / "b", kinds=("random",))
+    result = verify_integer(bundle, run_port(bundle, tmp_path, [("net.c", old, new)], flags=("-O0",)))
+    assert result.verdict == "FAIL" and result.first is not None
+    told = [cause.words for cause in result.causes]
+    assert any(words in each for each in told), (result.first.id, result.first.worst, told)
+
+
+def test_the_first_wrong_layer_with_its_integers(made, tmp_path, capsys):
+    """One element off by one in a layer in the middle: that layer fails, those after it are not blamed."""
+    bundle, out = made
+    shutil.copytree(out, tmp_path / "out")
+    layer = first_of(bundle, "conv2d", lambda each: each["number"] > 5)
+    path = tmp_path / "out" / "case00_random" / f"{layer['id']}.out.bin"
+    values = np.fromfile(path, "int8")
+    at = int(np.argmin(values))
+    values[at] += 1
+    values.tofile(path)
+    result = verify_integer(bundle, tmp_path / "out")
+    assert result.first.id == layer["id"] and result.status == 1 and result.causes == ()
+    first = result.first.worst.first
+    index = np.unravel_index(at, (len(values) // int(np.prod(layer["shape"])), *layer["shape"]))
+    assert first.index == tuple(index) and first.got == first.want + 1
+    acc = IntegerBundle(bundle).tensor("case00_random", f"{layer['id']}.acc")
+    assert first.acc == acc[first.index]
+    assert first.multiplier == layer["per_channel"]["multiplier"][first.index[3]]
+    assert first.shift == layer["per_channel"]["shift"][first.index[3]]
+    assert main(["verify", str(bundle), str(tmp_path / "out"), "--json", str(tmp_path / "r.json")]) == 1
+    told = capsys.readouterr().out
+    assert f"FIRST DIVERGENCE  {layer['id']}" in told and f"got {first.got}, want {first.want} (acc {first.acc}" in told
+    assert json.loads((tmp_path / "r.json").read_text())["first"] == layer["id"]
+
+
+def test_layers_that_only_inherit_are_not_blamed(made, tmp_path):
+    """A fault in one add alone: all that follow it are right for what they were fed with."""
+    bundle, _ = made
+    old = "static void add(const net_value *a, const net_value *b, net_value *y, int size, const add_params *p)\n{"
+    layer = first_of(bundle, "add")
+    edit = ("net.c", old, f"{old}\n    if (p->input1_offset == {layer['attributes']['input1_offset']} && "
+            f"p->input1_multiplier == {layer['attributes']['input1_multiplier']}) {{\n        "
+            "for (int n = 0; n < size; n++) { NOTE(n, 0, 0); y[n] = a[n]; }\n        return;\n    }")
+    result = verify_integer(bundle, run_port(bundle, tmp_path, [edit], flags=("-O0",)))
+    statuses = {each.id: each.status for each in result.layers}
+    assert result.first.id == layer["id"] and [k for k, v in statuses.items() if v == "FAIL"] == [layer["id"]]
+    assert "INHERITED" in statuses.values()
+    assert "is its input 0, unchanged" in [cause.words for cause in result.causes]
+
+
+def as_npz(bundle, path, change=lambda case, key, value: value, cases=None):
+    """The golden outputs as one .npz by the layers' names."""
+    opened = IntegerBundle(bundle)
+    names = {layer["id"]: layer["name"] for layer in opened.layers.values()}
+    tensors = {}
+    for case in cases or opened.cases:
+        for layer, name in names.items():
+            value = change(case, name, opened.tensor(case, f"{layer}.out"))
+            if value is not None:
+                tensors[f"{case}/{name}"] = value
+    write_npz(path, tensors)
+    return path
+
+
+def test_other_forms_and_what_is_missing(made, tmp_path):
+    bundle, out = made
+    assert verify_integer(bundle, as_npz(bundle, tmp_path / "a.npz")).status == 0
+    flat = as_npz(bundle, tmp_path / "b.npz", lambda case, key, value: value.ravel().astype(np.int32))
+    assert verify_integer(bundle, flat).status == 0
+    assert verify_integer(bundle, as_npz(bundle, tmp_path / "c.npz", cases=["case00_random"])).status == 4
+    last = IntegerBundle(bundle).network.output
+    no_last = as_npz(bundle, tmp_path / "d.npz", lambda case, key, value: None if key == last else value)
+    result = verify_integer(bundle, no_last)
+    assert (result.verdict, result.status) == ("INCOMPLETE", 3)
+    floats = as_npz(bundle, tmp_path / "e.npz", lambda case, key, value: value.astype(np.float32))
+    result = verify_integer(bundle, floats)
+    assert result.status == 2 and "compared with integers" in result.faults[0]
+    short = as_npz(bundle, tmp_path / "f.npz", lambda case, key, value: value[:1] if key == last else value)
+    assert verify_integer(bundle, short).verdict == "ERROR"
+    with pytest.raises(ValueError, match="there is no layer nope"):
+        verify_integer(bundle, out, layers=["nope"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds no tensor of the bundle"):
+        verify_integer(bundle, tmp_path / "empty")
+
+
+def test_layout_is_a_cause(made, tmp_path):
+    bundle, _ = made
+    layer = first_of(bundle, "conv2d", lambda each: each["number"] > 3 and each["shape"][2] > 1)
+
+    def change(case, name, value):
+        return value.transpose(0, 3, 1, 2).ravel() if name == layer["name"] else value
+
+    result = verify_integer(bundle, as_npz(bundle, tmp_path / "a.npz", change))
+    assert result.first.id == layer["id"]
+    assert any("writes its output as NCHW" in cause.words for cause in result.causes)
+
+
+def test_integers_and_floats_are_told_apart(made, tmp_path, capsys):
+    bundle, out = made
+    with pytest.raises(ValueError, match="schema 'npunet-golden-integer/1'"):
+        verify(bundle, out)
+    golden(float_model(SMALL), tmp_path / "f", cases=("zeros",), formats=("bin",))
+    with pytest.raises(ValueError, match="a bundle of integers has npunet-golden-integer/1"):
+        verify_integer(tmp_path / "f", out)
+    with pytest.raises(ValueError, match="golden_integer"):
+        golden(integer_network(SMALL), tmp_path / "g")
+    assert main(["verify", str(bundle), str(out), "--bounded"]) == 2
+    assert "--bounded is for float networks" in capsys.readouterr().err
+
+
+def test_a_damaged_bundle_is_refused(made, tmp_path):
+    bundle, out = made
+    shutil.copytree(bundle, tmp_path / "b")
+    path = tmp_path / "b" / "int8" / "case00_random" / "in.bin"
+    path.write_bytes(bytes(len(path.read_bytes())))
+    with pytest.raises(ValueError, match="make the bundle again"):
+        verify_integer(tmp_path / "b", out)
+    (tmp_path / "b" / "manifest.json").write_text('{"schema": "npunet-golden-integer/1"}')
+    with pytest.raises(ValueError, match="make the bundle again"):
+        verify_integer(tmp_path / "b", out)
+
+
+@pytest.mark.parametrize("name, scheme", [("d2_activations", "int8"), ("d1_softmax", "int16x8")])
+def test_every_hypothesis_runs_on_every_operator_that_it_is_for(name, scheme, rng):
+    """Each gives values of the output's shape, in words of its own; at least 25 kinds there are."""
+    network, seen = integer_network(name, scheme).network, set()
+    values = {network.input: rng.integers(-128, 128, (2, *network.tensors[network.input].shape)).astype(
+        network.tensors[network.input].dtype)}
+    for node in network:
+        given = Evidence(node, network, tuple(values[each] for each in node.inputs), np.zeros(1))
+        values[node.name] = given.right.astype(network.tensors[node.name].dtype)
+        for hypothesis in HYPOTHESES.values():
+            if not hypothesis.ops or node.op in hypothesis.ops:
+                made = list(hypothesis.variants(given))
+                assert len({words for words, _ in made}) == len(made), hypothesis.name
+                assert all(value.shape == given.right.shape for _, value in made), (hypothesis.name, node.op)
+                seen.add(hypothesis.name) if made else None
+    assert len(HYPOTHESES) >= 25 and len(seen) >= 15, sorted(set(HYPOTHESES) - seen)
