@@ -78,16 +78,36 @@ FAULTS = {
                       "clamps before it adds the output's zero point"),
     "no bias": ("int32_t acc = bias[f];", "int32_t acc = 0; (void)bias;", "leaves out the bias"),
     "left shift": ("(INT64_C(1) << p->left_shift)", "(INT64_C(1) << 19)", "shifts its inputs left by 19, not 20"),
+    "no clamp": ("y[n] = clamp(whole, s->act_min, s->act_max);", "y[n] = clamp(whole, -128, 127);",
+                 "leaves out the activation's clamp"),
+    "add's inputs": ("add_params *p)\n{", "add_params *p)\n{\n    const net_value *other = a;\n"
+                     "    a = b;\n    b = other;",
+                     "exchanges multiplier, shift, offset of its two inputs"),
+    "shared range": ("requantize(x[n] + p->input_offset, p->multiplier, p->shift) + p->output_offset;",
+                     "x[n]; (void)requantize;", "copies its input, as if input and output shared one range"),
+    "probabilities": ("y[k] = clamp(rounding_shift(doubling_high(reciprocal, e), 35 - headroom) - 128, -128, 127);",
+                      "y[k] = clamp(rounding_shift(doubling_high(reciprocal, e), 35 - headroom), -128, 127);",
+                      "leaves out the output's zero point"),
+    "slope": ("requantize(centred, p->negative_multiplier, p->negative_shift);", "0;", "is a ReLU"),
+    "whole multiplier": ("const int32_t reduced = m < 0x7FFF0000 ? (m + 0x8000) >> 16 : 0x7FFF;\n    "
+                         "return (x * reduced + (INT64_C(1) << (total - 1))) >> total;",
+                         "return (x * m + (INT64_C(1) << (total + 15))) >> (total + 16);",
+                         "requantises with the whole 32-bit multiplier by profile S"),
     "dilation": ("row = i * s->sy + ky * s->dy - s->top, column = j * s->sx + kx * s->dx - s->left",
                  "row = i * s->sy + ky * s->dy - s->top, column = j * s->sx + kx - s->left", "ignores the dilation"),
+}
+ELSEWHERE = {  # networks that have what the fault needs
+    "dilation": ("d1_dilation_int", "int8"), "probabilities": ("d1_softmax", "int8"), "slope": ("d1_softmax", "int8"),
+    "shared range": ("d1_plain", "int16x8"), "whole multiplier": ("d1_plain", "int16x8"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_in_the_c_is_named(fault, made, tmp_path):
     old, new, words = FAULTS[fault]
-    network = "d1_dilation_int" if fault == "dilation" else SMALL
-    bundle = made[0] if network == SMALL else make_bundle(integer_network(network), tmp_path / "b", kinds=("random",))
+    bundle = made[0]
+    if fault in ELSEWHERE:
+        bundle = make_bundle(integer_network(*ELSEWHERE[fault]), tmp_path / "b", kinds=("random",))
     result = verify_integer(bundle, run_port(bundle, tmp_path, [("net.c", old, new)], flags=("-O0",)))
     assert result.verdict == "FAIL" and result.first is not None
     told = [cause.words for cause in result.causes]
@@ -154,6 +174,12 @@ def test_other_forms_and_what_is_missing(made, tmp_path):
     flat = as_npz(bundle, tmp_path / "b.npz", lambda case, key, value: value.ravel().astype(np.int32))
     assert verify_integer(bundle, flat).status == 0
     assert verify_integer(bundle, as_npz(bundle, tmp_path / "c.npz", cases=["case00_random"])).status == 4
+    in_hex = verify_integer(bundle, bundle / "hex")
+    assert (in_hex.status, {case for case, _ in in_hex.unchecked}) == (4, {"case01_minimum"})
+    shutil.copytree(bundle / "hex", tmp_path / "hex")
+    broken = next((tmp_path / "hex" / "case00_random").glob("*.out.mem"))
+    broken.write_text("zz\n")
+    assert "no word of hex digits" in verify_integer(bundle, tmp_path / "hex").faults[0]
     last = IntegerBundle(bundle).network.output
     no_last = as_npz(bundle, tmp_path / "d.npz", lambda case, key, value: None if key == last else value)
     result = verify_integer(bundle, no_last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from os import PathLike
@@ -13,6 +14,19 @@ from npunet.golden.integer.reader import IntegerBundle
 from npunet.golden.names import unknown
 
 ROLES = ("acc", "pre", "out", "fed")
+
+
+class Words(str):
+    """A text of hex words, // comments aside, as $readmemh reads it."""
+
+    def values(self, bits: int) -> np.ndarray:
+        """The words as two's complement. Raises ValueError for what is none."""
+        words = re.sub(r"//.*", "", self).split()
+        wrong = [word for word in words if not re.fullmatch(f"[0-9a-fA-F]{{1,{bits // 4}}}", word)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r:.40} is no word of hex digits, at most {bits // 4} for {bits} bits")
+        unsigned = [int(word, 16) for word in words]
+        return np.array([word - (1 << bits) if word >> (bits - 1) else word for word in unsigned], np.int64)
 
 
 @dataclass
@@ -65,7 +79,7 @@ def _names(bundle: IntegerBundle) -> dict[str, str]:
     return {**by_name, **{key: key for key in bundle.layers}, "output_0": bundle.manifest["model"]["output_layer"]}
 
 
-def _tensors(path: Path, bundle: IntegerBundle, dump: Dump) -> Iterator[tuple[str, bytes | np.ndarray]]:
+def _tensors(path: Path, bundle: IntegerBundle, dump: Dump) -> Iterator[tuple[str, bytes | Words | np.ndarray]]:
     """(name, raw bytes or array) of every tensor in a file or folder."""
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     for file in files:
@@ -80,6 +94,8 @@ def _tensors(path: Path, bundle: IntegerBundle, dump: Dump) -> Iterator[tuple[st
                 yield stem, np.load(file, allow_pickle=False)
             elif file.suffix == ".bin":
                 yield stem, file.read_bytes()
+            elif file.suffix in (".mem", ".hex"):
+                yield stem, Words(file.read_text(encoding="utf-8"))
             else:
                 dump.ignored.append(file.name)
         except (OSError, ValueError, EOFError) as error:
@@ -104,7 +120,7 @@ def _key(name: str, bundle: IntegerBundle, names: dict[str, str], default: str) 
     return (case, key) if role == "fed" or f"{case}/{key}" in bundle.tensors else None
 
 
-def _fitted(name: str, values: bytes | np.ndarray, bundle: IntegerBundle, key: tuple[str, str],
+def _fitted(name: str, values: bytes | Words | np.ndarray, bundle: IntegerBundle, key: tuple[str, str],
             dump: Dump) -> np.ndarray | None:
     """The values in the golden tensor's shape, or None with a fault told."""
     case, tensor = key
@@ -116,6 +132,12 @@ def _fitted(name: str, values: bytes | np.ndarray, bundle: IntegerBundle, key: t
                                f"{record['bytes']}; dump every sample, in this type")
             return None
         return np.frombuffer(values, dtype.newbyteorder("<")).reshape(shape).astype(np.int64)
+    if isinstance(values, Words):
+        try:
+            values = values.values(8 * dtype.itemsize)
+        except ValueError as error:
+            dump.faults.append(f"{name}: {error}; write it as the bundle's hex/ has it")
+            return None
     if values.dtype.kind not in "iu":
         dump.faults.append(f"{name}: dtype {values.dtype}; a bundle of integers is compared with integers, {dtype}: "
                            "dump them before they become real numbers")

@@ -20,7 +20,6 @@ from npunet.verify.results import FAIL, INHERITED, PASS, SKIPPED
 
 Progress = Callable[[int, int, str], None]
 WORST = (FAIL, INHERITED, PASS)
-CASES_OF_EVIDENCE = 4
 
 
 def verify_integer(bundle: str | PathLike[str] | IntegerBundle, outputs: str | PathLike[str], *,
@@ -78,7 +77,7 @@ class _Run:
         tried = 0
         if explain and first is not None:
             progress(len(shown), len(shown), "cause")
-            causes, tried = diagnose(self.evidence[first][:CASES_OF_EVIDENCE])
+            causes, tried = diagnose(self.evidence[first])
         progress(len(shown), len(shown), "done")
         return IntegerResult(str(self.bundle.root), layers, tuple(self.inputs), tuple(self.bundle.cases), unchecked,
                              tuple(self.dump.faults), tuple(self.dump.ignored), causes, tried,

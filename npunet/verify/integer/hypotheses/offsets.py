@@ -63,8 +63,9 @@ def bias_scale(e: Evidence) -> Iterator[Variant]:
         return
     x, y = (e.network.tensors[name].scale for name in (e.node.inputs[0], e.node.name))
     real = b * (x * scales.astype(np.float64))
-    units: dict[str, float | np.ndarray] = {"of the output": y, "of the input": x, "of the weights": scales.astype(np.float64),
-             "of the input times channel 0's weights": x * float(scales[0])}
+    units: dict[str, float | np.ndarray] = {
+        "of the output": y, "of the input": x, "of the weights": scales.astype(np.float64),
+        "of the input times channel 0's weights": x * float(scales[0])}
     for words, unit in units.items():
         other = np.rint(real / unit)
         if np.abs(other).max() < 2**31:
