@@ -249,3 +249,15 @@ def test_every_hypothesis_runs_on_every_operator_that_it_is_for(name, scheme, rn
                 assert all(value.shape == given.right.shape for _, value in made), (hypothesis.name, node.op)
                 seen.add(hypothesis.name) if made else None
     assert len(HYPOTHESES) >= 25 and len(seen) >= 15, sorted(set(HYPOTHESES) - seen)
+
+
+def test_score_of_a_bundle(tmp_path, capsys):
+    """A random case alone catches nearly all; what it misses is told, and the bundle stays whole."""
+    integer_network("d1_plain").save(tmp_path / "m.npz")
+    assert main(["golden", str(tmp_path / "m.npz"), "-o", str(tmp_path / "b"), "--cases", "random,maximum", "--score",
+                 "--formats", "bin"]) == 0
+    told = json.loads((tmp_path / "b" / "manifest.json").read_text())["mutation_score"]
+    assert told["faults"] > 300 and told["caught"] > 0.8 * told["faults"]
+    assert told["caught"] + sum(map(len, told["missed"].values())) == told["faults"]
+    assert f"{told['caught']:,} of {told['faults']:,} faulty layers are caught" in capsys.readouterr().out
+    IntegerBundle(tmp_path / "b")

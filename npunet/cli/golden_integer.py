@@ -10,7 +10,7 @@ from npunet import IntegerModel
 from npunet.cli import inputs, models
 
 FLOAT_ONLY = {"level": "deploy", "arithmetic": "seq_fma", "backward": False, "bounds": False, "layers": None,
-              "size": "auto", "score": False}
+              "size": "auto"}
 FLOAT_ONLY_IN_VERIFY = {"bounded": False, "flush_to_zero": False, "layout": None, "junit": None, "html": None,
                         "picture": None}
 
@@ -49,6 +49,10 @@ def golden(model: IntegerModel, arguments: Namespace, progress: Any) -> None:
     print(f"cases   {', '.join(case['kind'] for case in manifest['cases'])}: {len(manifest['layers'])} layers each")
     print(f"wrote   {out}: {total / 1e6:.1f} MB in {', '.join(manifest['formats'])}")
     print(f"next    npunet verify {out} OUTPUTS, or read {out / 'README.txt'}")
+    if arguments.score:
+        from npunet.verify.integer import score
+
+        print(score.text(score.score(out, progress)), end="")
 
 
 def _cut(x: Any, model: IntegerModel) -> Any:

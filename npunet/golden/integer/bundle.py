@@ -155,4 +155,5 @@ def _manifest(network: Network, formats: tuple[str, ...], seed: int, told: list[
                     "accumulator_bits": 64 if wide else 32, "bias_bits": 64 if wide else 32,
                     "weights": "int8, per channel, symmetric", "padding": "the input's zero point"},
         "memory": cgen.memory(network), "layers": layer_records(network), "cases": told, "tensors": records,
+        "mutation_score": None,
     }
