@@ -16,6 +16,8 @@ LOWEST, HIGHEST = -31, 14  # shifts that both rules take
 def per_tensor(e: Evidence) -> Iterator[Variant]:
     """One channel's factor for all."""
     m, s = e.node.arrays["multiplier"], e.node.arrays["shift"]
+    if len(m) < 2:
+        return
     same = {"multiplier": np.full_like(m, m[0]), "shift": np.full_like(s, s[0])}
     yield "requantises per tensor: every channel has the multiplier and shift of channel 0", e.run(arrays=same)
     yield "gives every channel the multiplier of channel 0", e.run(arrays={"multiplier": same["multiplier"]})
@@ -29,6 +31,8 @@ def per_tensor(e: Evidence) -> Iterator[Variant]:
 def neighbour(e: Evidence) -> Iterator[Variant]:
     """The factor of the channel beside."""
     m, s = e.node.arrays["multiplier"], e.node.arrays["shift"]
+    if len(m) < 2:
+        return
     for step, which in ((-1, "next"), (1, "previous")):
         rolled = {"multiplier": np.roll(m, step), "shift": np.roll(s, step)}
         yield f"takes the multiplier and shift of the {which} channel", e.run(arrays=rolled)

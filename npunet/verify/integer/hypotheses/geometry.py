@@ -14,18 +14,27 @@ from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS, Variant, hyp
 LAYOUTS = {"NCHW": (0, 3, 1, 2), "NWHC": (0, 2, 1, 3), "NCWH": (0, 3, 2, 1)}
 
 
+def moves(shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
+    """Whether another order of the axes puts any value elsewhere: axes of size 1 do not count."""
+    left = [axis for axis in axes if shape[axis] > 1]
+    return left != sorted(left)
+
+
 @hypothesis("layout of the output")
 def output_layout(e: Evidence) -> Iterator[Variant]:
     """The right values in another order."""
     for name, axes in LAYOUTS.items():
-        moved = e.right.transpose(axes)
-        yield f"writes its output as {name}, not NHWC", np.ascontiguousarray(moved).reshape(e.right.shape)
+        if moves(e.right.shape, axes):
+            moved = np.ascontiguousarray(e.right.transpose(axes))
+            yield f"writes its output as {name}, not NHWC", moved.reshape(e.right.shape)
 
 
 @hypothesis("layout of the input")
 def input_layout(e: Evidence) -> Iterator[Variant]:
     """NHWC bytes read as another layout."""
     for name, axes in LAYOUTS.items():
+        if not any(moves(x.shape, axes) for x in e.inputs):
+            continue
         back = np.argsort(axes)
         read = tuple(x.reshape(np.array(x.shape)[list(axes)]).transpose(back) for x in e.inputs)
         yield f"reads its input as {name}, not NHWC", replace(e, inputs=read).run()
@@ -40,8 +49,10 @@ def weight_layout(e: Evidence) -> Iterator[Variant]:
     for name, axes in orders.items():
         back = np.argsort(axes)
         stored = w.reshape(np.array(w.shape)[list(axes)]).transpose(back)
-        yield f"reads its weights, KH KW C F, as {name}", e.run(arrays={"weights": np.ascontiguousarray(stored)})
-    yield "mirrors its kernel (convolution for correlation)", e.run(arrays={"weights": w[::-1, ::-1]})
+        if not np.array_equal(stored, w):
+            yield f"reads its weights, KH KW C F, as {name}", e.run(arrays={"weights": np.ascontiguousarray(stored)})
+    if not np.array_equal(w[::-1, ::-1], w):
+        yield "mirrors its kernel (convolution for correlation)", e.run(arrays={"weights": w[::-1, ::-1]})
     yield "takes its weights as unsigned", e.run(arrays={"weights": w.astype(np.int16) & 255})
 
 

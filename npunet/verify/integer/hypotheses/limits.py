@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from npunet.golden.integer.stages import before_clamp, has_pre
+from npunet.integer.bounds import accumulator_bound
 from npunet.integer.ops.conv import unclamped
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS, Variant, hypothesis
@@ -16,8 +17,11 @@ from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS, Variant, hyp
 def narrow(e: Evidence) -> Iterator[Variant]:
     """16, 24 or (for 16x8) 32 bits, wrapping or saturating at the end of the sum."""
     acc, arrays = e.accumulator, e.node.arrays
+    reach = int(accumulator_bound(e.network, e.node).max())
     for bits in (16, 24, 32) if e.wide else (16, 24):
         half = 1 << (bits - 1)
+        if reach < half:
+            return
         for words, cut in (("wraps", ((acc + half) & (2 * half - 1)) - half),
                            ("saturates", np.clip(acc, -half, half - 1))):
             whole = unclamped(cut, arrays["bias"], arrays["multiplier"], arrays["shift"],
