@@ -13,7 +13,10 @@ from npunet.extras import extra
 
 SHARE = 0.8  # of the free memory, that all workers together may take
 LEAST = 300 * 10**6  # bytes that a worker takes before it has read anything
-FAILURES = 2  # times that a task may lose its worker before it counts as broken
+SETTINGS = {
+    "distributed.scheduler.allowed-failures": 2,     # times that a task may lose its worker before it counts as broken
+    "distributed.scheduler.worker-saturation": 1.0,  # no task waits at a worker: it would count as lost with it
+}
 
 
 @contextmanager
@@ -41,10 +44,9 @@ def workers(address: str | None, threads: int = 1, count: int | None = None,
     if count < 1:
         raise ValueError(f"{count} workers: there must be at least 1")
     each = _limit(limit, count)
-    settings = {"distributed.scheduler.allowed-failures": FAILURES, "distributed.admin.log-format": "%(message)s"}
-    with dask.config.set(settings), distributed.LocalCluster(
+    with dask.config.set(SETTINGS), distributed.LocalCluster(
         n_workers=count, threads_per_worker=1, processes=True, memory_limit=each, silence_logs=logging.CRITICAL,
-        dashboard_address=":0" if importlib.util.find_spec("bokeh") else None,
+        dashboard_address=":0",                                              # any port that is free
     ) as cluster, distributed.Client(cluster) as client:
         yield client, _told(client)
 
