@@ -150,6 +150,28 @@ def test_zarr_in_and_out(name, cluster, rng, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.zarr", "x.zarr", "y.zarr"]
 
 
+def test_zarr_on_the_command_line(rng, tmp_path, capsys):
+    zarr = pytest.importorskip("zarr")
+    model = UNet({"blocks": [{"filters": 4, "kernel": 3, "pool": 2, "strides": 2}], "output_kernel_size": 3},
+                 (None, None, 1), 2)
+    model.save(tmp_path / "model.npz")
+    x = rng.standard_normal((75, 50, 1)).astype(np.float32)
+    zarr.create_array(tmp_path / "x.zarr", shape=x.shape, chunks=(20, 30, 1), dtype="f4")[...] = x
+    command = ["predict", str(tmp_path / "model.npz"), str(tmp_path / "x.zarr")]
+    more = ["--dask", "--workers", "2", "--worker-memory", "500MB", "--backend", "numpy", "--arithmetic", "seq_fma",
+            "-o", str(tmp_path / "y.zarr")]
+    assert main([*command, *more]) == 0
+    told = capsys.readouterr().out
+    assert "cluster 2 workers, 2 tasks at once, at most 500.0 MB of memory each" in told
+    assert "labels 75 x 50, in the chunks of" in told
+    expected = model.predict(x[None], "numpy", "seq_fma", fit="pad")[0].argmax(-1)
+    np.testing.assert_array_equal(zarr.open(tmp_path / "y.zarr", mode="r")[...], expected)
+    for wrong, told in (([], "add --dask"), (["--dask", "--instances"], "--instances does not go"),
+                        (["--dask", "--from", "0"], "--from does not go")):
+        assert main([*command, *wrong]) == 2
+        assert told in capsys.readouterr().err
+
+
 RECORDS = 6
 
 

@@ -93,7 +93,7 @@ def run(arguments: Namespace, jobs: Sequence[Job], out: Path, one: Run, progress
     try:
         with workers(address, arguments.threads or 1, arguments.workers, arguments.worker_memory) as (client, told):
             print(f"cluster {told}", flush=True)
-            for number, outcome in each(client, task, jobs, _say_lost):
+            for number, outcome in each(client, task, jobs, say_lost):
                 if isinstance(outcome, BaseException):
                     outcome = Outcome([], broken=named(jobs[number].source, outcome))
                 outcomes[number] = outcome
@@ -169,8 +169,9 @@ def _say(outcome: Outcome) -> None:
         print("\n".join(outcome.told), end="\n\n", flush=True)
 
 
-def _say_lost(worker: str, tasks: int) -> None:
-    again = f"{tasks} input{'s' if tasks != 1 else ''} that it had {'run' if tasks != 1 else 'runs'} again elsewhere"
+def say_lost(worker: str, tasks: int) -> None:
+    """Say that a worker died, and that its tasks go to others."""
+    again = f"{tasks} task{'s' if tasks != 1 else ''} that it had {'run' if tasks != 1 else 'runs'} again elsewhere"
     print(f"npunet: warning: the worker {worker} died; {again}", file=sys.stderr, flush=True)
 
 
