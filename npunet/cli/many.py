@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -129,7 +130,11 @@ def perform(arguments: Namespace, threads: int, model: str, one: Run, job: Job) 
         known = done.recall(job.note, mark)
         if known is not None:
             return Outcome([], known, skipped=True)
-        row = _row(one(arguments, job, said.append), job.source)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always", UserWarning)
+            result = one(arguments, job, said.append)
+        said += [f"warning {warning.message}" for warning in warned if issubclass(warning.category, UserWarning)]
+        row = _row(result, job.source)
         done.keep(job.note, mark, map(Path, written), row)
     except (ValueError, OSError, MemoryError) as error:
         return Outcome(said, broken=named(job.source, error))

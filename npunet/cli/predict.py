@@ -47,7 +47,8 @@ def add(verbs: Any) -> None:
                         help=f"of an object, for --instances (default {SMALLEST})")
     parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what computes (default auto)")
     parser.add_argument("--arithmetic", choices=ARITHMETICS, help="order of summation (default: the backend's own)")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: one per core)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: one per core, 1 with "
+                        "--dask)")
     many.add_arguments(parser)
     inputs.add_arguments(parser)
     parser.add_argument("--from", type=float, metavar="S", dest="begin", help="begin at this second of a recording; "
