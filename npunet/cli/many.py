@@ -115,7 +115,10 @@ def run(arguments: Namespace, jobs: Sequence[Job], out: Path, one: Run, progress
     if skipped:
         print(f"skipped {skipped} inputs that an earlier run had done")
     counts = [count for outcome in ordered for count in outcome.row.get("objects", ())]
-    return [outcome.broken for outcome in ordered if outcome.broken is not None], counts
+    broken = [outcome.broken for outcome in ordered if outcome.broken is not None]
+    for told in broken:                                               # told above, between thousands of others
+        print(f"broken  {told}")
+    return broken, counts
 
 
 def perform(arguments: Namespace, threads: int, model: str, one: Run, job: Job) -> Outcome:
