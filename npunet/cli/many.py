@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -93,7 +94,7 @@ def run(arguments: Namespace, jobs: Sequence[Job], out: Path, one: Run, progress
     try:
         with workers(address, arguments.threads or 1, arguments.workers, arguments.worker_memory) as (client, told):
             print(f"cluster {told}", flush=True)
-            for number, outcome in each(client, task, jobs, _say_lost):
+            for number, outcome in each(client, task, jobs, say_lost):
                 if isinstance(outcome, BaseException):
                     outcome = Outcome([], broken=named(jobs[number].source, outcome))
                 outcomes[number] = outcome
@@ -114,7 +115,10 @@ def run(arguments: Namespace, jobs: Sequence[Job], out: Path, one: Run, progress
     if skipped:
         print(f"skipped {skipped} inputs that an earlier run had done")
     counts = [count for outcome in ordered for count in outcome.row.get("objects", ())]
-    return [outcome.broken for outcome in ordered if outcome.broken is not None], counts
+    broken = [outcome.broken for outcome in ordered if outcome.broken is not None]
+    for told in broken:                                               # told above, between thousands of others
+        print(f"broken  {told}")
+    return broken, counts
 
 
 def perform(arguments: Namespace, threads: int, model: str, one: Run, job: Job) -> Outcome:
@@ -129,7 +133,11 @@ def perform(arguments: Namespace, threads: int, model: str, one: Run, job: Job) 
         known = done.recall(job.note, mark)
         if known is not None:
             return Outcome([], known, skipped=True)
-        row = _row(one(arguments, job, said.append), job.source)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always", UserWarning)
+            result = one(arguments, job, said.append)
+        said += [f"warning {warning.message}" for warning in warned if issubclass(warning.category, UserWarning)]
+        row = _row(result, job.source)
         done.keep(job.note, mark, map(Path, written), row)
     except (ValueError, OSError, MemoryError) as error:
         return Outcome(said, broken=named(job.source, error))
@@ -169,8 +177,9 @@ def _say(outcome: Outcome) -> None:
         print("\n".join(outcome.told), end="\n\n", flush=True)
 
 
-def _say_lost(worker: str, tasks: int) -> None:
-    again = f"{tasks} input{'s' if tasks != 1 else ''} that it had {'run' if tasks != 1 else 'runs'} again elsewhere"
+def say_lost(worker: str, tasks: int) -> None:
+    """Say that a worker died, and that its tasks go to others."""
+    again = f"{tasks} task{'s' if tasks != 1 else ''} that it had {'run' if tasks != 1 else 'runs'} again elsewhere"
     print(f"npunet: warning: the worker {worker} died; {again}", file=sys.stderr, flush=True)
 
 

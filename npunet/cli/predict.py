@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from npunet import UNet
-from npunet.cli import inputs, many, models, results, sources
+from npunet.cli import inputs, many, many_blocks, models, results, sources
 from npunet.data import ecg
 from npunet.data.prepare import Preparation
 from npunet.evaluate import plots
@@ -36,7 +36,7 @@ def add(verbs: Any) -> None:
     parser = models.verb(verbs, "predict", predict, "run a model on a signal or image; write the result and a picture",
                          "npunet predict ecg-trained ludb/data/1 -o waves.csv --picture 1.svg")
     parser.add_argument("model", help=models.HELP)
-    parser.add_argument("input", help=f"{inputs.HELP}; or a folder of them")
+    parser.add_argument("input", help=f"{inputs.HELP}; a folder of them; or with --dask a .zarr array")
     results.add_arguments(parser)
     parser.add_argument("--picture", metavar="FILE", help="draw the result as .svg or .png; for a folder of inputs one "
                         "beside each result, of the kind svg or png")
@@ -47,7 +47,8 @@ def add(verbs: Any) -> None:
                         help=f"of an object, for --instances (default {SMALLEST})")
     parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what computes (default auto)")
     parser.add_argument("--arithmetic", choices=ARITHMETICS, help="order of summation (default: the backend's own)")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: one per core)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: one per core, 1 with "
+                        "--dask)")
     many.add_arguments(parser)
     inputs.add_arguments(parser)
     parser.add_argument("--from", type=float, metavar="S", dest="begin", help="begin at this second of a recording; "
@@ -61,6 +62,9 @@ def predict(arguments: Namespace) -> None:
     opened = models.with_float_face(models.open_model(arguments.model))
     meaning_of(opened, arguments.class_names)                                # refuses names that are too few
     _refuse_impossible(models.network_of(opened), arguments)
+    if many_blocks.is_zarr(arguments.input):
+        many_blocks.run(opened, arguments)
+        return
     many.refuse_alone(arguments)
     if Path(arguments.input).is_dir():
         _folder(opened, arguments)

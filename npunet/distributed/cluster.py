@@ -12,8 +12,12 @@ from npunet import memory
 from npunet.extras import extra
 
 SHARE = 0.8  # of the free memory, that all workers together may take
+USABLE = 0.6  # of a worker's memory, before Dask begins to move results to disk
 LEAST = 300 * 10**6  # bytes that a worker takes before it has read anything
-FAILURES = 2  # times that a task may lose its worker before it counts as broken
+SETTINGS = {
+    "distributed.scheduler.allowed-failures": 2,     # times that a task may lose its worker before it counts as broken
+    "distributed.scheduler.worker-saturation": 1.0,  # no task waits at a worker: it would count as lost with it
+}
 
 
 @contextmanager
@@ -41,12 +45,18 @@ def workers(address: str | None, threads: int = 1, count: int | None = None,
     if count < 1:
         raise ValueError(f"{count} workers: there must be at least 1")
     each = _limit(limit, count)
-    settings = {"distributed.scheduler.allowed-failures": FAILURES, "distributed.admin.log-format": "%(message)s"}
-    with dask.config.set(settings), distributed.LocalCluster(
+    with dask.config.set(SETTINGS), distributed.LocalCluster(
         n_workers=count, threads_per_worker=1, processes=True, memory_limit=each, silence_logs=logging.CRITICAL,
-        dashboard_address=":0" if importlib.util.find_spec("bokeh") else None,
+        dashboard_address=":0",                                              # any port that is free
     ) as cluster, distributed.Client(cluster) as client:
         yield client, _told(client)
+
+
+def task_memory(client: Any) -> int | None:
+    """Bytes that one task may take, of the workers that have least: Dask lets a worker wait when it nears its limit."""
+    every = client.scheduler_info(-1)["workers"].values()
+    return min((int(USABLE * worker["memory_limit"] / worker["nthreads"]) for worker in every
+                if worker["memory_limit"]), default=None)
 
 
 def _connected(distributed: Any, address: str) -> Any:
