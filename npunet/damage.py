@@ -17,8 +17,11 @@ ARCHIVE = "it is no whole .npz archive: cut off, or bytes in it were changed"
 HEADER = "its NumPy header is damaged, or it is no .npy"
 
 
-def told(error: BaseException) -> str:
-    """The reason in plain words; what npunet itself has raised is passed on."""
+def told(error: BaseException, arrays: bool = True) -> str:
+    """The reason in plain words; what npunet itself has raised is passed on.
+
+    arrays : whether NumPy may have raised it, so that a ValueError may be in its words
+    """
     text = " ".join(str(error).split())[:MOST_TOLD]
     if isinstance(error, (zipfile.BadZipFile, zlib.error, NotImplementedError)):
         return ARCHIVE
@@ -32,12 +35,12 @@ def told(error: BaseException) -> str:
         missing = text.strip("'\"").removesuffix(" is not a file in the archive")
         return f"it lacks {missing}"
     if isinstance(error, OSError):
-        return (error.strerror or "it cannot be read") if error.errno != 22 else ARCHIVE  # 22: a seek out of the file
+        return (error.strerror or text or "it cannot be read") if error.errno != 22 else ARCHIVE  # 22: a seek out of the file
     if isinstance(error, (tokenize.TokenError, SyntaxError)) or (
-            isinstance(error, ValueError) and NUMPY_HEADER.search(text)):
+            arrays and isinstance(error, ValueError) and NUMPY_HEADER.search(text)):
         return HEADER
     if isinstance(error, ValueError):
-        return "arrays in it do not fit together" if DO_NOT_FIT.search(text) else text
+        return "arrays in it do not fit together" if arrays and DO_NOT_FIT.search(text) else text
     if isinstance(error, MemoryError):
         return "it needs more memory than there is"
     if isinstance(error, ArithmeticError):

@@ -81,7 +81,7 @@ def reading(path: str | os.PathLike[str], is_not: str = "cannot be read", way_ou
     except (Unreadable, *NOT_THERE):
         raise
     except FAULTS as error:
-        raise Unreadable(f"{os.fspath(path)} {is_not}: {told(error)}; {way_out}") from None
+        raise Unreadable(f"{os.fspath(path)} {is_not}: {told(error, arrays=False)}; {way_out}") from None
 
 
 # JSON ---------------------------------------------------------------------------------------------------------------

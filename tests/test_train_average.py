@@ -73,7 +73,7 @@ def test_a_loss_that_is_not_finite_leaves_the_average():
 def test_a_run_keeps_the_average(tmp_path):
     begin(make_config(SETTINGS)[0], tmp_path, backend="numpy")
     arrays, _ = read_checkpoint(tmp_path / "best.npz")
-    kept = open_run(tmp_path / "best.npz").weights
+    kept = open_run(tmp_path / "best.npz").network.weights
     name = next(name for name in kept if name.endswith("kernel"))
     np.testing.assert_array_equal(kept[name], arrays[f"average/{name}"])
     assert (kept[name] != arrays[f"weights/{name}"]).any()

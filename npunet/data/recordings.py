@@ -64,7 +64,7 @@ def read_recordings(data: str | os.PathLike[str] | None, preparation: Preparatio
             leads = annotated_leads(path)
             record = read_record(path, leads) if leads else None
         except (ValueError, OSError) as error:
-            broken.append(told(error))
+            broken.append(told(error, arrays=False))
             continue
         if record is None or record.spans is None or not record.spans.any():
             continue
