@@ -34,8 +34,8 @@ def told(error: BaseException, arrays: bool = True) -> str:
             return str(error.args[0])
         missing = text.strip("'\"").removesuffix(" is not a file in the archive")
         return f"it lacks {missing}"
-    if isinstance(error, OSError):
-        return (error.strerror or text or "it cannot be read") if error.errno != 22 else ARCHIVE  # 22: a seek out of the file
+    if isinstance(error, OSError):  # 22: a seek out of the file
+        return ARCHIVE if error.errno == 22 else error.strerror or text or "it cannot be read"
     if isinstance(error, (tokenize.TokenError, SyntaxError)) or (
             arrays and isinstance(error, ValueError) and NUMPY_HEADER.search(text)):
         return HEADER
