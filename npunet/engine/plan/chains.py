@@ -8,7 +8,7 @@ chain each group does only the rows that the next one is about to read, so that 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from npunet.engine.plan.layout import Image
 from npunet.engine.plan.lowering import Instruction
@@ -17,8 +17,7 @@ from npunet.engine.plan.opcodes import CONVOLUTIONS, Op
 ROW_BY_ROW = {Op.CONV, Op.SEPARABLE, Op.DEPTHWISE, Op.MAX_POOL, Op.ADD, Op.CONCAT, Op.ACTIVATE, Op.SOFTMAX}
 
 
-@dataclass(frozen=True)
-class RowBlock:
+class RowBlock(NamedTuple):
     """Rows first ... last-1 of what a group writes; `whole` where these are all, at once."""
 
     group: range

@@ -7,15 +7,14 @@ that are still to be read move to its start.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from npunet.engine.plan.chains import Chain, RowBlock, rows_touched
 
 SPARE = 2  # times the rows that it needs at most, so that they need not move each time
 
 
-@dataclass(frozen=True)
-class Move:
+class Move(NamedTuple):
     """So many rows of a tensor's buffer, from row `start` of it, to its start."""
 
     tensor: str
@@ -23,8 +22,7 @@ class Move:
     rows: int
 
 
-@dataclass(frozen=True)
-class Placed:
+class Placed(NamedTuple):
     """A row block, and the first row that each buffer it uses holds then; zeros above an image are rows from -1
     down."""
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from npunet.engine.plan.chains import Chain
 from npunet.engine.plan.layout import Image
 from npunet.engine.plan.line_buffers import Move, Placed, buffers_of, with_moves
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """One chain's.
 
     kept  : rows of the line buffer of each tensor that has one; a thread each where there is `apart`
