@@ -1,6 +1,7 @@
 """A hundred steps of training beside PyTorch: the same network, weights and batches stay together."""
 
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -19,8 +20,12 @@ STEPS = 100
 
 
 # In float64 the two stay together to 3e-15. In float32 rounding grows tenfold in ten steps, the faster the higher the
+THOROUGH = pytest.mark.skipif("NPUNET_THOROUGH" not in os.environ, reason="half a minute: NPUNET_THOROUGH=1 runs it")
+
+
 # rate: measured 1e-4 at this one, where issue 4 allows 1e-3.
-@pytest.mark.parametrize(("dtype", "rate", "close"), [("float64", 0.02, 1e-12), ("float32", 0.003, 1e-3)])
+@pytest.mark.parametrize(("dtype", "rate", "close"), [
+    pytest.param("float64", 0.02, 1e-12, marks=THOROUGH), ("float32", 0.003, 1e-3)])
 def test_a_hundred_steps_stay_with_pytorch(dtype, rate, close):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     sys.path.insert(0, str(Path(__file__).parent.parent / "reference"))
