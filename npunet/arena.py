@@ -7,10 +7,11 @@ Source: Pisarchyk & Lee 2020, arXiv:2001.03288, "Greedy by Size" for offset calc
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 
-class Lifetime(NamedTuple):
+@dataclass(frozen=True)
+class Lifetime:
     """One tensor's claim on memory.
 
     size  : elements
@@ -27,7 +28,8 @@ class Lifetime(NamedTuple):
         return self.first <= other.last and other.first <= self.last
 
 
-class Arena(NamedTuple):
+@dataclass(frozen=True)
+class Arena:
     """Offsets (in elements) by tensor name, and how large the block has to be."""
 
     offsets: Mapping[str, int]
