@@ -14,7 +14,7 @@ from npunet.verify.diagnose.causes import Cause, Diagnosis
 from npunet.verify.layouts import LAYOUTS, stored_as
 
 NEAR = 2.0**-12  # of the largest magnitude: agreement up to rounding
-PATIENCE = 6.0  # seconds
+TIME_LIMIT = 6.0  # seconds
 SHOWN = 3
 UNITS = (
     (1e3, "multiplied by 1000 (volt in millivolt, millivolt in microvolt)"), (1e6, "multiplied by 1e6 (in microvolt)"),
@@ -124,7 +124,7 @@ def explain(name: str, pairs: Sequence[tuple[np.ndarray, np.ndarray]], others: S
     stale = [("input_of_another_case", f"that of the case {case}", lambda x, value=value: value)
              for case, value in others]
     for reading, words, read in (*readings(), *(stale if len(pairs) == 1 else ())):
-        if time.perf_counter() - start > PATIENCE:
+        if time.perf_counter() - start > TIME_LIMIT:
             break
         tried += 1
         fits, exact, changed = True, True, False

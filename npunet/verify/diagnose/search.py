@@ -26,7 +26,7 @@ from npunet.verify.diagnose.wholes import WHOLES, Scene
 SHOWN = 4
 VARIED = 4  # values that differ: fewer are no evidence for a part
 FEW_ULP = 16
-PATIENCE = 6.0  # seconds for pairs
+TIME_LIMIT = 6.0  # seconds for pairs
 OTHER_ROUNDING = "only the rounding differs: an order of summation or a precision that is not on the list"
 
 
@@ -206,7 +206,7 @@ class _Search(Attempts):
             for other, said, both in variants(recipe):
                 if (other in FINE and self.summed) or order.index(other) <= order.index(name):
                     continue
-                if time.perf_counter() - start > PATIENCE:
+                if time.perf_counter() - start > TIME_LIMIT:
                     break
                 self.tried += 1
                 if both.summed:

@@ -19,7 +19,7 @@ from npunet.verify.feeds import Feeds
 from npunet.verify.judge import within
 from npunet.verify.results import Check
 
-PATIENCE = 8.0  # seconds
+TIME_LIMIT = 8.0  # seconds
 
 
 def before(feeds: Feeds, check: Check, evidence: Evidence, told: Diagnosis) -> Diagnosis:
@@ -33,7 +33,7 @@ def before(feeds: Feeds, check: Check, evidence: Evidence, told: Diagnosis) -> D
     equal = _equal(feeds, check, evidence)
     for suspect in sorted(set(check.unseen), key=list(feeds.bundle.layers).index, reverse=True):
         for name, words, out in _wrong_outputs(feeds, check.case, suspect):
-            if time.perf_counter() - start > PATIENCE:
+            if time.perf_counter() - start > TIME_LIMIT:
                 break
             tried += 1
             if equal(feeds.replayed(check.case, check.layer, check.unseen, suspect, out)):
