@@ -53,7 +53,7 @@ def examine(name, bundles, folder):
 
 
 def test_faults_are_located_and_their_causes_named(bundles, tmp_path, monkeypatch):
-    monkeypatch.setattr(search, "PATIENCE", 0.3)
+    monkeypatch.setattr(search, "TIME_LIMIT", 0.3)
     with ThreadPoolExecutor(2) as pool:
         table = list(pool.map(lambda name: examine(name, bundles, tmp_path), list(FAULTS)[::EVERY]))
     for row in table:

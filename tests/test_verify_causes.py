@@ -18,7 +18,7 @@ BLOCK = {"filters": 3, "kernel": [1, 3], "pool": [1, 2], "strides": [1, 2]}
 
 @pytest.fixture(autouse=True)
 def soon_tired_of_pairs(monkeypatch):
-    monkeypatch.setattr(search, "PATIENCE", 0.2)
+    monkeypatch.setattr(search, "TIME_LIMIT", 0.2)
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ export const OPERATORS = {
   softmax,
 };
 export const ARITHMETICS = ["seq", "seq_fma"];
-const PATIENCE = 12; // milliseconds of work before the page may draw
+const TIME_LIMIT = 12; // milliseconds of work before the page may draw
 
 export class Network {
   // nodes: [{ name, op, inputs, weights, attrs, shape }] in an order in which they can run; weights: name -> tensor
@@ -169,7 +169,7 @@ export class Network {
     let since = performance.now();
     for (let node = this.firstStale(); node; node = this.firstStale()) {
       this.runNode(node);
-      if (performance.now() - since > PATIENCE) {
+      if (performance.now() - since > TIME_LIMIT) {
         this.progress?.(this.nodes.length - this.stale.size);
         await new Promise((resume) => {
           setTimeout(resume);
