@@ -60,8 +60,9 @@ class Target(NamedTuple):
 
 
 # 12 vectors of sums, 16 registers of eight values less weights and one broadcast: 6 x 2, 4 x 3, 12 x 1. Neon's 32
-# registers of four values hold the same.
-TWELVE_SUMS: Shapes = ((1, (12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1)), (2, (6, 5, 4, 3, 2, 1)), (3, (4, 3, 2, 1)))
+# registers of four values hold the same. Code is laid out in this order: with the most used first a separable network
+# is 0.7 % faster.
+TWELVE_SUMS: Shapes = ((2, (6, 5, 4, 3, 2, 1)), (3, (4, 3, 2, 1)), (1, (12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1)))
 TWELVE_SUMS_IN_STEPS: Shapes = ((1, (10, 6, 1)), (2, (6, 4, 1)), (3, (4, 1)))
 TWELVE_SUMS_OF_GRADIENTS: Shapes = ((1, (12, 6, 2)), (2, (6, 4, 2)), (3, (4, 2)))
 FEW_FILTERS: Shapes = ((1, (8,)), (2, (6, 5, 4)), (3, (4, 3)), (4, (3,)), (5, (2,)), (6, (2,)))

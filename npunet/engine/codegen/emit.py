@@ -9,13 +9,12 @@ from __future__ import annotations
 from llvmlite import ir
 from numba.core import cgutils
 
-from npunet.engine.target import LANES, Shapes, shapes_of, this_target
+from npunet.engine.target import LANES, Shapes, this_target
 
 FLOAT = ir.FloatType()
 VECTOR = ir.VectorType(FLOAT, LANES)
 INT64 = ir.IntType(64)
 VECTOR_BYTES = 4 * LANES
-STRIDE = 16  # more than the rows of any register tile
 
 
 TARGET = this_target()
@@ -108,16 +107,20 @@ def choose(builder, condition, carried: list, body) -> list:
 
 
 def dispatch(builder, rows, vectors, shapes: Shapes, body) -> None:
-    """Emit body(rows, vectors) for every register tile, and the branch to the one of these sizes. No other is given,
-    which a test holds; the process would stop there."""
+    """Emit body(rows, vectors) for every register tile, and the branches to the one of these sizes: by vectors, then
+    by rows. No other is given, which a test holds; the process would stop there."""
     after, nowhere = builder.append_basic_block("after"), builder.append_basic_block("no_such_tile")
-    branch = builder.switch(builder.add(builder.mul(vectors, INT64(STRIDE)), rows), nowhere)
-    for shape in shapes_of(shapes):
-        inside = builder.append_basic_block("tile")
-        branch.add_case(INT64(shape[1] * STRIDE + shape[0]), inside)
-        builder.position_at_end(inside)
-        body(*shape)
-        builder.branch(after)
+    by_vectors = builder.switch(vectors, nowhere)
+    for each_vectors, each_rows in shapes:
+        by_vectors.add_case(INT64(each_vectors), builder.append_basic_block("vectors"))
+        builder.position_at_end(by_vectors.cases[-1][1])
+        by_rows = builder.switch(rows, nowhere)
+        for each in each_rows:
+            inside = builder.append_basic_block("tile")
+            by_rows.add_case(INT64(each), inside)
+            builder.position_at_end(inside)
+            body(each, each_vectors)
+            builder.branch(after)
     builder.position_at_end(nowhere)
     trap = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), []), "llvm.trap")
     builder.call(trap, [])

@@ -259,7 +259,7 @@ class MicroKernel:
         return offset(self.builder, w, self.values_of_block, register.start)
 
     def finish(self, acc: list, second_image: Callable[[int], ir.Value]) -> list:
-        """Bias, clamp and second image, of which a function gives each register, as far as they are has for."""
+        """Bias, clamp and second image, of which a function gives each register, as far as the flags say."""
         builder, parts = self.builder, self.parts
 
         def image(k, value):

@@ -110,7 +110,7 @@ class Field(IntEnum):
     TILES = 45  # tiles that a WINOGRAD transforms at a time
     ROW_BLOCK = 46  # rows of its output that it does before the others of its group
     ALONE = 47  # whether threads share it, see Alone
-    EPS = 48  # of a layer norm: the bits of a float64
+    EPS = 45  # of a layer norm, in the column of TILES (a row stays six cache lines): the bits of a float64
 
 
 FIELDS = len(Field)

@@ -154,8 +154,8 @@ class Field(IntEnum):
     SLOTS = 71
     MASK = 72  # offset of the dropout mask
     PITCH = 73  # elements of a transposed row of a FEW_FILTERS
-    EPS = 74  # of a norm: the bits of a float64, see engine.plan.opcodes.bits_of
-    STREAMS = 75  # the first column of the prefetch streams of a convolution, see plan.step_prefetch
+    EPS = 73  # of a norm, in the column of PITCH: the bits of a float64, see engine.plan.opcodes.bits_of
+    STREAMS = 74  # the first column of the prefetch streams of a convolution, see plan.step_prefetch
 
 
 FIELDS = Field.STREAMS + (STREAMS + 1) * STREAM_COLUMNS  # the last stream is empty
