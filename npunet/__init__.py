@@ -3,12 +3,12 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from npunet.loading import load
 from npunet.model import UNet
 from npunet.params import UNetBlockParams, UNetParams, UnknownParameter
 
 if TYPE_CHECKING:
     from npunet.integer_model import IntegerModel, quantize
+    from npunet.loading import load
 
 __version__ = "0.2.0"
 __all__ = [
@@ -17,8 +17,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """What is imported when it is first used, so that a float network starts without it: integer networks, and the
-    modules that the README takes by name."""
+    """What is imported when it is first used, so that a float network starts without it: opening files, integer
+    networks, and the modules that the README takes by name."""
+    if name == "load":
+        from npunet.loading import load
+
+        return load
     if name in ("IntegerModel", "quantize"):
         from npunet import integer_model
 

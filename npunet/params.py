@@ -12,7 +12,6 @@ import operator
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from difflib import get_close_matches
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -35,6 +34,8 @@ def refuse_unknown(owner: str, given: Sequence[str], known: Sequence[str]) -> No
     """Raise UnknownParameter for the first of `given` that is not in `known`, naming its nearest neighbour."""
     for key in given:
         if key not in known:
+            from difflib import get_close_matches  # which only an error needs
+
             near = get_close_matches(str(key), known, n=1, cutoff=0.0)
             raise UnknownParameter(
                 f"{owner} has no parameter {key!r}; the nearest is {near[0]!r} (all: {', '.join(known)})"

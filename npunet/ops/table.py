@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from inspect import signature
 from typing import Any, Literal
 
@@ -44,7 +45,7 @@ class Operator:
     exact: bool = False
     without: tuple[Way, ...] = ()
 
-    @property
+    @cached_property
     def attributes(self) -> tuple[str, ...]:
         """Names of its attributes."""
         parameters = signature(self.forward).parameters.values()

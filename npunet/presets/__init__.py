@@ -7,7 +7,6 @@ and `sampling_rate` in Hz where the input is a signal of a known rate.
 from __future__ import annotations
 
 import json
-from difflib import get_close_matches
 from importlib.resources import files
 from typing import Any
 
@@ -22,6 +21,8 @@ def load(name: str) -> dict[str, Any]:
     """The description of one preset. Raises ValueError that names the nearest one when there is none of that name."""
     known = names()
     if name not in known:
+        from difflib import get_close_matches  # which only an error needs
+
         near = get_close_matches(name, known, n=1, cutoff=0.0)[0]
         raise ValueError(f"there is no preset {name!r}; the nearest is {near!r} (all: {', '.join(known)})")
     return json.loads(files(__name__).joinpath(f"{name}.json").read_text(encoding="utf-8"))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -70,8 +71,7 @@ class Instruction:
         return self.kernel == (1, 1) and self.pads == NO_PADS
 
 
-@dataclass
-class Lowered:
+class Lowered(NamedTuple):
     """Steps in order, and the shape of every tensor that they name."""
 
     steps: list[Instruction]
