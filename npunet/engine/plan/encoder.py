@@ -56,9 +56,9 @@ class Encoder:
         return table
 
     def table(self, items: Iterable[Placed | Move], below: Mapping[str, int]) -> np.ndarray:
-        """Turns and moves as rows. below : rows of a line buffer's memory that are other threads'"""
+        """Row blocks and moves as rows. below : rows of a line buffer's memory that are other threads'"""
         rows = [row for item in items for row in
-                (self.of_move(item, below) if isinstance(item, Move) else self.of_turn(item, below))]
+                (self.of_move(item, below) if isinstance(item, Move) else self.of_block(item, below))]
         made = Row(*np.array(rows, np.int64).T)
         table = self.templates[made.template]
         for start, pitch, down in ((Field.X, Field.X_ROW, made.x), (Field.Y, Field.Y_ROW, made.y),
@@ -80,7 +80,7 @@ class Encoder:
                 row[field] = value
         return np.concatenate([self.whole, moves])
 
-    def of_turn(self, placed: Placed, below: Mapping[str, int]) -> Iterator[Row]:
+    def of_block(self, placed: Placed, below: Mapping[str, int]) -> Iterator[Row]:
         """A group's instructions for one row block."""
         block = placed.block
         if block.whole:

@@ -94,7 +94,7 @@ def buffers_of(names: set[str], blocks: Sequence[RowBlock], chain: Chain) -> lis
 
 
 def with_moves(blocks: Sequence[RowBlock], buffers: Sequence[LineBuffer]) -> list[Placed | Move]:
-    """Turns, and the moves between them."""
+    """Row blocks, and the moves between them."""
     users: dict[range, list[LineBuffer]] = {block.group: [] for block in blocks}
     for buffer in buffers:
         for group in buffer.users:

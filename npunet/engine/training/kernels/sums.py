@@ -48,7 +48,7 @@ def pack(p, arena, params):
 
 
 @jit
-def strips_total(p, sums, samples, place):
+def chunks_total(p, sums, samples, place):
     """The sum over all chunks, in order, of the number at `place` of each."""
     total = 0.0
     at = sums + 8 * (p[Field.SUMS] + place)
@@ -86,8 +86,8 @@ def statistics_end(p, arena, params, gradients, sums, samples):
     for c in range(padded):
         inv, shift, mean, r = ZERO, ZERO, ZERO, ZERO
         if c < channels:
-            wide = strips_total(p, sums, samples, c) / p[Field.TERMS]
-            square = strips_total(p, sums, samples, padded + c) / p[Field.TERMS]
+            wide = chunks_total(p, sums, samples, c) / p[Field.TERMS]
+            square = chunks_total(p, sums, samples, padded + c) / p[Field.TERMS]
             var = square - wide * wide
             if var < 0:
                 var = 0.0
@@ -113,8 +113,8 @@ def norm_end(p, arena, params, gradients, sums, samples):
     for c in range(padded):
         scale, r, dbeta, dgamma = ZERO, read(constant_at(p, arena, 1, c)), ZERO, ZERO
         if c < channels:
-            dbeta = np.float32(strips_total(p, sums, samples, c))
-            dgamma = np.float32(strips_total(p, sums, samples, padded + c))
+            dbeta = np.float32(chunks_total(p, sums, samples, c))
+            dgamma = np.float32(chunks_total(p, sums, samples, padded + c))
             scale = read(params + 4 * (p[Field.PARAM] + c)) * r
             write(dgamma, gradients + 4 * (p[Field.PARAM] + c))
             write(dbeta, gradients + 4 * (p[Field.PARAM] + channels + c))
@@ -125,7 +125,7 @@ def norm_end(p, arena, params, gradients, sums, samples):
 
 @jit
 def sums_end(p, gradients, sums, samples):
-    """Strips' sums of a bias or a depthwise kernel, (KH, KW, channels), to its gradient."""
+    """Sums of chunks of a bias or a depthwise kernel, (KH, KW, channels), to its gradient."""
     stand_alone()
     channels, padded = p[Field.CHANNELS], p[Field.VECTORS] * LANES
     for ky in range(p[Field.KH]):
@@ -133,14 +133,14 @@ def sums_end(p, gradients, sums, samples):
             home = (ky * p[Field.KW] + kx) * padded
             at = gradients + 4 * (p[Field.PARAM] + ky * p[Field.STEP_A] + kx * p[Field.STEP_B])
             for c in range(channels):
-                write(np.float32(strips_total(p, sums, samples, home + c)), at + 4 * c)
+                write(np.float32(chunks_total(p, sums, samples, home + c)), at + 4 * c)
 
 
 @jit
 def loss_end(p, sums, numbers, samples):
     """The loss: chunks' sums, divided by the positions that count, rounded once to float32."""
     stand_alone()
-    total = strips_total(p, sums, samples, 0) / max(1.0, numbers[Number.COUNTED])
+    total = chunks_total(p, sums, samples, 0) / max(1.0, numbers[Number.COUNTED])
     numbers[Number.LOSS] = np.float64(np.float32(total))
 
 

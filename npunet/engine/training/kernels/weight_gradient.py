@@ -225,7 +225,7 @@ def conv_dw(p, arena, sums, gradients, samples, thread, threads):
 
 @jit
 def conv_dw_end(p, gradients, sums, samples):
-    """Strips' sums of a kernel, in order, to its gradient."""
+    """Sums of chunks of a kernel, in order, to its gradient."""
     stand_alone()
     vectors, channels = p[Field.VECTORS], p[Field.CHANNELS]
     for tap in range(p[Field.KH] * p[Field.KW]):

@@ -135,14 +135,14 @@ class Convolutions(Emitter):
                        Field.FLAGS: Flag.TURNED if turned else 0}
             x = self.place(x)
             own: dict[str, Any] = {"x": x, "z": dy, "taps": taps, "fields": fields}
-            if self.sums_by_strip(x, dy, seen * even(channels)):
+            if self.sums_by_chunk(x, dy, seen * even(channels)):
                 own["sums"] = self.add_sums(f"d {kernel} from {first}/sums", seen * min(tall, wide))
                 self.emit(Op.CONV_DW, name, **own)
                 self.later.append(Instruction(Op.CONV_DW_END, name, Mode.SPREAD, **own))
             else:
                 self.later.append(Instruction(Op.CONV_DW, name, Mode.TILES, **own))
 
-    def sums_by_strip(self, x: str, z: str, count: int) -> bool:
+    def sums_by_chunk(self, x: str, z: str, count: int) -> bool:
         """Whether a kernel's gradient is summed in the group that makes z, while z is in cache, a sum a chunk: where a
         sample's chunks take little memory beside its x and z."""
         (H, W, C), F = self.shapes[x], self.shapes[z][2]
