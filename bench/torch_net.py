@@ -54,18 +54,24 @@ class TorchNet(torch.nn.Module):
             kernel, *bias = (self.tensors[name] for name in node.weights)
             groups = x.shape[1] if node.op == "depthwise_conv2d" else 1
             return functional.conv2d(x, kernel, *bias, padding=pads, dilation=attrs["dilation"], groups=groups)
-        if node.op == "max_pool2d":
-            x, pads = padded(x, attrs["pads"], -torch.inf, most=[size // 2 for size in attrs["window"]])
-            return functional.max_pool2d(x, attrs["window"], attrs["stride"], pads)
-        if node.op == "upsample_nearest2d":
-            return functional.interpolate(x, scale_factor=[float(factor) for factor in attrs["factor"]])
-        if node.op == "concat":
-            return torch.cat(inputs, 1)
-        if node.op == "add":
-            return inputs[0] + inputs[1]
-        if node.op == "softmax":
-            return torch.softmax(x, 1)
-        return ACTIVATIONS[node.op](x)
+        return weightless(node, inputs)
+
+
+def weightless(node: Node, inputs: list[torch.Tensor]) -> torch.Tensor:
+    """An operator without weights."""
+    x, attrs = inputs[0], node.attrs
+    if node.op == "max_pool2d":
+        x, pads = padded(x, attrs["pads"], -torch.inf, most=[size // 2 for size in attrs["window"]])
+        return functional.max_pool2d(x, attrs["window"], attrs["stride"], pads)
+    if node.op == "upsample_nearest2d":
+        return functional.interpolate(x, scale_factor=[float(factor) for factor in attrs["factor"]])
+    if node.op == "concat":
+        return torch.cat(inputs, 1)
+    if node.op == "add":
+        return inputs[0] + inputs[1]
+    if node.op == "softmax":
+        return torch.softmax(x, 1)
+    return ACTIVATIONS[node.op](x)
 
 
 def padded(x: torch.Tensor, pads: tuple, fill: float, most: list[int] | None = None) -> tuple[torch.Tensor, list[int]]:

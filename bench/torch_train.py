@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch.nn import functional
-from torch_net import ACTIVATIONS, padded
+from torch_net import padded, weightless
 
 from npunet import UNet
 from npunet.graph import Node
@@ -55,13 +55,4 @@ class TrainingNet(torch.nn.Module):
         if node.op == "batch_norm_inference":
             gamma, beta, mean, variance = weights
             return functional.batch_norm(x, mean, variance, gamma, beta, True, 1 - BATCH_NORM_MOMENTUM, attrs["eps"])
-        if node.op == "max_pool2d":
-            x, pads = padded(x, attrs["pads"], -torch.inf, most=[size // 2 for size in attrs["window"]])
-            return functional.max_pool2d(x, attrs["window"], attrs["stride"], pads)
-        if node.op == "upsample_nearest2d":
-            return functional.interpolate(x, scale_factor=[float(factor) for factor in attrs["factor"]])
-        if node.op == "concat":
-            return torch.cat(inputs, 1)
-        if node.op == "add":
-            return inputs[0] + inputs[1]
-        return ACTIVATIONS[node.op](x)
+        return weightless(node, inputs)

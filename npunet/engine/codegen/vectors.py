@@ -222,24 +222,20 @@ where_beats = define_choice(lambda builder, a, b: builder.and_(builder.fcmp_unor
 where_less = define_choice(lambda builder, a, b: builder.fcmp_ordered("<", a, b))
 
 
-@intrinsic
-def lane(typing, value, number):
-    """One float32 of a vector."""
+def define_lane(lanes: Lanes, number: types.Float):
+    @intrinsic
+    def lane(typing, value, place):
+        """One number of a vector."""
 
-    def generate(context, builder, signature, arguments):
-        return builder.extract_element(arguments[0], builder.trunc(arguments[1], ir.IntType(32)))
+        def generate(context, builder, signature, arguments):
+            return builder.extract_element(arguments[0], builder.trunc(arguments[1], ir.IntType(32)))
 
-    return types.float32(vector, types.int64), generate
+        return number(lanes, types.int64), generate
+
+    return lane
 
 
-@intrinsic
-def wide_lane(typing, value, number):
-    """One float64 of a vector."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.extract_element(arguments[0], builder.trunc(arguments[1], ir.IntType(32)))
-
-    return types.float64(wide, types.int64), generate
+lane, wide_lane = define_lane(vector, types.float32), define_lane(wide, types.float64)
 
 
 @intrinsic
@@ -271,46 +267,35 @@ def times_power_of_two(typing, value, exponent):
     return vector(vector, vector), generate
 
 
-@intrinsic
-def read(typing, at):
-    """The float32 at an address."""
+def define_read(number: types.Float, kind: ir.Type):
+    @intrinsic
+    def read(typing, at):
+        """The number at an address."""
 
-    def generate(context, builder, signature, arguments):
-        return builder.load(builder.inttoptr(arguments[0], FLOAT.as_pointer()))
+        def generate(context, builder, signature, arguments):
+            return builder.load(builder.inttoptr(arguments[0], kind.as_pointer()))
 
-    return types.float32(types.intp), generate
+        return number(types.intp), generate
 
-
-@intrinsic
-def write(typing, value, at):
-    """Write a float32 to an address."""
-
-    def generate(context, builder, signature, arguments):
-        builder.store(arguments[0], builder.inttoptr(arguments[1], FLOAT.as_pointer()))
-        return context.get_dummy_value()
-
-    return types.void(types.float32, types.intp), generate
+    return read
 
 
-@intrinsic
-def read_wide(typing, at):
-    """The float64 at an address."""
+def define_write(number: types.Float, kind: ir.Type):
+    @intrinsic
+    def write(typing, value, at):
+        """Write a number to an address."""
 
-    def generate(context, builder, signature, arguments):
-        return builder.load(builder.inttoptr(arguments[0], DOUBLE.as_pointer()))
+        def generate(context, builder, signature, arguments):
+            builder.store(arguments[0], builder.inttoptr(arguments[1], kind.as_pointer()))
+            return context.get_dummy_value()
 
-    return types.float64(types.intp), generate
+        return types.void(number, types.intp), generate
+
+    return write
 
 
-@intrinsic
-def write_wide(typing, value, at):
-    """Write a float64 to an address."""
-
-    def generate(context, builder, signature, arguments):
-        builder.store(arguments[0], builder.inttoptr(arguments[1], DOUBLE.as_pointer()))
-        return context.get_dummy_value()
-
-    return types.void(types.float64, types.intp), generate
+read, read_wide = define_read(types.float32, FLOAT), define_read(types.float64, DOUBLE)
+write, write_wide = define_write(types.float32, FLOAT), define_write(types.float64, DOUBLE)
 
 
 @intrinsic
