@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from npunet.cli import golden_integer, models
+from npunet.cli import models
 from npunet.cli.golden import show
 from npunet.files import write_text
 
@@ -46,15 +46,9 @@ def add(verbs: Any) -> None:
 
 def verify(arguments: Namespace) -> None:
     """Compare, tell, write, and leave with the verdict's exit status."""
-    from npunet.golden.integer.reader import is_integer_bundle
     from npunet.verify import html, machine, picture, report
     from npunet.verify import verify as compare_outputs
 
-    if is_integer_bundle(arguments.bundle):
-        status = golden_integer.verify(arguments, show if sys.stderr.isatty() else None)
-        if status:
-            raise SystemExit(status)
-        return
     if arguments.picture:
         picture.suffix(arguments.picture)
     result = compare_outputs(

@@ -8,20 +8,24 @@ import zlib
 Entries = list[tuple[str, bytes]]
 Faults = list[tuple[str, str]]
 WORD_DIGITS = 8
+INTEGER_DIGITS = {2, 4, 8, 16}  # of int8, int16, int32, int64
 LINE = re.compile(r"NPU (BUNDLE|TENSOR|DATA|END)\b ?(.*)$")
 
 
-def read_mem(text: str) -> bytes:
-    """The 32-bit words of a $readmemh file as little-endian bytes. Raises ValueError for anything else."""
+def read_mem(text: str, digits: int = WORD_DIGITS) -> bytes:
+    """The words of a $readmemh file as little-endian bytes. Raises ValueError for anything else.
+
+    digits : of a word, two for every byte of the tensor's type
+    """
     words = [word for line in text.splitlines() for word in line.partition("//")[0].split()]
-    return words_to_bytes(words)
+    return words_to_bytes(words, digits)
 
 
-def words_to_bytes(words: list[str]) -> bytes:
-    """Eight hex digits a word, the most significant first, to little-endian bytes."""
-    wrong = next((word for word in words if not re.fullmatch(r"[0-9a-fA-F]{8}", word)), None)
+def words_to_bytes(words: list[str], digits: int = WORD_DIGITS) -> bytes:
+    """So many hex digits a word, the most significant first, to little-endian bytes."""
+    wrong = next((word for word in words if not re.fullmatch(f"[0-9a-fA-F]{{{digits}}}", word)), None)
     if wrong is not None:
-        raise ValueError(f"{wrong[:20]!r} is no 32-bit word of {WORD_DIGITS} hex digits")
+        raise ValueError(f"{wrong[:20]!r} is no {4 * digits}-bit word of {digits} hex digits")
     return b"".join(bytes.fromhex(word)[::-1] for word in words)
 
 
@@ -61,18 +65,24 @@ def read_uart(text: str) -> tuple[Entries, Faults, set[str]]:
             if fault:
                 faults.append((name, f"line {number}: {fault}"))
             else:
-                entries.append((name, words_to_bytes(words)))
+                entries.append((name, words_to_bytes(words, digits_of(words))))
             name = None
     if name is not None:
         faults.append((name, "the log ends before NPU END"))
     return entries, faults, digests
 
 
+def digits_of(words: list[str]) -> int:
+    """Digits of a tensor's words: those of an integer where all have them, else those of 32 bits."""
+    lengths = {len(word) for word in words}
+    return lengths.pop() if len(lengths) == 1 and lengths <= INTEGER_DIGITS else WORD_DIGITS
+
+
 def _uart_fault(words: list[str], count: int, rest: list[str]) -> str | None:
     if len(words) != count:
         return f"{len(words)} words instead of {count}: bytes were lost on the line"
     try:
-        raw = words_to_bytes(words)
+        raw = words_to_bytes(words, digits_of(words))
     except ValueError as error:
         return str(error)
     if len(rest) != 1 or not re.fullmatch(r"[0-9a-fA-F]{8}", rest[0]):

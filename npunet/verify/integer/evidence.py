@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from npunet.golden.integer.reach import reach_of_accumulator
 from npunet.golden.integer.stages import UNLIMITED, accumulator
 from npunet.integer import run
 from npunet.integer.network import Network, Node
@@ -21,12 +22,14 @@ class Evidence:
 
     inputs : what it read, (N, H, W, C)
     got    : what the port made of it, int64
+    bound  : of a convolution's accumulator, where that is not what its weights say
     """
 
     node: Node
     network: Network
     inputs: tuple[np.ndarray, ...]
     got: np.ndarray
+    bound: int | None = None
 
     def unclamped(self, got: np.ndarray) -> Evidence:
         """The same of the values before the clamp, which the port shows."""
@@ -49,6 +52,11 @@ class Evidence:
         acc = accumulator(self.node, self.inputs, self.network)
         assert acc is not None, f"{self.node.op} has no accumulator"
         return acc
+
+    @property
+    def reach(self) -> int:
+        """The largest magnitude that a convolution's accumulator can have."""
+        return reach_of_accumulator(self.node, self.network) if self.bound is None else self.bound
 
     @property
     def wide(self) -> bool:

@@ -12,22 +12,28 @@ from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS, Variant, hyp
 LOWEST, HIGHEST = -31, 14  # shifts that both rules take
 
 
-@hypothesis("per-tensor instead of per-channel", *CONVOLUTIONS)
+@hypothesis("per-tensor instead of per-channel", *CONVOLUTIONS, of_values=True)
 def per_tensor(e: Evidence) -> Iterator[Variant]:
     """One channel's factor for all."""
     m, s = e.node.arrays["multiplier"], e.node.arrays["shift"]
     if len(m) < 2:
         return
     same = {"multiplier": np.full_like(m, m[0]), "shift": np.full_like(s, s[0])}
-    yield "requantises per tensor: every channel has the multiplier and shift of channel 0", e.run(arrays=same)
-    yield "gives every channel the multiplier of channel 0", e.run(arrays={"multiplier": same["multiplier"]})
-    yield "gives every channel the shift of channel 0", e.run(arrays={"shift": same["shift"]})
+    yield from _with(e, "requantises per tensor: every channel has the multiplier and shift of channel 0", **same)
+    yield from _with(e, "gives every channel the multiplier of channel 0", multiplier=same["multiplier"])
+    yield from _with(e, "gives every channel the shift of channel 0", shift=same["shift"])
     largest = int(np.argmax(m.astype(np.float64) * 2.0 ** s.astype(np.float64)))
     most = {"multiplier": np.full_like(m, m[largest]), "shift": np.full_like(s, s[largest])}
-    yield "requantises per tensor, by the largest channel's multiplier and shift", e.run(arrays=most)
+    yield from _with(e, "requantises per tensor, by the largest channel's multiplier and shift", **most)
 
 
-@hypothesis("neighbour channel's multiplier", *CONVOLUTIONS)
+def _with(e: Evidence, words: str, **arrays: np.ndarray) -> Iterator[Variant]:
+    """The layer with other factors, where they are other ones."""
+    if not all(np.array_equal(array, e.node.arrays[key]) for key, array in arrays.items()):
+        yield words, e.run(arrays=arrays)
+
+
+@hypothesis("neighbour channel's multiplier", *CONVOLUTIONS, of_values=True)
 def neighbour(e: Evidence) -> Iterator[Variant]:
     """The factor of the channel beside."""
     m, s = e.node.arrays["multiplier"], e.node.arrays["shift"]
@@ -35,12 +41,12 @@ def neighbour(e: Evidence) -> Iterator[Variant]:
         return
     for step, which in ((-1, "next"), (1, "previous")):
         rolled = {"multiplier": np.roll(m, step), "shift": np.roll(s, step)}
-        yield f"takes the multiplier and shift of the {which} channel", e.run(arrays=rolled)
-        yield f"takes the multiplier of the {which} channel", e.run(arrays={"multiplier": rolled["multiplier"]})
-        yield f"takes the shift of the {which} channel", e.run(arrays={"shift": rolled["shift"]})
+        yield from _with(e, f"takes the multiplier and shift of the {which} channel", **rolled)
+        yield from _with(e, f"takes the multiplier of the {which} channel", multiplier=rolled["multiplier"])
+        yield from _with(e, f"takes the shift of the {which} channel", shift=rolled["shift"])
 
 
-@hypothesis("shift off by one")
+@hypothesis("shift off by one", of_values=True)
 def shift(e: Evidence) -> Iterator[Variant]:
     """One bit too many or too few, or the wrong way."""
     for key in ("shift", "output_shift", "input1_shift", "input2_shift", "positive_shift", "negative_shift"):
@@ -53,7 +59,7 @@ def shift(e: Evidence) -> Iterator[Variant]:
                 yield f"has {key} {words}", e.run(attrs={key: e.node.attrs[key] + step})
 
 
-@hypothesis("add's left shift", "add")
+@hypothesis("add's left shift", "add", of_values=True)
 def left_shift(e: Evidence) -> Iterator[Variant]:
     """20 for int8, 15 for int16."""
     right = e.node.attrs["left_shift"]
@@ -61,16 +67,17 @@ def left_shift(e: Evidence) -> Iterator[Variant]:
         yield f"shifts its inputs left by {other}, not {right}", e.run(attrs={"left_shift": other})
 
 
-@hypothesis("add's inputs exchanged", "add")
+@hypothesis("add's inputs exchanged", "add", of_values=True)
 def exchanged(e: Evidence) -> Iterator[Variant]:
     """The other input's integers."""
     a = e.node.attrs
     for keys in (("multiplier", "shift"), ("offset",), ("multiplier", "shift", "offset")):
         crossed = {f"input{n}_{key}": a[f"input{3 - n}_{key}"] for n in (1, 2) for key in keys}
-        yield f"exchanges {', '.join(keys)} of its two inputs", e.run(attrs=crossed)
+        if any(a[key] != value for key, value in crossed.items()):
+            yield f"exchanges {', '.join(keys)} of its two inputs", e.run(attrs=crossed)
 
 
-@hypothesis("add without scales", "add")
+@hypothesis("add without scales", "add", of_values=True)
 def plain_sum(e: Evidence) -> Iterator[Variant]:
     """Integers summed as if all scales were equal."""
     a = e.node.attrs
@@ -80,7 +87,7 @@ def plain_sum(e: Evidence) -> Iterator[Variant]:
     yield "adds the integers themselves, without scales and zero points", e.clamp(first + second)
 
 
-@hypothesis("rescale left out", "rescale")
+@hypothesis("rescale left out", "rescale", of_values=True)
 def not_rescaled(e: Evidence) -> Iterator[Variant]:
     """The shared range of a concat's inputs is taken for granted."""
     x = e.inputs[0].astype(np.int64)

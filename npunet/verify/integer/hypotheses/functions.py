@@ -12,7 +12,7 @@ from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.hypotheses.registry import Variant, hypothesis
 
 
-@hypothesis("softmax", "softmax", "softmax16")
+@hypothesis("softmax", "softmax", "softmax16", of_values=True)
 def softmax(e: Evidence) -> Iterator[Variant]:
     """In real numbers, without the output's zero point, over another axis."""
     x, y = e.network.tensors[e.node.inputs[0]], e.network.tensors[e.node.name]
@@ -32,7 +32,7 @@ def softmax(e: Evidence) -> Iterator[Variant]:
     yield "hands on the logits: no softmax", e.inputs[0].astype(np.int64)
 
 
-@hypothesis("softmax table", "softmax16")
+@hypothesis("softmax table", "softmax16", of_values=True)
 def table_of_softmax(e: Evidence) -> Iterator[Variant]:
     """Tables from another arithmetic."""
     for lut in ("f32", "f64"):
@@ -40,7 +40,7 @@ def table_of_softmax(e: Evidence) -> Iterator[Variant]:
             yield f"has the tables made in {lut}, not {e.node.attrs.get('lut')}", e.run(arrays=softmax16_tables(lut))
 
 
-@hypothesis("table", "table")
+@hypothesis("table", "table", of_values=True)
 def table(e: Evidence) -> Iterator[Variant]:
     """An index that is off."""
     entries = e.node.arrays["table"]
@@ -53,7 +53,7 @@ def table(e: Evidence) -> Iterator[Variant]:
     yield "takes the entry after", e.run(arrays={"table": np.roll(entries, -1)})
 
 
-@hypothesis("leaky ReLU's slope", "leaky_relu")
+@hypothesis("leaky ReLU's slope", "leaky_relu", of_values=True)
 def slope(e: Evidence) -> Iterator[Variant]:
     """One factor for both signs."""
     a = e.node.attrs

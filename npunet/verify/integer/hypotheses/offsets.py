@@ -14,7 +14,7 @@ OFFSETS = {"input_offset": "the input's zero point", "input1_offset": "the first
            "input2_offset": "the second input's zero point", "output_offset": "the output's zero point"}
 
 
-@hypothesis("zero point")
+@hypothesis("zero point", of_values=True)
 def zero_point(e: Evidence) -> Iterator[Variant]:
     """Missing, doubled, with the other sign, off by one."""
     for key, words in OFFSETS.items():
@@ -42,7 +42,7 @@ def pad_value(e: Evidence) -> Iterator[Variant]:
     yield "pads with the border's own values", edged.run(attrs={"pads": ((0, 0), (0, 0))})
 
 
-@hypothesis("bias", *CONVOLUTIONS)
+@hypothesis("bias", *CONVOLUTIONS, of_values=True)
 def bias(e: Evidence) -> Iterator[Variant]:
     """Missing, twice, of another channel, cut, in another scale."""
     b = e.node.arrays["bias"]
@@ -60,7 +60,7 @@ def bias(e: Evidence) -> Iterator[Variant]:
             yield f"cuts the bias to {bits} bits", e.run(arrays={"bias": _wrapped(b, bits)})
 
 
-@hypothesis("bias scale", *CONVOLUTIONS)
+@hypothesis("bias scale", *CONVOLUTIONS, of_values=True)
 def bias_scale(e: Evidence) -> Iterator[Variant]:
     """A bias in another scale than input's * weight's."""
     b, scales = e.node.arrays["bias"], e.node.scales.get("weights")

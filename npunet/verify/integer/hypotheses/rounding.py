@@ -93,7 +93,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-@hypothesis("rounding profile", *REQUANTISED)
+@hypothesis("rounding profile", *REQUANTISED, of_values=True)
 def profile(e: Evidence) -> Iterator[Variant]:
     """D for S, S for D, U, E, truncation."""
     if e.wide:
@@ -117,7 +117,9 @@ def _of_64_bits(e: Evidence) -> Iterator[Variant]:
         m, s = np.asarray(m, np.int64), np.asarray(s, np.int64)
         return (x * np.where(m < 0x7FFF0000, (m + 2**15) >> 16, 0x7FFF)) >> (15 - s)
 
-    yield "cuts the multiplier to its upper 16 bits without rounding it", through(e, cut)
+    m = e.node.arrays["multiplier"].astype(np.int64)
+    if ((m & 0xFFFF) >= 2**15).any():
+        yield "cuts the multiplier to its upper 16 bits without rounding it", through(e, cut)
     yield "truncates (floor) where it should round", through(e, floors)
     if np.abs(e.accumulator).max() < 2**31:
         yield ("requantises with the whole 32-bit multiplier by profile D, where an accumulator of 64 bits takes its "
