@@ -42,9 +42,10 @@ Progress = Callable[[int, int, str], None]
 
 def golden(model: UNet | IntegerModel | str | PathLike[str], out: str | PathLike[str], *,
            inputs: np.ndarray | None = None, level: str = "deploy", arithmetic: str = "seq_fma",
-           cases: Sequence[str] | None = None, formats: Sequence[str] = FORMATS, backward: bool = False, bounds: bool = False,
-           layers: Iterable[str] | None = None, size: str | tuple[int, ...] = "auto", max_size: int = MAX_SIZE,
-           seed: int = 0, weights: str | None = None, progress: Progress | None = None) -> dict[str, Any]:
+           cases: Sequence[str] | None = None, formats: Sequence[str] = FORMATS, backward: bool = False,
+           bounds: bool = False, layers: Iterable[str] | None = None, size: str | tuple[int, ...] = "auto",
+           max_size: int = MAX_SIZE, seed: int = 0, weights: str | None = None,
+           progress: Progress | None = None) -> dict[str, Any]:
     """Write a golden bundle: what a port of a network has to reproduce; its form is in npunet.golden's docstring.
 
     model      : a float32 UNet, the path of a saved one, or a preset's name
