@@ -36,6 +36,18 @@ class Evidence:
         node = replace(self.node, attrs={**self.node.attrs, "act_min": -UNLIMITED, "act_max": UNLIMITED})
         return replace(self, node=node, got=got)
 
+    def summed(self, got: np.ndarray) -> Evidence:
+        """The same of the accumulators, which the port shows: a requantisation by 2^30 and a shift of 1 leaves them."""
+        unlimited = {"act_min": -UNLIMITED, "act_max": UNLIMITED, "output_offset": 0}
+        if self.node.op == "add":
+            node = replace(self.node, attrs={**self.node.attrs, **unlimited, "output_multiplier": 2**30,
+                                             "output_shift": 1})
+        else:
+            F = len(self.node.arrays["bias"])
+            node = replace(self.node, attrs={**self.node.attrs, **unlimited}, arrays={
+                **self.node.arrays, "multiplier": np.full(F, 2**30, np.int32), "shift": np.ones(F, np.int32)})
+        return replace(self, node=node, got=got)
+
     @cached_property
     def right(self) -> np.ndarray:
         """What the layer gives, int64."""

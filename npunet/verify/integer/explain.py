@@ -66,14 +66,14 @@ def _evidence(feeds: Feeds, first: LayerVerdict) -> list[Evidence]:
     node, layer = feeds.node(first.record["id"]), first.record["id"]
     network = feeds.bundle.graph
     roles = {check.role for check in first.checks if check.status == FAIL}
-    role = next((role for role in ("out", "pre") if role in roles), "out")
+    role = next(role for role in ("out", "pre", "acc") if role in roles)
     found: list[Evidence] = []
     for check in sorted(first.checks, key=lambda check: check.status != FAIL):
         if check.role != role or sum(each.got.size for each in found) > MOST:
             continue
         got = feeds.values[check.case, f"{layer}.{role}"].astype(np.int64)
         given = Evidence(node, network, tuple(_inputs(check, feeds)), got)
-        found.append(given.unclamped(got) if role == "pre" else given)
+        found.append(given.unclamped(got) if role == "pre" else given.summed(got) if role == "acc" else given)
     return found
 
 

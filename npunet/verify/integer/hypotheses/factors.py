@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -57,6 +58,11 @@ def shift(e: Evidence) -> Iterator[Variant]:
                     yield f"has every shift {words}", e.run(arrays={key: moved})
             elif key in e.node.attrs and LOWEST <= e.node.attrs[key] + step <= HIGHEST:
                 yield f"has {key} {words}", e.run(attrs={key: e.node.attrs[key] + step})
+    if "shift" in e.node.arrays and e.node.arrays["shift"].any():
+        shifts = e.node.arrays["shift"]
+        yield "leaves out the shift", e.run(arrays={"shift": np.zeros_like(shifts)})
+        if -shifts.min() <= HIGHEST:
+            yield "shifts the wrong way: left where it should go right", e.run(arrays={"shift": -shifts})
 
 
 @hypothesis("add's left shift", "add", of_values=True)
@@ -85,6 +91,23 @@ def plain_sum(e: Evidence) -> Iterator[Variant]:
     total = first + a["input1_offset"] + second + a["input2_offset"]
     yield "adds the integers as if both inputs and the output had one scale", e.clamp(total + a["output_offset"])
     yield "adds the integers themselves, without scales and zero points", e.clamp(first + second)
+
+
+@hypothesis("add's operands", "add", of_values=True)
+def operands(e: Evidence) -> Iterator[Variant]:
+    """A difference, or one input twice."""
+    if e.inputs[0].shape != e.inputs[1].shape:
+        return
+    a, (first, second) = e.node.attrs, (x.astype(np.int64) for x in e.inputs)
+    for words, each in (("adds its first input to itself", first), ("adds its second input to itself", second)):
+        number = 1 if each is first else 2
+        twice = {f"input{3 - number}_{key}": a[f"input{number}_{key}"] for key in ("offset", "multiplier", "shift")}
+        yield words, replace(e, inputs=(each, each)).run(attrs=twice)
+        offset = {f"input{3 - number}_offset": a[f"input{number}_offset"]}
+        yield f"{words}, by the other's factor", replace(e, inputs=(each, each)).run(attrs=offset)
+        yield f"{words}, by the other's factor and zero point", replace(e, inputs=(each, each)).run()
+    negated = replace(e, inputs=(first, -second)).run(attrs={"input2_offset": -a["input2_offset"]})
+    yield "subtracts its second input", negated
 
 
 @hypothesis("rescale left out", "rescale", of_values=True)
