@@ -17,7 +17,7 @@ import numpy as np
 
 from npunet.geometry import effective_kernel
 from npunet.golden.draws import Draws
-from npunet.golden.integer.reach import alive, solve, taps_of
+from npunet.golden.integer.reach import alive, largest_norm, solve, taps_of
 from npunet.integer.bounds import input_limits
 from npunet.integer.network import Network, Node
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SHOWN = 3  # times that a fault is shown, in other channels where there are others
 OFFERED = 12  # sums that are tried until so many of them are found
-VALUES = 2**16  # of a layer's input: random samples are added up to here
+DRAWN, AT_ONCE = 16, 2**14  # times, and how many values at once, a layer norm's input is drawn for a rare fault
 Limits = tuple[int, int]
 Image = Callable[[tuple[int, ...], Limits, Draws], np.ndarray]
 
@@ -45,6 +45,9 @@ def layer_inputs(node: Node, network: Network, seed: int) -> list[np.ndarray]:
         inputs = [np.stack(images)]
     elif node.op in ("max_pool2d", "avg_pool2d", "layer_norm"):
         inputs = [np.stack([make(shapes[0], limits[0], draws) for make in IMAGES])]
+        if node.op == "layer_norm":
+            inputs = [np.concatenate([inputs[0], _furthest(node, shapes[0], limits[0])])]
+            inputs = [np.concatenate([inputs[0], *_norms(node, network, inputs[0], draws)])]
     elif asked is not None:
         inputs = _elements(asked, shapes, limits, draws)
     else:
@@ -100,6 +103,35 @@ def _one(shape: tuple[int, ...], limits: Limits, draws: Draws) -> np.ndarray:
 
 
 IMAGES: tuple[Image, ...] = (_any, _small, _ends, _low, _high, _constant, _close, _one)
+
+
+def _furthest(node: Node, shape: tuple[int, ...], limits: Limits) -> np.ndarray:
+    """Two samples in which one position's sum is as large, and as small, as a layer norm's can be: (2, H, W, C)."""
+    gamma, beta = (node.arrays[key].astype(np.int64) for key in ("gamma", "beta"))
+    span = np.abs(gamma) * largest_norm(node)
+    x = np.empty((2, *shape), np.int64)
+    for sample, place, upward in ((0, np.argmax(beta + span), True), (1, np.argmin(beta - span), False)):
+        above = (gamma.flat[place] > 0) == upward
+        x[sample] = limits[0] if above else limits[1]
+        x[sample].reshape(-1, shape[2])[place] = limits[1] if above else limits[0]
+    return x
+
+
+def _norms(node: Node, network: Network, x: np.ndarray, draws: Draws) -> Iterator[np.ndarray]:
+    """More samples (1, H, W, C), each of which shows a fault of a layer norm that those before it do not."""
+    from npunet.verify.integer.probes import unseen_norms
+
+    hidden, count = unseen_norms(node, network, x, None), max(1, min(256, AT_ONCE * len(x) // x.size))
+    for _ in range(DRAWN):
+        if not hidden:
+            return
+        made = draws.integers((count, *x.shape[1:]), *(end + k for k, end in enumerate(input_limits(
+            network, node.inputs[0]))))
+        still = unseen_norms(node, network, made, hidden)
+        for words in hidden - still:
+            yield next(made[k : k + 1] for k in range(count)
+                       if words not in unseen_norms(node, network, made[k : k + 1], {words}))
+        hidden = still
 
 
 def _elements(asked: Probe, shapes: list[tuple[int, int, int]], limits: list[Limits], draws: Draws) -> list[np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 
 import numpy as np
@@ -61,6 +62,14 @@ def reach_of_accumulator(node: Node, network: Network) -> int:
     """The largest magnitude that an accumulator can have, bias included."""
     bias = node.arrays["bias"].astype(np.int64)
     return max(int(np.abs(end + bias).max()) for end in sums_of_windows(node, network))
+
+
+def largest_norm(node: Node) -> int:
+    """A bound of a layer norm's values, in its own steps: of n numbers none is further than sqrt(n - 1) from the mean.
+
+    One value far from all others, which are equal, comes there.
+    """
+    return math.isqrt((node.arrays["gamma"].size - 1) << (2 * node.attrs["fraction_bits"])) + 2
 
 
 def sums_of_few(weights: np.ndarray, limits: tuple[int, int]) -> np.ndarray | None:

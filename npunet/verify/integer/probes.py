@@ -9,14 +9,22 @@ are asked of all values that there are, of an int16 add's pairs of a sample.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from npunet.golden.draws import Draws
-from npunet.golden.integer.reach import patterns, reach_of_accumulator, sums_of_few, sums_of_windows, taps_of
+from npunet.golden.integer.reach import (
+    largest_norm,
+    patterns,
+    reach_of_accumulator,
+    sums_of_few,
+    sums_of_windows,
+    taps_of,
+)
 from npunet.golden.integer.stages import UNLIMITED
 from npunet.integer.bounds import input_limits
 from npunet.integer.fixed_point import requantize
@@ -77,6 +85,8 @@ def probe(node: Node, network: Network, every: bool = False) -> Probe | None:
         low, high = limits[0]
         alone = replace(node, attrs={**node.attrs, "window": (1, 1), "stride": (1, 1), "pads": ((0, 0), (0, 0))})
         return _probe(alone, network, True, np.arange(low, high + 1))
+    if node.op == "layer_norm":
+        return _of_norm(node, network)
     if node.op in ("softmax", "softmax16"):
         return _probe(node, network, False, _rows(network.tensors[node.name].shape[2], limits[0], draws))
     return None
@@ -111,7 +121,7 @@ def _pairs_at_steps(node: Node, network: Network, limits: list[tuple[int, int]],
     the other input's part must be what the step leaves modulo that.
     """
     a, y = node.attrs, network.tensors[node.name]
-    large = 0 if (a["input1_multiplier"], a["input1_shift"]) == (2**30, 0) else 1
+    large = _larger(node)
     small, unit = 1 - large, 1 << (a["left_shift"] - 1)
     offsets = a["input1_offset"], a["input2_offset"]
     values = np.arange(limits[small][0], limits[small][1] + 1)
@@ -129,6 +139,58 @@ def _pairs_at_steps(node: Node, network: Network, limits: list[tuple[int, int]],
     fits = (limits[large][0] <= other) & (other <= limits[large][1])
     found = values[chosen[fits]], other[fits]
     return found if small == 0 else found[::-1]
+
+
+def unseen_norms(node: Node, network: Network, x: np.ndarray, among: Collection[str] | None) -> set[str]:
+    """The faulty layer norms, in words, that give the right integers for x (N, H, W, C); among : these alone."""
+    given = Evidence(node, network, (x,), np.zeros(1))
+    return {words for words, values in variants(HYPOTHESES["layer norm"], given).items()
+            if (among is None or words in among) and np.array_equal(values, given.right)}
+
+
+def _larger(node: Node) -> int:
+    """Which input of an add, 0 or 1, has the larger scale, and so the factor 1/2."""
+    return 0 if (node.attrs["input1_multiplier"], node.attrs["input1_shift"]) == (2**30, 0) else 1
+
+
+def _next_of(parts: np.ndarray, sums: np.ndarray, a: Mapping[str, Any]) -> np.ndarray:
+    """The smallest sums, at least those given, whose remainder is one of `parts` (in order), as an add's are."""
+    unit = 1 << (a["left_shift"] - 1)
+    at = np.searchsorted(parts, sums % unit)
+    return sums - sums % unit + np.where(at < len(parts), parts[at % len(parts)], unit + parts[0])
+
+
+def _last_of(parts: np.ndarray, sums: np.ndarray, a: Mapping[str, Any]) -> np.ndarray:
+    """The largest ones, at most those given."""
+    unit = 1 << (a["left_shift"] - 1)
+    at = np.searchsorted(parts, sums % unit, "right") - 1
+    return sums - sums % unit + np.where(at >= 0, parts[at], parts[-1] - unit)
+
+
+def _of_norm(node: Node, network: Network) -> Probe:
+    """What becomes of a layer norm's sums at the clamps; complete for hypotheses about these alone.
+
+    With one position a channel, a convolution of that many channels has these sums.
+    """
+    gamma, beta = (node.arrays[key].astype(np.int64).ravel() for key in ("gamma", "beta"))
+    most = largest_norm(node)
+    y, a = network.tensors[node.name], node.attrs
+    alone = _one_by_one(node, {"bias": beta, "multiplier": np.full(gamma.size, a["multiplier"]),
+                               "shift": np.full(gamma.size, a["shift"])})
+    ends = np.unique([end + k for end in (*y.limits, a["act_min"], a["act_max"], a["output_offset"], 0, 6)
+                      for k in (-1, 0, 1)])
+    steps = _steps(alone, network, np.tile(ends[:, None], gamma.size)) - beta
+    span = np.abs(gamma) * most
+    sums = np.clip(np.concatenate([steps, steps - 1, span[None], -span[None]]), -span, span)
+    return Probe(Evidence(alone, network, (sums[None, None],), np.zeros(1), 0), True)
+
+
+def _one_by_one(node: Node, arrays: Mapping[str, np.ndarray]) -> Node:
+    """A depthwise convolution with weights of 1, which hands on its input as sums; arrays : its other ones."""
+    alone = {"stride": (1, 1), "pads": ((0, 0), (0, 0)), "dilation": (1, 1), "input_offset": 0}
+    kept = {key: node.attrs[key] for key in ("output_offset", "act_min", "act_max")}
+    return Node(node.name, "depthwise_conv2d", node.inputs, alone | kept,
+                {**arrays, "weights": np.ones((1, 1, len(arrays["bias"]), 1), np.int8)}, node.scales)
 
 
 def _last_of_add(node: Node) -> Node:
@@ -152,7 +214,8 @@ def parts_of_add(node: Node, network: Network) -> tuple[Probe, ...]:
         ends.append(found[-1].evidence.right[0, 0, [0, -1], 0])
     low, high = ends[0] + ends[1]
     step = _steps(_last_of_add(node), network, np.arange(y.limits[0] - 2, y.limits[1] + 4)[:, None]).ravel()
-    sums = np.unique(np.clip(np.r_[step, step - 1, low, high], low, high))
+    parts = np.unique(found[1 - _larger(node)].evidence.right % (1 << (a["left_shift"] - 1)))
+    sums = np.unique(np.clip(np.r_[_next_of(parts, step, a), _last_of(parts, step - 1, a), low, high], low, high))
     last = Node(node.name, "rescale", node.inputs[:1], {
         "input_offset": 0, "multiplier": a["output_multiplier"], "shift": a["output_shift"],
         **{key: a[key] for key in ("output_offset", "act_min", "act_max")}})
@@ -195,10 +258,7 @@ def _of_sums(node: Node, network: Network, every: bool, draws: Draws) -> Probe:
         few = steps[:: max(1, len(steps) // 64)]
         asked += [few + sign * k * span - shift - bias for k in spans for sign in (-1, 1) for shift in (0, 1)]
     sums = _reached(np.clip(np.concatenate(asked), low, high), node, network)  # (P, F)
-    alone = Node(node.name, "depthwise_conv2d", node.inputs, {
-        **node.attrs, "stride": (1, 1), "pads": ((0, 0), (0, 0)), "dilation": (1, 1), "input_offset": 0,
-    }, {**arrays, "weights": np.ones((1, 1, len(bias), 1), np.int8)}, node.scales)
-    return Probe(Evidence(alone, network, (sums[None, None],), np.zeros(1), reach), complete)
+    return Probe(Evidence(_one_by_one(node, arrays), network, (sums[None, None],), np.zeros(1), reach), complete)
 
 
 def _reached(sums: np.ndarray, node: Node, network: Network) -> np.ndarray:

@@ -24,7 +24,7 @@ from npunet.integer.network import Network, Node
 from npunet.verify.integer.diagnose import variants
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.hypotheses import HYPOTHESES
-from npunet.verify.integer.probes import Probe, parts_of_add, probe
+from npunet.verify.integer.probes import ELEMENTWISE, Probe, parts_of_add, probe
 
 Progress = Callable[[int, int, str], None]
 AT_ALL = "the same for every value that the layer can be given"
@@ -120,11 +120,13 @@ class Proofs:
 
     def reason(self, name: str, words: str) -> str | None:
         """Why a variant gives the right integers for every input, or None."""
-        if self.whole is not None and self.whole.get((name, words)) is False:
-            return AT_STEPS if "weights" in self.node.arrays else AT_ALL
+        of_clamps = name in ("clamp", "saturation missing")
+        same = self.whole is not None and self.whole.get((name, words)) is False
+        if same and (of_clamps or self.node.op != "layer_norm"):
+            return AT_ALL if self.node.op in ELEMENTWISE else AT_STEPS
         if self.parts and name == "rounding profile" and all(
                 part is not None and part.get((name, words)) is False for part in self.parts):
             return OF_PARTS
-        if self.parts and name in ("clamp", "saturation missing") and self.parts[-1] is not None:
+        if self.parts and of_clamps and self.parts[-1] is not None:
             return AT_STEPS if self.parts[-1].get((name, words)) is False else None
         return None

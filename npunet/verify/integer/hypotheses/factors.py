@@ -89,8 +89,11 @@ def plain_sum(e: Evidence) -> Iterator[Variant]:
     a = e.node.attrs
     first, second = (x.astype(np.int64) for x in e.inputs)
     total = first + a["input1_offset"] + second + a["input2_offset"]
-    yield "adds the integers as if both inputs and the output had one scale", e.clamp(total + a["output_offset"])
-    yield "adds the integers themselves, without scales and zero points", e.clamp(first + second)
+    scales = {e.network.tensors[name].scale for name in (*e.node.inputs, e.node.name)}
+    if len(scales) > 1:
+        yield "adds the integers as if both inputs and the output had one scale", e.clamp(total + a["output_offset"])
+    if len(scales) > 1 or a["input1_offset"] + a["input2_offset"] + a["output_offset"]:
+        yield "adds the integers themselves, without scales and zero points", e.clamp(first + second)
 
 
 @hypothesis("add's operands", "add", of_values=True)
