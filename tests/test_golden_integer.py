@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 from dataclasses import replace
 
@@ -194,3 +195,60 @@ def test_what_is_refused(tmp_path, capsys):
     assert main(["golden", str(tmp_path / "m.npz"), "-o", str(tmp_path / "b")]) == 0
     assert "flash" in capsys.readouterr().out
     assert set(CASES) >= {name for name, _, _ in NETWORKS}
+
+
+COMPILERS = [(compiler, level) for compiler in ("gcc", "clang") for level in ("-O0", "-O2", "-O3")]
+SANITIZED = ("-fsanitize=undefined,address", "-fno-sanitize-recover=all")
+QUICK = (("gcc", "-O3"), ("clang", "-O2"), ("clang", "-O1", *SANITIZED))
+EVERY_COMPILER = (*COMPILERS, ("gcc", "-O1", *SANITIZED), ("clang", "-O1", *SANITIZED))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_compilers_and_levels_give_the_vectors_integers(scheme, tmp_path):
+    """Every tensor of every case is the same bytes in the bundle and in what each program writes."""
+    model = integer_network("d1_softmax", scheme)
+    bundle = make_bundle(model, tmp_path / "b", formats=("bin", "c"), cases=("random", "minimum", "layers"))
+    ran = 0
+    for number, (compiler, *flags) in enumerate(EVERY_COMPILER if os.environ.get("NPUNET_THOROUGH") else QUICK):
+        if shutil.which(compiler) is None:
+            continue
+        work = tmp_path / f"w{number}"
+        work.mkdir()
+        assert assert_equal(model, bundle, run_port(bundle, work, flags=flags, compiler=compiler)) > 1000
+        ran += 1
+    if not ran:
+        pytest.skip("there is no compiler")
+
+
+FORBIDDEN = re.compile(r"div|mod|aeabi_[fd]|i2[fd]|[fd]2|float|malloc|__(add|sub|mul|div|fix|float)[sdt]")
+DIVISION_OF_64, FLOAT = re.compile(r"\b(i?divq)\b"), re.compile(r"\b(v?(mul|add|sub|div)[sp][sd]|v?cvt\w+)\b")
+
+
+@pytest.mark.parametrize("name, scheme, rounding", NETWORKS)
+def test_the_object_needs_nothing_but_copies_and_has_no_float(name, scheme, rounding, tmp_path):
+    """On a Cortex-M every 64-bit division and every float is a call; on x86-64 they are instructions."""
+    needs_compiler()
+    for file, text in cgen.sources(integer_network(name, scheme, rounding).network, "t").items():
+        (tmp_path / file).write_text(text)
+    subprocess.run(["gcc", "-std=c99", "-O2", "-c", str(tmp_path / "net.c"), "-o", str(tmp_path / "x86.o")], check=True,
+                   timeout=100)
+    undefined = subprocess.run(["nm", "-u", tmp_path / "x86.o"], capture_output=True, text=True, timeout=20).stdout
+    assert set(undefined.split()) <= {"U", "memcpy", "memset", "__stack_chk_fail", "_GLOBAL_OFFSET_TABLE_"}
+    code = subprocess.run(["objdump", "-d", tmp_path / "x86.o"], capture_output=True, text=True, timeout=20).stdout
+    assert "<net_run>" in code and not DIVISION_OF_64.search(code) and not FLOAT.search(code)
+    if shutil.which("arm-none-eabi-gcc"):
+        arm = ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft"]
+    elif shutil.which("clang"):
+        (tmp_path / "string.h").write_text("#include <stddef.h>\nvoid *memcpy(void *, const void *, size_t);\n")
+        arm = ["clang", "--target=thumbv7em-none-eabi", "-mfloat-abi=soft", "-ffreestanding"]
+    else:
+        pytest.skip("there is no compiler for a Cortex-M")
+    (tmp_path / "wrong.c").write_text("long long f(long long a, long long b) { return a / b; }\n"
+                                      "double g(double a) { return a * 3; }\n")
+    called = {}
+    for name in ("net", "wrong"):
+        subprocess.run([*arm, "-std=c99", "-O2", f"-I{tmp_path}", "-c", str(tmp_path / f"{name}.c"), "-o",
+                        str(tmp_path / f"{name}.o")], check=True, timeout=100)
+        symbols = subprocess.run(["nm", "-u", tmp_path / f"{name}.o"], capture_output=True, text=True, timeout=20).stdout
+        called[name] = {each for each in symbols.split() if FORBIDDEN.search(each)}
+    assert len(called["wrong"]) == 2 and called["net"] == set(), called

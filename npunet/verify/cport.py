@@ -9,7 +9,7 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
-from npunet.golden.reader import Bundle
+from npunet.golden.integer.reader import IntegerBundle, open_bundle
 from npunet.verify.bundles import checked_files
 from npunet.verify.results import Result
 from npunet.verify.verdict import verify
@@ -34,7 +34,7 @@ def verify_c(folder: str | PathLike[str]) -> Result:
     Raises ValueError when there is no compiler, when it fails, when the bundle lacks "c" or "bin", when a file was
     changed or added.
     """
-    bundle, name = Bundle(folder), compiler()
+    bundle, name = open_bundle(folder), compiler()
     if name is None:
         raise ValueError(f"no C compiler: none of {', '.join(COMPILERS)} is there")
     if not {"c", "bin"} <= set(bundle.manifest["formats"]):
@@ -46,7 +46,8 @@ def verify_c(folder: str | PathLike[str]) -> Result:
         for path, raw in sources.items():
             (copied / Path(path).name).write_bytes(raw)
         program, out = Path(scratch) / "net_dump", Path(scratch) / "out"
-        _run([name, *FLAGS, str(copied / "net_dump.c"), str(copied / "net.c"), "-lm", "-o", str(program)])
+        flags = (*FLAGS, *(["-DNET_OBSERVE"] if isinstance(bundle, IntegerBundle) else []))
+        _run([name, *flags, str(copied / "net_dump.c"), str(copied / "net.c"), "-lm", "-o", str(program)])
         _run([str(program), "--all", str(bundle.root), str(out)])
         result = verify(bundle, out)
     told = f"ran the bundle's own code, {bundle.root / 'c' / 'net.c'}, compiled by {name}"

@@ -5,6 +5,7 @@
     OUT/
       manifest.json    SHA256SUMS    README.txt
       model/model.npz              the network as IntegerModel.save wrote it
+      model/weights.bin            its arrays as raw little-endian words, at the manifest's offsets
       <scheme>/<case>/tensors.npz  every tensor of the case, member name = its key
       <scheme>/<case>/<key>.bin    the same as little-endian two's complement, row-major
       npz/<case>.npz               input_0 and output_0 in the user's shapes

@@ -19,6 +19,7 @@ from npunet.golden.integer.names import layer_ids
 from npunet.golden.integer.readme import readme
 from npunet.golden.integer.records import ROUNDING_RULES, RULE_64, SCHEMA, layer_records, quantisation, tensor_record
 from npunet.golden.integer.stages import run_network, stages
+from npunet.golden.manifest import canonical
 from npunet.golden.place import beside
 from npunet.golden.writers import FORMATS, check_formats, readmemh, write_case, write_sums, write_text
 from npunet.integer.network import Network
@@ -137,6 +138,8 @@ class _Maker:
             _write_c(self.root / "c", self.network, named, self.first, alone, title)
         (self.root / "model").mkdir()
         self.model.save(self.root / "model" / "model.npz")
+        arrays = [array for node in self.network for array in node.arrays.values()]
+        (self.root / "model" / "weights.bin").write_bytes(b"".join(canonical(array).tobytes() for array in arrays))
         manifest = _manifest(self.network, self.formats, self.seed, self.cases, self.tensors, alone, left_out)
         write_text(self.root / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         write_text(self.root / "README.txt", readme(manifest))
@@ -217,6 +220,7 @@ def _manifest(network: Network, formats: tuple[str, ...], seed: int, told: list[
         "schema": SCHEMA, "generator": "npunet", "generator_version": npunet.__version__, "seed": seed,
         "formats": list(formats), "endianness": "little", "layout": "NHWC",
         "model": {"name": network.name, "scheme": network.scheme, "file": "model/model.npz",
+                  "raw_weights": "model/weights.bin",
                   "input_shape": list(network.input_shape), "output_shape": list(network.output_shape),
                   "input_quantisation": quantisation(network, network.input),
                   "output_quantisation": quantisation(network, network.output),

@@ -27,13 +27,19 @@ def layer_records(network: Network, cases: Collection[str] = ()) -> list[dict[st
     cases : ids of the layers that have a case of their own
     """
     ids, readers = layer_ids(network), network.consumers()
-    return [_layer(number, node, network, ids) | {
+    offsets, size = {}, 0  # in model/weights.bin
+    for node in network:
+        for key, array in node.arrays.items():
+            offsets[node.name, key] = size
+            size += array.nbytes
+    return [_layer(number, node, network, ids, offsets) | {
                 "consumers": [ids[reader.name] for reader in readers[node.name]],
                 "case": ids[node.name] if ids[node.name] in cases else None,
             } for number, node in enumerate(network)]
 
 
-def _layer(number: int, node: Node, network: Network, ids: Mapping[str, str]) -> dict[str, Any]:
+def _layer(number: int, node: Node, network: Network, ids: Mapping[str, str],
+           offsets: Mapping[tuple[str, str], int]) -> dict[str, Any]:
     y = network.tensors[node.name]
     attrs = {key: _plain(value) for key, value in node.attrs.items()}
     per_channel = {key: node.arrays[key].tolist() for key in ("multiplier", "shift", "bias") if key in node.arrays}
@@ -46,7 +52,8 @@ def _layer(number: int, node: Node, network: Network, ids: Mapping[str, str]) ->
         "shape": list(y.shape), "dtype": y.dtype, "scale": y.scale, "zero_point": y.zero_point,
         "kernel": kernel, **{key: attrs.get(key) for key in ("stride", "dilation", "factor")},
         "attributes": attrs, "per_channel": per_channel,
-        "arrays": {key: {"shape": list(array.shape), "dtype": array.dtype.name, "sha256": digest(array)}
+        "arrays": {key: {"shape": list(array.shape), "dtype": array.dtype.name, "offset": offsets[node.name, key],
+                         "bytes": array.nbytes, "sha256": digest(array)}
                    for key, array in node.arrays.items()},
         "scales": {key: [float(value) for value in values.ravel()] for key, values in node.scales.items()},
         "accumulator": wide_type(node, network) if node.op in ACCUMULATED else None,
