@@ -66,8 +66,8 @@ for _ in range({rounds}):
     for seed in (1, 2):
         main(["golden", r"{folder}/from%d.npz" % seed, "-o", r"{folder}/golden", "--seed", str(seed)])
 """
-# What compiling gives is made up here, sixteen megabytes of it, so that most kills fall into the write; a changed setting of
-# Numba changes the name of the file, so that every round writes.
+# What compiling gives is made up here, sixteen megabytes of it, so that many kills fall into the write; a changed
+# setting of Numba changes the name of the file, so that every round writes.
 WARMUP = """
 import os, types
 os.environ["NUMBA_CACHE_DIR"] = r"{folder}/compiled"

@@ -60,12 +60,14 @@ class Pixels:
     alpha  : whether the last channel is alpha
     lossy  : whether values were changed by compression
     depth  : what the file says of its numbers
+    passed : pictures of the file that are no pages and were not read
     """
 
     values: np.ndarray
     alpha: bool
     lossy: bool
     depth: Depth
+    passed: int = 0
 
 
 def read_pixels(path: str | os.PathLike[str], *, palette: bool = False, max_pixels: int = MOST_PIXELS) -> Pixels:
@@ -85,12 +87,16 @@ def read_pixels(path: str | os.PathLike[str], *, palette: bool = False, max_pixe
         try:
             # as a stream: Pillow maps a TIFF by name into memory, rows and columns exchanged where it lies on its side
             with path.open("rb") as file, pillow.open(file) as image:
-                return _read(image, path, palette, max_pixels)
+                found = _read(image, path, palette, max_pixels)
         except pillow.DecompressionBombError as error:
             raise ValueError(f"{error} (PIL.Image.MAX_IMAGE_PIXELS)") from None
         except extra("PIL", "image").UnidentifiedImageError:
             raise ValueError("it is no image, or of a kind that Pillow does not read, such as TIFFs of 64 "
                              "bits") from None
+    if found.passed:
+        warnings.warn(f"{path}: the first of its {found.passed + 1} pictures is read; the others of such a photograph "
+                      "(MPO) are previews, other views or depths", UserWarning, stacklevel=3)
+    return found
 
 
 def _read(image: Any, path: Path, palette: bool, max_pixels: int) -> Pixels:
@@ -119,7 +125,8 @@ def _read(image: Any, path: Path, palette: bool, max_pixels: int) -> Pixels:
     if depth.dtype:
         values = values.view(depth.dtype)
     lossy = image.format in LOSSY or image.info.get("compression") in LOSSY
-    return Pixels(values, values.shape[-1] in (2, 4), lossy, depth)
+    passed = getattr(image, "n_frames", 1) - 1 if image.format == "MPO" else 0
+    return Pixels(values, values.shape[-1] in (2, 4), lossy, depth, passed)
 
 
 def _pages(image: Any) -> Iterator[Any]:
