@@ -88,7 +88,7 @@ def test_float_tflite(folder, capsys):
     (["quantize", "nowhere.npz", "--calibrate", "x.npy", "-o", "q.npz"], "no such file: nowhere.npz"),
     (["quantize", "tiny", "--calibrate", "x.npy", "-o", "q.npz"], "quantising needs trained weights"),
     (["quantize", "m.npz", "--calibrate", ".", "-o", "q.npz"], "does not know how its input is prepared"),
-    (["quantize", "m.npz", "--calibrate", "x.npy", "-o", "q.npz", "--samples", "0"], "argument --samples: 0 must be at least 1"),
+    (["quantize", "m.npz", "--calibrate", "x.npy", "-o", "q.npz", "--samples", "0"], "--samples: 0 must be at least 1"),
     (["quantize", "m.npz", "--calibrate", "x.npy", "-o", "q.npz", "--rounding", "U"], "invalid choice: 'U'"),
     (["quantize", "m.npz", "-o", "q.npz"], "--calibrate"),
     (["quantize", "m.npz", "--calibrate", "zeros.npy", "-o", "q.npz"], "nothing but 0"),

@@ -21,6 +21,7 @@ import numpy as np
 
 from npunet import memory
 from npunet.extras import extra
+from npunet.params import count
 from npunet.reading import reading
 
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
@@ -81,6 +82,7 @@ def read_pixels(path: str | os.PathLike[str], *, palette: bool = False, max_pixe
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
+    count("max_pixels", max_pixels)
     pillow = extra("PIL.Image", "image")
     with reading(path, "cannot be read as an image", WAY_OUT), warnings.catch_warnings():
         warnings.simplefilter("ignore")                                      # Pillow's own, of damaged metadata
@@ -131,10 +133,10 @@ def _read(image: Any, path: Path, palette: bool, max_pixels: int) -> Pixels:
 
 def _pages(image: Any) -> Iterator[Any]:
     """The pages of an image. A photograph's second picture (MPO) is a preview or a depth map and no page."""
-    count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-    _refuse_hidden_pages(image, count)
-    for number in range(count):
-        if number or count > 1:
+    pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    _refuse_hidden_pages(image, pages)
+    for number in range(pages):
+        if number or pages > 1:
             image.seek(number)
         yield image
 
@@ -211,7 +213,7 @@ def _tag(image: Any, number: int, default: int) -> int:
     return value if isinstance(value, int) else default
 
 
-def _refuse_hidden_pages(image: Any, count: int) -> None:
+def _refuse_hidden_pages(image: Any, read: int) -> None:
     """ImageJ and tifffile write stacks as one page with the rest behind it, and say so in its description."""
     if image.format != "TIFF":
         return
@@ -226,6 +228,6 @@ def _refuse_hidden_pages(image: Any, count: int) -> None:
                         (image.width * image.height * len(image.getbands())))
         except (ValueError, TypeError, KeyError, OverflowError):
             pages = 1
-    if pages > count:
-        raise ValueError(f"its description speaks of {pages} pages, and {count} can be read; save it as a plain "
+    if pages > read:
+        raise ValueError(f"its description speaks of {pages} pages, and {read} can be read; save it as a plain "
                          "multi-page TIFF")

@@ -30,6 +30,7 @@ SUFFIXES = (".csv", ".tsv", ".txt")
 NO_VOLTAGE = frozenset(("mmhg", "cmh2o", "bpm", "%", "hz", "°c", "c", "l/min", "adu", "a.u.", "au", "counts", "count",
                         "digits", "nu", "ohm", "ma", "ua", "µa", "a", "pa", "kpa", "g", "m/s2", "m/s^2", "rpm"))
 IN_BRACKETS = re.compile(r"(?P<name>.*?)[\s_,/]*[\[(]\s*(?P<unit>[^\[\]()]*)\s*[\])]")
+ODD_VOLTS = re.compile(r"[\[(]\s*(?P<unit>\S{1,3}[vV])\s*[\])]$")  # a micro sign in another encoding
 AFTER = re.compile(r"(?P<name>.*?\S)[\s_/,]+(?P<unit>[mnuµμ]v)", re.IGNORECASE)
 
 
@@ -78,6 +79,8 @@ def read_table(path: str | os.PathLike[str], *, leads: Sequence[str] | None = No
         refuse_transposed(len(table.columns), len(table.columns[0]), "columns", "rows")
         named = [name or f"column {at}" for at, name in enumerate(table.names or [""] * len(table.columns), 1)]
         times, passed = _find_times(table, named, time)
+        passed |= {at for at, cells in enumerate(table.columns) if not any(cells) and not (table.names and
+                                                                                           table.names[at])}
         chosen = _choose(named, passed, leads)
         fs = None if times is None else rate_of(_full_name(table, named, times), table.columns[times], table.decimal,
                                                 time_unit)
@@ -188,6 +191,9 @@ def _lead(table: Table, named: list[str], at: int, unit: str | None) -> tuple[st
     if row and row.lower() in SECONDS and not said:
         said = row
     said = said or row or None
+    if said is None and unit is None and (odd := ODD_VOLTS.search(named[at])):
+        raise ValueError(f"its column {name!r} is in {odd['unit']}, a voltage that npunet does not know; say by unit= "
+                         "which it is")
     if unit is not None and unit.lower() not in MILLIVOLTS:
         raise ValueError(f"unit={unit!r} must be mV, uV, nV or V")
     if said is not None and said.lower() not in MILLIVOLTS:
