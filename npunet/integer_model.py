@@ -139,6 +139,12 @@ class IntegerModel:
         scale, zero_point = self.output_qparams
         return (scale * (np.asarray(y, np.float64) - zero_point)).astype(np.float32)
 
+    def summary(self) -> str:
+        """The layer table: operators, shapes, weights, multiply-accumulates, scales and zero points."""
+        from npunet.integer.summary import table
+
+        return table(self.network)
+
     def predict(self, x: np.ndarray, backend: str = "auto") -> np.ndarray:
         """Run the network.
 
@@ -251,12 +257,16 @@ class Dequantized:
         x = np.asarray(x, np.float32)
         if x.ndim != self.sizes.rank + 2:
             raise ValueError(f"x has shape {x.shape}; the network takes (B, {', '.join(map(str, self.input_shape))})")
-        size, multiple = x.shape[1:-1], self.sizes.multiple[2 - self.sizes.rank :]
-        if fit == "pad":
-            after = [(0, -extent % step) for extent, step in zip(size, multiple, strict=True)]
-            x = np.pad(x, [(0, 0), *after, (0, 0)])
+        size = x.shape[1:-1]
+        x = self.padded(x) if fit == "pad" else x
         y = self.model.dequantize_output(self.model.predict(self.model.quantize_input(x), backend))
         return y[(slice(None), *(slice(extent) for extent in size))] if fit == "pad" else y
+
+    def padded(self, x: np.ndarray) -> np.ndarray:
+        """A batch of real numbers with zeros at its end where the strides do not divide its size."""
+        multiple = self.sizes.multiple[2 - self.sizes.rank :]
+        after = [(0, -extent % step) for extent, step in zip(x.shape[1:-1], multiple, strict=True)]
+        return np.pad(x, [(0, 0), *after, (0, 0)])
 
 
 def _pieces(network: Network, images: np.ndarray) -> list[np.ndarray]:

@@ -12,8 +12,8 @@ import numpy as np
 from npunet import footprint, run, summary
 from npunet import weights as named
 from npunet.deploy import check_level, deploy
+from npunet.engine.runtime import first_use
 from npunet.engine.runtime.cache import Engines, engine_ready
-from npunet.engine.runtime.first_use import auto_backend
 from npunet.engine.runtime.installed import engine_usable
 from npunet.graph import Graph
 from npunet.inference import sizes
@@ -121,12 +121,15 @@ class UNet:
         if len(images) == 0:
             return self.sizes.release(np.empty((0, *graph.shape(graph.output)), self.dtype), crop)
         if chosen == "engine" and backend == "auto":
-            chosen = auto_backend(graph, len(images), order)
+            chosen = first_use.auto_backend(graph, len(images), order)
             if not chosen:
                 return self.predict(x, "numpy", arithmetic, threads, fit)
+            if chosen == "numpy":
+                footprint.refuse_batch(graph, self.dtype, len(images))
+                y = first_use.infer(*deploy(graph, self.weights.snapshot().read_only), images, order)
+                return self.predict(x, backend, arithmetic, threads, fit) if y is None else self.sizes.release(y, crop)
         if chosen == "engine":
-            y = self._engines.get(graph, order, threads)(images)
-            return self.sizes.release(y, crop)
+            return self.sizes.release(self._engines.get(graph, order, threads)(images), crop)
         footprint.refuse_batch(graph, self.dtype, len(images))
         if order == "any":
             y = run.infer(graph, self.weights.snapshot().read_only, images)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -28,8 +28,12 @@ def forward(graph: Graph, weights: Mapping[str, np.ndarray], x: np.ndarray, *,
     return trace, saves
 
 
-def infer(graph: Graph, weights: Mapping[str, np.ndarray], x: np.ndarray, *, arithmetic: str = "any") -> np.ndarray:
-    """Run the graph for its output alone, letting every tensor go after its last use."""
+def infer(graph: Graph, weights: Mapping[str, np.ndarray], x: np.ndarray, *, arithmetic: str = "any",
+          after_each: Callable[[], object] | None = None) -> np.ndarray:
+    """Run the graph for its output alone, letting every tensor go after its last use.
+
+    after_each : called after every node; what it raises ends the run
+    """
     readers = {name: len(nodes) for name, nodes in graph.consumers().items()}
     trace = {graph.input: x}
     for node in graph:
@@ -38,6 +42,8 @@ def infer(graph: Graph, weights: Mapping[str, np.ndarray], x: np.ndarray, *, ari
             readers[name] -= 1
             if readers[name] == 0 and name != graph.output:
                 del trace[name]
+        if after_each is not None:
+            after_each()
     return trace[graph.output]
 
 

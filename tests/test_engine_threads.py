@@ -91,6 +91,25 @@ def test_an_error_in_a_thread_reaches_the_caller():
         pool.run([lambda: None, lambda: None])
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_no_job_begins_when_a_thread_cannot_be_started(monkeypatch, kept):
+    """One that waits at the barrier for a job that never comes would wait for ever."""
+    ran, start, asked = [], threading.Thread.start, []
+
+    def refused(thread):
+        asked.append(thread)
+        if len(asked) == 2:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    run = pool_threads.ThreadPool().run if kept else pool_threads.in_parallel
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with pytest.raises(RuntimeError, match="can't start"):
+        run([lambda number=number: ran.append(number) for number in range(4)])
+    time.sleep(0.05)
+    assert ran == []
+
+
 def test_a_session_keeps_its_threads_for_a_moment(rng, monkeypatch):
     monkeypatch.setattr(runtime, "WORTH_A_THREAD", 1)
     monkeypatch.setattr(pool_threads, "IDLE_TIMEOUT", 0.3)

@@ -39,6 +39,7 @@ from npunet.extras import MissingExtra
 
 VERBS = (new, summary, draw, page, explain, audit, predict, trace, convert, compare, presets, demo, train, eval, data,
          program, quantize, warmup, golden, verify)
+MAY_BE_EMPTY = ("dask", "title")  # a cluster of one's own, no title
 MENDABLE = (ValueError, OSError, MissingExtra, MemoryError)
 
 
@@ -81,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if unknown:
                 verb = next((word for word in argv if not word.startswith("-")), "")
                 raise Usage(f"unrecognized arguments: {' '.join(unknown)} (see {f'npunet {verb}'.strip()} --help)")
+            refuse_empty(arguments)
             if "run" not in arguments:
                 top.print_help()
                 return 2
@@ -100,6 +102,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"npunet: error: {_message(error)}", file=sys.stderr)
         return 2
+
+
+def refuse_empty(arguments: argparse.Namespace) -> None:
+    """Raise Usage for an empty word, such as a variable of the shell leaves that is not set: it names nothing."""
+    for name, value in vars(arguments).items():
+        if (value == "" or (isinstance(value, list) and "" in value)) and name not in MAY_BE_EMPTY:
+            raise Usage(f"{name.upper()} or --{name.replace('_', '-')} is empty; give a value, or leave it out")
 
 
 def _message(error: BaseException) -> str:

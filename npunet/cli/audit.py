@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from npunet.cli import inputs, models
+from npunet.cli import inputs, models, sources, values
 from npunet.files import write_text
 
 
@@ -27,7 +27,8 @@ Exit status: 0, 1 where a check failed (a documented figure that differs is a fi
                         "with npunet: heartkit, sleepkit")
     parser.add_argument("-o", "--out", metavar="FILE", help="write the whole audit, as .html or .json")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights of a network that has none (default 0)")
+    parser.add_argument("--seed", type=values.seed, default=0,
+                        help="of the weights of a network that has none (default 0)")
     inputs.add_arguments(parser)
 
 
@@ -68,8 +69,9 @@ def audited(arguments: Namespace, checked: list[Any]) -> Any:
     model, face = models.network_of(opened), models.with_float_face(opened)
     meaning = meaning_of(face)
     if arguments.data is None:
+        inputs.refuse_options(arguments, "there is no --data")
         return take(model, rate=meaning.rate, claims=checked)
-    batch = inputs.read(arguments.data, face, meaning, arguments)
+    batch = sources.batch(arguments.data, face, meaning, arguments)
     return take(model, padded(model, batch.x), rate=meaning.rate, told=batch.told, claims=checked)
 
 

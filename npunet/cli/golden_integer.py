@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from npunet import IntegerModel
-from npunet.cli import inputs, models
+from npunet.cli import models, sources
 
 FLOAT_ONLY = {"level": "deploy", "arithmetic": "seq_fma", "backward": False, "bounds": False, "layers": None,
               "size": "auto"}
@@ -33,7 +33,7 @@ def golden(model: IntegerModel, arguments: Namespace, progress: Any) -> None:
     given = None
     if arguments.input is not None:
         face = models.with_float_face(model)
-        batch = inputs.read(arguments.input, face, meaning_of(face), arguments)
+        batch = sources.batch(arguments.input, face, meaning_of(face), arguments)
         print(f"input   {arguments.input}: {batch.told}")
         given = model.quantize_input(_cut(batch.x, model))
     manifest = golden_integer(

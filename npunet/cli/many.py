@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from npunet import __version__
-from npunet.cli import models, results
+from npunet.cli import models, results, values
 from npunet.distributed import done
 from npunet.distributed.cluster import workers
 from npunet.distributed.tasks import each
@@ -60,7 +60,8 @@ def add_arguments(parser: Any) -> None:
     group.add_argument("--dask", nargs="?", const="", metavar="ADDRESS", help="run the inputs as tasks: on a cluster "
                        "on this machine, or on that of the scheduler at ADDRESS, such as tcp://host:8786, whose "
                        "workers see the same files. What an earlier run has done is skipped")
-    group.add_argument("--workers", type=int, metavar="N", help="of the cluster on this machine (default: one for "
+    group.add_argument("--workers", type=values.counting, metavar="N",
+                       help="of the cluster on this machine (default: one for "
                        "every --threads cores, and these are 1)")
     group.add_argument("--worker-memory", metavar="SIZE", help="that each of its workers may take, such as 2GB "
                        "(default: an equal part of what is free)")

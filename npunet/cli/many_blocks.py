@@ -8,12 +8,14 @@ from pathlib import Path
 
 from npunet import UNet
 from npunet.cli import many, models
+from npunet.cli.inputs import OF_TABLES
 from npunet.distributed import map_zarr
 from npunet.distributed.cluster import task_memory, workers
 from npunet.extras import extra
 from npunet.segment import Segmenter
 
-IMPOSSIBLE = ("picture", "annotations", "instances", "format", "views", "index", "begin", "end", "leads", "fs")
+IMPOSSIBLE = ("picture", "annotations", "instances", "smallest", "format", "views", "index", "begin", "end", "leads",
+              "fs", "rate", "class_names", *OF_TABLES)
 
 
 def is_zarr(source: str) -> bool:
@@ -31,7 +33,7 @@ def run(opened: UNet | Segmenter, arguments: Namespace) -> None:
     for name in IMPOSSIBLE:
         given = getattr(arguments, name)
         if given is not None and given is not False:
-            option = {"begin": "from", "end": "to"}.get(name, name)
+            option = {"begin": "from", "end": "to"}.get(name, name).replace("_", "-")
             raise ValueError(f"--{option} does not go with a zarr array, which is run in blocks; leave it out")
     if arguments.output == "probabilities":
         raise ValueError("--output probabilities: blocks are written as labels or logits, choose one of them")

@@ -182,15 +182,6 @@ def size_of(model: UNet | IntegerModel | Dequantized) -> str:
     return f"{parameters:,} parameters, input {shape}, {output}"
 
 
-def shape_argument(text: str) -> tuple[int | None, ...]:
-    """Read "256,1", "256x256x1" or "none,1"."""
-    try:
-        sizes = text.lower().replace("x", ",").split(",")
-        return tuple(None if size in ("none", "any") else int(size) for size in sizes)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no shape; write 256,1 or none,1 or 256,256,1") from None
-
-
 def verb(verbs: Any, name: str, run: Any, purpose: str, example: str) -> argparse.ArgumentParser:
     """Add a verb: its one-line purpose and an example stand in its help."""
     parser = verbs.add_parser(name, help=purpose, description=purpose[0].upper() + purpose[1:] + ".",

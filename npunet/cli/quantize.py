@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from npunet import IntegerModel, UNet, pretrained, quantize
-from npunet.cli import inputs, models, predict
+from npunet.cli import inputs, models, predict, sources, values
 from npunet.files import write_text
 from npunet.integer.fixed_point import ROUNDINGS
 from npunet.integer.network import SCHEMES
@@ -40,7 +40,7 @@ def add(verbs: Any) -> None:
     parser.add_argument("--calibration", choices=METHODS, default="minmax", help="minmax: the whole range, as "
                         "TensorFlow's converter; percentile: all but 0.01 %% of the values; mse: the range with the "
                         "smallest squared error (default minmax)")
-    parser.add_argument("--samples", type=int, default=SAMPLES, metavar="N",
+    parser.add_argument("--samples", type=values.counting, default=SAMPLES, metavar="N",
                         help=f"windows to calibrate by, evenly spread over the data (default {SAMPLES})")
     parser.add_argument("--data", metavar="FOLDER", help="annotated recordings or images: score the network on them "
                         "before and after")
@@ -52,8 +52,6 @@ def run(arguments: Namespace) -> None:
     """Calibrate, quantise, report, score, write."""
     if not arguments.out.endswith((".npz", ".tflite")):
         raise ValueError(f"cannot write {arguments.out}: the suffix must be .npz or .tflite")
-    if arguments.samples < 1:
-        raise ValueError(f"--samples {arguments.samples} must be at least 1")
     model = open_float(arguments.model)
     network = models.network_of(model)
     x = calibration_data(arguments, model)
@@ -92,6 +90,7 @@ def calibration_data(arguments: Namespace, model: UNet | Segmenter) -> np.ndarra
     """Windows of the network's size (N, L, C) or (N, H, W, C), evenly spread over the data that --calibrate names."""
     shape = models.network_of(model).input_shape
     if Path(arguments.calibrate).is_dir():
+        inputs.refuse_options(arguments, f"{arguments.calibrate} is a folder, which is read as for training")
         if not isinstance(model, Segmenter):
             raise ValueError(f"{arguments.calibrate} is a folder, but the model does not know how its input is "
                              "prepared; give the inputs as .npy")
@@ -100,7 +99,7 @@ def calibration_data(arguments: Namespace, model: UNet | Segmenter) -> np.ndarra
         found = [thing.x[..., None] if len(shape) == 2 else thing.x[None]
                  for thing in read_things(model, arguments.calibrate)]
     else:
-        found = [inputs.read(arguments.calibrate, model, predict.meaning_of(model), arguments).x]
+        found = [sources.batch(arguments.calibrate, model, predict.meaning_of(model), arguments).x]
     pieces = [piece for batch in found for piece in windows(batch, shape)]
     if not pieces:
         sizes = " x ".join(str(size or "any") for size in shape)

@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from npunet.cli import golden_integer, models
+from npunet.cli import golden_integer, models, values
 from npunet.cli.golden import show
 from npunet.files import write_text
 
@@ -32,7 +32,7 @@ def add(verbs: Any) -> None:
                         help="against the derived bound of every element (default: bit for bit, the declared order)")
     parser.add_argument("--flush-to-zero", action="store_true",
                         help="with --bounded: the port has no subnormals, and that is meant")
-    parser.add_argument("--layers", metavar="NAME,...", type=lambda listed: [n for n in listed.split(",") if n],
+    parser.add_argument("--layers", metavar="NAME,...", type=values.names,
                         help="the layers that the port shows (default: all; what is missing is INCOMPLETE)")
     parser.add_argument("--case", metavar="ID", help="case of tensors whose names tell none (default: the first)")
     parser.add_argument("--layout", metavar="NCHW", help="layout in which every tensor stands (default: NHWC)")

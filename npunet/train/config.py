@@ -183,7 +183,7 @@ def make_config(description: Any) -> tuple[Config, list[str]]:
             raise ValueError(f"the settings have no key {key!r}; the nearest is {near!r} (all: {', '.join(KEYS)})")
     ignored = [key for key in description if key in HEARTKIT_ONLY]
     given = {key: value for key, value in description.items() if key in KEYS}
-    preset = presets.load(text("preset", given["preset"])) if given.get("preset") else {}
+    preset = {} if given.get("preset") is None else presets.load(text("preset", given["preset"]))
     values = {**KEYS, **{key: value for key, value in preset.items() if key in NETWORK}, **given}
     if "frame_size" in given and "input_shape" not in given:
         values["input_shape"] = [count("frame_size", given["frame_size"]), 1]

@@ -67,7 +67,7 @@ def resume(folder: str | os.PathLike[str], data: str | os.PathLike[str] | None =
                          "settings out to go on as it was begun")
     config, _ = make_config(told["settings"])
     progress = Progress.from_dict(told["progress"])
-    data = data or told["data"]
+    data = told["data"] if data is None else data
     task = load_task(config, data)
     if task.parts != told["parts"]:
         raise ValueError(f"the data{f' in {data}' if data else ''} is not that of the run in {folder}: other subjects; "
