@@ -8,12 +8,10 @@ from __future__ import annotations
 import numpy as np
 from causes_faults import (
     ADD,
-    BEST,
     BETTER,
     BIAS,
     CAT_A,
     CAT_B,
-    COLUMN,
     DENSE,
     DENSE_W,
     DENSE_X,
@@ -21,7 +19,6 @@ from causes_faults import (
     ELU,
     HIGH6,
     ROW,
-    SCALE,
     SKIP_COLUMN,
     SKIP_ROW,
     UP,
@@ -117,12 +114,14 @@ edit("uneven", "a sum for each row of the kernel", "order", lambda p: p.swap(
     "                    } acc = acc + part;\n                }\n                *y++ = acc;"))
 edit("planes", "even and odd channels summed apart", "order", lambda p: p.swap(
     "float acc = 0.0f;", "float acc = 0.0f, two[2] = {0};").swap(
-    DENSE, "two[c & 1] = multiply_add(px[c], pw[c * s->f], two[c & 1]);").swap("*y++ = acc;", "*y++ = two[0] + two[1];"))
+    DENSE, "two[c & 1] = multiply_add(px[c], pw[c * s->f], two[c & 1]);").swap(
+    "*y++ = acc;", "*y++ = two[0] + two[1];"))
 edit("sensor", "between depthwise and pointwise in half", "separable between", lambda p: p.swap(
     "*y++ = acc;", "*y++ = to_half(acc);"))
 
 # --- bias ---------------------------------------------------------------------------------------------------------
-edit("sensor", "bias of odd channels left out", "bias", lambda p: p.swap(BIAS, BIAS.replace("b[c]", "(c & 1 ? 0.0f : b[c])")))
+edit("sensor", "bias of odd channels left out", "bias", lambda p: p.swap(
+    BIAS, BIAS.replace("b[c]", "(c & 1 ? 0.0f : b[c])")))
 edit("mixed", "bias read one float late", "bias", lambda p: p.array(
     "ENC3_skip_bias", lambda b: np.concatenate([b[1:], [0]])))
 edit("planes", "bias in int8", "bias", lambda p: p.array(
@@ -130,9 +129,10 @@ edit("planes", "bias in int8", "bias", lambda p: p.array(
 edit("mixed", "bias a thousand times too small", "bias", lambda p: p.swap(BIAS, BIAS.replace("b[c]", "0.001f * b[c]")))
 
 # --- batch norm ---------------------------------------------------------------------------------------------------
-edit("uneven", "batch norm: statistics of this very input", "batch statistics", lambda p: of_this_input(p, "ENC2_D1.bn"))
-edit("uneven", "batch norm: times the deviation", "bn variance", lambda p: p.batch_norm("ENC1_D1.bn", lambda g, b, m, v, e: (
-    g * np.sqrt(v + e), b - m * g * np.sqrt(v + e))))
+edit("uneven", "batch norm: statistics of this very input", "batch statistics",
+     lambda p: of_this_input(p, "ENC2_D1.bn"))
+edit("uneven", "batch norm: times the deviation", "bn variance", lambda p: p.batch_norm(
+    "ENC1_D1.bn", lambda g, b, m, v, e: (g * np.sqrt(v + e), b - m * g * np.sqrt(v + e))))
 edit("uneven", "batch norm: shift before the scale", "bn shift first", lambda p: p.batch_norm(
     "DEC1_D4.bn", lambda g, b, m, v, e: (g / np.sqrt(v + e), (b - m) * g / np.sqrt(v + e))))
 edit("uneven", "batch norm: quick reciprocal root", "bn variance", lambda p: p.batch_norm(
@@ -195,7 +195,8 @@ edit("planes", "layer norm: parameters of the channel", "ln layout", lambda p: p
 
 # --- activations --------------------------------------------------------------------------------------------------
 edit("sensor", "relu6 clamps at eight", "activation", lambda p: p.swap(HIGH6, HIGH6.replace("6.0f", "8.0f")))
-edit("uneven", "elu with an alpha of a half", "activation", lambda p: p.swap(ELU, ELU.replace("? x[n] : ", "? x[n] : 0.5f * ")))
+edit("uneven", "elu with an alpha of a half", "activation", lambda p: p.swap(
+    ELU, ELU.replace("? x[n] : ", "? x[n] : 0.5f * ")))
 edit("planes", "selu: scale and alpha exchanged", "activation", lambda p: p.swap(
     "0x1.0cfabep+0f * x[n] : 0x1.c212ccp+0f", "0x1.ac5d6p+0f * x[n] : 0x1.c212ccp+0f"))
 edit("uneven", "elu by the quick exponential of bits", "exp", lambda p: p.swap(ELU, (
@@ -208,7 +209,8 @@ edit("sensor", "pool windows begin at the edge, none is padded", "pool", lambda 
 edit("sensor", "upsampling holds one sample too long", "upsampling", lambda p: p.swap(
     UP, UP.replace("j / fx)", "(j > 0 ? j - 1 : 0) / fx)")))
 edit("uneven", "concat mixes channels one by one", "concat", lambda p: p.swap(
-    f"for (int c = 0; c < from_a; c++)\n            {CAT_A}\n        for (int c = 0; c < from_b; c++)\n            {CAT_B}",
+    f"for (int c = 0; c < from_a; c++)\n            {CAT_A}\n        for (int c = 0; c < from_b; c++)\n"
+    f"            {CAT_B}",
     f"for (int c = 0; c < from_a || c < from_b; c++) {{ if (c < from_a) {CAT_A} if (c < from_b) {CAT_B} }}"))
 edit("planes", "residual halved", "residual", lambda p: p.swap(ADD, "y[n] = 0.5f * (a[n] + b[n]);"))
 edit("mixed", "softmax gives the winner alone", "softmax one-hot", lambda p: p.swap(
@@ -231,5 +233,6 @@ spoil("sensor", "dump in blocks of four channels", "channel blocks", "ENC1_D1_ac
 spoil("mixed", "dump turned by half a turn", "permuted", "ENC1_add", lambda x: x[:, ::-1, ::-1])
 spoil("uneven", "dump with pairs of rows exchanged", "permuted", "ENC1_add",
       lambda x: x.reshape(len(x), -1, 2, *x.shape[2:])[:, :, ::-1])
-spoil("planes", "dump printed with %.3e", "printed", "ENC2_add", lambda x: np.array([float(f"{v:.3e}") for v in x.ravel()]))
+spoil("planes", "dump printed with %.3e", "printed", "ENC2_add",
+      lambda x: np.array([float(f"{v:.3e}") for v in x.ravel()]))
 spoil("planes", "dump as int16 in 1/4096, cut", "storage", "DEC1_D1_act", lambda x: np.floor(x * 4096) / 4096)

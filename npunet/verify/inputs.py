@@ -59,6 +59,7 @@ def readings() -> Iterator[tuple[str, str, Reading]]:
     yield "input_clipped", "clipped to -1 ... 1", lambda x: np.clip(x, -1, 1)
     yield "input_clipped", "clipped to 0 ... 1", lambda x: np.clip(x, 0, 1)
     yield "input_clipped", "without its sign", np.abs
+    yield "input_clipped", "with its negative values taken for zero (unsigned)", lambda x: np.maximum(x, np.float32(0))
     yield "input_zero", "all zero: it was never filled", np.zeros_like
     yield "input_bytes", "with the bytes of every word in the other order", lambda x: x.byteswap()
     yield "input_repeated", "the first sample for every sample", (

@@ -38,8 +38,9 @@ def accumulator_clamped(s: Sight) -> Guesses:
     most = float(np.abs(seen).max())
     for limit in dict.fromkeys((float(f"{most:.4g}"), float(np.float32(most)))):
         if 0 < limit < float(np.abs(right[np.isfinite(right)]).max(initial=0)):
-            changed = s.recipe.but(order=replace(s.recipe.order, limit=limit))
-            yield Guess(f"accumulator saturates at +-{limit:.6g} after every product", recipe=changed)
+            for by_tap, when in ((False, "product"), (True, "tap")):
+                changed = s.recipe.but(order=replace(s.recipe.order, limit=limit, by_tap=by_tap))
+                yield Guess(f"accumulator saturates at +-{limit:.6g} after every {when}", recipe=changed)
             once = s.recipe.but(middle=(lambda y, limit=limit: np.clip(y, np.float32(-limit), np.float32(limit)),))
             yield Guess(f"the sum is limited to +-{limit:.6g} before the bias", recipe=once)
 

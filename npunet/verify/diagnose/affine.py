@@ -35,8 +35,8 @@ def layer_norm_parameters(s: Sight) -> Guesses:
         y = g[..., None] * h + b[..., None]
         near = CLOSE * (np.abs(y) + np.abs(b)[..., None] + np.abs(g)[..., None] * (1 + np.abs(h)))
         if (np.abs(y - got) <= near).all():
-            told = [_difference(name, new, old) for name, new, old in (("gamma", g, own_gamma), ("beta", b, own_beta))
-                    if name in kind]
+            told = [_difference(name, new, old, other) for name, new, old, other in (
+                ("gamma", g, own_gamma, None), ("beta", b, own_beta, ("gamma", own_gamma))) if name in kind]
             yield Guess(f"layer norm: {' and '.join(told)}", *(_placed(value, s.got.shape) for value in (y, near)))
             return
 
@@ -47,10 +47,15 @@ def _placed(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return values.reshape(H, W, N, C).transpose(2, 0, 1, 3)
 
 
-def _difference(name: str, new: np.ndarray, own: np.ndarray) -> str:
-    """What a solved parameter is beside the declared one: one number added or multiplied, or others."""
+def _difference(name: str, new: np.ndarray, own: np.ndarray, other: tuple[str, np.ndarray] | None) -> str:
+    """What a solved parameter is beside the declared one: one number added or multiplied, or others.
+
+    other : another parameter that may have been multiplied in, with its name
+    """
     room = 2e-5 * (1 + np.abs(own))
     added, share = float(np.median(new - own)), float(np.median(new / np.where(own == 0, 1, own)))
+    if other is not None and (np.abs(new - own * other[1]) <= room).all():
+        return f"{name} multiplied by {other[0]} as well"
     for digits in (2, 6):
         plus, times = float(f"{added:.{digits}g}"), float(f"{share:.{digits}g}")
         if (np.abs(new - own - plus) <= room).all():

@@ -49,6 +49,20 @@ def weights_layout(r: Recipe) -> Variants:
 
 
 @rare(*CONVOLUTIONS)
+def kernel_extents_exchanged(r: Recipe) -> Variants:
+    """Height and width of the kernel exchanged, its weights as raw memory."""
+    w, (dy, dx) = r.kernels[0], r.attrs["dilation"]
+    KH, KW = w.shape[:2]
+    if KH != KW and min(r.inputs[0].shape[1:3]) > 1:
+        turned = np.ascontiguousarray(w.reshape(KW, KH, *w.shape[2:]))
+        (top, _), (left, _) = r.attrs["pads"]
+        for words, before in (("the padding as declared", (top, left)), ("the padding too", (left, top)),
+                              ("padded for that", ((KW - 1) * dy // 2, (KH - 1) * dx // 2))):
+            changed = r.but(kernels=(turned, *r.kernels[1:])).having(pads=((before[0], 0), (before[1], 0)))
+            yield f"height and width of the kernel exchanged ({KW} x {KH}), {words}", changed
+
+
+@rare(*CONVOLUTIONS)
 def weights_moved(r: Recipe) -> Variants:
     for number, w in enumerate(r.kernels):
         flat = w.ravel()

@@ -77,5 +77,8 @@ def _told(
         first = mean[:, :1]
         near = tight + 4e-6 * np.abs(first)
         yield "the mean of the first channel for all", bool((np.abs(middle - first) <= near).all())
+        before = np.concatenate([np.zeros_like(first), mean[:, :-1]], 1)
+        near = tight + 4e-6 * np.abs(before)
+        yield "the mean of the channel before", bool((np.abs(middle - before)[:, 1:] <= near[:, 1:]).all())
         share = float(np.median(middle / np.where(mean == 0, 1, mean)))
         yield f"the mean times {share:.6g}", bool((np.abs(middle - share * mean) <= 2 * tight).all())

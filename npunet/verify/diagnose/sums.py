@@ -157,7 +157,7 @@ def total(
     if order.grouping == "pairs":
         return start + _halves([x * w for x, w in terms])
     acc = np.ascontiguousarray(start, np.float32)
-    plain = replace(order, rounding="")
+    plain = replace(order, rounding="", limit=inf)
     for k, (x, w) in enumerate(terms):
         within = order.by_tap and k + 1 < len(terms) and taps[k + 1] == taps[k]
         acc = _step(acc, x, w, plain if within else order)
