@@ -48,7 +48,7 @@ def examine(name, bundles, folder):
     fault = FAULTS[name]
     bundle, right = bundles[fault.network]
     out = fault.run(Port(bundle), folder / name.replace(" ", "_").replace("/", "_"), first(bundle))
-    result = verify(bundle, out)
+    result = verify(bundle, out, time_limit=600)
     found = result.diagnosis.causes[0]
     located = result.verdict == "FAIL" and result.first.record["id"] == differing(bundle, out, right)
     kind = "honest" if not found.found else "right" if found.names[0] in CAUSES[fault.told] else "wrong"
