@@ -174,7 +174,13 @@ def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, Any], comment: 
 
     Raises ValueError for an array of objects (nothing is pickled).
     """
-    with atomic_write(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+    with atomic_write(path) as file:
+        pack_npz(file, arrays, comment)
+
+
+def pack_npz(file: IO[bytes], arrays: Mapping[str, Any], comment: bytes = b"") -> None:
+    """Write arrays as an .npz into an open binary file, as write_npz does."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             entry = zipfile.ZipInfo(f"{name}.npy", ZIP_EPOCH)
             entry.create_system, entry.external_attr = 3, 0o644 << 16  # the same on every system

@@ -11,8 +11,8 @@ from npunet.cli import models, sources
 
 FLOAT_ONLY = {"level": "deploy", "arithmetic": "seq_fma", "backward": False, "bounds": False, "layers": None,
               "size": "auto"}
-FLOAT_ONLY_IN_VERIFY = {"bounded": False, "flush_to_zero": False, "layout": None, "junit": None, "html": None,
-                        "picture": None}
+FLOAT_ONLY_IN_VERIFY = {"bounded": False, "flush_to_zero": False, "finite_math": False, "layout": None,
+                        "time_limit": None, "junit": None, "html": None, "picture": None}
 
 
 def refuse(arguments: Namespace, only: dict[str, Any]) -> None:

@@ -18,7 +18,8 @@ Exit status:
   2  an error: outputs or bundle cannot be read, or are of another bundle
   3  INCOMPLETE: nothing is wrong, but layers were not given
   4  INCOMPLETE: nothing is wrong, but cases were not given (the report says: PASS of 1 of 73 cases)
-  5  NOT JUDGED: with --bounded, nothing is seen to be wrong, but the bound is too wide to tell"""
+  5  NOT JUDGED: with --bounded, nothing is seen to be wrong, but the bound is too wide to tell
+  6  NON-FINITE FAIL: with --bounded, what is finite is right, but not where NaN or infinity must stand"""
 
 
 def add(verbs: Any) -> None:
@@ -32,11 +33,15 @@ def add(verbs: Any) -> None:
                         help="against the derived bound of every element (default: bit for bit, the declared order)")
     parser.add_argument("--flush-to-zero", action="store_true",
                         help="with --bounded: the port has no subnormals, and that is meant")
+    parser.add_argument("--finite-math", action="store_true",
+                        help="with --bounded: the port keeps no NaN and no infinities (-ffast-math), and that is meant")
     parser.add_argument("--layers", metavar="NAME,...", type=values.names,
                         help="the layers that the port shows (default: all; what is missing is INCOMPLETE)")
     parser.add_argument("--case", metavar="ID", help="case of tensors whose names tell none (default: the first)")
     parser.add_argument("--layout", metavar="NCHW", help="layout in which every tensor stands (default: NHWC)")
     parser.add_argument("--no-diagnosis", action="store_true", help="do not look for the cause")
+    parser.add_argument("--time-limit", metavar="SECONDS", type=float,
+                        help="of the search for the cause, which then tells what it has (default 60)")
     parser.add_argument("--all", action="store_true", help="a line for every layer")
     parser.add_argument("--json", metavar="FILE", help="also everything as JSON")
     parser.add_argument("--junit", metavar="FILE", help="also as JUnit's XML")
@@ -49,6 +54,7 @@ def verify(arguments: Namespace) -> None:
     from npunet.golden.integer.reader import is_integer_bundle
     from npunet.verify import html, machine, picture, report
     from npunet.verify import verify as compare_outputs
+    from npunet.verify.verdict import TIME_LIMIT
 
     if is_integer_bundle(arguments.bundle):
         status = golden_integer.verify(arguments, show if sys.stderr.isatty() else None)
@@ -59,7 +65,9 @@ def verify(arguments: Namespace) -> None:
         picture.suffix(arguments.picture)
     result = compare_outputs(
         arguments.bundle, arguments.outputs, bounded=arguments.bounded, flushes=arguments.flush_to_zero,
-        layers=arguments.layers, case=arguments.case, layout=arguments.layout, explain=not arguments.no_diagnosis,
+        finite_math=arguments.finite_math, layers=arguments.layers, case=arguments.case, layout=arguments.layout,
+        explain=not arguments.no_diagnosis,
+        time_limit=TIME_LIMIT if arguments.time_limit is None else arguments.time_limit,
         progress=show if sys.stderr.isatty() else None,
     )
     forms = (arguments.json, machine.as_json), (arguments.junit, machine.as_junit), (arguments.html, html.page)

@@ -107,7 +107,9 @@ def _sized(model: UNet, inputs: np.ndarray | None, size: str | tuple[int, ...], 
     if not isinstance(size, str):
         if min(size, default=0) < 1:
             raise ValueError(f"size={'x'.join(map(str, size))} must be 1 or more along every axis")
-        probe = np.zeros((1, *size, model.input_shape[-1] or 1), np.float32)
+        channels = model.input_shape[-1]
+        assert channels is not None  # only sizes are left open
+        probe = np.broadcast_to(np.float32(0), (1, *size, channels))  # a shape without memory
         images, _ = model.sizes.admit(probe, "float32", None)
         return model.sizes.graph(images.shape[1:3])
     rank, multiple = model.sizes.rank, model.sizes.multiple

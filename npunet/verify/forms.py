@@ -8,6 +8,8 @@ import zlib
 Entries = list[tuple[str, bytes]]
 Faults = list[tuple[str, str]]
 WORD_DIGITS = 8
+DECLARATIONS = ("finite-math",)  # what a port may say of itself
+PORT = re.compile(r"NPU PORT\b ?(.*)$")
 LINE = re.compile(r"NPU (BUNDLE|TENSOR|DATA|END)\b ?(.*)$")
 
 
@@ -66,6 +68,15 @@ def read_uart(text: str) -> tuple[Entries, Faults, set[str]]:
     if name is not None:
         faults.append((name, "the log ends before NPU END"))
     return entries, faults, digests
+
+
+def declared(text: str) -> tuple[set[str], Faults]:
+    """What NPU PORT lines say of the port, words of DECLARATIONS; and what was wrong (place, reason)."""
+    lines = [(number, PORT.search(line)) for number, line in enumerate(text.splitlines(), 1) if "NPU PORT" in line]
+    said = [(number, match[1].strip()) for number, match in lines if match]
+    faults = [(f"line {number}", f"NPU PORT {word[:20]!r}: a port can declare {', '.join(DECLARATIONS)}")
+              for number, word in said if word not in DECLARATIONS]
+    return {word for _, word in said if word in DECLARATIONS}, faults
 
 
 def _uart_fault(words: list[str], count: int, rest: list[str]) -> str | None:
