@@ -56,6 +56,12 @@ def canonical(array: np.ndarray) -> np.ndarray:
     return stored
 
 
+def fingerprint(manifest: Mapping[str, Any]) -> str:
+    """What tells a bundle from others: a digest of its manifest without the mutation score."""
+    text = json.dumps({**manifest, "mutation_score": None}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def digests(array: np.ndarray) -> dict[str, Any]:
     """Size, SHA-256 and CRC-32 of a stored array."""
     raw = canonical(array).tobytes()
