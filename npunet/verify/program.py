@@ -55,7 +55,7 @@ def run(command: Sequence[str], log: Path, *, seconds: float = SECONDS, most: in
     except OSError as error:
         raise ValueError(f"cannot run {command[0]}: {error.strerror or error}") from None
     try:
-        with open(log, "wb") as file:
+        with open(log, "wb", buffering=0) as file:
             wrong = _collect(process, file, seconds, most)
             if wrong:
                 file.write(f"NPU FAULT {wrong}\n".encode())
