@@ -125,7 +125,7 @@ class Bundle:
                 raise ValueError(f"it has {path.stat().st_size} bytes, far more than {dtype} {shape} in the manifest")
             if form == "bin":
                 return np.frombuffer(path.read_bytes(), dtype).reshape(shape)
-            return read_words(path.read_text(), dtype).reshape(shape)
+            return read_words(path.read_text(encoding="utf-8"), dtype).reshape(shape)
 
     def run_again(self, case: str) -> dict[str, np.ndarray]:
         """The tensors of a network or layer case, computed from the model; the last case is remembered."""

@@ -47,11 +47,11 @@ def outputs_of(folder: str | PathLike[str], command: str | None, *, log: str | P
         if command is None:
             target = target_of(root)
             built = _built(root, target, manifest, Path(scratch), told)
-            words = commands.running(target, str(built))
+            words: list[str] | str = commands.running(target, str(built))
         else:
             listed_files(root, "c")
             words = program.words_of(command)
-        told(f"run     {' '.join(words)}  (foreign code, run as you)")
+        told(f"run     {words if isinstance(words, str) else ' '.join(words)}  (foreign code, run as you)")
         program.run(words, path, seconds=seconds, most=most)
         yield path
 

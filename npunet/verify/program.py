@@ -29,10 +29,13 @@ GRACE = 2.0  # seconds between asking a program to end and ending it
 DONE = re.compile(rb"NPU DONE -?\d{1,9}\s*\n")
 
 
-def words_of(command: str) -> list[str]:
-    """A command line as a list. Raises ValueError when a quotation mark is open or there is nothing."""
+def words_of(command: str) -> list[str] | str:
+    """A command line as a list, or as it is on Windows, where every program splits its own.
+
+    Raises ValueError when a quotation mark is open or there is nothing.
+    """
     try:
-        words = shlex.split(command, posix=os.name == "posix")
+        words = shlex.split(command) if os.name == "posix" else command.strip()
     except ValueError as error:
         raise ValueError(f"--run {command!r}: {error}") from None
     if not words:
@@ -40,7 +43,7 @@ def words_of(command: str) -> list[str]:
     return words
 
 
-def run(command: Sequence[str], log: Path, *, seconds: float = SECONDS, most: int = SPARE) -> None:
+def run(command: Sequence[str] | str, log: Path, *, seconds: float = SECONDS, most: int = SPARE) -> None:
     """Run a command until it ends or prints NPU DONE; the lines that it prints, errors too, stand in the file then.
 
     command : program and arguments; no shell is between
@@ -53,7 +56,8 @@ def run(command: Sequence[str], log: Path, *, seconds: float = SECONDS, most: in
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    start_new_session=os.name == "posix")
     except OSError as error:
-        raise ValueError(f"cannot run {command[0]}: {error.strerror or error}") from None
+        name = command if isinstance(command, str) else command[0]
+        raise ValueError(f"cannot run {name}: {error.strerror or error}") from None
     try:
         with open(log, "wb", buffering=0) as file:
             wrong = _collect(process, file, seconds, most)
