@@ -40,6 +40,9 @@ def add(verbs: Any) -> None:
     parser.add_argument("--max-size", metavar="BYTES", type=values.byte_count,
                         help="of stored tensors, each counted once, without --backward's, such as 18M (the default)")
     parser.add_argument("--seed", type=values.seed, default=0, help="of the generated inputs (default 0)")
+    parser.add_argument("--target", metavar="NAME",
+                         help="also what a board needs to run it (start-up, linker script, output): cortex-m3, "
+                         "cortex-m4, cortex-m7, cortex-m33, cortex-m55, aarch64, riscv64; then npunet verify DIR --run")
     parser.add_argument("--score", action="store_true",
                         help="also run faulty kernels against the bundle and write which case catches which")
     inputs.add_arguments(parser)
@@ -56,7 +59,7 @@ def golden(arguments: Namespace) -> None:
         golden_integer.golden(opened, arguments, show if sys.stderr.isatty() else None)
         return
     model = models.network_of(opened)
-    given: dict[str, Any] = {key: getattr(arguments, key) for key in ("cases", "formats", "max_size")}
+    given: dict[str, Any] = {key: getattr(arguments, key) for key in ("cases", "formats", "max_size", "target")}
     if arguments.input is not None:
         batch = sources.batch(arguments.input, opened, meaning_of(opened), arguments)
         given["inputs"] = padded(model, batch.x)
@@ -68,14 +71,14 @@ def golden(arguments: Namespace) -> None:
         progress=show if sys.stderr.isatty() else None,
         **{key: value for key, value in given.items() if value is not None},
     )
-    tell(manifest, Path(arguments.out), models.size_of(model))
+    tell(manifest, Path(arguments.out), models.size_of(model), arguments.target)
     if arguments.score:
         from npunet.verify import mutants, report
 
         print(report.score(mutants.score(arguments.out, show if sys.stderr.isatty() else None)), end="")
 
 
-def tell(manifest: dict[str, Any], out: Path, model: str) -> None:
+def tell(manifest: dict[str, Any], out: Path, model: str, target: str | None) -> None:
     """What is in the bundle, in a few lines."""
     from npunet.golden.blind import in_words
     from npunet.golden.drawn import TOLD
@@ -94,7 +97,7 @@ def tell(manifest: dict[str, Any], out: Path, model: str) -> None:
     for spot in manifest["cannot_see"]:
         print(f"cannot see: {in_words(spot)}")
     print(f"wrote   {out}: {total / 1e6:.1f} MB in {', '.join(manifest['formats'])}")
-    print(f"next    npunet verify {out} OUTPUTS, or read {out / 'README.txt'}")
+    print(f"next    npunet verify {out} {'--run' if target else 'OUTPUTS'}, or read {out / 'README.txt'}")
 
 
 def show(done: int, total: int, what: str) -> None:

@@ -38,7 +38,8 @@ def golden(model: IntegerModel, arguments: Namespace, progress: Any) -> None:
         given = model.quantize_input(_cut(batch.x, model))
     manifest = golden_integer(
         model, arguments.out, inputs=given, kinds=arguments.cases, formats=arguments.formats or FORMATS,
-        seed=arguments.seed, max_size=arguments.max_size or MAX_SIZE, progress=progress)
+        seed=arguments.seed, max_size=arguments.max_size or MAX_SIZE, target=arguments.target,
+        progress=progress)
     out, used, profile = Path(arguments.out), manifest["memory"], manifest["profile"]
     total = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(f"model   {manifest['model']['name']}: {models.size_of(model)}")
@@ -48,7 +49,7 @@ def golden(model: IntegerModel, arguments: Namespace, progress: Any) -> None:
           f"{used['arena']:,}, input {used['input']:,}, output {used['output']:,})")
     print(f"cases   {', '.join(case['kind'] for case in manifest['cases'])}: {len(manifest['layers'])} layers each")
     print(f"wrote   {out}: {total / 1e6:.1f} MB in {', '.join(manifest['formats'])}")
-    print(f"next    npunet verify {out} OUTPUTS, or read {out / 'README.txt'}")
+    print(f"next    npunet verify {out} {'--run' if arguments.target else 'OUTPUTS'}, or read {out / 'README.txt'}")
     if arguments.score:
         from npunet.verify.integer import score
 

@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -147,7 +148,8 @@ def _names(folder: str, found: list[str]) -> list[str]:
     """What the results of each input are named after: its stem, or its whole path within the folder where two have the
     same."""
     names = [results.stem(source) for source in found]
-    return [name if names.count(name) == 1 else "_".join(Path(source).relative_to(folder).parts)
+    times = Counter(map(str.casefold, names))                      # A and a are one file on Windows and macOS
+    return [name if times[name.casefold()] == 1 else "_".join(Path(source).relative_to(folder).parts)
             for name, source in zip(names, found, strict=True)]
 
 

@@ -28,7 +28,15 @@ def add(verbs: Any) -> None:
                          "npunet verify golden outputs/ --junit verify.xml")
     parser.epilog = f"{parser.epilog}{EXIT_STATUS}"
     parser.add_argument("bundle", help="folder that npunet golden wrote")
-    parser.add_argument("outputs", help="folder or file: npz, npy, bin, mem, hex, serial log, TFLite-Micro JSON")
+    parser.add_argument("outputs", nargs="?",
+                        help="folder or file: npz, npy, bin, mem, hex, serial log, TFLite-Micro JSON")
+    parser.add_argument("--run", dest="program", metavar="COMMAND", nargs="?", const="",
+                        help="instead of outputs: run this command, such as \"qemu-system-arm ... -kernel "
+                        "build/net.elf\", and judge the serial log that it prints; without a value build and run the "
+                        "bundle's own C for its --target. This runs code that is not npunet's, as you")
+    parser.add_argument("--run-seconds", metavar="S", type=float, default=600.0,
+                        help="time that --run may take (default 600)")
+    parser.add_argument("--log", metavar="FILE", help="with --run: keep what was printed")
     parser.add_argument("--bounded", action="store_true",
                         help="against the derived bound of every element (default: bit for bit, the declared order)")
     parser.add_argument("--flush-to-zero", action="store_true",
@@ -51,6 +59,23 @@ def add(verbs: Any) -> None:
 
 def verify(arguments: Namespace) -> None:
     """Compare, tell, write, and leave with the verdict's exit status."""
+    if (arguments.outputs is None) == (arguments.program is None):
+        raise ValueError("give the port's outputs, or --run to run it; one of the two")
+    if arguments.program is None:
+        judge(arguments)
+        return
+    from npunet.verify.boards import outputs_of
+
+    if not arguments.run_seconds > 0:
+        raise ValueError(f"--run-seconds {arguments.run_seconds:g} must be above 0")
+    with outputs_of(arguments.bundle, arguments.program or None, log=arguments.log, seconds=arguments.run_seconds,
+                    told=lambda line: print(line, flush=True)) as log:
+        arguments.outputs = log
+        judge(arguments)
+
+
+def judge(arguments: Namespace) -> None:
+    """Compare the outputs and leave with the verdict's exit status."""
     from npunet.golden.integer.reader import is_integer_bundle
     from npunet.verify import html, machine, picture, report
     from npunet.verify import verify as compare_outputs

@@ -106,7 +106,11 @@ def replace_manifest(root: Path, text: str) -> None:
 
 
 def write_sums(root: Path) -> None:
-    """Write SHA256SUMS over every other file, in the form of `sha256sum -c`."""
+    """Write SHA256SUMS over every other file, in the form of `sha256sum -c`.
+
+    A .gitattributes comes with it: git leaves line ends alone then, which it would change on Windows.
+    """
+    write_text(root / ".gitattributes", "* -text\n")
     paths = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
     lines = [f"{hashlib.sha256((root / path).read_bytes()).hexdigest()}  {path}\n" for path in paths
              if path != "SHA256SUMS"]

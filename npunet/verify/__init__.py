@@ -13,7 +13,7 @@ FAIL, 2 an error in the files, 3 layers missing, 4 cases missing, 5 NOT JUDGED, 
     .log .txt   what a board prints; lines that hold none of these five marks are passed over, as is what stands before
                     NPU BUNDLE <Bundle.fingerprint>                optional
                     NPU PORT finite-math                           optional, see below
-                    NPU TENSOR <case>/<key> <number of words>
+                    NPU TENSOR <case>/<key> <number of words> [<sample> <samples>]
                     NPU DATA <words of eight hex digits> ...       as many lines as it takes
                     NPU END <CRC-32 of the little-endian bytes, eight hex digits>
     .json   TFLite-Micro's layer-by-layer data as JSON (flatc --json), see tflm

@@ -55,7 +55,7 @@ def verify_c(folder: str | PathLike[str]) -> Result:
 
 def _run(command: list[str]) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ValueError(f"cannot run {command[0]}: {error}") from None
     if done.returncode:

@@ -12,6 +12,7 @@ import numpy as np
 
 import npunet
 from npunet.files import write_npz
+from npunet.golden import boards
 from npunet.golden.integer import cases, cgen, headers
 from npunet.golden.integer.names import layer_ids
 from npunet.golden.integer.readme import readme
@@ -30,7 +31,7 @@ MAX_SIZE = 64 << 20  # bytes of tensors
 def golden_integer(model: IntegerModel | str | PathLike[str], out: str | PathLike[str], *,
                    inputs: np.ndarray | None = None, kinds: Sequence[str] | None = None,
                    formats: Sequence[str] = FORMATS, seed: int = 0, max_size: int = MAX_SIZE,
-                   progress: Progress | None = None) -> dict[str, Any]:
+                   target: str | None = None, progress: Progress | None = None) -> dict[str, Any]:
     """Write the golden bundle of an integer network; its form is in npunet.golden.integer's docstring.
 
     model    : an IntegerModel, or the path of one
@@ -40,6 +41,7 @@ def golden_integer(model: IntegerModel | str | PathLike[str], out: str | PathLik
     formats  : of "npz", "bin", "c", "hex"
     seed     : of the random case
     max_size : bytes of all tensors, in one format
+    target   : a processor of boards.TARGETS: c/board/ is what a board with it needs to run every case
     progress : called as progress(done, total, what)
 
     Returns the manifest. Raises ValueError for a float model and for arguments that do not fit, FileExistsError for a
@@ -52,13 +54,16 @@ def golden_integer(model: IntegerModel | str | PathLike[str], out: str | PathLik
     check_formats(tuple(formats))
     if seed < 0:
         raise ValueError(f"seed={seed} must not be negative")
+    board = None if target is None else boards.target_called(target)
+    if board is not None:
+        boards.check(board, tuple(formats))
     network = opened.network
     images = {kind: cases.network_input(kind, network, seed) for kind in chosen}
     if inputs is not None:
         images["input"] = _admitted(opened, inputs)
     _check_size(network, sum(map(len, images.values())), max_size)
     with beside(Path(out)) as root:
-        return _make(root, opened, images, tuple(formats), seed, progress or (lambda done, total, what: None))
+        return _make(root, opened, images, tuple(formats), seed, board, progress or (lambda done, total, what: None))
 
 
 def integer_model(model: Any) -> IntegerModel:
@@ -88,7 +93,7 @@ def _check_size(network: Network, samples: int, max_size: int) -> None:
 
 
 def _make(root: Path, model: IntegerModel, images: dict[str, np.ndarray], formats: tuple[str, ...], seed: int,
-          progress: Progress) -> dict[str, Any]:
+          target: boards.Target | None, progress: Progress) -> dict[str, Any]:
     network, ids = model.network, layer_ids(model.network)
     title = (f"made by npunet; {network.name}, {len(network.nodes)} layers, {network.scheme}, "
              f"rounding {network.rounding}")
@@ -117,6 +122,8 @@ def _make(root: Path, model: IntegerModel, images: dict[str, np.ndarray], format
     manifest = _manifest(network, formats, seed, told, records)
     write_text(root / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     write_text(root / "README.txt", readme(manifest))
+    if target is not None:
+        boards.write(root, target, manifest, network.tensors[network.input].dtype)
     write_sums(root)
     progress(len(images), len(images), "done")
     return manifest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from npunet.golden.integer.names import layer_ids
 from npunet.golden.integer.records import SCHEMA, digest
 from npunet.golden.integer.stages import run_network
+from npunet.golden.manifest import fingerprint
 from npunet.integer.network import Network
 from npunet.integer_model import IntegerModel
 from npunet.reading import json_object
@@ -45,6 +47,11 @@ class IntegerBundle:
         if list(self.layers) != [self.ids[node.name] for node in self.network]:
             raise ValueError(f"{self.root}: the layers of the manifest are not those of its model; {AGAIN}")
         self._computed: dict[str, dict[str, np.ndarray]] = {}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What tells this bundle from others."""
+        return fingerprint(self.manifest)
 
     def tensor(self, case: str, key: str) -> np.ndarray:
         """A golden tensor, computed from the bundle's model and input and checked against its SHA-256."""

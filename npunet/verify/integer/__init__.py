@@ -7,6 +7,7 @@ npunet.verify.
 
     .npz    one member a tensor        .npy    one array        .bin    little-endian two's complement, row-major
     .mem .hex   words of hex digits in two's complement, // comments, as $readmemh reads them
+    .log .txt   what a board prints, see npunet.verify.serial_log; two hex digits a byte of the tensor's type
 
 Every integer has to be equal. A wrong output is asked twice: is it the golden one (chained), and is it what the layer
 gives for what the port itself had before it (own)? So a layer that only inherits is told from one that errs.

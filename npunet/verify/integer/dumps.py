@@ -12,6 +12,7 @@ import numpy as np
 
 from npunet.golden.integer.reader import IntegerBundle
 from npunet.golden.names import unknown
+from npunet.verify import serial_log
 
 ROLES = ("acc", "pre", "out", "fed")
 
@@ -36,11 +37,13 @@ class Dump:
     values  : by (case, key)
     faults  : what cannot be taken, one line each
     ignored : names that are no tensor of the bundle
+    bundle  : fingerprints of the bundles that the outputs say they belong to
     """
 
     values: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    bundle: set[str] = field(default_factory=set)
 
 
 def read(outputs: str | PathLike[str], bundle: IntegerBundle, case: str | None = None) -> Dump:
@@ -66,6 +69,9 @@ def read(outputs: str | PathLike[str], bundle: IntegerBundle, case: str | None =
             if key in dump.values:
                 dump.faults.append(f"{name}: there are two of {'/'.join(key)}; leave one")
             dump.values[key] = taken
+    mine = bundle.fingerprint
+    dump.faults += [f"stale: made for the bundle {digest[:16]}, this one is {mine[:16]}; dump this one's cases"
+                    for digest in sorted(dump.bundle - {mine})]
     if not dump.values and not dump.faults:
         told = f"; {len(dump.ignored)} other names, such as {dump.ignored[0]}" if dump.ignored else ""
         raise ValueError(f"{path} holds no tensor of the bundle{told}; call them <case>/<layer id>.out as the manifest "
@@ -94,6 +100,12 @@ def _tensors(path: Path, bundle: IntegerBundle, dump: Dump) -> Iterator[tuple[st
                 yield stem, np.load(file, allow_pickle=False)
             elif file.suffix == ".bin":
                 yield stem, file.read_bytes()
+            elif file.suffix in (".log", ".txt"):
+                text = file.read_text(encoding="utf-8", errors="replace")
+                entries, faults, digests = serial_log.read_log(text, serial_log.WIDTHS)
+                dump.bundle |= digests
+                dump.faults += [f"{file.name}, {place}: {what}" for place, what in faults]
+                yield from entries
             elif file.suffix in (".mem", ".hex"):
                 yield stem, Words(file.read_text(encoding="utf-8"))
             else:

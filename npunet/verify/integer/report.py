@@ -39,7 +39,9 @@ def text(result: IntegerResult, every: bool = False) -> str:
             more = len(counts[status]) - MOST
             lines.append(f"{status:<9} {len(counts[status])} layers, {words}: {listed}"
                          + (f" and {more} more" if more > 0 else ""))
-    lines += [f"ERROR     {fault}" for fault in result.faults]
+    lines += [f"ERROR     {fault}" for fault in result.faults[:MOST]]
+    if len(result.faults) > MOST:
+        lines.append(f"ERROR     and {len(result.faults) - MOST} more")
     if result.ignored:
         lines.append(f"ignored   {len(result.ignored)} names that are no tensor of the bundle, such as "
                      f"{result.ignored[0]}")
