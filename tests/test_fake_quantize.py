@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from integer_judges import calibration, float_model
 
-from npunet import UNet, quantize
+from npunet import quantize
 from npunet.deploy import deploy, deploy_backward
 from npunet.integer import run as integer_run
 from npunet.integer.quantization.calibrate import calibrate
@@ -14,7 +14,7 @@ from npunet.integer.quantization.quantize import LEVELS, settle
 from npunet.ops.fake_quantize import fake_quantize_backward, fake_quantize_forward
 from npunet.run import apply, operands
 from npunet.train.optimise import SGD
-from npunet.train.quantized_step import QuantizedStep
+from npunet.train.quantised_step import QuantisedStep
 
 CASES = ["d1_plain", "d2_strides_mixed", "d1_softmax", "d2_softmax"]
 AGREE = 1e-3  # of the largest gradient: sums of float32 in another order; 5e-5 was seen
@@ -91,7 +91,9 @@ def test_the_float_network_rounds_as_the_integers_do(case, scheme):
         assert (node.attrs["scale"], node.attrs["zero_point"]) == (tensor.scale, tensor.zero_point), name
         integers = tensor.scale * (whole[name].astype(np.float64) - tensor.zero_point)
         off = np.abs(trace[node.name] - integers) / tensor.scale
-        assert off.max() < 1.5 and (off > 0.5).mean() < (0.05 if scheme == "int8" else 0.3), f"{name}: {off.max()}"
+        leaky = name != graph.input and graph[node.inputs[0]].op == "leaky_relu"
+        share = 0.3 if scheme == "int16x8" or leaky else 0.02                # D rounds a leaky ReLU of 8 bits twice
+        assert off.max() < 1.5 and (off > 0.5).mean() < share, f"{name}: {off.max()}"
         trace[node.name] = integers
         seen.add(name)
     copies = {name for name in made.network.tensors if name in {step.name for step in plan if step.node.op in COPYING}}
@@ -168,7 +170,7 @@ def test_gradients_beside_pytorch(case, scheme, rng):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     model, x = float_model(case), 1.5 * calibration(case)[8:11]
     made = quantize(model, calibration(case)[:8], scheme)
-    step = QuantizedStep(model, SGD(), "mean_squared_error", l2=False, calibration=calibration(case)[:8], scheme=scheme)
+    step = QuantisedStep(model, SGD(), "mean_squared_error", l2=False, calibration=calibration(case)[:8], scheme=scheme)
     targets = rng.normal(size=(len(x), *made.output_shape)).astype(np.float32)
     loss, gradients = step.gradients(x, targets)
     weights = {name: torch.tensor(np.array(value), requires_grad=name in model.trainable)

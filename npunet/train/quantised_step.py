@@ -27,17 +27,17 @@ from npunet.integer.quantization.fake import fake_quantized, fake_quantized_weig
 from npunet.integer.quantization.plan import Plan, make_plan
 from npunet.integer.quantization.quantize import LEVELS, admitted, quantize_network, settle
 from npunet.layers import L2_FACTOR
-from npunet.limits import Unsupported
 from npunet.model import UNet
 from npunet.ops.regularise import l2_backward, l2_forward
 from npunet.train.optimise import Adam, Arrays, Optimiser
+from npunet.train.schedule import cosine
 from npunet.train.step import fitting, joined
 
 EVERY = 50  # steps after which the ranges are found anew
-RANGES, STEPS = "ranges", "quantized steps"
+RANGES, STEPS = "ranges", "quantised steps"
 
 
-class QuantizedStep:
+class QuantisedStep:
     """A TrainStep with fake quantisation, in NumPy.
 
     model       : the trained network; it does not change
@@ -46,7 +46,7 @@ class QuantizedStep:
     every       : steps after which the ranges of the activations are found anew
     The other arguments are those of NumpyStep.
 
-    State: NumpyStep's, "ranges" (T, 2) float64 in the order of the tensors, and "quantized steps".
+    State: NumpyStep's, "ranges" (T, 2) float64 in the order of the tensors, and "quantised steps".
     Raises ValueError for calibration data and networks that quantize refuses.
     """
 
@@ -139,11 +139,9 @@ def fine_tune(model: UNet, batch: Callable[[int], tuple[np.ndarray, np.ndarray]]
 
     Returns a new UNet. Raises ValueError for what quantize refuses, and for a loss that is not finite.
     """
-    from npunet.train.schedule import cosine
-
     if steps < 1:
         raise ValueError(f"steps={steps} must be at least 1")
-    step = QuantizedStep(model, optimiser or Adam(), loss, l2, loss_options, calibration=calibration, scheme=scheme,
+    step = QuantisedStep(model, optimiser or Adam(), loss, l2, loss_options, calibration=calibration, scheme=scheme,
                          every=every)
     generator = np.random.default_rng(0)                                     # which this kind of step never draws from
     for number in range(steps):
@@ -155,9 +153,3 @@ def fine_tune(model: UNet, batch: Callable[[int], tuple[np.ndarray, np.ndarray]]
             progress(number + 1, steps)
     made = UNet(model.params, model.input_shape, model.num_classes, seed=None)
     return made.load_weights(step.weights())
-
-
-def refuse_engine(backend: str) -> None:
-    """Raise Unsupported for a backend that cannot fake-quantise."""
-    if backend not in ("auto", "numpy"):
-        raise Unsupported(f"backend={backend!r} does not fake-quantise; leave it out, or give 'numpy'")
