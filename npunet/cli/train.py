@@ -38,7 +38,8 @@ def add(verbs: Any) -> None:
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="changes",
                         help="change a setting, such as epochs=5 or optimizer='{\"name\": \"sgd\"}' (may be repeated)")
     parser.add_argument("--weights", metavar="FILE", help="begin with these weights, not with random ones: a weight "
-                        f"file, a model.npz, the folder of a run, or a trained network ({', '.join(pretrained.names())})")
+                        "file, a model.npz, the folder of a run, or a trained network such as "
+                        + " or ".join(pretrained.names()))
     parser.add_argument("--quantise", "--quantize", nargs="?", const="int8", metavar="SCHEME", help="fine-tune a "
                         "trained network (--weights) for int8 (default) or int16x8: training feels the rounding that "
                         "integers bring, by fake quantisation with straight-through gradients. A few hundred small "
