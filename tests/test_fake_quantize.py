@@ -78,7 +78,7 @@ def test_the_float_network_rounds_as_the_integers_do(case, scheme):
     images = x.reshape(len(x), *(1,) * (4 - x.ndim), *x.shape[1:])
     plan = make_plan(model.graph, model.weights, x.ndim - 2)
     ranges = calibrate(plan, images, "minmax", LEVELS[scheme])
-    graph = fake_quantized(plan, settle(plan, ranges, scheme, "minmax"), scheme)
+    graph = fake_quantized(plan, settle(plan, ranges, scheme), scheme)
     weights = {name: value.astype(np.float64) for name, value in fake_quantized_weights(plan).items()}
     whole = integer_run.forward(made.network, made.quantize_input(images))
     trace, seen = {graph.input: images.astype(np.float64)}, set()

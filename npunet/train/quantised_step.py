@@ -75,7 +75,7 @@ class QuantisedStep:
         images, _ = self.model.sizes.admit(x, self.model.dtype, None)
         graph = self.model.sizes.graph(images.shape[1:3])
         plan = self._plan(images.shape[1:3])
-        rounding = fake_quantized(plan, settle(plan, self._ranges, self.scheme, "minmax"), self.scheme)
+        rounding = fake_quantized(plan, settle(plan, self._ranges, self.scheme), self.scheme)
         result = differentiate(rounding, fake_quantized_weights(plan), images,
                                self.model.sizes.admit_labels(labels, images), loss=self.loss, l2=False,
                                **self.loss_options)
@@ -91,7 +91,7 @@ class QuantisedStep:
 
     def memory_of(self, batch: int) -> int:
         plan = self._plan(self._calibration.shape[1:3])
-        rounding = fake_quantized(plan, settle(plan, self._ranges, self.scheme, "minmax"), self.scheme)
+        rounding = fake_quantized(plan, settle(plan, self._ranges, self.scheme), self.scheme)
         return footprint.batch_bytes(rounding, self.model.dtype, batch, keep=2)
 
     def weights(self) -> Arrays:

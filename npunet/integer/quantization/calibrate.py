@@ -7,7 +7,8 @@ Three methods give a range (low, high) for a tensor:
     mse         of 100 symmetric shrinkings of minmax' range the one with the smallest mean squared error of
                 quantising, counted over a histogram
 
-The last two go over the data twice: the histogram of the second pass has BINS bins over minmax' range.
+Whichever it is, `ranges` then decides which tensors share one. The last two go over the data twice: the histogram of
+the second pass has BINS bins over minmax' range.
 """
 
 from __future__ import annotations
