@@ -3,8 +3,8 @@
     python -m venv VENV && VENV/bin/pip install ethos-u-vela     # in an environment of its own
     python reference/integer_vela.py VENV/bin/vela               # with npunet: writes stored/integer_vela.json
 
-The networks are the presets with the weights of seed 0, calibrated by `inputs`, and the trained one that comes along, in
-both schemes. Ends with exit status 1 when a file is refused or an operator is left to the CPU.
+The networks are the presets with the weights of seed 0, calibrated by `inputs`, and the trained one that comes along,
+in both schemes. Ends with exit status 1 when a file is refused or an operator is left to the CPU.
 """
 
 from __future__ import annotations
