@@ -117,11 +117,6 @@ class Network:
                 return node
         raise KeyError(name)
 
-    @property
-    def parameters(self) -> int:
-        """Numbers in all weights and biases."""
-        return sum(node.parameters for node in self.nodes)
-
     def consumers(self) -> dict[str, list[Node]]:
         """For every tensor the nodes that read it, in execution order."""
         readers: dict[str, list[Node]] = {name: [] for name in self.tensors}
@@ -129,3 +124,8 @@ class Network:
             for name in node.inputs:
                 readers[name].append(node)
         return readers
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in all weights and biases."""
+        return sum(node.parameters for node in self.nodes)
