@@ -222,9 +222,9 @@ class IntegerModel:
         return self.network.tensors[self.network.output]
 
     def __repr__(self) -> str:
-        weights = sum(node.arrays["weights"].size for node in self.network if "weights" in node.arrays)
         return (f"IntegerModel({self.network.name!r}, {self.scheme}, rounding={self.rounding!r}, "
-                f"input_shape={self.input_shape}, num_classes={self.num_classes}, {weights:,} weights)")
+                f"input_shape={self.input_shape}, num_classes={self.num_classes}, "
+                f"{self.network.parameters:,} parameters)")
 
 
 class Dequantized:

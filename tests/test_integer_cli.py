@@ -73,7 +73,7 @@ def test_a_trained_network_and_its_ecg(folder, capsys):
     np.testing.assert_array_equal(results[0], results[2])
     assert (results[0].argmax(-1) == results[3].argmax(-1)).mean() > 0.9
     said = run(capsys, "predict", "e.npz", "ecg.npy", "--fs", 100, "-o", "y.npy")
-    assert "32,849 weights in int8, rounding D, input 256 x 1, 4 classes" in said
+    assert "34,118 parameters in int8, rounding D, input 256 x 1, 4 classes" in said
 
 
 def test_float_tflite(folder, capsys):

@@ -8,6 +8,7 @@ from integer_judges import SCHEMES, STORED, calibration, float_model, manifest
 
 import npunet
 from npunet import quantize
+from npunet.integer.quantization.calibrate import METHODS
 
 FILES = sorted(file for file, entry in manifest().items() if entry["form"] == "resize")
 SCALE = 1e-6  # relative: the converter's float kernels add in another order, which moves a range by some 1e-7
@@ -42,6 +43,30 @@ def test_the_converters_numbers(file):
             apart = abs(x.scale / y.scale - 1) + np.abs(node.scales["weights"] / other.scales["weights"] - 1)
             allowed = np.where(apart > 0, np.ceil(np.abs(expected) * (apart + 2.0**-23)), 0)
         assert (np.abs(bias - expected) <= allowed).all(), f"{node.name}: {bias} for {expected}"
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("case", ["d2_strides_mixed", "d1_ecg_small"])
+def test_every_method_shares_ranges_where_the_converter_does(case, method, scheme):
+    """ADD writes over an input that nothing else reads, whose range then holds the sum's; what copies keeps its
+    input's scale, and in int8 all inputs of a concatenation have its own."""
+    network = quantize(float_model(case), calibration(case), scheme, calibration_method=method).network
+    readers, found = network.consumers(), set()
+
+    def span(name):
+        tensor = network.tensors[name]
+        return [tensor.scale * (limit - tensor.zero_point) for limit in tensor.limits]
+
+    for node in network:
+        if node.op == "add":
+            over = next(name for name in node.inputs if name != network.input and len(readers[name]) == 1)
+            (low, high), (least, most), slack = span(over), span(node.name), network.tensors[over].scale
+            assert low <= least + slack and most - slack <= high, f"{node.name}: {over}"
+        elif node.op in ("max_pool2d", "upsample_nearest2d") or (node.op == "concat" and scheme == "int8"):
+            assert len({span(name)[0] for name in (node.name, *node.inputs)}) == 1, node.name
+        found.add(node.op)
+    assert {"add", "max_pool2d", "upsample_nearest2d", "concat"} <= found
 
 
 def test_the_stored_conversions_are_what_the_manifest_says():

@@ -236,7 +236,7 @@ def test_names_cannot_inject_script(browser, tmp_path):
 
 def test_every_operator_is_drawn_and_has_its_javascript():
     """A new operator of the definition must come to the page too."""
-    trained_only = {"batch_norm_train", "dropout"}
+    trained_only = {"batch_norm_train", "dropout", "fake_quantize"}
     floats, integers = set(OPERATORS) - trained_only, set(INTEGER_OPERATORS)
     assert floats | integers <= set(KINDS)
     for ops, module in ((floats, "network.js"), (floats, "apart.js"), (floats, "wide.js"), (floats, "formulas.js"),

@@ -80,7 +80,7 @@ def node_data(network: Network, graph: Graph, node: Node) -> dict[str, Any]:
     return {"name": node.name, "op": node.op, "inputs": node.inputs, "weights": graph[node.name].weights,
             "attrs": {**attrs, "arrays": list(node.arrays), "wide": wide}, "shape": shape,
             "weightShapes": [value.shape for value in node.arrays.values()],
-            "parameters": sum(value.size for key, value in node.arrays.items() if key in ("weights", "bias")),
+            "parameters": node.parameters,
             "macs": prod(shape) * taps, "sees": sees(graph, node.name), "oddities": [],
             "standsFor": ", ".join(node.layers)}
 

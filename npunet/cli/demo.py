@@ -1,4 +1,5 @@
-"""npunet demo: the ECG network on an ECG: picture, layer table, golden bundle, and the C port verified, in seconds."""
+"""npunet demo: the ECG network on an ECG: picture, layer table, golden bundle and the C port verified, in seconds, and
+the same in int8."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from npunet import UNet, __version__
 from npunet.cli import models, predict, sources, trace, values
+from npunet.cli.demo_integer import demo_integer
 from npunet.data import VARIABLE, Record, data_folder, read_record
 from npunet.data.records import find_records
 from npunet.data.synthetic import synthetic_ecg
@@ -86,7 +88,8 @@ in {folder}{os.sep}
   model.npz   the network with its weights
   page.html   the network, live: every number taken apart and changed
   golden{os.sep}     {checked[0]}
-              {checked[1]}""")
+              {checked[1]}
+{demo_integer(name, model, x, given.reference, given.fs, segmenter.preparation.rate, folder)}""")
     if models.is_described(name):
         print("The weights are random, not trained: the predicted classes mean nothing yet.")
     if segmenter.taught is not None and (told := segmenter.taught.among([title.removeprefix(RECORD)])):

@@ -15,7 +15,8 @@ from npunet.files import write_text
 from npunet.segment import Segmenter
 from npunet.segment.images import VIEWS
 from npunet.train import run
-from npunet.train.task import load_task
+from npunet.train.quantised_run import Quantised
+from npunet.train.task import Task, load_task
 
 
 def add(verbs: Any) -> None:
@@ -54,6 +55,8 @@ def evaluate(arguments: Namespace) -> None:
             raise ValueError(f"the data is not that of the run in {source}: other subjects; name its folder by --data")
         model = run.open_run(source / f"{arguments.checkpoint or 'best'}.npz")
         part, out = arguments.part or "test", out or source
+        if config.quantise:
+            model = _integer(task, config.quantise, model)
         things: list[Any] = [thing for name in (PARTS if part == "all" else (part,)) for thing in task.things[name]]
     else:
         model, part = _model(arguments.source), "all"
@@ -83,6 +86,13 @@ def evaluate(arguments: Namespace) -> None:
         written.append(Path(picture))
     if written:
         print(f"\nwrote {', '.join(str(path) for path in written)}")
+
+
+def _integer(task: Task, scheme: str, model: Segmenter) -> Segmenter:
+    """The integer network of a run's checkpoint, as its training scored it."""
+    made: Any = models.with_float_face(Quantised(task, scheme).integer(model))
+    made.taught = model.taught
+    return made
 
 
 def _model(source: str) -> Segmenter:

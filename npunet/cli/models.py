@@ -173,8 +173,7 @@ def size_of(model: UNet | IntegerModel | Dequantized) -> str:
     if isinstance(model, Dequantized):
         model = model.model
     if isinstance(model, IntegerModel):
-        weights = sum(node.arrays["weights"].size for node in model.network if "weights" in node.arrays)
-        return (f"{weights:,} weights in {model.scheme}, rounding {model.rounding}, input "
+        return (f"{model.network.parameters:,} parameters in {model.scheme}, rounding {model.rounding}, input "
                 f"{' x '.join(map(str, model.input_shape))}, {model.num_classes} classes")
     parameters = sum(spec.size for spec in model.graph.weights.values())
     shape = " x ".join("any" if size is None else str(size) for size in model.input_shape)

@@ -19,8 +19,8 @@ from npunet.integer.network import SCHEMES
 from npunet.integer.quantization.calibrate import METHODS
 from npunet.integer.quantization.report import report, sqnr, table
 from npunet.segment import Segmenter
+from npunet.train.calibration import SAMPLES, spread
 
-SAMPLES = 200  # of the calibration
 WORST = 8  # layers that are named first
 
 
@@ -95,28 +95,12 @@ def calibration_data(arguments: Namespace, model: UNet | Segmenter) -> np.ndarra
             raise ValueError(f"{arguments.calibrate} is a folder, but the model does not know how its input is "
                              "prepared; give the inputs as .npy")
         from npunet.train.run import read_things
+        from npunet.train.task import examples
 
-        found = [thing.x[..., None] if len(shape) == 2 else thing.x[None]
-                 for thing in read_things(model, arguments.calibrate)]
+        found = [x for x, _ in examples(read_things(model, arguments.calibrate))]
     else:
         found = [sources.batch(arguments.calibrate, model, predict.meaning_of(model), arguments).x]
-    pieces = [piece for batch in found for piece in windows(batch, shape)]
-    if not pieces:
-        sizes = " x ".join(str(size or "any") for size in shape)
-        raise ValueError(f"{arguments.calibrate} has nothing of the network's size {sizes}; give longer recordings")
-    chosen = np.unique(np.linspace(0, len(pieces) - 1, arguments.samples).astype(int))
-    return np.stack([pieces[i] for i in chosen])
-
-
-def windows(batch: np.ndarray, shape: tuple[int | None, ...]) -> list[np.ndarray]:
-    """What a batch (B, ..., C) holds of windows of a size, side by side; an open size takes the batch's own."""
-    sizes = [size or extent for size, extent in zip(shape[:-1], batch.shape[1:-1], strict=True)]
-    counts = [extent // size for size, extent in zip(sizes, batch.shape[1:-1], strict=True)]
-    found = []
-    for sample in batch:
-        for index in np.ndindex(*counts):
-            found.append(sample[tuple(slice(i * size, (i + 1) * size) for i, size in zip(index, sizes, strict=True))])
-    return found
+    return spread(found, shape, arguments.samples, arguments.calibrate)
 
 
 def agreement(network: UNet, made: IntegerModel, x: np.ndarray) -> str:

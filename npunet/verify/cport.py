@@ -45,12 +45,24 @@ def verify_c(folder: str | PathLike[str]) -> Result:
         copied.mkdir()
         for path, raw in sources.items():
             (copied / Path(path).name).write_bytes(raw)
-        program, out = Path(scratch) / "net_dump", Path(scratch) / "out"
-        _run([name, *FLAGS, str(copied / "net_dump.c"), str(copied / "net.c"), "-lm", "-o", str(program)])
-        _run([str(program), "--all", str(bundle.root), str(out)])
-        result = verify(bundle, out)
+        result = verify(bundle, run_c(bundle.root, copied, Path(scratch)))
     told = f"ran the bundle's own code, {bundle.root / 'c' / 'net.c'}, compiled by {name}"
     return replace(result, notes=(told, *result.notes))
+
+
+def run_c(bundle: Path, sources: Path, scratch: Path) -> Path:
+    """Compile net.c and net_dump.c of a folder and run them on every case of a bundle, of floats or of integers.
+
+    Returns the folder of the outputs, scratch/out. Raises ValueError when there is no compiler, and when it or the
+    program fails.
+    """
+    name = compiler()
+    if name is None:
+        raise ValueError(f"no C compiler: none of {', '.join(COMPILERS)} is there")
+    program, out = scratch / "net_dump", scratch / "out"
+    _run([name, *FLAGS, str(sources / "net_dump.c"), str(sources / "net.c"), "-lm", "-o", str(program)])
+    _run([str(program), "--all", str(bundle), str(out)])
+    return out
 
 
 def _run(command: list[str]) -> None:

@@ -35,7 +35,7 @@ def quantize_network(network: Any, calibration: np.ndarray, scheme: str, roundin
     images = admitted(network, calibration)
     plan = planned(network, images.shape[1:3])
     found = calibrate(plan, images, method, LEVELS[scheme], progress)
-    made = build(plan, settle(plan, found, scheme, method), scheme, rounding, name=network.params.name,
+    made = build(plan, settle(plan, found, scheme), scheme, rounding, name=network.params.name,
                  input_shape=np.shape(calibration)[1:],
                  output_shape=plan.graph.shape(plan.graph.output)[2 - network.sizes.rank :])
     check_accumulators(made)
@@ -47,11 +47,9 @@ def planned(network: Any, size: tuple[int, int]) -> Plan:
     return make_plan(network.sizes.graph(size), network.weights.read_only, network.sizes.rank)
 
 
-def settle(plan: Plan, ranges: dict[str, Range], scheme: str, method: str) -> dict[str, Range]:
-    """The ranges that the scales are made from: what min/max sees is what the converter's calibrator sees."""
-    if method == "minmax":
-        ranges = as_the_converter_sees(plan, ranges)
-    return shared(plan, ranges, scheme)
+def settle(plan: Plan, ranges: dict[str, Range], scheme: str) -> dict[str, Range]:
+    """The ranges that the scales are made from: shared as the converter shares them, however they were found."""
+    return shared(plan, as_the_converter_sees(plan, ranges), scheme)
 
 
 def admitted(network: Any, calibration: np.ndarray) -> np.ndarray:
@@ -70,6 +68,6 @@ def admitted(network: Any, calibration: np.ndarray) -> np.ndarray:
         count = int(np.count_nonzero(~np.isfinite(images)))
         raise ValueError(f"calibration holds {count} values that are NaN or infinite; leave those samples out")
     if images.min() == images.max():
-        raise ValueError(f"calibration holds nothing but {images.flat[0]:g}; give inputs such as the network will see, "
+        raise ValueError(f"calibration holds nothing but {images.flat[0] + 0:g}; give inputs such as the network will see, "
                          "prepared as for predict")
     return images
