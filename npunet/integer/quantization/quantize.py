@@ -68,6 +68,6 @@ def admitted(network: Any, calibration: np.ndarray) -> np.ndarray:
         count = int(np.count_nonzero(~np.isfinite(images)))
         raise ValueError(f"calibration holds {count} values that are NaN or infinite; leave those samples out")
     if images.min() == images.max():
-        raise ValueError(f"calibration holds nothing but {images.flat[0] + 0:g}; give inputs such as the network will see, "
-                         "prepared as for predict")
+        raise ValueError(f"calibration holds nothing but {images.flat[0] + 0:g}; give inputs such as the network will "
+                         "see, prepared as for predict")
     return images
