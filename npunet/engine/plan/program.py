@@ -43,7 +43,7 @@ class Program:
     input_shape, output_shape : (H, W, C) of one sample and its result
     threads     : how many threads may share one sample
     margin      : elements behind the arena that a kernel may read (and does not use)
-    itemsize    : bytes of an element of the arena
+    memory      : dtype of the arena's elements
     """
 
     table: np.ndarray
@@ -60,7 +60,12 @@ class Program:
     output_shape: Shape
     threads: int
     margin: int
-    itemsize: int = 4
+    memory: str = "float32"
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element of the arena."""
+        return np.dtype(self.memory).itemsize
 
 
 def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads: int = 1, fuse: bool = True,

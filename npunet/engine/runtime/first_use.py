@@ -9,11 +9,10 @@ whichever that was, and no result changes its bits at that point.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
-from npunet.engine.runtime.entry_points import ENTRIES
 from npunet.engine.runtime.installed import EngineUnavailable, remember_failure
-from npunet.graph import Graph
-from npunet.summary import rows
+from npunet.engine.runtime.native import Entry
 
 RATE = 100_000_000  # multiply-accumulates a second of NumPy's "seq_fma"; "seq" is several times as fast
 ALLOWED = 20 * RATE  # of a process
@@ -27,27 +26,30 @@ class _Account:
     said = False
 
 
-def auto_backend(graph: Graph, samples: int, arithmetic: str) -> str:
+def auto_backend(entry: Entry, macs: Callable[[], int]) -> str:
     """What runs a job that may take the engine: "engine", "numpy" with the same bits, or "" where the engine turns out
-    not to run on this machine, which is said once."""
+    not to run on this machine, which is said once.
+
+    macs : gives the job's multiply-accumulates
+    """
     try:
-        if runs_in_numpy(graph, samples, arithmetic):
+        if runs_in_numpy(entry, macs):
             return "numpy"
-        ENTRIES[arithmetic]()
+        entry()
     except EngineUnavailable as error:
         remember_failure(error)
         return ""
     return "engine"
 
 
-def runs_in_numpy(graph: Graph, samples: int, arithmetic: str) -> bool:
+def runs_in_numpy(entry: Entry, macs: Callable[[], int]) -> bool:
     """Whether a job that may take the engine is to run in NumPy; it is then counted as done."""
-    if _Account.spent >= ALLOWED or ENTRIES[arithmetic].compiled():
+    if _Account.spent >= ALLOWED or entry.compiled():
         return False
-    macs = samples * sum(row.macs for row in rows(graph))
-    if _Account.spent + macs > ALLOWED:
+    more = macs()
+    if _Account.spent + more > ALLOWED:
         return False
-    _Account.spent += macs
+    _Account.spent += more
     if _Account.spent > MENTIONED and not _Account.said:
         _Account.said = True
         print("npunet: the engine is not compiled on this machine yet, so NumPy runs small jobs, with the same bits; "
