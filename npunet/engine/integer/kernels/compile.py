@@ -10,12 +10,14 @@ from npunet.engine.codegen import jit
 from npunet.engine.codegen.jit import inlined
 from npunet.engine.integer.kernels import copies, pointwise, pooling
 from npunet.engine.integer.kernels.convolution import convolve_group
+from npunet.engine.integer.kernels.layer_norm import layer_norm
 from npunet.engine.kernels.interpreter import make_walk
 from npunet.engine.plan.opcodes import Field, Op
 from npunet.engine.runtime.object_code import ObjectCode
 
 COPY_IN, COPY_OUT, MAX_POOL, AVG_POOL = int(Op.COPY_IN), int(Op.COPY_OUT), int(Op.MAX_POOL), int(Op.AVG_POOL)
-SPREAD, ADD, ACTIVATE, SOFTMAX, MOVE = (int(op) for op in (Op.SPREAD, Op.ADD, Op.ACTIVATE, Op.SOFTMAX, Op.MOVE))
+SPREAD, ADD, ACTIVATE, SOFTMAX = (int(op) for op in (Op.SPREAD, Op.ADD, Op.ACTIVATE, Op.SOFTMAX))
+LAYER_NORM, MOVE = int(Op.LAYER_NORM), int(Op.MOVE)
 BYTES = types.Array(types.uint8, 1, "C")
 SHORTS = types.Array(types.int16, 1, "C")
 BATCH = types.Array(types.uint8, 2, "C")
@@ -44,6 +46,8 @@ def step(p, arena, constants, memory, weights, sample, result, first, last, left
         pointwise.activate(p, arena, constants, first, last, left, right)
     elif op == SOFTMAX:
         pointwise.probabilities(p, arena, constants, first, last, left, right)
+    elif op == LAYER_NORM:
+        layer_norm(p, arena, constants, left, right)
     elif op == MOVE:
         copies.move(p, arena, first, last)
 

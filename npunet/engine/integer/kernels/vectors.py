@@ -107,5 +107,5 @@ def define_write(element: ir.IntType):
     return write
 
 
-read_byte, read_short, read_word = (define_read(element) for element in (INT8, INT16, INT32))
+read_byte, read_short, read_word, read_long = (define_read(element) for element in (INT8, INT16, INT32, INT64))
 write_byte, write_short = (define_write(element) for element in (INT8, INT16))

@@ -106,6 +106,13 @@ class IntegerConstants:
             room[start // 2 : start // 2 + len(attrs[name])] = attrs[name]
         return self.put(room)
 
+    def layer_norm(self, attrs: Mapping[str, Any]) -> int:
+        """epsilon, fraction_bits, m', s, then beta and gamma, int64; m' the multiplier's upper 16 bits."""
+        multiplier = attrs["multiplier"]
+        reduced = (multiplier + 2**15) >> 16 if multiplier < 0x7FFF0000 else 0x7FFF
+        scalars = [attrs["epsilon"], attrs["fraction_bits"], reduced, attrs["shift"]]
+        return self.put(np.concatenate([scalars, attrs["beta"].ravel(), attrs["gamma"].ravel()]).astype(np.int64))
+
     def table(self, values: np.ndarray, zero: int) -> int:
         """A table's entries less the output's zero point, int16."""
         return self.put(values.astype(np.int16) - np.int16(zero))

@@ -83,8 +83,8 @@ class IntegerLowering:
     home: dict[str, str] = field(default_factory=dict)  # tensor -> the tensor in whose memory it lives
 
     def run(self) -> Lowered:
-        network = self.network
-        check(network)
+        check(self.network)
+        network = self.network = without_unread(self.network)
         self.readers = network.consumers()
         self.order = {node.name: number for number, node in enumerate(network)}
         self.nodes = {node.name: node for node in network}
@@ -138,6 +138,8 @@ class IntegerLowering:
             step = replace(step, op=Op.ADD, addend=self.where(node.inputs[1]), addition=attrs)
         elif node.op in ("softmax", "softmax16"):
             step = replace(step, op=Op.SOFTMAX)
+        elif node.op == "layer_norm":
+            step = replace(step, op=Op.LAYER_NORM)
         elif node.op in ("rescale", "leaky_relu"):
             step = replace(step, kind=Kind[node.op.upper()])
         elif node.op == "table":
@@ -249,6 +251,16 @@ class IntegerLowering:
 
     def zero(self, name: str) -> int:
         return self.network.tensors[name].zero_point
+
+
+def without_unread(network: Network) -> Network:
+    """The network less what its output does not depend on."""
+    needed, nodes = {network.output}, []
+    for node in reversed(network.nodes):
+        if node.name in needed:
+            needed |= set(node.inputs)
+            nodes.append(node)
+    return replace(network, nodes=tuple(reversed(nodes)))
 
 
 def reads_one_position(node: Node) -> bool:

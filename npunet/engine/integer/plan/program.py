@@ -91,7 +91,7 @@ class Encoding:
         fields[Field.PAD_TOP], fields[Field.PAD_LEFT] = top, left
         if step.op in CONVOLUTIONS:
             self.add_convolution(fields, step)
-        elif step.op in (Op.MAX_POOL, Op.AVG_POOL, Op.ACTIVATE):
+        elif step.op in (Op.MAX_POOL, Op.AVG_POOL, Op.ACTIVATE, Op.LAYER_NORM):
             self.add_function(fields, step)
         elif step.op == Op.SOFTMAX:
             fields[Extra.PARAMS] = self.constants.softmax(step.constants)
@@ -144,12 +144,14 @@ class Encoding:
                    Extra.HIGH: step.finish.high, Extra.WIDE: step.wide}
 
     def add_function(self, fields: dict[int, int], step: IntegerInstruction) -> None:
-        """Of a pooling or an activation."""
+        """Of a pooling, an activation or a layer norm."""
         attrs, zero = step.constants, self.network.tensors[step.layer].zero_point
         if "act_min" in attrs:
             fields[Extra.LOW], fields[Extra.HIGH] = attrs["act_min"] - zero, attrs["act_max"] - zero
         if step.op == Op.ACTIVATE and "table" in attrs:
             fields[Extra.PARAMS] = self.constants.table(attrs["table"], zero)
+        elif step.op == Op.LAYER_NORM:
+            fields[Extra.PARAMS] = self.constants.layer_norm(attrs)
         elif step.op == Op.ACTIVATE:
             fields[Extra.PARAMS] = self.constants.factors(attrs)
 
