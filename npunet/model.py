@@ -14,6 +14,7 @@ from npunet import weights as named
 from npunet.deploy import check_level, deploy
 from npunet.engine.runtime import first_use
 from npunet.engine.runtime.cache import Engines, engine_ready
+from npunet.engine.runtime.entry_points import ENTRIES
 from npunet.engine.runtime.installed import engine_usable
 from npunet.graph import Graph
 from npunet.inference import sizes
@@ -121,7 +122,8 @@ class UNet:
         if len(images) == 0:
             return self.sizes.release(np.empty((0, *graph.shape(graph.output)), self.dtype), crop)
         if chosen == "engine" and backend == "auto":
-            chosen = first_use.auto_backend(graph, len(images), order)
+            chosen = first_use.auto_backend(ENTRIES[order],
+                                            lambda: len(images) * sum(row.macs for row in summary.rows(graph)))
             if not chosen:
                 return self.predict(x, "numpy", arithmetic, threads, fit)
             if chosen == "numpy":

@@ -26,8 +26,8 @@ FLOORS = (
     ("cli", "__main__"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
-WITHOUT_NUMBA = ("engine.plan", "engine.runtime", "engine.training.plan")
-WITH_NUMBA = ("engine.codegen", "engine.kernels", "engine.training.kernels")
+WITHOUT_NUMBA = ("engine.plan", "engine.runtime", "engine.training.plan", "engine.integer.plan")
+WITH_NUMBA = ("engine.codegen", "engine.kernels", "engine.training.kernels", "engine.integer.kernels")
 
 
 def modules():

@@ -86,7 +86,7 @@ def test_the_float_face_pads_and_crops(rng):
     np.testing.assert_array_equal(face.predict(x, fit="pad"), expected)
     assert face.params.include_top and face.params.use_logits and face.num_classes == 3
     for wrong, way in ((lambda: face.predict(x), "not a multiple"), (lambda: face.predict(x[0]), "x has shape"),
-                       (lambda: face.predict(x, fit="pad", threads=2), "for float networks")):
+                       (lambda: face.predict(x, fit="pad", arithmetic="seq"), "for float networks")):
         with pytest.raises(ValueError, match=way):
             wrong()
 
@@ -180,8 +180,8 @@ def test_what_an_integer_model_refuses(rng, tmp_path):
             model.predict(bad)
         with pytest.raises(ValueError, match=way):
             model.trace(bad)
-    with pytest.raises(ValueError, match="backend='engine'"):
-        model.predict(np.zeros((1, 24, 2), np.int8), backend="engine")
+    with pytest.raises(ValueError, match="backend='torch' must be one of auto, numpy, engine"):
+        model.predict(np.zeros((1, 24, 2), np.int8), backend="torch")
     with pytest.raises(ValueError, match="rounding='D'"):
         quantize(small(), rng.normal(size=(4, 24, 2)), rounding="S").export_tflite(tmp_path / "m.tflite")
     for activation, what in (("elu", "ENC1_D1_act: .tflite has no integer operator for elu"),

@@ -11,7 +11,8 @@ import numpy as np
 from npunet.cli import models, values
 from npunet.engine.plan import report
 from npunet.engine.plan.program import compile_program
-from npunet.engine.runtime.engine import ENTRIES, check_threads
+from npunet.engine.runtime.entry_points import ENTRIES
+from npunet.engine.runtime.runner import check_threads
 
 
 def add(verbs: Any) -> None:

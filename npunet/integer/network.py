@@ -117,6 +117,13 @@ class Network:
                 return node
         raise KeyError(name)
 
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one sample."""
+        sizes = [(self.tensors[node.name].shape, node.arrays["weights"].size) for node in self.nodes
+                 if "weights" in node.arrays]
+        return sum(height * width * size for (height, width, _), size in sizes)
+
     def consumers(self) -> dict[str, list[Node]]:
         """For every tensor the nodes that read it, in execution order."""
         readers: dict[str, list[Node]] = {name: [] for name in self.tensors}

@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import numpy as np
 
 from npunet import run
-from npunet.engine.runtime.entry_points import ENTRIES
 from npunet.engine.runtime.installed import EngineUnavailable, remember_failure
+from npunet.engine.runtime.native import Entry
 from npunet.graph import Graph
-from npunet.summary import rows
+
+Result = TypeVar("Result")
 
 RATE = 100_000_000  # multiply-accumulates a second of NumPy's "seq_fma"; "seq" is several times as fast
 ALLOWED = 20.0  # seconds of a process
@@ -39,29 +41,32 @@ class Overspent(Exception):
     """NumPy has had its time."""
 
 
-def auto_backend(graph: Graph, samples: int, arithmetic: str) -> str:
+def auto_backend(entry: Entry, macs: Callable[[], int]) -> str:
     """What runs a job that may take the engine: "engine", "numpy" with the same bits, or "" where the engine turns out
-    not to run on this machine, which is said once."""
+    not to run on this machine, which is said once.
+
+    macs : gives the job's multiply-accumulates
+    """
     try:
-        if pays_in_numpy(graph, samples, arithmetic):
+        if pays_in_numpy(entry, macs):
             return "numpy"
-        ENTRIES[arithmetic]()
+        entry()
     except EngineUnavailable as error:
         remember_failure(error)
         return ""
     return "engine"
 
 
-def pays_in_numpy(graph: Graph, samples: int, arithmetic: str) -> bool:
+def pays_in_numpy(entry: Entry, macs: Callable[[], int]) -> bool:
     """Whether a job that may take the engine had better run in NumPy, as far as can be told before."""
-    if _Account.spent >= ALLOWED or ENTRIES[arithmetic].compiled():
+    if _Account.spent >= ALLOWED or entry.compiled():
         return False
-    macs = samples * sum(row.macs for row in rows(graph))
-    return _Account.spent + macs / RATE <= ALLOWED
+    return _Account.spent + macs() / RATE <= ALLOWED
 
 
-def infer(graph: Graph, weights: Mapping[str, np.ndarray], images: np.ndarray, arithmetic: str) -> np.ndarray | None:
-    """run.infer, on the account; None where that is overdrawn before the end, so that the engine has to do it."""
+def on_account(job: Callable[[Callable[[], None]], Result]) -> Result | None:
+    """job(count), which calls count() now and then; None where the account is overdrawn before its end, so that the
+    engine has to do it."""
     begun, before = time.thread_time(), _Account.spent
 
     def count() -> None:
@@ -74,6 +79,11 @@ def infer(graph: Graph, weights: Mapping[str, np.ndarray], images: np.ndarray, a
                   "bits; 'npunet warmup' compiles it, in about a minute", file=sys.stderr)
 
     try:
-        return run.infer(graph, weights, images, arithmetic=arithmetic, after_each=count)
+        return job(count)
     except Overspent:
         return None
+
+
+def infer(graph: Graph, weights: Mapping[str, np.ndarray], images: np.ndarray, arithmetic: str) -> np.ndarray | None:
+    """run.infer, on the account."""
+    return on_account(lambda count: run.infer(graph, weights, images, arithmetic=arithmetic, after_each=count))
