@@ -2,7 +2,6 @@
 
 import { facts, make } from "./dom.js";
 import { briefly, counted, percent } from "./format.js";
-import { rangeOf } from "./pictures.js";
 
 export function shapeText([H, W, C]) {
   return H === 1 ? `${counted(W)} samples × ${counted(C)} channels` : `${H} × ${W} pixels × ${C} channels`;
@@ -42,27 +41,36 @@ export function settings(node) {
   return parts.length ? parts.join("; ") : "none";
 }
 
-// Range, mean, saturation, dead channels of a whole tensor.
+// Range, mean, saturation, dead channels of a whole tensor; `channels`: the range of each.
 export function figuresOf({ data, shape }) {
   const C = shape[2];
-  const [low, high] = rangeOf(data);
-  const figures = { low, high, zeros: 0, sixes: 0, mean: 0, wrong: 0, dead: [] };
-  for (const value of data) {
-    figures.mean += value / data.length;
-    if (value === 0) figures.zeros += 1 / data.length;
-    if (value === 6) figures.sixes += 1 / data.length;
-    if (!Number.isFinite(value)) figures.wrong++;
+  const channels = Array.from({ length: C }, () => [Infinity, -Infinity]);
+  let [sum, zeros, sixes, wrong] = [0, 0, 0, 0];
+  for (let k = 0, c = 0; k < data.length; k++, c = c + 1 < C ? c + 1 : 0) {
+    const value = data[k];
+    const range = channels[c];
+    if (value < range[0]) range[0] = value;
+    if (value > range[1]) range[1] = value;
+    sum += value;
+    if (value === 0) zeros++;
+    else if (value === 6) sixes++;
+    else if (!Number.isFinite(value)) wrong++;
   }
-  for (let c = 0; c < C; c++) {
-    const [least, most] = rangeOf(data, c, C);
-    if (least === 0 && most === 0) figures.dead.push(c);
-  }
-  return figures;
+  const dead = channels.flatMap(([low, high], c) => (low === 0 && high === 0 ? [c] : []));
+  const low = Math.min(...channels.map(([least]) => least));
+  const high = Math.max(...channels.map(([, most]) => most));
+  const n = data.length || 1;
+  return { low, high, mean: sum / n, zeros: zeros / n, sixes: sixes / n, wrong, dead, channels };
+}
+
+// What a range says where there is one: of nothing but NaN there is none.
+export function rangeText(low, high, between = " to ") {
+  return low <= high ? `${briefly(low)}${between}${briefly(high)}` : "no number";
 }
 
 export function statistics({ low, high, mean, zeros, sixes, dead, wrong }, op) {
   const parts = [
-    `Range ${briefly(low)} to ${briefly(high)}, mean ${briefly(mean)}; ${percent(zeros)} exactly 0`,
+    `Range ${rangeText(low, high)}, mean ${briefly(mean)}; ${percent(zeros)} exactly 0`,
     op === "relu6" ? `, ${percent(sixes)} at 6` : "",
     wrong ? `, ${counted(wrong)} not finite` : "",
     dead.length

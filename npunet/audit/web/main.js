@@ -6,7 +6,7 @@ import { Diagram } from "./diagram.js";
 import { button, make, rebuild } from "./dom.js";
 import { counted } from "./format.js";
 import { fma32 } from "./fma.js";
-import { flat, takeApart, tensorOf } from "./apart.js";
+import { flat, shapeOf, takeApart } from "./apart.js";
 import { differentiate } from "./gradients.js";
 import { LayerPanel } from "./layer.js";
 import { Learning } from "./learning.js";
@@ -34,7 +34,7 @@ const app = {
     description.sampled ? network.tensors.get(network.input).data : original.tensors.get(original.input).data,
 
   select(layer) {
-    const { shape } = network.tensors.get(layer) ?? network.byName.get(layer);
+    const shape = network.shapeOf(layer);
     const index = app.state.index.map((position, axis) => Math.min(position, shape[axis] - 1));
     app.pick(layer, index);
   },
@@ -48,10 +48,10 @@ const app = {
   // Show what the address names: a layer and an index.
   follow() {
     const found = /^#(.+)\[(\d+),(\d+),(\d+)\]$/.exec(decodeURIComponent(location.hash));
-    const tensor = found && tensorOf(network, found[1]);
-    if (!tensor) return;
-    const index = found.slice(2).map((text, axis) => Math.min(Number(text), tensor.shape[axis] - 1));
-    const known = network.tensors.has(found[1]);
+    const shape = found && shapeOf(network, found[1]);
+    if (!shape) return;
+    const index = found.slice(2).map((text, axis) => Math.min(Number(text), shape[axis] - 1));
+    const known = Boolean(network.shapeOf(found[1]));
     const changed = known && panels.layer.name !== found[1];
     app.state = { layer: found[1], index };
     if (found[1] === network.input) panels.overview.at = index;
@@ -132,7 +132,8 @@ const app = {
     const start = performance.now();
     await network.settle();
     if (count) app.took = [count, performance.now() - start];
-    if (app.isEdited()) {
+    if (!app.isEdited()) original.share(network);
+    else {
       original.arithmetic = network.arithmetic;
       await original.settle();
     }
@@ -149,7 +150,7 @@ const app = {
     panels.diagram.colour(app.isEdited() ? differences() : null);
   },
 };
-const panels = {};
+const panels = (app.panels = {});
 app.gradientOf = (layer, index) => panels.learning.ofNumber(layer, index);
 app.gradientSection = (node) => panels.learning.ofLayer(node);
 
@@ -188,14 +189,16 @@ function showHeader() {
       { "aria-pressed": String(network.arithmetic === name) },
     ),
   );
-  const took = app.took ? `; last: ${app.took[0]} layers computed in ${app.took[1].toFixed(1)} ms` : "";
+  const took = app.took && `; last: ${counted(app.took[0])} layers computed in ${app.took[1].toFixed(1)} ms`;
+  app.doing = make("span", {}, app.progress ?? took ?? "");
   rebuild(
     document.getElementById("header"),
     make("h1", {}, description.title),
     make(
       "p",
       {},
-      `${counted(parameters)} parameters, ${counted(macs)} MACs, ${description.nodes.length} layers; level: ${level}${took}`,
+      `${counted(parameters)} parameters, ${counted(macs)} MACs, ${description.nodes.length} layers; level: ${level}`,
+      app.doing,
     ),
     description.sampled
       ? make(
@@ -217,14 +220,26 @@ async function begin() {
   if (description.sampled) network.hold(tensors);
   else if (description.nodes.reduce((sum, node) => sum + node.macs, 0) > HEAVY) network.arithmetic = "seq";
   if (!description.sampled) for (const each of [network, original]) each.setInput(tensors.get(description.input).data);
+  build();
+  addEventListener("hashchange", app.follow);
+  addEventListener("resize", () => app.schedule());
+  for (const query of ["(prefers-color-scheme: dark)", "print"]) {
+    matchMedia(query).addEventListener("change", app.refresh);
+  }
+  app.follow();
+  if (!panels.layer.name) {
+    const first = description.tour[0] ?? description.nodes[0]?.name ?? network.input;
+    const [H, W] = network.shapeOf(first);
+    history.replaceState(null, "", `#${first}[${Math.floor(H / 2)},${Math.floor(W / 2)},0]`);
+    app.follow();
+  }
+  await computeFirst();
+}
+
+// Everything that the page shows, before the network has been computed.
+function build() {
   panels.diagram = new Diagram(document.getElementById("drawing"), app.select);
   showHeader();
-  network.progress = (done) => {
-    document.getElementById("header").lastChild.textContent =
-      `Computing: ${done} of ${description.nodes.length} layers …`;
-  };
-  await network.settle();
-  network.progress = null;
   panels.overview = new Overview(document.getElementById("overview"), app);
   if (description.sampled || description.integer) document.getElementById("learning").remove();
   panels.learning =
@@ -236,16 +251,24 @@ async function begin() {
   panels.diagram.mark(panels.comparing?.statuses());
   panels.layer = new LayerPanel(document.getElementById("layer"), app);
   panels.number = new NumberPanel(document.getElementById("number"), app);
-  addEventListener("hashchange", app.follow);
-  addEventListener("resize", () => app.schedule());
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => app.schedule());
-  app.follow();
-  if (!panels.layer.name) {
-    const first = description.tour[0] ?? description.nodes[0]?.name ?? network.input;
-    const { shape } = network.tensors.get(first);
-    history.replaceState(null, "", `#${first}[${Math.floor(shape[0] / 2)},${Math.floor(shape[1] / 2)},0]`);
-    app.follow();
-  }
+}
+
+// Compute the network for the first time: the page can be used meanwhile, and the chosen layer shows as soon as it can.
+async function computeFirst() {
+  let shown = null;
+  network.progress = (done) => {
+    app.progress = `; computing: ${done} of ${description.nodes.length} layers`;
+    app.doing.textContent = app.progress;
+    if (shown === app.state.layer || !network.tensors.has(app.state.layer)) return;
+    shown = app.state.layer;
+    panels.layer.refresh();
+    panels.number.refresh();
+  };
+  await network.settle();
+  network.progress = null;
+  app.progress = null;
+  if (!app.isEdited()) original.share(network);
+  app.refresh();
 }
 
 window.npunet = {

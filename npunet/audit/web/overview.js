@@ -41,6 +41,9 @@ export class Overview {
 
   listen() {
     let last = null;
+    addEventListener("resize", () => {
+      this.isFitted = false;
+    });
     const { canvas } = this;
     canvas.addEventListener("pointerdown", (event) => {
       canvas.setPointerCapture(event.pointerId);
@@ -147,9 +150,11 @@ export class Overview {
       app,
       shape: [, W, C],
     } = this;
-    const box = canvas.getBoundingClientRect();
-    canvas.width = Math.max(300, Math.round(box.width * devicePixelRatio));
-    canvas.height = Math.round(180 * devicePixelRatio);
+    if (!this.isFitted) {
+      this.isFitted = true; // asking for the width makes the browser lay the page out
+      canvas.width = Math.max(300, Math.round(canvas.clientWidth * devicePixelRatio));
+      canvas.height = Math.round(180 * devicePixelRatio);
+    }
     const pen = canvas.getContext("2d");
     const colours = theme();
     const [low, high] = this.range();
