@@ -70,7 +70,8 @@ export class LiveTexts {
   }
 }
 
-// A table of rows under the names of its columns; it scrolls on its own where it is wide.
+// A table of rows under the names of its columns; it scrolls on its own where it is wide. A cell, or the name of a
+// column, is text or elements; { n: ... } is a number, set to the right.
 export function table(head, rows) {
   return make(
     "div",
@@ -79,20 +80,31 @@ export function table(head, rows) {
       "table",
       { className: "terms" },
       head.length
-        ? make("thead", {}, make("tr", {}, head.map((name) => make("th", { scope: "col" }, name))))
+        ? make(
+            "thead",
+            {},
+            make(
+              "tr",
+              {},
+              head.map((name) => cell("th", name)),
+            ),
+          )
         : null,
       make("tbody", {}, rows),
     ),
   );
 }
 
-// A row of cells: text or elements; a cell { n: ... } is a number, set to the right.
 export function tableRow(cells, properties = {}) {
   return make(
     "tr",
     properties,
-    cells.map((cell) => (cell?.n === undefined ? make("td", {}, cell) : make("td", { className: "n" }, cell.n))),
+    cells.map((each) => cell("td", each)),
   );
+}
+
+function cell(tag, content) {
+  return content?.n === undefined ? make(tag, {}, content) : make(tag, { className: "n" }, content.n);
 }
 
 // A table of [name, value] rows.

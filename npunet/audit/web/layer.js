@@ -3,7 +3,18 @@
 import { button, details, facts, make, numberField, rebuild } from "./dom.js";
 import { counted, percent } from "./format.js";
 import { formulaOf } from "./formulas.js";
-import { figuresOf, meaning, memoryOf, oddityText, rangeText, settings, shapeText, statistics } from "./layer_text.js";
+import {
+  figuresOf,
+  limitsOf,
+  meaning,
+  memoryOf,
+  oddityText,
+  placeText,
+  rangeText,
+  settings,
+  shapeText,
+  statistics,
+} from "./layer_text.js";
 import { OPERATORS } from "./network.js";
 import { drawMap, drawSignal, pixelOf, widened } from "./pictures.js";
 import { WeightView } from "./weights.js";
@@ -86,6 +97,7 @@ export class LayerPanel {
       this.formula,
       this.changes(node),
       facts([
+        ["place", placeText(node.name)],
         ["operator", node.op],
         ["reads", node.inputs.flatMap((name, k) => [...(k ? [", "] : []), this.link(name)])],
         ["read by", this.readers(node.name)],
@@ -105,7 +117,7 @@ export class LayerPanel {
           "costs",
           node.macs
             ? `${counted(node.macs)} multiply-accumulates (MACs), ${percent(node.macs / total)} of the ` +
-              `network's; ${counted(2 * node.macs)} FLOPs`
+              `network's; ${counted(2 * node.macs)} ${description.integer ? "integer operations" : "FLOPs"}`
             : "no multiply-accumulates",
         ],
         ["memory", memoryOf(node, description)],
@@ -139,6 +151,10 @@ export class LayerPanel {
         ),
       ),
     ].filter(Boolean);
+  }
+
+  weightView(name) {
+    return this.weightViews.find((view) => view.name === name);
   }
 
   // Show one weight of this layer, chosen in another panel.
@@ -241,15 +257,20 @@ export class LayerPanel {
     this.showOutputs(tensor, figures);
     if (node) this.gradient.replaceChildren(...[app.gradientSection(node)].filter(Boolean));
     this.stats.replaceChildren(
-      statistics(node?.figures ?? figures, node?.op),
+      statistics(node?.figures ?? figures, this.limits()),
       app.description.sampled ? " (of the whole; shown are samples)." : ". Click a value to take it apart.",
     );
     for (const view of this.weightViews) view.refresh();
   }
 
+  limits() {
+    return limitsOf(this.name, this.app.network.byName.get(this.name), this.app.description);
+  }
+
   // figuresOf, once for each array.
   figures(tensor) {
-    if (this.counted?.data !== tensor.data) this.counted = { data: tensor.data, figures: figuresOf(tensor) };
+    if (this.counted?.data !== tensor.data)
+      this.counted = { data: tensor.data, figures: figuresOf(tensor, this.limits()) };
     return this.counted.figures;
   }
 

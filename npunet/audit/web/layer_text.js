@@ -7,6 +7,13 @@ export function shapeText([H, W, C]) {
   return H === 1 ? `${counted(W)} samples × ${counted(C)} channels` : `${H} × ${W} pixels × ${C} channels`;
 }
 
+// Where in the U a layer stands, by its name: ENC2_D1_conv, DEC1_pool, NECK_conv.
+export function placeText(name) {
+  const [, part, block, step] = /^(ENC|DEC)(\d+)(?:_D(\d+))?/.exec(name) ?? [];
+  if (!part) return "after the last block";
+  return `${part === "ENC" ? "encoder" : "decoder"} block ${block}${step ? `, step ${step} (D${step})` : ""}`;
+}
+
 // What the integers of a tensor stand for.
 export function meaning({ scale, zeroPoint, limits }) {
   const z = zeroPoint < 0 ? `+ ${-zeroPoint}` : `− ${zeroPoint}`;
@@ -42,7 +49,8 @@ export function settings(node) {
 }
 
 // Range, mean, saturation, dead channels of a whole tensor; `channels`: the range of each.
-export function figuresOf({ data, shape }) {
+// zero and top: what stands for 0 and for the upper limit, which are others in an integer network.
+export function figuresOf({ data, shape }, { zero, top } = { zero: 0, top: 6 }) {
   const C = shape[2];
   const channels = Array.from({ length: C }, () => [Infinity, -Infinity]);
   let [sum, zeros, sixes, wrong] = [0, 0, 0, 0];
@@ -52,11 +60,11 @@ export function figuresOf({ data, shape }) {
     if (value < range[0]) range[0] = value;
     if (value > range[1]) range[1] = value;
     sum += value;
-    if (value === 0) zeros++;
-    else if (value === 6) sixes++;
+    if (value === zero) zeros++;
+    else if (value === top) sixes++;
     else if (!Number.isFinite(value)) wrong++;
   }
-  const dead = channels.flatMap(([low, high], c) => (low === 0 && high === 0 ? [c] : []));
+  const dead = channels.flatMap(([low, high], c) => (low === zero && high === zero ? [c] : []));
   const low = Math.min(...channels.map(([least]) => least));
   const high = Math.max(...channels.map(([, most]) => most));
   const n = data.length || 1;
@@ -68,16 +76,24 @@ export function rangeText(low, high, between = " to ") {
   return low <= high ? `${briefly(low)}${between}${briefly(high)}` : "no number";
 }
 
-export function statistics({ low, high, mean, zeros, sixes, dead, wrong }, op) {
+export function statistics({ low, high, mean, zeros, sixes, dead, wrong }, { zero, top, isShown }) {
   const parts = [
-    `Range ${rangeText(low, high)}, mean ${briefly(mean)}; ${percent(zeros)} exactly 0`,
-    op === "relu6" ? `, ${percent(sixes)} at 6` : "",
+    `Range ${rangeText(low, high)}, mean ${briefly(mean)}; ${percent(zeros)} exactly ${zero}`,
+    zero ? ", which stands for 0" : "",
+    isShown ? `, ${percent(sixes)} at ${top}` : "",
     wrong ? `, ${counted(wrong)} not finite` : "",
     dead.length
-      ? `. Dead channels (0 everywhere on this input): ${dead.slice(0, 20).join(", ")}${dead.length > 20 ? ", …" : ""}`
+      ? `. Dead channels (${zero} everywhere on this input): ${dead.slice(0, 20).join(", ")}${dead.length > 20 ? ", …" : ""}`
       : ". No dead channel",
   ];
   return parts.join("");
+}
+
+// The values that stand for 0 and for a layer's upper limit, and whether it has one.
+export function limitsOf(name, node, { integer, tensors }) {
+  if (!integer) return { zero: 0, top: 6, isShown: node?.op === "relu6" };
+  const { zeroPoint, limits } = tensors[name];
+  return { zero: zeroPoint, top: node?.attrs.act_max ?? limits[1], isShown: true };
 }
 
 export function oddityText({ what, reference, paper, cost, test }) {

@@ -199,7 +199,7 @@ export class Learning {
       ),
       listed.length
         ? table(
-            ["from", "its gradient", "× slope", "= share"],
+            ["from", { n: "its gradient" }, { n: "× slope" }, { n: "= share" }],
             listed.map((share) =>
               tableRow([
                 button(`${share.tensor}[${share.at.join(", ")}]`, () => this.app.pick(share.tensor, share.at), {

@@ -104,7 +104,15 @@ export class NumberPanel {
       make("br"),
       ...(this.app.description.integer
         ? [text((value) => this.standsFor(layer, value))]
-        : [make("code", {}, text(hexFloat)), " · bits ", make("code", {}, text((value) => `0x${bitsOf(value)}`))]),
+        : [
+            make("code", {}, text(hexFloat)),
+            " · bits ",
+            make(
+              "code",
+              {},
+              text((value) => `0x${bitsOf(value)}`),
+            ),
+          ]),
     );
   }
 

@@ -142,6 +142,18 @@ export function drawMap(canvas, { data, shape: [H, W, C], channel, marked, large
   }
 }
 
+// A frame around rows and columns [first, last] of a map that fills the canvas.
+export function drawFrame(canvas, [H, W], [rows, columns]) {
+  const pen = canvas.getContext("2d");
+  const [height, width] = [canvas.height / H, canvas.width / W];
+  pen.strokeStyle = theme().mark;
+  pen.lineWidth = 2;
+  pen.setLineDash([6, 4]);
+  const size = [(columns[1] + 1 - columns[0]) * width - 2, (rows[1] + 1 - rows[0]) * height - 2];
+  pen.strokeRect(columns[0] * width + 1, rows[0] * height + 1, ...size);
+  pen.setLineDash([]);
+}
+
 // The likeliest class of each position of a map.
 export function drawClasses(canvas, labels, [H, W], size) {
   const colours = pixels(CLASS_COLOURS.map(rgb));

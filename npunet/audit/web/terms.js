@@ -2,6 +2,7 @@
 //
 // `parts` is a function that gives what takeApart (apart.js) found last; `texts` are the texts that change with it.
 
+import { flat } from "./apart.js";
 import { button, make, table, tableRow } from "./dom.js";
 import { bitsOf, briefly, counted, exactly } from "./format.js";
 
@@ -37,13 +38,15 @@ export class TermsView {
     const last = Math.min(first + ROWS, terms.length);
     const sums = this.differ(terms) ? ["seq", "seq_fma"] : [key];
     const head = sums.length > 1 ? ["sum in seq", "sum in seq_fma"] : ["running sum"];
+    const columns = ["", "x, from", { n: "x" }, "weight", ...["w", "x · w", ...head].map((n) => ({ n }))];
+    const withBits = !integer && sums.length === 1;
     const rows = Array.from({ length: last - first }, (_, k) =>
-      this.product(first + k, () => parts().terms[first + k], texts, sums, key),
+      this.product(first + k, () => parts().terms[first + k], texts, sums, withBits),
     );
     return [
       make("p", {}, this.order(terms), integer ? integerSums() : ROUNDED[key]),
       this.stepper(parts, texts, key),
-      table(["", "x, from", "x", "weight", "w", "x · w", ...head, ...(integer ? [] : ["bits of the sum"])], rows),
+      table([...columns, ...(withBits ? ["its bits"] : [])], rows),
       terms.length > ROWS
         ? make("p", { className: "small" }, `Terms ${first + 1} to ${last} of ${counted(terms.length)}.`)
         : null,
@@ -61,7 +64,7 @@ export class TermsView {
     );
   }
 
-  product(number, term, texts, sums, key) {
+  product(number, term, texts, sums, withBits) {
     const n = (say) => ({ n: texts.text(() => say(term())) });
     const { at, tensor } = term();
     const classes = [number === this.term ? "current" : "", at ? "" : "padding"];
@@ -74,7 +77,15 @@ export class TermsView {
         n(({ w }) => briefly(w)),
         n(({ product }) => briefly(product)),
         ...sums.map((arithmetic) => n((each) => exactly(each[arithmetic]))),
-        ...(this.app.description.integer ? [] : [make("code", {}, texts.text(() => bitsOf(term()[key])))]),
+        ...(withBits
+          ? [
+              make(
+                "code",
+                {},
+                texts.text(() => bitsOf(term()[sums[0]])),
+              ),
+            ]
+          : []),
       ],
       { className: classes.join(" "), onclick: () => this.go(number) },
     );
@@ -82,7 +93,8 @@ export class TermsView {
 
   stepper(parts, texts, key) {
     const count = parts().terms.length;
-    const { at, tensor } = parts().terms[this.term];
+    const { at, tensor, weight, weightAt } = parts().terms[this.term];
+    const shape = this.app.network.weights.get(weight).shape;
     const where = at ? `${tensor}[${at.join(", ")}]` : "the padding";
     const told = texts.text(() => {
       const { terms } = parts();
@@ -91,7 +103,8 @@ export class TermsView {
       const earlier = this.term ? terms[this.term - 1][key] : start;
       return (
         `Term ${this.term + 1} of ${count}: ${exactly(term.x)} (${where}) · ${exactly(term.w)} = ` +
-        `${briefly(term.product)}; the sum goes from ${exactly(earlier)} to ${exactly(term[key])}.`
+        `${briefly(term.product)}; the sum goes from ${exactly(earlier)} to ${exactly(term[key])}` +
+        `${this.app.description.integer ? "" : ` (bits 0x${bitsOf(term[key])})`}.`
       );
     });
     const step = (name, to, label) =>
@@ -111,6 +124,7 @@ export class TermsView {
         step("▶", this.term + 1, "next term"),
         step("last", count - 1, "last term"),
         at ? button("go to this x", () => this.app.pick(tensor, at)) : null,
+        button("set this w to 0", () => this.app.editWeight(weight, flat(shape, weightAt), 0)),
       ),
       make("p", { className: "step", "aria-live": "polite" }, told),
     );
@@ -123,7 +137,7 @@ export class TermsView {
 
   link(tensor, at) {
     return button(
-      `[${at.join(", ")}]`,
+      `[${at.join(",")}]`,
       (event) => {
         event.stopPropagation();
         this.app.pick(tensor, at);
@@ -134,7 +148,7 @@ export class TermsView {
 
   weightLink({ weight, weightAt }) {
     return button(
-      `[${weightAt.join(", ")}]`,
+      `[${weightAt.join(",")}]`,
       (event) => {
         event.stopPropagation();
         this.app.showWeight(weight, weightAt);
@@ -159,7 +173,7 @@ export class TermsView {
         { className: k === choice ? "current" : "" },
       ),
     );
-    return table(["x, from", "x", choice >= 0 ? "" : "running sum"], rows);
+    return table(["x, from", { n: "x" }, choice >= 0 ? "" : { n: "running sum" }], rows);
   }
 
   // What is done besides: both arithmetics side by side where they differ.
@@ -180,7 +194,7 @@ export class TermsView {
         ...shown.map((arithmetic) => ({ n: texts.text(() => exactly(of[arithmetic](parts().steps[k]))) })),
       ]),
     );
-    return table(both ? ["", ...shown.map((name) => `in ${name}`)] : [], rows);
+    return table(both ? ["", ...shown.map((name) => ({ n: `in ${name}` }))] : [], rows);
   }
 }
 
