@@ -74,15 +74,21 @@ def node_data(network: Network, graph: Graph, node: Node) -> dict[str, Any]:
     if node.op in ROUNDED:
         attrs["rounding"] = network.rounding
     wide = "bias" in node.arrays and node.arrays["bias"].dtype == np.int64
-    kernel = node.arrays["weights"].shape if node.op in CONVOLUTIONS else ()
     shape = network.tensors[node.name].shape
-    taps = prod(kernel[:3] if node.op == "conv2d" else kernel[:2]) if kernel else 0
     return {"name": node.name, "op": node.op, "inputs": node.inputs, "weights": graph[node.name].weights,
             "attrs": {**attrs, "arrays": list(node.arrays), "wide": wide}, "shape": shape,
             "weightShapes": [value.shape for value in node.arrays.values()],
             "parameters": sum(value.size for key, value in node.arrays.items() if key in ("weights", "bias")),
-            "macs": prod(shape) * taps, "sees": sees(graph, node.name), "oddities": [],
+            "macs": macs_of(network, node), "sees": sees(graph, node.name), "oddities": [],
             "standsFor": ", ".join(node.layers)}
+
+
+def macs_of(network: Network, node: Node) -> int:
+    """Integer multiply-accumulates of one layer for one sample."""
+    if node.op not in CONVOLUTIONS:
+        return 0
+    kernel = node.arrays["weights"].shape
+    return prod(network.tensors[node.name].shape) * prod(kernel[:3] if node.op == "conv2d" else kernel[:2])
 
 
 def ops_of(network: Network) -> list[str]:
