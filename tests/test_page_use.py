@@ -15,6 +15,7 @@ import pytest
 from browser import chromium, feed, opened, traced
 
 from npunet import UNet, cli, presets, run
+from npunet.audit.layer_facts import interval
 from npunet.audit.page import page as make_page
 from npunet.audit.subject import subject
 
@@ -296,6 +297,79 @@ def test_what_a_stranger_asks_of_dec2_d3_conv(browser, tmp_path):
         page.locator("#layer").get_by_role("button", name="set to 0").click()
         settled(page)
         assert "Before the changes it was" in page.locator("#number").inner_text()
+
+
+def test_a_weight_set_to_0_where_its_product_stands(browser, pages):
+    """The stranger's last question, answered where it arises; a weight that is asked for comes into sight."""
+    model, shown, path = pages["ecg"]
+    with opened(browser, path, **SIZES["desktop"]) as page:
+        page.evaluate("() => window.npunet.app.pick('DEC2_D3_conv', [0, 20, 3])")
+        settled(page)
+        page.get_by_role("button", name="next term").click()
+        page.get_by_role("button", name="set this w to 0").click()
+        settled(page)
+        changed = UNet(model.params, model.input_shape, 4).load_weights(model.weights)
+        changed.weights["DEC2_D3_conv/kernel"][0, 0, 1, 3] = 0
+        expected = changed.trace(shown.x.reshape(1, *model.input_shape), arithmetic="seq")
+        got = traced(page, "seq")
+        assert all(np.array_equal(got[name], value.ravel()) for name, value in expected.items())
+        page.locator("#number .terms .link[title^='DEC2_D3_conv/kernel']").nth(2).click()
+        settled(page)
+        assert page.evaluate("""() => {
+            const box = document.querySelector('#layer .weight').getBoundingClientRect();
+            return box.top < innerHeight && box.bottom > 0;
+        }""")
+
+
+@pytest.mark.parametrize("name", ["ecg", "nuclei"])
+def test_the_part_of_the_input_that_a_number_depends_on(browser, pages, name):
+    """What the page frames is what the graph's dependencies are, at both ends and in the middle of every layer."""
+    _, shown, path = pages[name]
+    with opened(browser, path, **SIZES["desktop"]) as page:
+        for node in list(shown.graph)[::1 if THOROUGH else 7]:
+            for share in (0, 0.5, 1):
+                at = [int(share * (size - 1)) for size in node.shape]
+                page.evaluate("([layer, at]) => window.npunet.app.pick(layer, at)", [node.name, at])
+                settled(page)
+                got = page.evaluate("() => window.npunet.app.window()")
+                expected = [list(interval(shown.graph, node.name, axis, at[axis])) for axis in (0, 1)]
+                assert got == expected, (node.name, at)
+        told = page.locator("#overview .told").inner_text()
+        assert f"columns {expected[1][0]} to" in told if name == "nuclei" else f"samples {expected[1][0]} to" in told
+
+
+def test_the_page_is_there_before_the_network_is_computed(browser, pages):
+    """What a layer computes and costs can be read, and layers chosen, while numbers are still to come."""
+    _, _, path = pages["nuclei"]
+    context = browser.new_context(offline=True, **SIZES["desktop"])
+    page = context.new_page()
+    try:
+        page.add_init_script("""
+            const real = Float32Array.prototype.fill;
+            window.early = null;
+            Float32Array.prototype.fill = function (...given) {  // the first convolution begins
+                window.early ??= document.querySelector("#layer").innerText;
+                return real.apply(this, given);
+            };
+        """)
+        page.goto(path.as_uri())
+        page.evaluate("() => window.npunet.ready")
+        early = page.evaluate("window.early")
+    finally:
+        context.close()
+    assert "ENC1_D1_conv" in early and "multiply-accumulates" in early and "Range" not in early
+
+
+def test_tapping_a_value_on_a_phone_leads_to_its_number(browser, pages):
+    _, _, path = pages["ecg"]
+    with opened(browser, path, **SIZES["phone"]) as page:
+        page.locator('.layer[data-layer="DEC2_D3_conv"]').tap(force=True)
+        assert "DEC2_D3_conv" in page.locator("#drawing .caption strong").inner_text()
+        page.locator("#layer figure canvas").nth(3).tap()
+        page.wait_for_function("""() => {
+            const box = document.getElementById("number").getBoundingClientRect();
+            return Math.abs(box.top) < 40;
+        }""")
 
 
 def test_another_input_given_by_script_is_no_change(browser, pages):

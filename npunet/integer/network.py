@@ -120,9 +120,12 @@ class Network:
     @property
     def macs(self) -> int:
         """Multiply-accumulates of one sample."""
-        sizes = [(self.tensors[node.name].shape, node.arrays["weights"].size) for node in self.nodes
-                 if "weights" in node.arrays]
-        return sum(height * width * size for (height, width, _), size in sizes)
+        return sum(map(self.macs_of, self.nodes))
+
+    def macs_of(self, node: Node) -> int:
+        """Multiply-accumulates of one operator for one sample; what multiplies no weights counts nothing."""
+        height, width, _ = self.tensors[node.name].shape
+        return height * width * node.arrays["weights"].size if "weights" in node.arrays else 0
 
     def consumers(self) -> dict[str, list[Node]]:
         """For every tensor the nodes that read it, in execution order."""

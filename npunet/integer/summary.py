@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
-
 from npunet.integer.network import Network, Node
 from npunet.summary import laid_out
 
@@ -16,25 +14,16 @@ def table(network: Network) -> str:
     for node in network:
         tensor = network.tensors[node.name]
         lines.append((node.name, node.op, "x".join(map(str, tensor.shape)), f"{_weights(node):,}",
-                      f"{macs(network, node):,}", f"{tensor.scale:.6g}", str(tensor.zero_point)))
+                      f"{network.macs_of(node):,}", f"{tensor.scale:.6g}", str(tensor.zero_point)))
     entry = network.tensors[network.input]
-    total = sum(macs(network, node) for node in network)
     biases = sum(node.arrays["bias"].size for node in network if "bias" in node.arrays)
     return "\n".join([
         f"{network.name}  {network.scheme}, rounding {network.rounding}, input {network.input_shape} of scale "
         f"{entry.scale:.6g} and zero point {entry.zero_point}",
         *laid_out(HEADER, lines, 3),
-        f"{sum(map(_weights, network)):,} weights and {biases:,} biases, {total:,} MACs a sample at "
+        f"{sum(map(_weights, network)):,} weights and {biases:,} biases, {network.macs:,} MACs a sample at "
         f"{'x'.join(map(str, entry.shape))}",
     ])
-
-
-def macs(network: Network, node: Node) -> int:
-    """Multiply-accumulates of one operator for one sample; what multiplies no weights counts nothing."""
-    if "weights" not in node.arrays:
-        return 0
-    height, width, _ = network.tensors[node.name].shape
-    return height * width * prod(node.arrays["weights"].shape)
 
 
 def _weights(node: Node) -> int:

@@ -1,11 +1,22 @@
 // The panel of one layer: what it computes, what it costs, its weights, its output on the input, what to change in it.
 
 import { button, details, facts, make, numberField, rebuild } from "./dom.js";
-import { briefly, counted, percent } from "./format.js";
+import { counted, percent } from "./format.js";
 import { formulaOf } from "./formulas.js";
-import { figuresOf, meaning, memoryOf, oddityText, settings, shapeText, statistics } from "./layer_text.js";
+import {
+  figuresOf,
+  limitsOf,
+  meaning,
+  memoryOf,
+  oddityText,
+  placeText,
+  rangeText,
+  settings,
+  shapeText,
+  statistics,
+} from "./layer_text.js";
 import { OPERATORS } from "./network.js";
-import { drawMap, drawSignal, pixelOf, rangeOf, widened } from "./pictures.js";
+import { drawMap, drawSignal, pixelOf, widened } from "./pictures.js";
 import { WeightView } from "./weights.js";
 
 const SHOWN = 24; // channels that are drawn before somebody asks for all
@@ -86,6 +97,7 @@ export class LayerPanel {
       this.formula,
       this.changes(node),
       facts([
+        ["place", placeText(node.name)],
         ["operator", node.op],
         ["reads", node.inputs.flatMap((name, k) => [...(k ? [", "] : []), this.link(name)])],
         ["read by", this.readers(node.name)],
@@ -105,7 +117,7 @@ export class LayerPanel {
           "costs",
           node.macs
             ? `${counted(node.macs)} multiply-accumulates (MACs), ${percent(node.macs / total)} of the ` +
-              `network's; ${counted(2 * node.macs)} FLOPs`
+              `network's; ${counted(2 * node.macs)} ${description.integer ? "integer operations" : "FLOPs"}`
             : "no multiply-accumulates",
         ],
         ["memory", memoryOf(node, description)],
@@ -139,6 +151,10 @@ export class LayerPanel {
         ),
       ),
     ].filter(Boolean);
+  }
+
+  weightView(name) {
+    return this.weightViews.find((view) => view.name === name);
   }
 
   // Show one weight of this layer, chosen in another panel.
@@ -237,16 +253,28 @@ export class LayerPanel {
 
   refreshNumbers(node, tensor) {
     const { app } = this;
-    this.showOutputs(tensor);
+    const figures = this.figures(tensor);
+    this.showOutputs(tensor, figures);
     if (node) this.gradient.replaceChildren(...[app.gradientSection(node)].filter(Boolean));
     this.stats.replaceChildren(
-      statistics(node?.figures ?? figuresOf(tensor), node?.op),
+      statistics(node?.figures ?? figures, this.limits()),
       app.description.sampled ? " (of the whole; shown are samples)." : ". Click a value to take it apart.",
     );
     for (const view of this.weightViews) view.refresh();
   }
 
-  showOutputs({ data, shape }) {
+  limits() {
+    return limitsOf(this.name, this.app.network.byName.get(this.name), this.app.description);
+  }
+
+  // figuresOf, once for each array.
+  figures(tensor) {
+    if (this.counted?.data !== tensor.data)
+      this.counted = { data: tensor.data, figures: figuresOf(tensor, this.limits()) };
+    return this.counted.figures;
+  }
+
+  showOutputs({ data, shape }, { low, high, channels }) {
     const { app } = this;
     const [H, W, C] = shape;
     const shown = Math.min(C, this.wanted);
@@ -263,7 +291,7 @@ export class LayerPanel {
         }),
       );
     }
-    const range = rangeOf(data);
+    const range = low <= high ? [low, high] : [0, 0];
     const largest = Math.max(-range[0], range[1]);
     const before = app.isEdited() ? app.original.tensors.get(this.name)?.data : null;
     const at = app.state.layer === this.name ? app.state.index : null;
@@ -274,8 +302,8 @@ export class LayerPanel {
       if (H === 1) {
         drawSignal(canvas, { data, channels: C, channel, range: widened(range), before, marked: here ? at[1] : null });
       } else drawMap(canvas, { data, shape, channel, largest, marked: here ? at.slice(0, 2) : null, size: 128 });
-      const [low, high] = rangeOf(data, channel, C);
-      figure.lastChild.textContent = `${channel}: ${briefly(low)} … ${briefly(high)}${low === high ? " (constant)" : ""}`;
+      const [least, most] = channels[channel];
+      figure.lastChild.textContent = `${channel}: ${rangeText(least, most, " … ")}${least === most ? " (constant)" : ""}`;
     });
     this.outputs.classList.toggle("maps", H > 1);
     this.columns = W;

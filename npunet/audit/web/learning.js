@@ -1,6 +1,6 @@
 // Gradients in the page: of a layer, of one number, and a training step that uses them.
 
-import { button, details, make, rebuild } from "./dom.js";
+import { button, details, make, rebuild, table, tableRow } from "./dom.js";
 import { briefly, exactly } from "./format.js";
 import { differentiate, hasGradient, sharesOf } from "./gradients.js";
 import { flat } from "./apart.js";
@@ -198,41 +198,15 @@ export class Learning {
         shares.length > SHARES ? `; the ${SHARES} largest:` : "",
       ),
       listed.length
-        ? make(
-            "div",
-            { className: "scroll" },
-            make(
-              "table",
-              { className: "terms" },
-              make(
-                "thead",
-                {},
-                make(
-                  "tr",
-                  {},
-                  ["from", "its gradient", "× slope", "= share"].map((name) => make("th", {}, name)),
-                ),
-              ),
-              make(
-                "tbody",
-                {},
-                listed.map((share) =>
-                  make(
-                    "tr",
-                    {},
-                    make(
-                      "td",
-                      {},
-                      button(`${share.tensor}[${share.at.join(", ")}]`, () => this.app.pick(share.tensor, share.at), {
-                        className: "link",
-                      }),
-                    ),
-                    ...[share.dy, share.slope, share.dy * share.slope].map((value) =>
-                      make("td", { className: "n" }, briefly(value)),
-                    ),
-                  ),
-                ),
-              ),
+        ? table(
+            ["from", { n: "its gradient" }, { n: "× slope" }, { n: "= share" }],
+            listed.map((share) =>
+              tableRow([
+                button(`${share.tensor}[${share.at.join(", ")}]`, () => this.app.pick(share.tensor, share.at), {
+                  className: "link",
+                }),
+                ...[share.dy, share.slope, share.dy * share.slope].map((value) => ({ n: briefly(value) })),
+              ]),
             ),
           )
         : null,

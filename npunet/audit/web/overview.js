@@ -2,7 +2,8 @@
 
 import { button, make, numberField, rebuild } from "./dom.js";
 import { briefly } from "./format.js";
-import { CLASS_COLOURS, drawClasses, drawMap, pixelOf, rangeOf, theme, widened } from "./pictures.js";
+import { reachText } from "./reach.js";
+import { CLASS_COLOURS, drawClasses, drawFrame, drawMap, pixelOf, rangeOf, theme, widened } from "./pictures.js";
 
 const SIZE = 360;
 
@@ -13,7 +14,7 @@ export class Overview {
     const { shape } = app.network.tensors.get(app.network.input);
     this.shape = shape;
     this.isSignal = shape[0] === 1;
-    this.at = [0, Math.floor(shape[1] / 2), 0];
+    this.at = [Math.floor(shape[0] / 2), Math.floor(shape[1] / 2), 0];
     this.canvas = make("canvas", { className: "input", tabIndex: 0, role: "img" });
     this.result = this.isSignal ? null : make("canvas", { className: "result" });
     this.told = make("p", { className: "told" });
@@ -41,6 +42,9 @@ export class Overview {
 
   listen() {
     let last = null;
+    addEventListener("resize", () => {
+      this.isFitted = false;
+    });
     const { canvas } = this;
     canvas.addEventListener("pointerdown", (event) => {
       canvas.setPointerCapture(event.pointerId);
@@ -147,9 +151,11 @@ export class Overview {
       app,
       shape: [, W, C],
     } = this;
-    const box = canvas.getBoundingClientRect();
-    canvas.width = Math.max(300, Math.round(box.width * devicePixelRatio));
-    canvas.height = Math.round(180 * devicePixelRatio);
+    if (!this.isFitted) {
+      this.isFitted = true; // asking for the width makes the browser lay the page out
+      canvas.width = Math.max(300, Math.round(canvas.clientWidth * devicePixelRatio));
+      canvas.height = Math.round(180 * devicePixelRatio);
+    }
     const pen = canvas.getContext("2d");
     const colours = theme();
     const [low, high] = this.range();
@@ -160,11 +166,11 @@ export class Overview {
     pen.fillRect(0, 0, canvas.width, canvas.height);
     if (labels) {
       const step = canvas.width / outputShape[1];
-      labels.forEach((label, p) => {
-        if (label === 0) return;
-        pen.fillStyle = `${CLASS_COLOURS[label % CLASS_COLOURS.length]}44`;
-        pen.fillRect(p * step, 0, step + 0.5, canvas.height);
-      });
+      for (const [first, last] of runsOf(labels)) {
+        if (labels[first] === 0) continue;
+        pen.fillStyle = `${CLASS_COLOURS[labels[first] % CLASS_COLOURS.length]}44`;
+        pen.fillRect(first * step, 0, (last + 1 - first) * step, canvas.height);
+      }
     }
     for (const [values, colour] of [
       [before, colours.faint],
@@ -181,6 +187,11 @@ export class Overview {
     }
     pen.globalAlpha = 1;
     pen.fillStyle = colours.mark;
+    const [, columns] = app.window() ?? [];
+    if (columns) {
+      const [first, last] = [columns[0] / W, (columns[1] + 1) / W].map((share) => share * canvas.width);
+      pen.fillRect(first, canvas.height - 4 * devicePixelRatio, last - first, 4 * devicePixelRatio);
+    }
     pen.beginPath();
     pen.arc(((this.at[1] + 0.5) / W) * canvas.width, y(this.value()), 5 * devicePixelRatio, 0, 7);
     pen.fill();
@@ -191,6 +202,8 @@ export class Overview {
     const [low, high] = rangeOf(data);
     const marked = this.at.slice(0, 2);
     drawMap(this.canvas, { data, shape, channel: this.at[2], marked, largest: Math.max(-low, high), size: SIZE });
+    const window = this.app.window();
+    if (window) drawFrame(this.canvas, shape, window);
     if (labels) drawClasses(this.result, labels, output.shape, SIZE);
     else if (output) {
       const [least, most] = rangeOf(output.data);
@@ -222,7 +235,15 @@ export class Overview {
     const how = this.isSignal ? "Drag to draw the signal anew" : "Press on a pixel and drag up or down to change it";
     this.told.textContent =
       `${app.description.told ? `Shown on ${app.description.told}. ` : ""}${how}; everything after ` +
-      `it is computed again. Range ${rangeOf(app.originalInput()).map(briefly).join(" to ")}.`;
+      `it is computed again. Range ${rangeOf(app.originalInput()).map(briefly).join(" to ")}. ${this.windowText()}`;
+  }
+
+  // Which part of it the number that is looked at depends on.
+  windowText() {
+    const window = this.app.window();
+    const { layer, index } = this.app.state;
+    if (!window || layer === this.app.network.input) return "";
+    return `${layer}[${index.join(", ")}] depends on ${reachText(window, this.shape)} of the input, ${this.isSignal ? "underlined" : "framed"}.`;
   }
 
   showLegend(labels) {
@@ -239,6 +260,12 @@ export class Overview {
     );
     this.legend.replaceChildren("Likeliest class: ", ...items);
   }
+}
+
+// Where equal labels stand side by side: [first, last] of each run.
+function runsOf(labels) {
+  const starts = [...labels.keys()].filter((p) => p === 0 || labels[p] !== labels[p - 1]);
+  return starts.map((first, k) => [first, (starts[k + 1] ?? labels.length) - 1]);
 }
 
 // The class with the largest score at each position, the first of equal ones.
