@@ -215,6 +215,9 @@ class IntegerModel:
     def _output(self) -> Tensor:
         return self.network.tensors[self.network.output]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return IntegerModel, (self.network,)
+
     def __repr__(self) -> str:
         weights = sum(node.arrays["weights"].size for node in self.network if "weights" in node.arrays)
         return (f"IntegerModel({self.network.name!r}, {self.scheme}, rounding={self.rounding!r}, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import warnings
@@ -22,7 +23,8 @@ from npunet.distributed.tasks import each
 from npunet.files import remove_leftovers
 
 SUMMARY = "summary.csv"
-ASIDE = ("run", "dask", "workers", "worker_memory", "out", "input", "debug", "threads")  # do not change a result
+ASIDE = ("run", "dask", "workers", "worker_memory", "block", "level", "out", "input", "debug",
+         "threads")  # do not change a result
 
 
 @dataclass(frozen=True)
@@ -55,22 +57,47 @@ Run = Callable[[Namespace, Job, Callable[[str], None]], results.Result]
 
 
 def add_arguments(parser: Any) -> None:
-    """The arguments that say where the inputs of a folder are run."""
-    group = parser.add_argument_group("running a folder on many cores or machines (needs the extra 'distributed')")
-    group.add_argument("--dask", nargs="?", const="", metavar="ADDRESS", help="run the inputs as tasks: on a cluster "
-                       "on this machine, or on that of the scheduler at ADDRESS, such as tcp://host:8786, whose "
-                       "workers see the same files. What an earlier run has done is skipped")
+    """The arguments that say where inputs are run that are many or large."""
+    group = parser.add_argument_group(
+        "running on many cores or machines (needs the extra 'distributed')",
+        "A folder, or an address of one that fsspec knows (s3://bucket/ludb, https://...): one task an input, results "
+        "in the folder -o with a summary.csv; broken inputs are listed at the end. A recording of hours: one task a "
+        "stretch. A .zarr, an OME-Zarr image, a .tif or a .npy: one task a block, with what it sees around itself; "
+        "values are fed as they are, the result is a .zarr. The results are those of one process, bit for bit. A "
+        "worker that dies loses nothing, and the same command again skips what is done.")
+    group.add_argument("--dask", nargs="?", const="", metavar="ADDRESS", help="run on a cluster on this machine, or on "
+                       "that of the scheduler at ADDRESS, such as tcp://host:8786, whose workers see the same files")
     group.add_argument("--workers", type=int, metavar="N", help="of the cluster on this machine (default: one for "
                        "every --threads cores, and these are 1)")
     group.add_argument("--worker-memory", metavar="SIZE", help="that each of its workers may take, such as 2GB "
                        "(default: an equal part of what is free)")
+    group.add_argument("--block", type=extents, metavar="SIZE", help="of the blocks of an array, such as 4096 or "
+                       "1024x2048 (default: as it is stored, and as fits in a worker)")
+    group.add_argument("--level", type=int, metavar="N", help="of an OME-Zarr image or a TIFF with several resolutions "
+                       "(default 0, the largest)")
+
+
+def extents(text: str) -> tuple[int, ...]:
+    """Read "4096" or "1024x2048"."""
+    try:
+        sizes = tuple(int(size) for size in text.lower().replace(",", "x").split("x"))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size of a block; write 4096 or 1024x2048")
+    return sizes
 
 
 def refuse_alone(arguments: Namespace) -> None:
     """Raise ValueError for options that go with others."""
-    if arguments.dask is not None and not Path(arguments.input).is_dir():
-        raise ValueError(f"--dask runs the inputs of a folder, and {arguments.input} is none; leave --dask out for a "
-                         "single input")
+    if arguments.block is not None or arguments.level is not None:
+        raise ValueError(f"--block and --level are for an array that is run in blocks, and {arguments.input} is none: "
+                         "a .zarr, or with --dask a .tif or .npy")
+    refuse_workers(arguments)
+
+
+def refuse_workers(arguments: Namespace) -> None:
+    """Raise ValueError for workers of no cluster on this machine."""
     if (arguments.workers is not None or arguments.worker_memory is not None) and arguments.dask != "":
         raise ValueError("--workers and --worker-memory are those of a cluster on this machine: add --dask, without an "
                          "address")

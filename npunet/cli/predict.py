@@ -36,7 +36,8 @@ def add(verbs: Any) -> None:
     parser = models.verb(verbs, "predict", predict, "run a model on a signal or image; write the result and a picture",
                          "npunet predict ecg-trained ludb/data/1 -o waves.csv --picture 1.svg")
     parser.add_argument("model", help=models.HELP)
-    parser.add_argument("input", help=f"{inputs.HELP}; a folder of them; or with --dask a .zarr array")
+    parser.add_argument("input", help=f"{inputs.HELP}; a folder of them; with --dask also a large "
+                        "array (.zarr, .tif, .npy) or the address of a folder")
     results.add_arguments(parser)
     parser.add_argument("--picture", metavar="FILE", help="draw the result as .svg or .png; for a folder of inputs one "
                         "beside each result, of the kind svg or png")
@@ -62,8 +63,8 @@ def predict(arguments: Namespace) -> None:
     opened = models.with_float_face(models.open_model(arguments.model))
     meaning_of(opened, arguments.class_names)                                # refuses names that are too few
     _refuse_impossible(models.network_of(opened), arguments)
-    if many_blocks.is_zarr(arguments.input):
-        many_blocks.run(opened, arguments)
+    if many_blocks.is_blocks(arguments):
+        many_blocks.run(opened, arguments, Percent())
         return
     many.refuse_alone(arguments)
     if Path(arguments.input).is_dir():
