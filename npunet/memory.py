@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
 UNKNOWN = 2**40  # bytes, taken where the system does not tell: enough for any network, too little for an absurd one
 SMALL = 2**24  # bytes that are not worth a look
-_bound: int | None = None  # of this process, by `bound`
+_bound: int | None = None  # of this process, by `bounded`
 
 
 def require(needed: int, what: str, way_out: str) -> None:
@@ -23,10 +25,15 @@ def available() -> int:
     return max(0, min(_of_machine(), _of_control_group(), _of_address_space(), _of_bound()))
 
 
-def bound(most: int | None) -> None:
-    """Bound what this process takes for itself, in bytes; None for no bound. Nothing enforces it but `require`."""
+@contextmanager
+def bounded(most: int | None) -> Iterator[None]:
+    """Bound what this process may take for itself while the block runs, in bytes; nothing enforces it but `require`."""
     global _bound
-    _bound = most
+    before, _bound = _bound, most
+    try:
+        yield
+    finally:
+        _bound = before
 
 
 def told(size: int) -> str:

@@ -3,57 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import warnings
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from npunet import __version__
 from npunet.cli import models, results
-from npunet.distributed import done
-from npunet.distributed.cluster import workers
+from npunet.cli.many_jobs import Job, Outcome, Run, absolute, named, perform
+from npunet.distributed import done, remote
+from npunet.distributed.cluster import process_memory, workers
 from npunet.distributed.tasks import each
 from npunet.files import remove_leftovers
 
 SUMMARY = "summary.csv"
-ASIDE = ("run", "dask", "workers", "worker_memory", "block", "level", "out", "input", "debug",
-         "threads")  # do not change a result
-
-
-@dataclass(frozen=True)
-class Job:
-    """One input, where its result goes, its picture if one is wanted, and where it is noted as done."""
-
-    source: str
-    target: results.Target
-    picture: str | None
-    note: Path
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one input.
-
-    told    : what would be printed about it
-    row     : of the summary, as plain values
-    broken  : why there is no result, or None
-    skipped : whether an earlier run had done it
-    """
-
-    told: list[str]
-    row: dict[str, Any] = field(default_factory=dict)
-    broken: str | None = None
-    skipped: bool = False
-
-
-Run = Callable[[Namespace, Job, Callable[[str], None]], results.Result]
 
 
 def add_arguments(parser: Any) -> None:
@@ -93,6 +57,8 @@ def refuse_alone(arguments: Namespace) -> None:
     if arguments.block is not None or arguments.level is not None:
         raise ValueError(f"--block and --level are for an array that is run in blocks, and {arguments.input} is none: "
                          "a .zarr, or with --dask a .tif or .npy")
+    if remote.is_address(arguments.input) and arguments.dask is None:
+        raise ValueError(f"{arguments.input} is an address, whose files are fetched by workers: add --dask")
     refuse_workers(arguments)
 
 
@@ -114,14 +80,16 @@ def run(arguments: Namespace, jobs: Sequence[Job], out: Path, one: Run, progress
     """
     address = arguments.dask or None
     if address is not None:
-        arguments, jobs = _absolute(arguments), [_absolute_job(job) for job in jobs]
-    task = partial(perform, arguments, arguments.threads or 1, _digest(arguments.model), one)
+        arguments, jobs = _absolute(arguments), [absolute(job) for job in jobs]
+    threads = None if models.is_integer_source(arguments.model) else arguments.threads or 1
+    task = partial(perform, arguments, threads, _digest(arguments.model), one)
     outcomes: dict[int, Outcome] = {}
     skipped = 0
     try:
         with workers(address, arguments.threads or 1, arguments.workers, arguments.worker_memory) as (client, told):
             print(f"cluster {told}", flush=True)
-            for number, outcome in each(client, task, jobs, say_lost):
+            limited = partial(task, process_memory(client))
+            for number, outcome in each(client, limited, jobs, say_lost):
                 if isinstance(outcome, BaseException):
                     outcome = Outcome([], broken=named(jobs[number].source, outcome))
                 outcomes[number] = outcome
@@ -148,46 +116,6 @@ def run(arguments: Namespace, jobs: Sequence[Job], out: Path, one: Run, progress
     return broken, counts
 
 
-def perform(arguments: Namespace, threads: int, model: str, one: Run, job: Job) -> Outcome:
-    """One job, in a worker: skipped if its note says that it is done, else run, written and noted."""
-    said: list[str] = []
-    arguments = Namespace(**{**vars(arguments), "threads": threads})
-    try:
-        settings = {name: value for name, value in sorted(vars(arguments).items()) if name not in (*ASIDE, "model")}
-        written = [path for path in (job.target.path, job.target.annotation, job.picture) if path is not None]
-        settings["names"] = [Path(path).name for path in written]
-        mark = done.fingerprint(done.record_files(job.source), __version__, model, json.dumps(settings))
-        known = done.recall(job.note, mark)
-        if known is not None:
-            return Outcome([], known, skipped=True)
-        with warnings.catch_warnings(record=True) as warned:
-            warnings.simplefilter("always", UserWarning)
-            result = one(arguments, job, said.append)
-        said += [f"warning {warning.message}" for warning in warned if issubclass(warning.category, UserWarning)]
-        row = _row(result, job.source)
-        done.keep(job.note, mark, map(Path, written), row)
-    except (ValueError, OSError, MemoryError) as error:
-        return Outcome(said, broken=named(job.source, error))
-    return Outcome(said, row)
-
-
-def _row(result: results.Result, source: str) -> dict[str, Any]:
-    """What the summary says of a result."""
-    row: dict[str, Any] = {"rows": len(result.rows), "size": " x ".join(map(str, result.array.shape[1:])),
-                           "rate": "" if result.fs is None else f"{result.fs:g}"}
-    if result.labels is not None:
-        labels = result.labels
-        inside = labels.reshape(len(labels), -1)
-        begins = np.diff(inside, axis=1, prepend=0) != 0
-        for number, name in enumerate(result.class_names):
-            row[f"{name} %"] = f"{100 * np.mean(labels == number):.2f}" if labels.size else ""
-            if number and result.signal is not None:
-                row[f"{name} segments"] = int((begins & (inside == number)).sum())
-    if result.objects is not None:
-        row["objects"] = [(Path(source).name, page, count) for page, count in enumerate(result.counts)]
-    return row
-
-
 def _summary(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> list[Sequence[Any]]:
     columns = list(dict.fromkeys(name for outcome in outcomes for name in outcome.row if name != "objects"))
     rows: list[Sequence[Any]] = [["input", "status", *columns, "error"]]
@@ -210,12 +138,6 @@ def say_lost(worker: str, tasks: int) -> None:
     print(f"npunet: warning: the worker {worker} died; {again}", file=sys.stderr, flush=True)
 
 
-def named(source: str, error: BaseException) -> str:
-    """An error with the input that it is about."""
-    told = str(error) or type(error).__name__
-    return told if source in told else f"{source}: {told}"
-
-
 def _digest(model: str) -> str:
     """What tells one model from another: a file's content, else its name, which means one network in each version."""
     return done.fingerprint([model]) if Path(model).is_file() else models.called(model)
@@ -223,12 +145,6 @@ def _digest(model: str) -> str:
 
 def _absolute(arguments: Namespace) -> Namespace:
     """Arguments for workers that stand in another folder."""
+    source = arguments.input if remote.is_address(arguments.input) else str(Path(arguments.input).resolve())
     model = str(Path(arguments.model).resolve()) if Path(arguments.model).exists() else arguments.model
-    return Namespace(**{**vars(arguments), "model": model, "input": str(Path(arguments.input).resolve())})
-
-
-def _absolute_job(job: Job) -> Job:
-    path, annotation = job.target.path, job.target.annotation
-    target = replace(job.target, path=path and path.resolve(), annotation=annotation and annotation.resolve())
-    return Job(str(Path(job.source).resolve()), target, job.picture and str(Path(job.picture).resolve()),
-               job.note.resolve())
+    return Namespace(**{**vars(arguments), "model": model, "input": source})

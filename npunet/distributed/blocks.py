@@ -55,7 +55,7 @@ class Block:
         window = np.full(self.shape, network.blank, network.takes)
         for place, part in zip(self.places, parts, strict=True):
             window[place] = part
-        y = network.model.predict(window, **self.how)[self.kept]
+        y = network.run(window, self.how)[self.kept]
         return y.argmax(-1).astype(network.of_labels) if self.labels else np.ascontiguousarray(y)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from npunet.extras import extra
 
 SHARE = 0.8  # of the free memory, that all workers together may take
 USABLE = 0.6  # of a worker's memory, that its tasks may take: the rest is the interpreter's, and what is passed on
+ENDED = 0.9  # of a worker's memory: a little less than Dask's own 0.95
 LEAST = 300 * 10**6  # bytes that a worker takes before it has read anything
 SETTINGS = {
     "distributed.scheduler.allowed-failures": 2,     # times that a task may lose its worker before it counts as broken
@@ -52,7 +54,17 @@ def workers(address: str | None, threads: int = 1, count: int | None = None,
         n_workers=count, threads_per_worker=1, processes=True, memory_limit=each, silence_logs=logging.CRITICAL,
         dashboard_address=":0",                                              # any port that is free
     ) as cluster, distributed.Client(cluster) as client:
+        client.register_plugin(_uninterrupted(), name="npunet-uninterrupted")
         yield client, _told(client)
+
+
+def _uninterrupted() -> Any:
+    """A plugin of workers on this machine: Ctrl-C is for the process that they work for, which ends them."""
+    class Uninterrupted(extra("distributed", "distributed").WorkerPlugin):  # type: ignore[misc]
+        def setup(self, worker: Any) -> None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    return Uninterrupted()
 
 
 def task_memory(client: Any) -> int | None:
@@ -60,6 +72,12 @@ def task_memory(client: Any) -> int | None:
     every = client.scheduler_info(-1)["workers"].values()
     return min((int(USABLE * worker["memory_limit"] / worker["nthreads"]) for worker in every
                 if worker["memory_limit"]), default=None)
+
+
+def process_memory(client: Any) -> int | None:
+    """Bytes that the process of a worker may take, of those that have least, before Dask ends it; or None."""
+    every = client.scheduler_info(-1)["workers"].values()
+    return min((int(ENDED * worker["memory_limit"]) for worker in every if worker["memory_limit"]), default=None)
 
 
 def _connected(distributed: Any, address: str) -> Any:

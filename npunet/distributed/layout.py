@@ -98,7 +98,7 @@ def _plain(network: Blockwise, shape: tuple[int, ...], labels: bool) -> Layout:
     bare = len(shape) == rank and channels == 1
     if not bare and (len(shape) not in (rank + 1, rank + 2) or shape[-1] != channels):
         wanted = "B, L" if rank == 1 else "B, H, W"
-        raise ValueError(f"the array has shape {shape}; the network takes ({wanted}, {channels}), B may be left out")
+        raise ValueError(f"the array has shape {shape}; the network takes ({wanted}, {channels}); B may be left out")
     batch = (0,) if len(shape) == rank + 2 else ()
     space = tuple(range(len(batch), len(batch) + rank))
     classes = 0 if labels else network.classes

@@ -71,7 +71,7 @@ class BlockTask:
         window[(slice(None), *(slice(extent) for extent in read.shape[1:-1]))] = read
         kept = tuple(slice(extent.start - part.start, extent.stop - part.start)
                      for extent, part in zip(space, reads, strict=True))
-        y = network.model.predict(window, **self.how)[0][kept]
+        y = network.run(window, self.how)[0][kept]
         return np.ascontiguousarray(y) if self.layout.classes else y.argmax(-1).astype(network.of_labels)
 
 
@@ -123,8 +123,8 @@ def map_zarr(model: Any, source: str | os.PathLike[str], target: str | os.PathLi
     counts = [-(-size // extent) for size, extent in zip(layout.size, extents, strict=True)]
     blocks = prod(layout.samples) * prod(counts)
     halos = ", ".join(f"{halo.before} before and {halo.after} after" for halo in network.halos)
-    say(f"blocks  {blocks:,} of {' x '.join(map(str, extents))}{_each(layout)}, which see {halos}; a task takes at most "
-        f"{memory.told(needed)}")
+    say(f"blocks  {blocks:,} of {' x '.join(map(str, extents))}{_each(layout)}, which see {halos}; a task takes at "
+        f"most {memory.told(needed)}")
     partial, note = _begun(target, mark, say)
     dtype = network.of_labels if labels else network.gives
     made = results.created(partial / "result", stored, layout, extents, dtype, mark, target, class_names)
@@ -144,8 +144,8 @@ def map_zarr(model: Any, source: str | os.PathLike[str], target: str | os.PathLi
             through += 1
             progress(through, blocks)
     except BaseException:
-        if through:
-            say(f"stopped {through} of {blocks} blocks are in {partial}; the same command goes on from there")
+        if kept := sum(1 for _ in note.iterdir()):
+            say(f"stopped {kept} of {blocks} blocks are in {partial}; the same command goes on from there")
         else:
             shutil.rmtree(partial)
         raise

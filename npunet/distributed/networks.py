@@ -64,6 +64,11 @@ class Blockwise:
         self.model._choose(backend, arithmetic)
         return {"backend": backend, "arithmetic": arithmetic, "threads": threads}
 
+    def run(self, window: np.ndarray, how: dict[str, Any]) -> np.ndarray:
+        """The network's output (B, *space, K) for a window (B, *space, C), also where a file's own has fewer axes."""
+        y: np.ndarray = self.model.predict(window, **how)
+        return y.reshape(*window.shape[:-1], self.classes)
+
     def window_bytes(self, size: tuple[int, ...], samples: int) -> int:
         """Bytes that the NumPy executor takes at most for `samples` windows of a size that the strides divide."""
         height, width = (1, *size)[-2:]

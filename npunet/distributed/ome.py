@@ -44,8 +44,8 @@ def image(attributes: Mapping[str, Any], source: str, level: int = 0, path: str 
 
     Raises ValueError for metadata that are none, and for a level that is not there.
     """
-    told = attributes.get("ome", attributes)
-    several = told.get("multiscales") if isinstance(told, Mapping) else None
+    known = attributes.get("ome", attributes)
+    several = known.get("multiscales") if isinstance(known, Mapping) else None
     if not several:
         return None
     try:
