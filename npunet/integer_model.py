@@ -251,6 +251,9 @@ class IntegerModel:
     def _output(self) -> Tensor:
         return self.network.tensors[self.network.output]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return IntegerModel, (self.network,)
+
     def __repr__(self) -> str:
         return (f"IntegerModel({self.network.name!r}, {self.scheme}, rounding={self.rounding!r}, "
                 f"input_shape={self.input_shape}, num_classes={self.num_classes}, "

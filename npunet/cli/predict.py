@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from npunet import UNet
-from npunet.cli import inputs, many, many_blocks, models, results, sources, values
+from npunet.cli import addresses, inputs, many, many_blocks, many_pieces, models, results, sources, values
+from npunet.distributed.remote import is_address, local_path
 from npunet.evaluate import plots
 from npunet.extras import MissingExtra, extra
 from npunet.model import BACKENDS
@@ -35,7 +36,8 @@ def add(verbs: Any) -> None:
     parser = models.verb(verbs, "predict", predict, "run a model on a signal or image; write the result and a picture",
                          "npunet predict ecg-trained ludb/data/1 -o waves.csv --picture 1.svg")
     parser.add_argument("model", help=models.HELP)
-    parser.add_argument("input", help=f"{inputs.HELP}; a folder of them; or with --dask a .zarr array")
+    parser.add_argument("input", help=f"{inputs.HELP}; a folder of them; with --dask also a large "
+                        "array (.zarr, .tif, .npy) or the address of a folder")
     results.add_arguments(parser)
     parser.add_argument("--picture", metavar="FILE", help="draw the result as .svg or .png; for a folder of inputs one "
                         "beside each result, of the kind svg or png")
@@ -55,14 +57,15 @@ def add(verbs: Any) -> None:
 
 def predict(arguments: Namespace) -> None:
     """Read, run, write, draw, and say so."""
+    arguments.input = local_path(arguments.input)
     opened = models.with_float_face(models.open_model(arguments.model))
     meaning_of(opened, arguments.class_names)                                # refuses names that are too few
     _refuse_impossible(models.network_of(opened), arguments)
-    if many_blocks.is_zarr(arguments.input):
-        many_blocks.run(opened, arguments)
+    if many_blocks.is_blocks(arguments):
+        many_blocks.run(opened, arguments, Percent())
         return
     many.refuse_alone(arguments)
-    if Path(arguments.input).is_dir():
+    if Path(arguments.input).is_dir() or is_address(arguments.input):
         _folder(opened, arguments)
         return
     if arguments.picture:
@@ -76,7 +79,7 @@ def predict(arguments: Namespace) -> None:
 
 def _folder(opened: UNet | Segmenter, arguments: Namespace) -> None:
     """Every input of a folder; what could not be read is listed at the end, and is an error."""
-    found, passed = sources.find(arguments.input, opened)
+    found, passed = (addresses if is_address(arguments.input) else sources).find(arguments.input, opened)
     images = len(opened.input_shape) == 3
     out = Path(arguments.out or f"{Path(arguments.input).resolve().name}_"
                f"{'instances' if arguments.instances else arguments.output}")
@@ -184,7 +187,7 @@ def _one(opened: UNet | Segmenter, source: str, target: results.Target, picture:
 def _recording(segmenter: Segmenter, given: sources.Signal, arguments: Namespace) -> tuple[results.Result, str]:
     """A recording by segment(), at its own rate."""
     assert segmenter.preparation is not None
-    how = _how(arguments)
+    how = _how(arguments) | ({} if arguments.dask is None else many_pieces.how(arguments))
     values, top = None, segmenter.network.params.include_top
     signal, part = given.with_context()
     with warnings.catch_warnings():
@@ -208,6 +211,8 @@ def _recording(segmenter: Segmenter, given: sources.Signal, arguments: Namespace
 def _batch(opened: UNet | Segmenter, source: str, given: inputs.Batch, class_names: tuple[str, ...],
            arguments: Namespace) -> tuple[results.Result, str]:
     """Images, or an array that the network takes as it is."""
+    if arguments.dask is not None:
+        raise ValueError(f"{source} is run whole, on one processor: leave --dask out")
     model = models.network_of(opened)
     views = 1 if given.x.ndim == 3 else arguments.views or (VIEWS if isinstance(opened, Segmenter) else 1)
     if views > 1:

@@ -8,17 +8,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from npunet.distributed.remote import named_files
 from npunet.files import write_text
 
 CHUNK = 2**20
 FOLDER = ".done"  # of the notes, in the folder of the results
 
 
-def fingerprint(files: Iterable[str | Path], *settings: str) -> str:
-    """SHA-256 of files, by name and content, and of settings. Raises OSError for what cannot be read."""
+def fingerprint(files: Iterable[str | Path], *settings: str, below: Path | None = None) -> str:
+    """SHA-256 of files, by name and content, and of settings. Raises OSError for what cannot be read.
+
+    below : a folder that all files are in, whose paths from there on are their names
+    """
     digest = hashlib.sha256(json.dumps(settings).encode())
     for path in sorted(map(Path, files)):
-        digest.update(json.dumps([path.name, _sha256(path)]).encode())
+        name = path.name if below is None else path.relative_to(below).as_posix()
+        digest.update(json.dumps([name, _sha256(path)]).encode())
     return digest.hexdigest()
 
 
@@ -54,10 +59,7 @@ def record_files(source: str) -> list[Path]:
         if header in seen or not header.is_file():
             continue
         seen.add(header)
-        for line in header.read_text(encoding="utf-8", errors="replace").splitlines():
-            name = line.split()[0] if line.split() and not line.startswith("#") else ""
-            if not name or "/" in name or "\0" in name:
-                continue
+        for name in named_files(header.read_text(encoding="utf-8", errors="replace")):
             waiting.append(header.with_name(f"{name}.hea"))
             found.add(header.with_name(name))
     return [path for path in found | seen if path.is_file()]
