@@ -117,7 +117,7 @@ def refuse_idle(source: str, images: bool, arguments: argparse.Namespace) -> Non
     """
     table, record = Path(source).suffix.lower() in TABLES, is_record(source)
     kind = "images" if images else "tables" if table else "WFDB records" if record else "arrays"
-    senseless = ("fs", "rate", "begin", "end") if images else ()
+    senseless: tuple[str, ...] = ("fs", "rate", "begin", "end") if images else ()
     senseless += ("rate",) if arguments.raw else ()
     senseless += () if table else OF_TABLES
     senseless += () if table or record else ("leads",)

@@ -57,6 +57,10 @@ class QuantisedStep:
         self.model, self.optimiser, self.scheme, self.every = model, optimiser, scheme, every
         self.loss, self.l2, self.loss_options = loss, l2, dict(loss_options or {})
         self._calibration = admitted(model, calibration)
+        self._weights: Arrays = {}
+        self._state: Arrays = {}
+        self._ranges: dict[str, tuple[float, float]] = {}
+        self._steps = 0
         self.load(model.weights)
 
     def step(self, x: np.ndarray, labels: np.ndarray, rate: float, generator: np.random.Generator) -> float:

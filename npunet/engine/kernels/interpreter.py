@@ -13,8 +13,9 @@ from npunet.engine.kernels import copies, pointwise, pooling
 from npunet.engine.kernels.shares import guided_share, static_share
 from npunet.engine.plan.opcodes import Alone, Field, Op
 
-COPY_IN, COPY_OUT, _, _, _, MAX_POOL, UPSAMPLE, ADD, CONCAT, ACTIVATE, LAYER_NORM, SOFTMAX, _, MOVE, *_ = (
-    int(op) for op in Op
+COPY_IN, COPY_OUT, MAX_POOL, UPSAMPLE, ADD, CONCAT, ACTIVATE, LAYER_NORM, SOFTMAX, MOVE = (
+    int(op) for op in (Op.COPY_IN, Op.COPY_OUT, Op.MAX_POOL, Op.UPSAMPLE, Op.ADD, Op.CONCAT, Op.ACTIVATE, Op.LAYER_NORM,
+                       Op.SOFTMAX, Op.MOVE)
 )
 SHARE, GO_ON, _ = (int(how) for how in Alone)
 ARRIVED, GENERATION, TICKET, YIELD = 0, 1, 2, 3  # places in the barrier, see runtime.barrier

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -145,5 +145,5 @@ def _tables(builder: Any, start: Callable[[Any, int], Any], offsets: list[int]) 
     return builder.EndVector()
 
 
-def _ints(builder: Any, values: tuple[int, ...]) -> int:
+def _ints(builder: Any, values: Sequence[int]) -> int:
     return builder.CreateNumpyVector(np.array(values, np.int32))

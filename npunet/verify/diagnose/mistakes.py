@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -90,14 +91,20 @@ def _stored(seen: Seen) -> Named:
 def _narrow() -> Iterator[tuple[str, Callable[[np.ndarray], np.ndarray]]]:
     """(words, function) of formats."""
     for name, kept in (("float16", to_float16), ("bfloat16", to_bfloat16), ("bfloat16, cut", cut_to_bfloat16)):
-        yield f"in {name}", lambda v, kept=kept: kept(v.astype(np.float32)).astype(np.float64)
+        yield f"in {name}", partial(_as_float, kept=kept)
     for bits in (8, 16):
-        top = (1 << (bits - 1)) - 1
-        yield f"in {bits} bits, one scale for all", lambda v, top=top: _integers(v, top)
+        yield f"in {bits} bits, one scale for all", partial(_integers, top=(1 << (bits - 1)) - 1)
     for point in range(3, 17):
         for how, rounding in (("", np.rint), (", cut", np.trunc), (", cut downwards", np.floor)):
-            yield (f"with {point} fractional bits{how}",
-                   lambda v, point=point, rounding=rounding: rounding(v * 2.0**point) / 2.0**point)
+            yield f"with {point} fractional bits{how}", partial(_fixed_point, point=point, rounding=rounding)
+
+
+def _as_float(v: np.ndarray, kept: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    return kept(v.astype(np.float32)).astype(np.float64)
+
+
+def _fixed_point(v: np.ndarray, point: int, rounding: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    return rounding(v * 2.0**point) / 2.0**point
 
 
 def _integers(values: np.ndarray, top: int) -> np.ndarray:
