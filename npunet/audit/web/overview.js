@@ -212,6 +212,16 @@ export class Overview {
   }
 
   showFields() {
+    const how = this.isSignal ? "Drag to draw the signal anew" : "Press on a pixel and drag up or down to change it";
+    this.told.textContent =
+      `${this.app.description.told ? `Shown on ${this.app.description.told}. ` : ""}${how}; everything after ` +
+      `it is computed again. Range ${rangeOf(this.app.originalInput()).map(briefly).join(" to ")}. ${this.windowText()}`;
+    if (this.fieldsAt !== this.at) this.buildFields();
+    this.valueField.value = Number(this.value().toPrecision(6));
+  }
+
+  buildFields() {
+    this.fieldsAt = this.at;
     const {
       app,
       shape: [H, W, C],
@@ -221,7 +231,6 @@ export class Overview {
       type: "number",
       step: "any",
       className: "wide",
-      value: Number(this.value().toPrecision(6)),
       onchange: () => this.change(Number(value.value)),
     });
     rebuild(
@@ -232,10 +241,7 @@ export class Overview {
       make("label", { className: "field" }, "value ", value),
       button("reset input", () => app.resetInput()),
     );
-    const how = this.isSignal ? "Drag to draw the signal anew" : "Press on a pixel and drag up or down to change it";
-    this.told.textContent =
-      `${app.description.told ? `Shown on ${app.description.told}. ` : ""}${how}; everything after ` +
-      `it is computed again. Range ${rangeOf(app.originalInput()).map(briefly).join(" to ")}. ${this.windowText()}`;
+    this.valueField = value;
   }
 
   // Which part of it the number that is looked at depends on.
@@ -249,7 +255,7 @@ export class Overview {
   showLegend(labels) {
     const names = this.app.description.classNames;
     const { shape } = this.app.network.tensors.get(this.app.description.output) ?? { shape: [0, 0, 0] };
-    if (!labels) return;
+    if (!labels || this.legend.firstChild) return;
     const items = Array.from({ length: Math.min(shape[2], 12) }, (_, k) =>
       make(
         "span",
