@@ -1,6 +1,7 @@
 """The README's picture of a page, made anew: python bench/page_picture.py [-o bench/pictures/page.png]
 
-Needs playwright, pillow, and Chromium from the system's packages. The trained ECG network, on the sample made by formulas.
+It shows the trained ECG network on the sample made by formulas. Needs playwright, pillow, and Chromium from the
+system's packages.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def main() -> int:
         page.evaluate("() => window.npunet.app.schedule()")
         page.screenshot(path=arguments.out)
         browser.close()
-    Image.open(arguments.out).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(arguments.out, optimize=True)
+    picture = Image.open(arguments.out).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    picture.save(arguments.out, optimize=True)
     print(f"wrote   {arguments.out}")
     return 0
 

@@ -235,21 +235,55 @@ def test_training_steps_are_those_of_the_formulas(browser, pages):
     assert np.allclose(got, expected.ravel(), rtol=1e-7, atol=0)
 
 
+OVERHANGING = """() => [...document.querySelectorAll("p, h1, h2, h4, th, td, .controls, figure, label, button, math")]
+    .filter((each) => each.offsetParent !== null && !each.closest(".scroll, .formula, pre, #drawing svg"))
+    .filter((each) => each.getBoundingClientRect().right > (each.closest("section")?.getBoundingClientRect().right ??
+        innerWidth) + 1)
+    .map((each) => `${each.tagName} ${each.textContent}`)"""
+COLOUR = """(name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim()"""
+
+
+def artefacts(tmp_path: Path) -> Path:
+    """Where pictures are kept."""
+    folder = Path(os.environ.get("NPUNET_ARTEFACTS") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 def test_pictures_at_desktop_and_phone_size(browser, pages, tmp_path, size, scheme):
-    """Nothing is wider than the screen, and text can be told from its ground; the pictures are kept to be looked at."""
+    """Nothing is wider than the screen or its panel, text can be told from its ground; pictures are kept to be seen."""
     for name, (_, _, path) in pages.items():
         if name == "nuclei" and not (THOROUGH or size == "phone"):
             continue
         with opened(browser, path, color_scheme=scheme, **SIZES[size]) as page:
+            page.evaluate("() => window.npunet.app.pick('DEC2_D3_conv', [0, 9, 1])")
             settled(page)
-            folder = Path(os.environ.get("NPUNET_ARTEFACTS") or tmp_path)
-            page.screenshot(path=folder / f"page-{name}-{size}-{scheme}.png", full_page=True)
+            page.screenshot(path=artefacts(tmp_path) / f"page-{name}-{size}-{scheme}.png", full_page=True)
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-            ink, ground = page.evaluate("""() => ["--muted", "--card"].map((name) =>
-                getComputedStyle(document.documentElement).getPropertyValue(name).trim())""")
-            assert contrast(ink, ground) > 4.5
+            assert page.evaluate(OVERHANGING) == []
+            colours = {each: page.evaluate(COLOUR, each) for each in ("ink", "muted", "accent", "changed", "card")}
+            for ink in ("ink", "muted", "accent", "changed"):
+                assert contrast(colours[ink], colours["card"]) > 4.5, ink
+
+
+def test_print_is_dark_on_white_and_whole(browser, pages, tmp_path):
+    """In print nothing scrolls and nothing is operated; a dark screen prints on white paper, its pictures too."""
+    _, _, path = pages["tiny"]
+    with opened(browser, path, color_scheme="dark", viewport={"width": 760, "height": 1000}) as page:
+        page.evaluate("() => window.npunet.app.pick('DEC2_D3_conv', [0, 9, 1])")
+        settled(page)
+        corner = """() => [...document.querySelector("canvas.input").getContext("2d").getImageData(2, 2, 1, 1).data]"""
+        assert sum(page.evaluate(corner)[:3]) < 400
+        page.emulate_media(media="print", color_scheme="dark")
+        page.wait_for_function(f"() => ({corner})().slice(0, 3).every((part) => part > 150)")
+        page.screenshot(path=artefacts(tmp_path) / "page-tiny-print.png", full_page=True)
+        assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert contrast(page.evaluate(COLOUR, "accent"), "#ffffff") > 4.5
+        assert not page.get_by_role("button", name="reset input").is_visible()
+        assert page.evaluate("() => document.getElementById('number').scrollHeight <= "
+                             "document.getElementById('number').clientHeight + 1")
 
 
 def contrast(one: str, other: str) -> float:
@@ -265,12 +299,37 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_a_network_too_large_is_sampled_and_says_so(browser, tmp_path):
-    block = {"filters": 420, "depth": 1, "kernel": (1, 3), "pool": (1, 2), "strides": (1, 2)}
+def test_the_ecg_page_opens_within_a_second(browser, pages):
+    """Of the browser's own time, which other work on the machine does not lengthen much."""
+    assert seconds_to_open(browser, pages["ecg"][2]) < 1
+
+
+def seconds_to_open(browser, path: Path) -> float:
+    """Seconds that the page's thread works until everything is computed and drawn."""
+    context = browser.new_context(offline=True, **SIZES["desktop"])
+    try:
+        page = context.new_page()
+        session = context.new_cdp_session(page)
+        session.send("Performance.enable", {"timeDomain": "threadTicks"})
+        page.goto(path.as_uri())
+        page.evaluate("() => window.npunet.ready")
+        settled(page)
+        measured = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
+        return measured["TaskDuration"]
+    finally:
+        context.close()
+
+
+@pytest.mark.parametrize("filters", [420, pytest.param(1830, marks=pytest.mark.skipif(
+    not THOROUGH, reason="30 million parameters only where there is time (NPUNET_THOROUGH=1)"))])
+def test_a_network_too_large_is_sampled_and_says_so(browser, tmp_path, filters):
+    block = {"filters": filters, "depth": 1, "kernel": (1, 3), "pool": (1, 2), "strides": (1, 2)}
     model = UNet({"blocks": [block], "output_kernel_size": (1, 3)}, (16, 1), 2)
     path = tmp_path / "page.html"
     path.write_text(make_page(subject(model)), encoding="utf-8")
     assert path.stat().st_size < 10_000_000
+    assert seconds_to_open(browser, path) < 3
+    assert sum(weight.size for weight in model.weights.read_only.values()) > (30e6 if filters > 1000 else 1.5e6)
     with opened(browser, path) as page:
         assert "too large to be held whole" in page.locator("#header").inner_text()
         page.locator('.layer[data-layer="DEC1_D1_conv"]').click(force=True)
