@@ -274,7 +274,11 @@ def test_print_is_dark_on_white_and_whole(browser, pages, tmp_path):
     with opened(browser, path, color_scheme="dark", viewport={"width": 760, "height": 1000}) as page:
         page.evaluate("() => window.npunet.app.pick('DEC2_D3_conv', [0, 9, 1])")
         settled(page)
-        corner = """() => [...document.querySelector("canvas.input").getContext("2d").getImageData(2, 2, 1, 1).data]"""
+        corner = """() => {
+            const copy = new OffscreenCanvas(4, 4).getContext("2d", { willReadFrequently: true });
+            copy.drawImage(document.querySelector("canvas.input"), 0, 0);
+            return [...copy.getImageData(2, 2, 1, 1).data];
+        }"""
         assert sum(page.evaluate(corner)[:3]) < 400
         page.emulate_media(media="print", color_scheme="dark")
         page.wait_for_function(f"() => ({corner})().slice(0, 3).every((part) => part > 150)")
