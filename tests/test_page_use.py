@@ -45,6 +45,27 @@ def pages(tmp_path_factory):
     return made
 
 
+EVERY_LAYER_CLICKED = """async () => {
+    const text = (selector) => document.querySelector(selector)?.textContent ?? "";
+    const seen = [];
+    for (const box of document.querySelectorAll(".layer")) {
+        const before = location.hash;
+        const arrived = new Promise((resolve) => addEventListener("hashchange", resolve, { once: true }));
+        box.dispatchEvent(new MouseEvent("click", { bubbles: true }));
+        if (location.hash !== before) await arrived;
+        await window.npunet.app.schedule();
+        seen.push({
+            layer: box.dataset.layer, heading: text("#layer h2"), caption: text("#drawing .caption strong"),
+            place: text("#number .value code"), value: text("#number .value strong"), stats: text("#layer .stats"),
+            figures: document.querySelectorAll("#layer figure").length,
+            formulas: document.querySelectorAll("#layer math").length,
+            python: text("#layer pre"), javascript: text("#layer h4 + pre"),
+        });
+    }
+    return seen;
+}"""
+
+
 def settled(page) -> None:
     """Wait until nothing is being computed or drawn."""
     page.evaluate("() => window.npunet.app.schedule()")
@@ -57,16 +78,18 @@ def test_every_layer_clicked_shows_the_value_that_the_trace_has(browser, pages, 
     with opened(browser, path, **SIZES["desktop"]) as page:
         page.evaluate("() => { window.npunet.arithmetic = 'seq'; }")
         settled(page)
-        every = 1 if name == "tiny" or THOROUGH else 6
-        for layer, value in list(trace.items())[::every]:
-            page.locator(f'.layer[data-layer="{layer}"]').click(force=True)
-            page.wait_for_function("(name) => document.querySelector('#layer h2')?.textContent === name", arg=layer)
-            code, strong = page.locator("#number .value code").first, page.locator("#number .value strong")
-            index = tuple(int(part) for part in re.findall(r"\d+(?=[,\]])", code.inner_text().removeprefix(layer)))
-            assert code.inner_text() == f"{layer}[{', '.join(map(str, index))}]"
-            assert np.float32(strong.inner_text()) == value[(0, *index)], layer
-            assert page.locator("#layer figure").count() == min(24, value.shape[3])
-            assert page.locator("#layer math").count() >= 1
+        seen = {each["layer"]: each for each in page.evaluate(EVERY_LAYER_CLICKED)}
+        assert list(seen) == ["input", *trace]
+        for layer, value in trace.items():
+            shown_there = seen[layer]
+            index = tuple(int(part) for part in re.findall(r"\d+(?=[,\]])", shown_there["place"].removeprefix(layer)))
+            assert shown_there["place"] == f"{layer}[{', '.join(map(str, index))}]"
+            assert shown_there["heading"] == layer and shown_there["caption"].startswith(f"{layer}:")
+            assert np.float32(shown_there["value"]) == value[(0, *index)], layer
+            assert shown_there["figures"] == min(24, value.shape[3]) and shown_there["formulas"] >= 1
+            assert re.search(r"for \(|=>|slice", shown_there["javascript"]) and "def " in shown_there["python"]
+            low, high = re.match(r"Range (\S+) to (\S+),", shown_there["stats"]).groups()
+            assert (float(low), float(high)) == pytest.approx((value.min(), value.max()), rel=6e-3)
 
 
 def test_a_number_leads_back_to_the_input(browser, pages):

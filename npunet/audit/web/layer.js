@@ -15,7 +15,7 @@ import {
   shapeText,
   statistics,
 } from "./layer_text.js";
-import { OPERATORS } from "./network.js";
+import { sourceOf } from "./network.js";
 import { drawMap, drawSignal, pixelOf, widened } from "./pictures.js";
 import { WeightView } from "./weights.js";
 
@@ -144,11 +144,7 @@ export class LayerPanel {
         "Source of the operator",
         make("pre", {}, description.sources[node.op]),
         make("h4", {}, "The same in this page's JavaScript"),
-        make(
-          "pre",
-          {},
-          app.description.integer ? "see integers.js in this page's source" : OPERATORS[node.op].toString(),
-        ),
+        make("pre", {}, sourceOf(node.op, app.description.integer)),
       ),
     ].filter(Boolean);
   }
