@@ -399,6 +399,13 @@ def test_a_weight_set_to_0_where_its_product_stands(browser, pages):
         expected = changed.trace(shown.x.reshape(1, *model.input_shape), arithmetic="seq")
         got = traced(page, "seq")
         assert all(np.array_equal(got[name], value.ravel()) for name, value in expected.items())
+        settled(page)
+        before = model.trace(shown.x.reshape(1, *model.input_shape), arithmetic="seq")["NECK_conv"]
+        after = expected["NECK_conv"]
+        told = page.locator("#overview .was").inner_text()
+        assert f"at {(before.argmax(-1) != after.argmax(-1)).sum()} of 256 positions" in told
+        most = float(re.search(r"by up to (\S+),", told).group(1))
+        assert most == pytest.approx(np.abs(after - before).max(), rel=6e-3)
         page.locator("#number .terms .link[title^='DEC2_D3_conv/kernel']").nth(2).click()
         settled(page)
         assert page.evaluate("""() => {

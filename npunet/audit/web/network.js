@@ -58,6 +58,15 @@ function pause() {
   });
 }
 
+// How far two arrays of one shape are apart, at the most; NaN where one of them is and the other is not; 0 without one.
+export function largestDifference(data, before = data) {
+  let most = 0;
+  for (let k = 0; k < data.length; k++) {
+    if (!Object.is(data[k], before[k])) most = Math.max(most, Math.abs(data[k] - before[k]));
+  }
+  return most;
+}
+
 export class Network {
   // nodes: [{ name, op, inputs, weights, attrs, shape }] in an order in which they can run; weights: name -> tensor
   constructor({ nodes, input, inputShape, integer }, weights) {

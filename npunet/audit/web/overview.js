@@ -1,7 +1,8 @@
 // Input and result side by side: drag a sample of a signal or a pixel of an image, and see what becomes of it.
 
 import { button, make, numberField, rebuild } from "./dom.js";
-import { briefly } from "./format.js";
+import { briefly, counted } from "./format.js";
+import { largestDifference } from "./network.js";
 import { reachText } from "./reach.js";
 import { CLASS_COLOURS, drawClasses, drawFrame, drawMap, pixelOf, rangeOf, theme, widened } from "./pictures.js";
 
@@ -18,6 +19,7 @@ export class Overview {
     this.canvas = make("canvas", { className: "input", tabIndex: 0, role: "img" });
     this.result = this.isSignal ? null : make("canvas", { className: "result" });
     this.told = make("p", { className: "told" });
+    this.effect = make("p", { className: "was", role: "status" });
     this.fields = make("div", { className: "controls" });
     this.legend = make("p", { className: "legend" });
     root.classList.toggle("signal", this.isSignal);
@@ -25,6 +27,7 @@ export class Overview {
       make("h2", {}, "Input and result"),
       make("div", { className: "pair" }, this.canvas, this.result),
       this.legend,
+      this.effect,
       this.fields,
       this.told,
     );
@@ -143,6 +146,21 @@ export class Overview {
     else this.drawImages(labels, output);
     if (!app.description.sampled) this.showFields();
     this.showLegend(labels);
+    this.effect.textContent = output && app.isEdited() ? this.effectText(output, labels) : "";
+  }
+
+  // What the changes have done to the network's output.
+  effectText(output, labels) {
+    const before = this.app.original.tensors.get(this.app.description.output);
+    if (!before) return "";
+    const most = largestDifference(output.data, before.data);
+    if (most === 0) return "The changes have not touched the output.";
+    const was = labels && likeliest(before);
+    const moved = was ? labels.reduce((count, label, p) => count + (label === was[p] ? 0 : 1), 0) : 0;
+    return (
+      `The changes move the output by up to ${briefly(most)}` +
+      (was ? `, and the likeliest class at ${counted(moved)} of ${counted(was.length)} positions.` : ".")
+    );
   }
 
   drawSignals(labels, outputShape) {
