@@ -13,9 +13,9 @@ from npunet.audit import draw, report
 from npunet.audit.drawing import drawing
 from npunet.audit.integer_page import drawn
 from npunet.audit.memory import Memory, arena_map, memory
-from npunet.audit.parity import Parity
 from npunet.audit.parity_tflite import integers
 from npunet.audit.provenance import IntegerProvenance, integer_provenance
+from npunet.audit.runtime import Parity
 from npunet.audit.subject import example
 from npunet.integer.network import Network, Node, Tensor
 from npunet.integer_model import IntegerModel

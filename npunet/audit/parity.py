@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import re
-from dataclasses import dataclass
 
 import numpy as np
 
 from npunet import run
+from npunet.audit.parity_tflite import litert, quantised
+from npunet.audit.parity_torch import pytorch
+from npunet.audit.runtime import Parity, absent, compared, installed
 from npunet.audit.subject import Subject
 from npunet.graph import Graph
 from npunet.model import UNet
 
 KERAS_UNETS = ("neuralspot_edge", "helia_edge")  # packages that hold the reference; the second is its successor
-ARENA = 2**28  # bytes that TFLite-Micro may use: it is told what there is, and takes what it needs
-
-
-@dataclass(frozen=True)
-class Parity:
-    """One runtime: its version, the arithmetic, the largest difference as a share of the output's largest magnitude.
-
-    told    : what was compared, or why nothing was
-    passed  : None where nothing was compared
-    """
-
-    runtime: str
-    version: str
-    told: str
-    difference: float | None
-    limit: float | None
-    passed: bool | None
 
 
 def parity(model: UNet, shown: Subject) -> list[Parity]:
@@ -40,26 +24,8 @@ def parity(model: UNet, shown: Subject) -> list[Parity]:
 
     LiteRT and TFLite-Micro run it once more in int8, quantised on that sample; there nothing may differ.
     """
-    from npunet.audit.parity_tflite import litert, quantised
-    from npunet.audit.parity_torch import pytorch
-
     floats = [against(model, shown) for against in (keras, pytorch, onnx_runtime, litert)]
     return [*floats, *quantised(model, shown)]
-
-
-def compared(runtime: str, version: str, told: str, got: np.ndarray, expected: np.ndarray, limit: float) -> Parity:
-    """One comparison."""
-    difference = float(np.abs(got - expected).max() / (np.abs(expected).max() or 1))
-    return Parity(runtime, version, told, difference, limit, bool(difference <= limit))
-
-
-def absent(runtime: str, why: str) -> Parity:
-    return Parity(runtime, "", why, None, None, None)
-
-
-def installed(module: str) -> bool:
-    """Whether a module could be imported; it is not."""
-    return importlib.util.find_spec(module) is not None
 
 
 def onnx_runtime(model: UNet, shown: Subject) -> Parity:

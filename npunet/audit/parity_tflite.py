@@ -8,12 +8,13 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from npunet import run
-from npunet.audit.parity import ARENA, Parity, absent, compared, installed
+from npunet.audit.runtime import Parity, absent, compared, installed
 from npunet.audit.subject import Subject
 from npunet.deploy import deploy
 from npunet.integer_model import IntegerModel, quantize
 from npunet.model import UNet
 
+ARENA = 2**28  # bytes that TFLite-Micro may use: it is told what there is, and takes what it needs
 Runner = Callable[[bytes, np.ndarray], np.ndarray]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from npunet import run
-from npunet.audit.parity import Parity, absent, compared, installed
+from npunet.audit.runtime import Parity, absent, compared, installed
 from npunet.audit.subject import Subject
 from npunet.graph import Node
 from npunet.model import UNet

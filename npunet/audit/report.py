@@ -11,8 +11,8 @@ from npunet.audit import claims, draw
 from npunet.audit.audit import Audit
 from npunet.audit.drawing import drawing
 from npunet.audit.memory import arena_map
-from npunet.audit.parity import Parity
 from npunet.audit.ranges import Range
+from npunet.audit.runtime import Parity
 
 STYLE = """:root { color-scheme: light dark; --ink: #1d1d1b; --paper: #fbfbf9; --rule: #dcdcd6; --muted: #5c5c58;
 --bar: #0072b2; --bad: #b03a00; --good: #00705a }

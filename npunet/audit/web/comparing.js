@@ -2,6 +2,7 @@
 
 import { button, make, rebuild, table, tableRow } from "./dom.js";
 import { briefly, counted } from "./format.js";
+import { largestDifference } from "./network.js";
 
 export class Comparing {
   // tensors: everything that the page holds; another model's weights stand in it as "other <name>"
@@ -63,7 +64,7 @@ export class Comparing {
     const apart = app.description.nodes
       .map((node) => [
         node.name,
-        largest(app.network.tensors.get(node.name).data, app.original.tensors.get(node.name)?.data),
+        largestDifference(app.network.tensors.get(node.name).data, app.original.tensors.get(node.name)?.data),
       ])
       .filter(([, difference]) => difference > 0);
     return [
@@ -92,10 +93,4 @@ export class Comparing {
     }
     app.edited();
   }
-}
-
-function largest(data, before) {
-  let most = 0;
-  for (let k = 0; before && k < data.length; k++) most = Math.max(most, Math.abs(data[k] - before[k]));
-  return most;
 }

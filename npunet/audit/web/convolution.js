@@ -81,6 +81,13 @@ export function separableConv2d([x], [depthwise, pointwise, b], attrs, shape, ar
   return conv2d([between], [pointwise, b], ONE_BY_ONE, shape, arithmetic);
 }
 
+// What the convolutions are made of, for those who want to read them.
+export const MADE_OF = {
+  conv2d: [conv2d, convolve, addSeparate, addFused],
+  depthwise_conv2d: [depthwiseConv2d, convolve, addSeparateOfEach, addFusedOfEach],
+  separable_conv2d: [separableConv2d, depthwiseConv2d, conv2d, convolve, addSeparateOfEach, addSeparate],
+};
+
 export const ONE_BY_ONE = {
   stride: [1, 1],
   pads: [

@@ -4,6 +4,10 @@ import { button, make, rebuild } from "./dom.js";
 import { counted } from "./format.js";
 import { ARITHMETICS } from "./network.js";
 
+const SAMPLED =
+  "This network is too large to be held whole: the page shows samples of its weights and of every layer's output, " +
+  "computed beforehand, with figures over the whole of them. Nothing is recomputed here.";
+
 function introduction({ description }) {
   const look = "A U-Net. Choose a layer in the drawing to see what it computes and costs";
   if (description.sampled) return `${look}.`;
@@ -16,47 +20,46 @@ function introduction({ description }) {
 // app: see main.js
 export function showHeader(app) {
   const { description, network } = app;
-  const parameters = description.nodes.reduce((sum, node) => sum + node.parameters, 0);
-  const macs = description.nodes.reduce((sum, node) => sum + node.macs, 0);
-  const level = description.integer
-    ? description.level
-    : description.level === "trained"
-      ? "trained (every layer as trained)"
-      : "deploy (batch norm folded)";
-  const arithmetics = ARITHMETICS.map((name) =>
-    button(
-      name,
-      () => {
-        network.arithmetic = name;
-        app.schedule();
-      },
-      { "aria-pressed": String(network.arithmetic === name) },
-    ),
-  );
   const took = app.took && `; last: ${counted(app.took[0])} layers computed in ${app.took[1].toFixed(1)} ms`;
-  app.doing = make("span", {}, app.progress ?? took ?? "");
+  const doing = app.progress ?? took ?? "";
+  const key = `${network.arithmetic} ${app.isEdited()}`;
+  if (app.headerKey === key) {
+    app.doing.textContent = doing;
+    return;
+  }
+  app.headerKey = key;
+  app.doing = make("span", {}, doing);
   rebuild(
     document.getElementById("header"),
     make("h1", {}, description.title),
-    make(
-      "p",
-      {},
-      `${counted(parameters)} parameters, ${counted(macs)} multiply-accumulates (MACs), ${description.nodes.length} layers; level: ${level}`,
-      app.doing,
-    ),
+    make("p", {}, totals(description), app.doing),
     make("p", { className: "intro" }, introduction(app)),
-    description.sampled
-      ? make(
-          "p",
-          { className: "was" },
-          "This network is too large to be held whole: the page shows samples of its " +
-            "weights and of every layer's output, computed beforehand, with figures over the whole of them. Nothing is recomputed here.",
-        )
-      : make(
-          "div",
-          { className: "controls" },
-          ...(description.integer ? [] : [make("span", {}, "Arithmetic"), ...arithmetics]),
-          app.isEdited() ? button("reset all changes", app.reset, { className: "strong" }) : null,
-        ),
+    description.sampled ? make("p", { className: "was" }, SAMPLED) : controls(app),
+  );
+}
+
+function totals({ nodes, integer, level }) {
+  const [parameters, macs] = ["parameters", "macs"].map((key) => nodes.reduce((sum, node) => sum + node[key], 0));
+  const words = { trained: "trained (every layer as trained)", deploy: "deploy (batch norm folded)" };
+  return (
+    `${counted(parameters)} parameters, ${counted(macs)} multiply-accumulates (MACs), ${nodes.length} layers; ` +
+    `level: ${integer ? level : words[level]}`
+  );
+}
+
+function controls(app) {
+  const { network } = app;
+  const choose = (name) => {
+    network.arithmetic = name;
+    app.schedule();
+  };
+  const arithmetics = ARITHMETICS.map((name) =>
+    button(name, () => choose(name), { "aria-pressed": String(network.arithmetic === name) }),
+  );
+  return make(
+    "div",
+    { className: "controls" },
+    ...(app.description.integer ? [] : [make("span", {}, "Arithmetic"), ...arithmetics]),
+    app.isEdited() ? button("reset all changes", app.reset, { className: "strong" }) : null,
   );
 }

@@ -1,6 +1,7 @@
 // The panel of one layer: what it computes, what it costs, its weights, its output on the input, what to change in it.
 
-import { button, details, facts, make, numberField, rebuild } from "./dom.js";
+import { changesOf } from "./changes.js";
+import { button, details, facts, make, rebuild } from "./dom.js";
 import { counted, percent } from "./format.js";
 import { formulaOf } from "./formulas.js";
 import {
@@ -15,7 +16,7 @@ import {
   shapeText,
   statistics,
 } from "./layer_text.js";
-import { OPERATORS } from "./network.js";
+import { sourceOf } from "./network.js";
 import { drawMap, drawSignal, pixelOf, widened } from "./pictures.js";
 import { WeightView } from "./weights.js";
 
@@ -95,7 +96,7 @@ export class LayerPanel {
     return [
       make("p", { className: "does" }, description.says[node.op]),
       this.formula,
-      this.changes(node),
+      changesOf(node, app),
       facts([
         ["place", placeText(node.name)],
         ["operator", node.op],
@@ -144,11 +145,7 @@ export class LayerPanel {
         "Source of the operator",
         make("pre", {}, description.sources[node.op]),
         make("h4", {}, "The same in this page's JavaScript"),
-        make(
-          "pre",
-          {},
-          app.description.integer ? "see integers.js in this page's source" : OPERATORS[node.op].toString(),
-        ),
+        make("pre", {}, sourceOf(node.op, app.description.integer)),
       ),
     ].filter(Boolean);
   }
@@ -182,51 +179,6 @@ export class LayerPanel {
     return readers.length
       ? readers.flatMap((node, k) => [...(k ? [", "] : []), this.link(node.name)])
       : "nobody: it is the network's output";
-  }
-
-  // What can be switched in a layer.
-  changes(node) {
-    const { app } = this;
-    if (app.description.sampled || app.description.integer) return null;
-    const now = app.network.changes.get(node.name) ?? {};
-    const set = (change) =>
-      app.change(node.name, Object.values(change).some((value) => value !== undefined) ? change : null);
-    const check = (label, on, change) => {
-      const box = make("input", { type: "checkbox", checked: on, onchange: () => change(box.checked) });
-      return make("label", { className: "field" }, box, ` ${label}`);
-    };
-    if (node.op === "concat" || node.op === "add") {
-      return make(
-        "div",
-        { className: "controls change" },
-        node.inputs.map((name, k) =>
-          check(
-            `use ${name}${k ? (node.op === "concat" ? " (the skip)" : " (the residual)") : ""}`,
-            now.zeroed !== k,
-            (on) => set({ zeroed: on ? undefined : k }),
-          ),
-        ),
-      );
-    }
-    if (node.op === "max_pool2d") {
-      return make(
-        "div",
-        { className: "controls change" },
-        check("average instead of maximum", now.op === "avg_pool2d", (on) =>
-          set({ op: on ? "avg_pool2d" : undefined }),
-        ),
-      );
-    }
-    if (node.op === "upsample_nearest2d") {
-      const most = Math.max(...node.attrs.factor) - 1;
-      return make(
-        "div",
-        { className: "controls change" },
-        numberField("repeat from phase", now.phase ?? 0, 0, most, (phase) => set({ phase: phase || undefined })),
-        "0 is the network's; others shift which sample is repeated",
-      );
-    }
-    return null;
   }
 
   // Draw again what depends on numbers.

@@ -271,9 +271,9 @@ window.npunet = {
   },
   trace: () => network.trace(),
   takeApart: (layer, index) => takeApart(network, layer, index),
-  // Cross-entropy against labels (the likeliest classes without), in float64: { loss, layers, weights } by name.
-  gradients(labels = null) {
-    const found = differentiate(network, description.output, labels);
+  // A loss against labels (the likeliest classes without), in float64: { loss, layers, weights } by name.
+  gradients(labels = null, loss = undefined) {
+    const found = differentiate(network, description.output, labels, { loss });
     const values = (map) => Object.fromEntries([...map].map(([name, { data }]) => [name, data]));
     return { loss: found.loss, layers: values(found.dtrace), weights: values(found.dweights) };
   },

@@ -1,7 +1,7 @@
 // A network that recomputes only what a change reaches.
 
-import { INTEGER_OPERATORS } from "./integers.js";
-import { conv2d, depthwiseConv2d, separableConv2d } from "./convolution.js";
+import { INTEGERS_MADE_OF, INTEGER_OPERATORS } from "./integers.js";
+import { MADE_OF, conv2d, depthwiseConv2d, separableConv2d } from "./convolution.js";
 import { batchNormInference, layerNorm } from "./norms.js";
 import {
   add,
@@ -36,6 +36,13 @@ export const OPERATORS = {
   dropout_inference: dropoutInference,
   softmax,
 };
+
+// The JavaScript of an operator, with the functions that it is made of, as text.
+export function sourceOf(op, isInteger) {
+  const functions = isInteger ? INTEGERS_MADE_OF[op] : (MADE_OF[op] ?? [OPERATORS[op]]);
+  return functions.map(String).join("\n\n");
+}
+
 export const ARITHMETICS = ["seq", "seq_fma"];
 const TIME_LIMIT = 12; // milliseconds of work before the page may draw
 
@@ -49,6 +56,15 @@ function pause() {
     };
     port2.postMessage(null);
   });
+}
+
+// How far two arrays of one shape are apart, at the most; NaN where one of them is and the other is not; 0 without one.
+export function largestDifference(data, before = data) {
+  let most = 0;
+  for (let k = 0; k < data.length; k++) {
+    if (!Object.is(data[k], before[k])) most = Math.max(most, Math.abs(data[k] - before[k]));
+  }
+  return most;
 }
 
 export class Network {

@@ -1,7 +1,8 @@
 // Input and result side by side: drag a sample of a signal or a pixel of an image, and see what becomes of it.
 
 import { button, make, numberField, rebuild } from "./dom.js";
-import { briefly } from "./format.js";
+import { briefly, counted } from "./format.js";
+import { largestDifference } from "./network.js";
 import { reachText } from "./reach.js";
 import { CLASS_COLOURS, drawClasses, drawFrame, drawMap, pixelOf, rangeOf, theme, widened } from "./pictures.js";
 
@@ -18,6 +19,7 @@ export class Overview {
     this.canvas = make("canvas", { className: "input", tabIndex: 0, role: "img" });
     this.result = this.isSignal ? null : make("canvas", { className: "result" });
     this.told = make("p", { className: "told" });
+    this.effect = make("p", { className: "was", role: "status" });
     this.fields = make("div", { className: "controls" });
     this.legend = make("p", { className: "legend" });
     root.classList.toggle("signal", this.isSignal);
@@ -25,6 +27,7 @@ export class Overview {
       make("h2", {}, "Input and result"),
       make("div", { className: "pair" }, this.canvas, this.result),
       this.legend,
+      this.effect,
       this.fields,
       this.told,
     );
@@ -143,6 +146,21 @@ export class Overview {
     else this.drawImages(labels, output);
     if (!app.description.sampled) this.showFields();
     this.showLegend(labels);
+    this.effect.textContent = output && app.isEdited() ? this.effectText(output, labels) : "";
+  }
+
+  // What the changes have done to the network's output.
+  effectText(output, labels) {
+    const before = this.app.original.tensors.get(this.app.description.output);
+    if (!before) return "";
+    const most = largestDifference(output.data, before.data);
+    if (most === 0) return "The changes have not touched the output.";
+    const was = labels && likeliest(before);
+    const moved = was ? labels.reduce((count, label, p) => count + (label === was[p] ? 0 : 1), 0) : 0;
+    return (
+      `The changes move the output by up to ${briefly(most)}` +
+      (was ? `, and the likeliest class at ${counted(moved)} of ${counted(was.length)} positions.` : ".")
+    );
   }
 
   drawSignals(labels, outputShape) {
@@ -212,6 +230,16 @@ export class Overview {
   }
 
   showFields() {
+    const how = this.isSignal ? "Drag to draw the signal anew" : "Press on a pixel and drag up or down to change it";
+    this.told.textContent =
+      `${this.app.description.told ? `Shown on ${this.app.description.told}. ` : ""}${how}; everything after ` +
+      `it is computed again. Range ${rangeOf(this.app.originalInput()).map(briefly).join(" to ")}. ${this.windowText()}`;
+    if (this.fieldsAt !== this.at) this.buildFields();
+    this.valueField.value = Number(this.value().toPrecision(6));
+  }
+
+  buildFields() {
+    this.fieldsAt = this.at;
     const {
       app,
       shape: [H, W, C],
@@ -221,7 +249,6 @@ export class Overview {
       type: "number",
       step: "any",
       className: "wide",
-      value: Number(this.value().toPrecision(6)),
       onchange: () => this.change(Number(value.value)),
     });
     rebuild(
@@ -232,10 +259,7 @@ export class Overview {
       make("label", { className: "field" }, "value ", value),
       button("reset input", () => app.resetInput()),
     );
-    const how = this.isSignal ? "Drag to draw the signal anew" : "Press on a pixel and drag up or down to change it";
-    this.told.textContent =
-      `${app.description.told ? `Shown on ${app.description.told}. ` : ""}${how}; everything after ` +
-      `it is computed again. Range ${rangeOf(app.originalInput()).map(briefly).join(" to ")}. ${this.windowText()}`;
+    this.valueField = value;
   }
 
   // Which part of it the number that is looked at depends on.
@@ -249,7 +273,7 @@ export class Overview {
   showLegend(labels) {
     const names = this.app.description.classNames;
     const { shape } = this.app.network.tensors.get(this.app.description.output) ?? { shape: [0, 0, 0] };
-    if (!labels) return;
+    if (!labels || this.legend.firstChild) return;
     const items = Array.from({ length: Math.min(shape[2], 12) }, (_, k) =>
       make(
         "span",
