@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from npunet.inference import receptive
+from npunet.inference import integer_receptive, receptive
 from npunet.inference.receptive import Context
 from npunet.inference.sizes import Sizes
-from npunet.integer import receptive as integer_receptive
 from npunet.integer.network import Network
 from npunet.integer.resize import multiple_of
 
