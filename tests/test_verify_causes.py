@@ -209,7 +209,7 @@ def test_what_happens_to_every_element_happens_once(bundle):
 def test_places_of_faults_in_words():
     differs = np.zeros((1, 16, 24, 6), bool)
     differs[:, 4:8, 8:16] = True
-    assert region(differs).startswith("a tile of 4 rows x 8 columns at row 4 of 16, column 8 of 24 (from byte 2496 of a ")
+    assert region(differs).startswith("a tile of 4 rows x 8 columns at row 4 of 16, column 8 of 24 (from byte 2496 of")
     turns = (np.arange(480) // 32 % 2 == 1).reshape(1, 6, 10, 8)
     words = [place.words for place in places(turns) if np.array_equal(place.mask, turns)]
     assert words == ["of every 2 blocks of 32 elements (128 bytes) number 1"]
