@@ -49,6 +49,7 @@ def test_every_option_reaches_the_bundle(capsys):
     (["--layers", ","], "argument --layers: ',' must be names with commas between them"),
     (["--cases", ""], "argument --cases: '' must be names"),
     (["--formats", ""], "argument --formats: '' must be names"),
+    (["--size", "1" + 12 * "0"], "1000000000000 is too large: the tensors of one sample take"),
     (["--size", "-32"], "argument --size: -32 must be at least 1"),
     (["--max-size", "-1"], "argument --max-size: -1 must be at least one byte"),
     (["--seed", "-1"], "must not be negative"),

@@ -29,7 +29,8 @@ class Explainer:
         """The cause of the first divergence, or None where there is none or nothing to look at."""
         start = time.perf_counter()
         self.deadline = start + self.limit
-        told = self._explained(first)
+        with np.errstate(all="ignore"):  # corner cases overflow in whatever is tried
+            told = self._explained(first)
         return None if told is None else replace(told, seconds=time.perf_counter() - start)
 
     def _explained(self, first: LayerVerdict | None) -> Diagnosis | None:

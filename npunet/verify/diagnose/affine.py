@@ -37,7 +37,8 @@ def layer_norm_parameters(s: Sight) -> Guesses:
         if (np.abs(y - got) <= near).all():
             told = [_difference(name, new, old, other) for name, new, old, other in (
                 ("gamma", g, own_gamma, None), ("beta", b, own_beta, ("gamma", own_gamma))) if name in kind]
-            yield Guess(f"layer norm: {' and '.join(told)}", _placed(y, s.got.shape), _placed(near, s.got.shape))
+            words = f"layer norm: {' and '.join(told)}"
+            yield Guess(words, _placed(y, s.got.shape), _placed(near, s.got.shape))
             return
 
 

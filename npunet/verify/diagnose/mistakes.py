@@ -91,20 +91,20 @@ def _stored(seen: Seen) -> Named:
 def _narrow() -> Iterator[tuple[str, Callable[[np.ndarray], np.ndarray]]]:
     """(words, function) of formats."""
     for name, kept in (("float16", to_float16), ("bfloat16", to_bfloat16), ("bfloat16, cut", cut_to_bfloat16)):
-        yield f"in {name}", partial(_as_float, kept=kept)
+        yield f"in {name}", partial(_short, kept=kept)
     for bits in (8, 16):
         yield f"in {bits} bits, one scale for all", partial(_integers, top=(1 << (bits - 1)) - 1)
     for point in range(3, 17):
         for how, rounding in (("", np.rint), (", cut", np.trunc), (", cut downwards", np.floor)):
-            yield f"with {point} fractional bits{how}", partial(_fixed_point, point=point, rounding=rounding)
+            yield f"with {point} fractional bits{how}", partial(_pointed, point=point, rounding=rounding)
 
 
-def _as_float(v: np.ndarray, kept: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    return kept(v.astype(np.float32)).astype(np.float64)
+def _short(values: np.ndarray, kept: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    return kept(values.astype(np.float32)).astype(np.float64)
 
 
-def _fixed_point(v: np.ndarray, point: int, rounding: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    return rounding(v * 2.0**point) / 2.0**point
+def _pointed(values: np.ndarray, point: int, rounding: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    return rounding(values * 2.0**point) / 2.0**point
 
 
 def _integers(values: np.ndarray, top: int) -> np.ndarray:

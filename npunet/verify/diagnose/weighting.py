@@ -242,7 +242,6 @@ def order_of_walk(r: Recipe) -> Variants:
 def order_of_groups(r: Recipe) -> Variants:
     for grouping, words in (
         ("tap", "a partial sum for every tap"),
-        ("row", "a partial sum for every row of the kernel"),
         ("lanes4", "four partial sums side by side"),
         ("lanes8", "eight partial sums side by side"),
         ("pairs", "pairwise"),
