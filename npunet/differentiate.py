@@ -61,7 +61,7 @@ def differentiate(graph: Graph, tensors: Mapping[str, np.ndarray], x: np.ndarray
 
 def find_loss(name: str, graph: Graph) -> tuple[Any, Any, dict[str, Any]]:
     """A loss's forward, backward and options: it reads probabilities when the network ends in a softmax."""
-    if name not in LOSSES:
+    if not isinstance(name, str) or name not in LOSSES:
         raise ValueError(f"loss={name!r} must be one of {', '.join(LOSSES)}")
     ends_in_softmax = bool(graph.nodes) and graph[graph.output].op == "softmax"
     options = {} if name == "mean_squared_error" else {"from_logits": not ends_in_softmax}
