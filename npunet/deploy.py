@@ -17,6 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from npunet.graph import Graph, Node, WeightSpec
+from npunet.graph_check import check_graph
 from npunet.ops.accumulate import sequential_sum
 from npunet.ops.norm import batch_norm_scale_shift
 
@@ -36,6 +37,7 @@ def deploy(graph: Graph, weights: Mapping[str, np.ndarray]) -> tuple[Graph, Weig
     A separable convolution becomes "<layer>/depthwise" and "<layer>"; a batch norm disappears into the convolution
     before it; dropout disappears.
     """
+    check_graph(graph)
     lowered = dict(weights)
     nodes: list[Node] = []
     for node in graph:

@@ -16,7 +16,7 @@ from npunet.segment import Segmenter
 
 NUMBERS = (values.positive, values.not_negative, values.natural, values.counting, values.seed, values.byte_count)
 ODD = ("0", "-1", "nan", "inf", "-inf", "1e999", "", "x", "1_0 0")
-ZERO = {"seed", "index", "skip_rows", "begin"}  # where 0 means something
+ZERO = {"seed", "index", "skip_rows", "begin", "level", "time_limit"}  # where 0 means something
 BLOCK = {"filters": 3, "kernel": [1, 3], "pool": [1, 2], "strides": [1, 2]}
 
 
@@ -87,6 +87,12 @@ def test_an_empty_word_is_refused(verb, action, capsys):
     parser = next(parser for name, parser, _ in EVERY if name == verb)
     message = refused(capsys, verb, *needed(parser, action), action.option_strings[-1], "")
     assert "is empty; give a value" in message
+
+
+def test_an_option_that_is_empty_of_itself_is_not_refused():
+    for verb, _, action in EVERY:
+        if "" in (action.const, action.default):
+            assert action.dest in cli.MAY_BE_EMPTY, f"{verb} {action.option_strings[-1]}"
 
 
 @pytest.mark.parametrize("read", [values.names, values.size, values.shape, values.byte_count])

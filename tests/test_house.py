@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     ("extras", "files", "memory", "stored", "damage", "reading", "arena", "geometry", "params", "ops", "data",
      "layer_values"),
-    ("graph", "layers", "footprint", "limits"),
+    ("graph", "graph_check", "layers", "footprint", "limits"),
     ("unet", "run", "differentiate", "deploy", "weights", "summary"),
     ("engine", "integer"),
     ("inference", "formats"),

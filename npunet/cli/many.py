@@ -38,7 +38,8 @@ def add_arguments(parser: Any) -> None:
                        "(default: an equal part of what is free)")
     group.add_argument("--block", type=extents, metavar="SIZE", help="of the blocks of an array, such as 4096 or "
                        "1024x2048 (default: as it is stored, and as fits in a worker)")
-    group.add_argument("--level", type=int, metavar="N", help="of an OME-Zarr image or a TIFF with several resolutions "
+    group.add_argument("--level", type=values.natural, metavar="N",
+                       help="of an OME-Zarr image or a TIFF with several resolutions "
                        "(default 0, the largest)")
 
 

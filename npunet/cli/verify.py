@@ -34,7 +34,7 @@ def add(verbs: Any) -> None:
                         help="instead of outputs: run this command, such as \"qemu-system-arm ... -kernel "
                         "build/net.elf\", and judge the serial log that it prints; without a value build and run the "
                         "bundle's own C for its --target. This runs code that is not npunet's, as you")
-    parser.add_argument("--run-seconds", metavar="S", type=float, default=600.0,
+    parser.add_argument("--run-seconds", metavar="S", type=values.positive, default=600.0,
                         help="time that --run may take (default 600)")
     parser.add_argument("--log", metavar="FILE", help="with --run: keep what was printed")
     parser.add_argument("--bounded", action="store_true",
@@ -48,7 +48,7 @@ def add(verbs: Any) -> None:
     parser.add_argument("--case", metavar="ID", help="case of tensors whose names tell none (default: the first)")
     parser.add_argument("--layout", metavar="NCHW", help="layout in which every tensor stands (default: NHWC)")
     parser.add_argument("--no-diagnosis", action="store_true", help="do not look for the cause")
-    parser.add_argument("--time-limit", metavar="SECONDS", type=float,
+    parser.add_argument("--time-limit", metavar="SECONDS", type=values.not_negative,
                         help="of the search for the cause, which then tells what it has (default 60)")
     parser.add_argument("--all", action="store_true", help="a line for every layer")
     parser.add_argument("--json", metavar="FILE", help="also everything as JSON")
@@ -66,8 +66,6 @@ def verify(arguments: Namespace) -> None:
         return
     from npunet.verify.boards import outputs_of
 
-    if not arguments.run_seconds > 0:
-        raise ValueError(f"--run-seconds {arguments.run_seconds:g} must be above 0")
     with outputs_of(arguments.bundle, arguments.program or None, log=arguments.log, seconds=arguments.run_seconds,
                     told=lambda line: print(line, flush=True)) as log:
         arguments.outputs = log

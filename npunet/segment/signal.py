@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -213,7 +214,7 @@ def _checked_signal(signal: Any, fs: float) -> np.ndarray:
         raise ValueError(f"the signal has shape {array.shape}; it must be (L,) or (leads, L), with samples in it")
     if array.ndim == 2 and array.shape[0] > 64 and array.shape[1] <= 32:
         raise ValueError(f"the signal has shape {array.shape}: leads come first, so pass its transpose")
-    if isinstance(fs, (bool, str)) or not RATES[0] <= fs <= RATES[1]:
+    if isinstance(fs, bool) or not isinstance(fs, Real) or not RATES[0] <= fs <= RATES[1]:
         raise ValueError(f"fs={fs!r} must be samples per second, {RATES[0]:g} to {RATES[1]:,.0f}")
     leads = np.atleast_2d(array.astype(np.float64))
     if np.isinf(leads).any():
