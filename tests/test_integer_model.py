@@ -99,6 +99,8 @@ def test_names_and_shapes_are_the_references():
         assert all(values.shape == layers[layer].shape for layer, values in trace.items() if "depthwise" not in layer)
         stands_for = [layer for node in made.network for layer in node.layers]
         assert set(layers) <= set(stands_for), "every layer of the float network stands in one node"
+        with pytest.raises(KeyError, match="no layer 'ENC1_D1_bn'; the nearest are ENC1"):
+            trace["ENC1_D1_bn"]
 
 
 def test_real_numbers_in_and_out(rng):
