@@ -230,6 +230,21 @@ def test_an_accumulator_that_could_leave_32_bits_is_refused():
     bounds.check_accumulators(within)
 
 
+def test_a_left_shift_that_no_runtime_defines_is_refused():
+    def one(shift):
+        x, y = Tensor("input", (1, 1, 2), "int16", 1.0, 0), Tensor("y", (1, 1, 1), "int16", 0.75 * 2.0**-shift, 0)
+        node = parameters.convolution("conv2d", x, y, np.ones((1, 1, 2, 1), np.int8), np.array([5], np.int64),
+                                      np.ones(1), stride=(1, 1), pads=((0, 0), (0, 0)), dilation=(1, 1), padding="same")
+        return Network("int16x8", "D", "input", "y", {"input": x, "y": y}, (node,), x.shape, y.shape)
+
+    made = one(13)
+    assert made["y"].arrays["shift"].tolist() == [14] and bounds.too_narrow(made) == {"y": 7}
+    bounds.check_accumulators(made)
+    with pytest.raises(ValueError, match="y: a left shift of 15 by the 64-bit requantisation, which has at most 14"):
+        bounds.check_accumulators(one(14))
+    assert bounds.too_narrow(one(6)) == {}
+
+
 def test_the_bound_is_reached(rng):
     """The accumulator that the worst input gives is the bound, and no input gives more."""
     model = quantize(small(), rng.normal(size=(4, 24, 2)))
