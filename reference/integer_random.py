@@ -10,7 +10,8 @@ calibration data of draw.py, and converts each to int8 and 16x8, by turns in the
 `compare` prints one line a file and ends with exit status 1 when anything differs that should not. With the batch left
 open the converter keeps dilated convolutions as SPACE_TO_BATCH_ND, CONV_2D, BATCH_TO_SPACE_ND, MUL and ADD: such files
 are refused with the operator's name, and converting them at batch 1 is the way out. Refused too are files in which the
-converter gave weights infinite scales: in 16x8, where an activation was zero for all calibration data.
+converter gave weights infinite scales or a layer a left shift of more than 30: in 16x8, where an activation was zero
+for all calibration data.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ def compare(folder: pathlib.Path) -> bool:
             told, count = compared(path, random_case(int(name[7:])), scheme, form)
         except ValueError as error:
             dilated = form == "open" and "SPACE_TO_BATCH_ND" in str(error)
-            if not dilated and "a scale that is not a positive number" not in str(error):
+            broken = "a scale that is not a positive number" in str(error) or "a left shift of" in str(error)
+            if not dilated and not (broken and scheme == "int16x8"):
                 raise
             print(f"{path.name}: refused: {str(error)[:300]}", flush=True)
             refused += 1
