@@ -9,6 +9,7 @@ from integer_judges import assert_same, calibration, float_model, tflite_micro
 import npunet
 from npunet import IntegerModel, quantize
 from npunet.cli import main
+from npunet.cli.quantize import advice
 from npunet.data.synthetic import synthetic_ecg
 
 
@@ -104,3 +105,8 @@ def test_what_is_refused(words, way, folder, capsys):
     said = run(capsys, *words, status=2)
     assert way in said and said.startswith("npunet: error: ") and said.count("\n") == 1
     assert not (folder / "q.npz").exists()
+
+
+def test_who_loses_much_is_told_of_fine_tuning():
+    assert advice(0.950, 0.9451, "int8") == "" and advice(0.9, 0.95, "int8") == ""
+    assert "npunet train CONFIG --quantise int16x8 --weights MODEL" in advice(0.950, 0.9449, "int16x8")
