@@ -24,6 +24,7 @@ from npunet.integer.quantization.calibrate import Progress
 from npunet.integer.quantization.quantize import quantize_network
 from npunet.integer.quantization.scales import round_half_away
 from npunet.integer.resize import multiple_of, resized
+from npunet.layer_values import LayerValues
 from npunet.limits import Unsupported
 
 BACKENDS = ("auto", "numpy", "engine")
@@ -197,7 +198,8 @@ class IntegerModel:
 
         Returns {layer: (B, H, W, C)} integers; a signal's layers have H = 1. An activation that became the clamp of
         the operator before it has one tensor with it, under the activation's name. A network from a .tflite has its
-        tensors also under the file's own names and in the file's own shapes (B, ...).
+        tensors also under the file's own names and in the file's own shapes (B, ...). A name that is not there is a
+        KeyError with those that are nearest.
         """
         network, images = self.admit(x)
         pieces = [run.forward(network, piece) for piece in _pieces(network, images)]
@@ -206,7 +208,7 @@ class IntegerModel:
         trace = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
         views = {name: trace[view.source].reshape(len(images), *view.shape) for name, view in network.views.items()}
         del trace[network.input]
-        return trace | views
+        return LayerValues(trace | views)
 
     def dequantized(self) -> Dequantized:
         """The network with a UNet's face: real numbers in and out, integers between."""
@@ -235,7 +237,8 @@ class IntegerModel:
         """The network for the size of the user's batch, and the batch as images (B, H, W, C)."""
         x = np.asarray(x)
         if x.dtype != self.dtype:
-            way = "quantize_input(x) makes it" if x.dtype.kind == "f" else f"x.astype({self.dtype!r}) makes it"
+            way = "quantize_input(x) makes it" if x.dtype.kind == "f" else (
+                f"x.astype({self.dtype!r}) makes it where every value fits")
             raise ValueError(f"x has dtype {x.dtype}; the network takes {self.dtype}: {way}")
         if x.ndim != len(self.input_shape) + 1 or x.shape[-1] != self.input_shape[-1]:
             wanted = ", ".join(map(str, self.input_shape))

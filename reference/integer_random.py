@@ -7,7 +7,11 @@ every number, and every tensor beside TFLite-Micro's.
 `make` draws networks by seed (odd sizes, even kernels, dilations, separable blocks, skips of every kind, strides and
 pools of any proportion, ReLU, ReLU6, leaky ReLU, with and without batch norm, 1-D and 2-D), gives them the weights and
 calibration data of draw.py, and converts each to int8 and 16x8, by turns in the three forms of integer_tflite.py.
-`compare` prints one line a file and ends with exit status 1 when anything differs that should not.
+`compare` prints one line a file and ends with exit status 1 when anything differs that should not. With the batch left
+open the converter keeps dilated convolutions as SPACE_TO_BATCH_ND, CONV_2D, BATCH_TO_SPACE_ND, MUL and ADD: such files
+are refused with the operator's name, and converting them at batch 1 is the way out. Refused too are files in which the
+converter gave weights infinite scales or a layer a left shift of more than 30: in 16x8, where an activation was zero
+for all calibration data.
 """
 
 from __future__ import annotations
@@ -72,13 +76,22 @@ def make(folder: pathlib.Path, count: int, first: int) -> None:
 
 def compare(folder: pathlib.Path) -> bool:
     """Whether everything agrees in every file of a folder."""
-    good, values = True, 0
+    good, values, refused = True, 0, 0
     for path in sorted(folder.glob("random_*.tflite"), key=lambda p: (int(p.name.split(".")[0][7:]), p.name)):
         name, scheme, form, _ = path.name.split(".")
-        told, count = compared(path, random_case(int(name[7:])), scheme, form)
+        try:
+            told, count = compared(path, random_case(int(name[7:])), scheme, form)
+        except ValueError as error:
+            dilated = form == "open" and "SPACE_TO_BATCH_ND" in str(error)
+            broken = "a scale that is not a positive number" in str(error) or "a left shift of" in str(error)
+            if not dilated and not (broken and scheme == "int16x8"):
+                raise
+            print(f"{path.name}: refused: {str(error)[:300]}", flush=True)
+            refused += 1
+            continue
         print(f"{path.name}: {'; '.join(told) or 'equal'}, {count:,} values", flush=True)
         good, values = good and not told, values + count
-    print(f"{values:,} values beside the judges")
+    print(f"{values:,} values beside the judges; {refused} files refused")
     return good
 
 
@@ -96,7 +109,7 @@ def compared(path: pathlib.Path, case: dict, scheme: str, form: str) -> tuple[li
         model.load_weights({name: draw.weight(case, name, w.shape) for name, w in model.weights.items()})
     made = npunet.quantize(model, draw.calibration(case), scheme)
     theirs = npunet.load(path)
-    told += numbers(made.network, theirs.network, form)
+    told += numbers(made.network, theirs.network)
     with tempfile.TemporaryDirectory() as scratch:
         made.export_tflite(f"{scratch}/m.tflite")
         content = pathlib.Path(scratch, "m.tflite").read_bytes()
@@ -120,10 +133,15 @@ def compared(path: pathlib.Path, case: dict, scheme: str, form: str) -> tuple[li
     return told, count
 
 
-def numbers(ours, theirs, form: str) -> list[str]:
-    """What differs between two networks' scales, zero points, weights and biases, in words."""
+def numbers(ours, theirs) -> list[str]:
+    """What differs between two networks' scales, zero points, weights and biases, in words.
+
+    Upsampling stands as one operator or several, and with the batch left open the converter requantises for a
+    concatenation before the upsampling, not after it, which gives the same integers: these nodes are left out.
+    """
     told = []
-    ours_by, theirs_by = ({n.name: n for n in net if n.op != "upsample_nearest2d"} for net in (ours, theirs))
+    moved = ("upsample_nearest2d", "rescale")
+    ours_by, theirs_by = ({n.name: n for n in net if n.op not in moved} for net in (ours, theirs))
     if list(ours_by) != list(theirs_by):
         return [f"nodes {sorted(set(ours_by) ^ set(theirs_by))} are in one alone"]
     for name, node in {ours.input: None, **ours_by}.items():

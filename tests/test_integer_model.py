@@ -99,6 +99,8 @@ def test_names_and_shapes_are_the_references():
         assert all(values.shape == layers[layer].shape for layer, values in trace.items() if "depthwise" not in layer)
         stands_for = [layer for node in made.network for layer in node.layers]
         assert set(layers) <= set(stands_for), "every layer of the float network stands in one node"
+        with pytest.raises(KeyError, match="no layer 'ENC1_D1_bn'; the nearest are ENC1"):
+            trace["ENC1_D1_bn"]
 
 
 def test_real_numbers_in_and_out(rng):
@@ -226,6 +228,21 @@ def test_an_accumulator_that_could_leave_32_bits_is_refused():
     within = dataclasses.replace(made, nodes=(dataclasses.replace(made["y"], arrays={
         **made["y"].arrays, "weights": weights // 2}),))
     bounds.check_accumulators(within)
+
+
+def test_a_left_shift_that_no_runtime_defines_is_refused():
+    def one(shift):
+        x, y = Tensor("input", (1, 1, 2), "int16", 1.0, 0), Tensor("y", (1, 1, 1), "int16", 0.75 * 2.0**-shift, 0)
+        node = parameters.convolution("conv2d", x, y, np.ones((1, 1, 2, 1), np.int8), np.array([5], np.int64),
+                                      np.ones(1), stride=(1, 1), pads=((0, 0), (0, 0)), dilation=(1, 1), padding="same")
+        return Network("int16x8", "D", "input", "y", {"input": x, "y": y}, (node,), x.shape, y.shape)
+
+    made = one(13)
+    assert made["y"].arrays["shift"].tolist() == [14] and bounds.too_narrow(made) == {"y": 7}
+    bounds.check_accumulators(made)
+    with pytest.raises(ValueError, match="y: a left shift of 15 by the 64-bit requantisation, which has at most 14"):
+        bounds.check_accumulators(one(14))
+    assert bounds.too_narrow(one(6)) == {}
 
 
 def test_the_bound_is_reached(rng):

@@ -22,6 +22,7 @@ from npunet.segment import Segmenter
 from npunet.train.calibration import SAMPLES, spread
 
 WORST = 8  # layers that are named first
+MUCH = 0.005  # of weighted F1, half a point
 
 
 def add(verbs: Any) -> None:
@@ -125,7 +126,16 @@ def scores(model: UNet | Segmenter, made: IntegerModel, data: str) -> str:
     before, after = (judge(one, things).classes.summary() for one in (model, integer))
     rows = [f"{name}: {before[name]:.4f} before, {after[name]:.4f} after "
             f"({100 * (after[name] - before[name]):+.2f} points)" for name in ("weighted_f1", "mean_iou")]
-    return f"on {len(things)} recordings or images of {data}: " + "; ".join(rows)
+    told = f"on {len(things)} recordings or images of {data}: " + "; ".join(rows)
+    return told + advice(before["weighted_f1"], after["weighted_f1"], made.scheme)
+
+
+def advice(before: float, after: float, scheme: str) -> str:
+    """What to do about a weighted F1 that fell by more than half a point; else nothing."""
+    if before - after <= MUCH:
+        return ""
+    return (f"\nthat is more than half a point: npunet train CONFIG --quantise {scheme} --weights MODEL --data DATA -o "
+            "RUN trains the network on with these errors in sight")
 
 
 def _progress(done: int, total: int) -> None:

@@ -60,8 +60,7 @@ TRAINING: dict[str, Any] = {
 }
 # What else changes for a fine-tuning, where nobody says otherwise: a few hundred small steps.
 FINE_TUNING: dict[str, Any] = {
-    "epochs": 4, "steps_per_epoch": 75, "lr_rate": 1e-4, "lr_cycles": 1, "warmup_steps": 0, "schedule": None,
-    "average": 0.0,
+    "epochs": 4, "steps_per_epoch": 75, "lr_rate": 5e-4, "lr_cycles": 1, "warmup_steps": 0, "schedule": None,
 }
 WORDS = {"name": "run", "description": ""}
 KEYS = {**WORDS, **NETWORK, **DATA, **TRAINING}

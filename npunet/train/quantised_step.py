@@ -128,7 +128,7 @@ class QuantisedStep:
 
 
 def fine_tune(model: UNet, batch: Callable[[int], tuple[np.ndarray, np.ndarray]], calibration: np.ndarray,
-              scheme: str = "int8", *, steps: int = 300, rate: float = 1e-4, optimiser: Optimiser | None = None,
+              scheme: str = "int8", *, steps: int = 300, rate: float = 5e-4, optimiser: Optimiser | None = None,
               loss: str = "sparse_categorical_crossentropy", l2: bool = False,
               loss_options: Mapping[str, Any] | None = None, every: int = EVERY,
               progress: Callable[[int, int], Any] | None = None) -> UNet:

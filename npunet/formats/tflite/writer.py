@@ -63,7 +63,7 @@ def _subgraph(classes: ModuleType, builder: Any, model: FlatModel, codes: list[t
 def _tensor(classes: ModuleType, builder: Any, tensor: FlatTensor, buffer: int) -> int:
     shape, name = _ints(builder, tensor.shape), builder.CreateString(tensor.name)
     quantisation = _quantisation(classes, builder, tensor) if tensor.scales.size else None
-    signature = [-1 if at in tensor.unsettled else extent for at, extent in enumerate(tensor.shape)]
+    signature = tuple(-1 if at in tensor.unsettled else extent for at, extent in enumerate(tensor.shape))
     shape_signature = _ints(builder, signature) if tensor.unsettled else None
     classes.TensorStart(builder)
     classes.TensorAddShape(builder, shape)

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from npunet.integer.bounds import check_accumulators
+from npunet.integer.bounds import check_accumulators, too_narrow
 from npunet.integer.fixed_point import ROUNDINGS
 from npunet.integer.network import SCHEMES, Network
 from npunet.integer.quantization.build import build
 from npunet.integer.quantization.calibrate import METHODS, Progress, Range, calibrate
 from npunet.integer.quantization.plan import Plan, make_plan
-from npunet.integer.quantization.ranges import as_the_converter_sees, shared
+from npunet.integer.quantization.ranges import as_the_converter_sees, shared, widened
 
 LEVELS = {"int8": 255, "int16x8": 65535}
 
@@ -35,9 +35,16 @@ def quantize_network(network: Any, calibration: np.ndarray, scheme: str, roundin
     images = admitted(network, calibration)
     plan = planned(network, images.shape[1:3])
     found = calibrate(plan, images, method, LEVELS[scheme], progress)
-    made = build(plan, settle(plan, found, scheme), scheme, rounding, name=network.params.name,
-                 input_shape=np.shape(calibration)[1:],
-                 output_shape=plan.graph.shape(plan.graph.output)[2 - network.sizes.rank :])
+    ranges = settle(plan, found, scheme)
+    ends = {"name": network.params.name, "input_shape": np.shape(calibration)[1:],
+            "output_shape": plan.graph.shape(plan.graph.output)[2 - network.sizes.rank :]}
+    made = build(plan, ranges, scheme, rounding, **ends)
+    for _ in plan:                                                           # a wider layer may narrow the next one
+        narrow = too_narrow(made)
+        if not narrow:
+            break
+        ranges = widened(plan, ranges, narrow, scheme)
+        made = build(plan, ranges, scheme, rounding, **ends)
     check_accumulators(made)
     return made
 
