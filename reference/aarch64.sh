@@ -6,8 +6,9 @@
 #   sh reference/aarch64.sh [FOLDER]          FOLDER keeps the packages and the compiled engine (default .aarch64)
 #
 # Debian's packages are unpacked, not installed: no root rights, no chroot, no binfmt. The first run downloads 150 MB and
-# needs 500 MB; compiling the three arithmetics takes 10 to 30 minutes under emulation, a second run 1. Exit status: 0 all
-# digests as stored, 1 another one, 2 a program is missing, 124 not done in LIMIT seconds (default 2400).
+# keeps 600 MB; it compiles the engine for three arithmetics, some ten minutes of one idle core; a second run with the
+# same sources takes one minute. LIMIT=7200 allows more seconds than the 2400 of the default.
+# Exit status: 0 all digests as stored, 1 another one, 2 a program is missing, 124 out of time.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 folder=${1:-.aarch64}
@@ -28,7 +29,6 @@ folder=$(cd "$folder" && pwd)
 
 if [ ! -e "$folder/root.whole" ]; then
     rm -rf "$folder/packages" "$folder/root"
-    # fakeroot is not needed: --download-only makes no devices, but debootstrap wants to be told so
     debootstrap --download-only --variant=minbase --arch=arm64 --include=python3 "$suite" "$folder/packages" \
         "${MIRROR:-http://deb.debian.org/debian}" >"$folder/debootstrap.log" || {
         cat "$folder/debootstrap.log" >&2

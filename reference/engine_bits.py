@@ -57,10 +57,11 @@ def networks() -> Iterator[tuple[str, UNet]]:
 
 def digests(backend: str) -> Iterator[tuple[str, str, float]]:
     """(network/arithmetic, sha256 of the outputs of two inputs, seconds) of each."""
-    for name, model in networks():
-        shape = tuple(extent or 256 for extent in model.input_shape)
-        x = drawn(np.random.default_rng(5), (2, *shape), 2.0)
-        for arithmetic in ARITHMETICS:
+    models = dict(networks())
+    for arithmetic in ARITHMETICS:                                          # each is compiled when it is first used
+        for name, model in models.items():
+            shape = tuple(extent or 256 for extent in model.input_shape)
+            x = drawn(np.random.default_rng(5), (2, *shape), 2.0)
             start = time.perf_counter()
             y = model.predict(x, backend=backend, arithmetic=arithmetic)
             yield f"{name}/{arithmetic}", hashlib.sha256(y.astype("<f4").tobytes()).hexdigest(), \

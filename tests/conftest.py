@@ -27,8 +27,9 @@ def the_engine_from_the_first_prediction_on():
 # The files that take longest; begun first, so that with several workers none works on alone at the end.
 LONG = ("test_verify_verdicts.py", "test_engine_step.py", "test_engine_bits.py", "test_verify_orders.py",
         "test_engine_chains.py", "test_operators.py", "test_page_use.py", "test_page.py", "test_verify_causes.py",
-        "test_golden_c.py", "test_causes.py", "test_verify_outputs.py", "test_verify_ports.py", "test_golden_bundle.py",
-        "test_train_torch.py", "test_engine_levels.py", "test_predict.py", "test_cli.py", "test_verify_false_pass.py")
+        "test_golden_boards.py", "test_golden_c.py", "test_causes.py", "test_verify_outputs.py", "test_verify_ports.py",
+        "test_golden_bundle.py", "test_train_torch.py", "test_engine_levels.py", "test_predict.py", "test_cli.py",
+        "test_verify_false_pass.py")
 COMPILE = ("from npunet.engine.runtime.entry_points import SEQ, SEQ_FMA; SEQ_FMA(); SEQ()",
            "from npunet.engine.runtime.entry_points import TRAIN; TRAIN()")
 

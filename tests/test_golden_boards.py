@@ -219,7 +219,7 @@ def test_what_does_not_fit_is_refused(tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "b").exists()
     golden("tiny", tmp_path / "plain", cases=("random",), formats=("bin", "c"))
     for given, told in (([], "give the port's outputs, or --run"), (["out", "--run", "x"], "one of the two"),
-                        (["--run"], "was made for no target"), (["--run", ""], "was made for no target"),
+                        (["--run"], "was made for no target"), (["--run", ""], "has an empty command"),
                         (["--run", "'"], "No closing quotation"), (["--run", " "], "empty command"),
                         (["--run", "x", "--run-seconds", "0"], "must be above 0"),
                         (["--run", "no-such-program-here"], "cannot run no-such-program-here")):

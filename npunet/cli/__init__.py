@@ -40,7 +40,7 @@ from npunet.extras import MissingExtra
 
 VERBS = (new, summary, draw, page, explain, audit, predict, trace, convert, compare, presets, demo, train, eval, data,
          program, quantize, warmup, golden, verify)
-MAY_BE_EMPTY = ("dask", "program", "title")  # a cluster of one's own, the bundle's own program, no title
+MAY_BE_EMPTY = ("dask", "title", "program")  # a cluster of one's own, no title, refused in its own words
 MENDABLE = (ValueError, OSError, MissingExtra, MemoryError)
 
 

@@ -30,7 +30,7 @@ def add(verbs: Any) -> None:
     parser.add_argument("bundle", help="folder that npunet golden wrote")
     parser.add_argument("outputs", nargs="?",
                         help="folder or file: npz, npy, bin, mem, hex, serial log, TFLite-Micro JSON")
-    parser.add_argument("--run", dest="program", metavar="COMMAND", nargs="?", const="",
+    parser.add_argument("--run", dest="program", metavar="COMMAND", nargs="?", const=True,
                         help="instead of outputs: run this command, such as \"qemu-system-arm ... -kernel "
                         "build/net.elf\", and judge the serial log that it prints; without a value build and run the "
                         "bundle's own C for its --target. This runs code that is not npunet's, as you")
@@ -66,7 +66,8 @@ def verify(arguments: Namespace) -> None:
         return
     from npunet.verify.boards import outputs_of
 
-    with outputs_of(arguments.bundle, arguments.program or None, log=arguments.log, seconds=arguments.run_seconds,
+    command = None if arguments.program is True else arguments.program
+    with outputs_of(arguments.bundle, command, log=arguments.log, seconds=arguments.run_seconds,
                     told=lambda line: print(line, flush=True)) as log:
         arguments.outputs = log
         judge(arguments)

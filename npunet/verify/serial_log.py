@@ -8,8 +8,8 @@
     NPU FAULT <what went wrong>                                            instead of what was still to come
     NPU DONE <exit status>                                                 the program is finished, optional
 
-A word is eight hex digits; in the log of an integer network it has two for each byte of the tensor's type, in two's
-complement. Samples of a tensor come in order, each with its own NPU END; other tensors may stand between them.
+A word has two hex digits for each byte of the tensor's type: eight for a float, less or more for integers, which are in
+two's complement. Samples of a tensor come in order, each with its own NPU END; other tensors may stand between them.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class Tensor:
     samples: int = 1
     words: list[str] = field(default_factory=list)
 
-    def read(self, rest: list[str], widths: tuple[int, ...]) -> bytes:
+    def read(self, rest: list[str]) -> bytes:
         """The bytes, when the last line agrees with them. Raises ValueError."""
         if len(self.words) != self.count:
             raise ValueError(f"{len(self.words)} words instead of {self.count}: bytes were lost on the line")
-        digits = len(self.words[0]) if self.words and len(self.words[0]) in widths else WORD_DIGITS
+        digits = len(self.words[0]) if self.words and len(self.words[0]) in WIDTHS else WORD_DIGITS
         raw = words_to_bytes(self.words, digits)
         if len(rest) != 1 or not re.fullmatch(r"[0-9a-fA-F]{8}", rest[0]):
             raise ValueError("NPU END must carry the CRC-32 of the tensor's little-endian bytes, eight hex digits")
@@ -53,10 +53,8 @@ class Tensor:
         return raw
 
 
-def read_log(text: str, widths: tuple[int, ...] = (WORD_DIGITS,)) -> tuple[Entries, Faults, set[str]]:
+def read_log(text: str) -> tuple[Entries, Faults, set[str]]:
     """Tensors between NPU TENSOR and NPU END lines; other lines are the port's own talk and are passed over.
-
-    widths : hex digits that a word may have
 
     Returns the tensors by name, what was wrong (place, reason), and the bundle digests stated.
     """
@@ -95,7 +93,7 @@ def read_log(text: str, widths: tuple[int, ...] = (WORD_DIGITS,)) -> tuple[Entri
             try:
                 if now.samples > 1:
                     whole.setdefault(now.name, now.samples)
-                raw = now.read(rest, widths)
+                raw = now.read(rest)
                 if now.samples == 1:
                     entries.append((now.name, raw))
                 else:

@@ -102,7 +102,7 @@ def _tensors(path: Path, bundle: IntegerBundle, dump: Dump) -> Iterator[tuple[st
                 yield stem, file.read_bytes()
             elif file.suffix in (".log", ".txt"):
                 text = file.read_text(encoding="utf-8", errors="replace")
-                entries, faults, digests = serial_log.read_log(text, serial_log.WIDTHS)
+                entries, faults, digests = serial_log.read_log(text)
                 dump.bundle |= digests
                 dump.faults += [f"{file.name}, {place}: {what}" for place, what in faults]
                 yield from entries

@@ -26,14 +26,27 @@ static void shown(int layer, const net_value *values, void *context)
     print(layer, ".out", values, (int)sizeof *values, (int)sizeof *values);
 }
 
+static void run(void)
+{
+    static net_value output[NET_LARGEST];
+    if (now->layer < 0) {
+        net_run(now->in[0] + sample * NET_INPUT_SIZE, output, shown, 0);
+    } else {
+        const net_value *inputs[NET_MOST_INPUTS] = {0};
+        for (int k = 0; k < net_layers[now->layer].inputs; k++)
+            inputs[k] = now->in[k] + sample * net_layers[now->layer].input_sizes[k];
+        net_run_layer(now->layer, inputs, output);
+        shown(now->layer, output, 0);
+    }
+}
+
 int main(void)
 {
-    static net_value output[NET_OUTPUT_SIZE];
     board_begin();
     board_put("NPU BUNDLE " BUNDLE_FINGERPRINT "\n");
     for (now = board_cases; now < board_cases + board_case_count; now++)
         for (sample = 0; sample < now->samples; sample++)
-            net_run(now->in[0] + sample * NET_INPUT_SIZE, output, shown, 0);
+            run();
     board_put("NPU DONE 0\n");
     return 0;
 }
