@@ -150,9 +150,9 @@ def ludb(arguments: argparse.Namespace, work: Path) -> list[Row]:
 
 
 def long(arguments: argparse.Namespace, work: Path) -> list[Row]:
-    """One lead of 30 hours, ten minutes again and again under another noise."""
+    """One lead of 30 hours, a minute again and again under another noise."""
     hours = 1 / 3 if arguments.quick else 30
-    beat, _ = synthetic_ecg(600, FS, seed=1)
+    beat, _ = synthetic_ecg(60, FS, seed=1)
     rng = np.random.default_rng(2)
     length = round(hours * 3600 * FS)
     signal = np.resize(beat, length) + rng.normal(0, 0.02, length).astype(np.float32)
@@ -167,7 +167,7 @@ def many(arguments: argparse.Namespace, work: Path) -> list[Row]:
     folder = work / "many"
     folder.mkdir()
     rng = np.random.default_rng(3)
-    beat, _ = synthetic_ecg(600, FS, seed=4)
+    beat, _ = synthetic_ecg(60, FS, seed=4)
     names = [f"r{number:05d}" for number in range(count)]
     for name in names:
         start = rng.integers(0, len(beat) - 10 * FS)

@@ -148,6 +148,25 @@ def test_tiff(how, colour, grey, rng, tmp_path):
             opened(path)
 
 
+def test_arrays_at_an_address(grey, rng, tmp_path):
+    """An OME-Zarr image, one of its arrays and a compressed TIFF, through fsspec."""
+    tifffile, fsspec = pytest.importorskip("tifffile"), pytest.importorskip("fsspec")
+    x = rng.integers(0, 256, (60, 50)).astype(np.uint8)
+    image_group(tmp_path / "x.zarr", x, "yx", "0.5")
+    tifffile.imwrite(tmp_path / "x.tif", x, tile=(16, 16), compression="zlib")
+    memory = fsspec.filesystem("memory")
+    for name in ("x.zarr", "x.tif"):
+        memory.put(str(tmp_path / name), f"/arrays/{name}", recursive=True)
+    expected = expected_of(grey, x[None, ..., None])[0].argmax(-1)
+    for number, source in enumerate(("x.zarr", "x.zarr/0", "x.tif")):
+        target = tmp_path / f"{number}.zarr"
+        map_zarr(grey, f"memory://arrays/{source}", target, output="labels", block=(20, 50), backend="numpy")
+        np.testing.assert_array_equal(opened(target if source == "x.tif" else target / "0").reader[:], expected)
+    for source in ("none.zarr", "none.tif"):
+        with pytest.raises((ValueError, FileNotFoundError), match=f"{source}"):
+            map_zarr(grey, f"memory://arrays/{source}", tmp_path / "n.zarr")
+
+
 def test_npy(rng, tmp_path):
     model = UNet({"blocks": [{"filters": 4, "kernel": (1, 3), "pool": (1, 2), "strides": (1, 2)}],
                   "output_kernel_size": (1, 3)}, (None, 2), 3)

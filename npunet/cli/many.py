@@ -103,8 +103,6 @@ def run(arguments: Namespace, jobs: Sequence[Job], out: Path, one: Run, progress
         raise
     finally:
         remove_leftovers(out)                                                # of workers that were ended
-        if (out / done.FOLDER).is_dir():
-            remove_leftovers(out / done.FOLDER)
     ordered = [outcomes[number] for number in range(len(jobs))]
     results.write_rows(out / SUMMARY, _summary(jobs, ordered))
     print(f"wrote   {out / SUMMARY}: a row for each input")
