@@ -50,7 +50,8 @@ def workers(address: str | None, threads: int = 1, count: int | None = None,
     if count < 1:
         raise ValueError(f"{count} workers: there must be at least 1")
     each = _limit(limit, count)
-    with dask.config.set(SETTINGS), _started(distributed, count, each) as cluster, distributed.Client(cluster) as client:
+    with dask.config.set(SETTINGS), _started(distributed, count, each) as cluster, \
+            distributed.Client(cluster) as client:
         client.register_plugin(_uninterrupted(), name="npunet-uninterrupted")
         yield client, _told(client)
 
