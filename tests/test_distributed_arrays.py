@@ -19,6 +19,8 @@ from npunet.distributed.extents import block_of
 from npunet.distributed.layout import layout_of
 from npunet.distributed.map_arrays import BlockTask
 from npunet.distributed.networks import blockwise
+from npunet.integer.ops.table_of_operators import OPERATORS
+from npunet.integer.receptive import READS
 
 da = pytest.importorskip("dask.array")
 zarr = pytest.importorskip("zarr")
@@ -221,6 +223,10 @@ def test_heartkits_integer_network(rng):
     q = rng.integers(-128, 128, (1, 1024, 1)).astype(np.int8)
     found = map_blocks(model, da.from_array(q, chunks=(1, (500, 17, 300, 207), 1))).compute(scheduler="sync")
     np.testing.assert_array_equal(found, model.predict(q[None]).reshape(1, 1024, 4))
+
+
+def test_every_integer_operator_says_what_it_reads():
+    assert set(READS) == set(OPERATORS)
 
 
 def test_layer_norm_of_integers_is_refused(rng):

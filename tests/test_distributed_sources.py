@@ -159,7 +159,7 @@ def test_tables_as_parquet(database, expected, tmp_path):
 
 
 def test_an_integer_network_as_tasks(tmp_path):
-    """Whose arithmetic takes no threads."""
+    """Run in a worker like a float one."""
     (tmp_path / "db").mkdir()
     write_record(tmp_path / "db", "a", 1000)
     calibration = np.random.default_rng(0).standard_normal((20, 256, 1))

@@ -82,8 +82,7 @@ def run(arguments: Namespace, jobs: Sequence[Job], out: Path, one: Run, progress
     address = arguments.dask or None
     if address is not None:
         arguments, jobs = _absolute(arguments), [absolute(job) for job in jobs]
-    threads = None if models.is_integer_source(arguments.model) else arguments.threads or 1
-    task = partial(perform, arguments, threads, _digest(arguments.model), one)
+    task = partial(perform, arguments, arguments.threads or 1, _digest(arguments.model), one)
     outcomes: dict[int, Outcome] = {}
     skipped = 0
     try:
