@@ -19,6 +19,8 @@ from npunet.distributed.extents import block_of
 from npunet.distributed.layout import layout_of
 from npunet.distributed.map_arrays import BlockTask
 from npunet.distributed.networks import blockwise
+from npunet.inference.integer_receptive import READS
+from npunet.integer.ops.table_of_operators import OPERATORS
 
 da = pytest.importorskip("dask.array")
 zarr = pytest.importorskip("zarr")
@@ -148,6 +150,25 @@ def test_tiff(how, colour, grey, rng, tmp_path):
             opened(path)
 
 
+def test_arrays_at_an_address(grey, rng, tmp_path):
+    """An OME-Zarr image, one of its arrays and a compressed TIFF, through fsspec."""
+    tifffile, fsspec = pytest.importorskip("tifffile"), pytest.importorskip("fsspec")
+    x = rng.integers(0, 256, (60, 50)).astype(np.uint8)
+    image_group(tmp_path / "x.zarr", x, "yx", "0.5")
+    tifffile.imwrite(tmp_path / "x.tif", x, tile=(16, 16), compression="zlib")
+    memory = fsspec.filesystem("memory")
+    for name in ("x.zarr", "x.tif"):
+        memory.put(str(tmp_path / name), f"/arrays/{name}", recursive=True)
+    expected = expected_of(grey, x[None, ..., None])[0].argmax(-1)
+    for number, source in enumerate(("x.zarr", "x.zarr/0", "x.tif")):
+        target = tmp_path / f"{number}.zarr"
+        map_zarr(grey, f"memory://arrays/{source}", target, output="labels", block=(20, 50), backend="numpy")
+        np.testing.assert_array_equal(opened(target if source == "x.tif" else target / "0").reader[:], expected)
+    for source in ("none.zarr", "none.tif"):
+        with pytest.raises((ValueError, FileNotFoundError), match=f"{source}"):
+            map_zarr(grey, f"memory://arrays/{source}", tmp_path / "n.zarr")
+
+
 def test_npy(rng, tmp_path):
     model = UNet({"blocks": [{"filters": 4, "kernel": (1, 3), "pool": (1, 2), "strides": (1, 2)}],
                   "output_kernel_size": (1, 3)}, (None, 2), 3)
@@ -202,6 +223,10 @@ def test_heartkits_integer_network(rng):
     q = rng.integers(-128, 128, (1, 1024, 1)).astype(np.int8)
     found = map_blocks(model, da.from_array(q, chunks=(1, (500, 17, 300, 207), 1))).compute(scheduler="sync")
     np.testing.assert_array_equal(found, model.predict(q[None]).reshape(1, 1024, 4))
+
+
+def test_every_integer_operator_says_what_it_reads():
+    assert set(READS) == set(OPERATORS)
 
 
 def test_layer_norm_of_integers_is_refused(rng):

@@ -159,7 +159,7 @@ def test_tables_as_parquet(database, expected, tmp_path):
 
 
 def test_an_integer_network_as_tasks(tmp_path):
-    """Whose arithmetic takes no threads."""
+    """Run in a worker like a float one."""
     (tmp_path / "db").mkdir()
     write_record(tmp_path / "db", "a", 1000)
     calibration = np.random.default_rng(0).standard_normal((20, 256, 1))
@@ -195,7 +195,7 @@ def greedy(number):
 def test_nothing_but_deaths_ends(monkeypatch):
     """Rather than a death for every one of thousands of tasks."""
     monkeypatch.setattr(tasks, "DEATHS", 3)
-    with workers(None, 1, 1, "350MB") as (client, _), pytest.raises(MemoryError, match="3 workers died"):
+    with workers(None, 1, 1, "350MB") as (client, _), pytest.raises(MemoryError, match=r"3 workers died"):
         list(tasks.each(client, die, list(range(1000)), lambda *death: None))
 
 

@@ -83,8 +83,7 @@ def run(arguments: Namespace, jobs: Sequence[Job], out: Path, one: Run, progress
     address = arguments.dask or None
     if address is not None:
         arguments, jobs = _absolute(arguments), [absolute(job) for job in jobs]
-    threads = None if models.is_integer_source(arguments.model) else arguments.threads or 1
-    task = partial(perform, arguments, threads, _digest(arguments.model), one)
+    task = partial(perform, arguments, arguments.threads or 1, _digest(arguments.model), one)
     outcomes: dict[int, Outcome] = {}
     skipped = 0
     try:
@@ -104,8 +103,6 @@ def run(arguments: Namespace, jobs: Sequence[Job], out: Path, one: Run, progress
         raise
     finally:
         remove_leftovers(out)                                                # of workers that were ended
-        if (out / done.FOLDER).is_dir():
-            remove_leftovers(out / done.FOLDER)
     ordered = [outcomes[number] for number in range(len(jobs))]
     results.write_rows(out / SUMMARY, _summary(jobs, ordered))
     print(f"wrote   {out / SUMMARY}: a row for each input")

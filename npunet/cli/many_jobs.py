@@ -51,10 +51,10 @@ class Outcome:
 Run = Callable[[Namespace, Job, Callable[[str], None]], results.Result]
 
 
-def perform(arguments: Namespace, threads: int | None, model: str, one: Run, limit: int | None, job: Job) -> Outcome:
+def perform(arguments: Namespace, threads: int, model: str, one: Run, limit: int | None, job: Job) -> Outcome:
     """One job: what would be printed, its row of the summary, or why it is broken.
 
-    threads : of the engine; None for an integer network
+    threads : of the engine
     model   : what tells the model from others
     limit   : bytes that this process may take
     """

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from npunet import memory
-from npunet.cli import many, models
+from npunet.cli import many
 from npunet.distributed.carried import Carried
 from npunet.distributed.cluster import task_memory, workers
 from npunet.distributed.networks import blockwise
@@ -23,8 +23,7 @@ Function = Callable[[Piece, UNet], np.ndarray]
 
 def how(arguments: Namespace) -> dict[str, Any]:
     """The arguments of Segmenter.segment that run its pieces on the cluster that the command line names."""
-    integer = models.is_integer_source(arguments.model)
-    return {"over": partial(_over, arguments), "threads": None if integer else arguments.threads or 1}
+    return {"over": partial(_over, arguments), "threads": arguments.threads or 1}
 
 
 def _over(arguments: Namespace, function: Function, pieces: Sequence[Piece],

@@ -163,11 +163,6 @@ def is_model(path: str) -> bool:
     return model_file.is_model(path) or (Path(path).is_file() and (is_integer(path) or is_keras_model(path)))
 
 
-def is_integer_source(source: str) -> bool:
-    """Whether a model, as the command line names it, is an integer network in a file."""
-    return not is_trained(source) and Path(source).is_file() and is_integer(source)
-
-
 def is_integer(path: str) -> bool:
     """Whether a file holds an integer network. Raises FileNotFoundError."""
     return kinds.is_tflite(path) or kinds.is_integer_archive(path)

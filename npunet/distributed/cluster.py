@@ -50,12 +50,20 @@ def workers(address: str | None, threads: int = 1, count: int | None = None,
     if count < 1:
         raise ValueError(f"{count} workers: there must be at least 1")
     each = _limit(limit, count)
-    with dask.config.set(SETTINGS), distributed.LocalCluster(
-        n_workers=count, threads_per_worker=1, processes=True, memory_limit=each, silence_logs=logging.CRITICAL,
-        dashboard_address=":0",                                              # any port that is free
-    ) as cluster, distributed.Client(cluster) as client:
+    with dask.config.set(SETTINGS), _started(distributed, count, each) as cluster, \
+            distributed.Client(cluster) as client:
         client.register_plugin(_uninterrupted(), name="npunet-uninterrupted")
         yield client, _told(client)
+
+
+def _started(distributed: Any, count: int, each: int) -> Any:
+    """A cluster on this machine. Raises OSError where its processes do not come up."""
+    try:
+        return distributed.LocalCluster(n_workers=count, threads_per_worker=1, processes=True, memory_limit=each,
+                                        silence_logs=logging.CRITICAL, dashboard_address=":0")  # any port that is free
+    except (RuntimeError, TimeoutError) as error:
+        raise OSError(f"{count} workers of {memory.told(each)} could not be started: {error}; use fewer, or start them "
+                      "by hand and give --dask the address of their scheduler") from None
 
 
 def _uninterrupted() -> Any:

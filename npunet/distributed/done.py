@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from npunet.distributed.remote import named_files
-from npunet.files import write_text
 
 CHUNK = 2**20
 FOLDER = ".done"  # of the notes, in the folder of the results
@@ -39,10 +38,13 @@ def recall(note: Path, mark: str) -> dict[str, Any] | None:
 
 
 def keep(note: Path, mark: str, files: Iterable[Path], told: dict[str, Any]) -> None:
-    """Note that files, beside the note's folder, were made of what the fingerprint stands for."""
+    """Note that files, beside the note's folder, were made of what the fingerprint stands for.
+
+    A note that a crash cuts short is no JSON, so that the work is done again: it need not wait for the disk.
+    """
     note.parent.mkdir(exist_ok=True)
     digests = {path.name: _sha256(path) for path in files}
-    write_text(note, json.dumps({"mark": mark, "files": digests, "told": told}, indent=1))
+    note.write_text(json.dumps({"mark": mark, "files": digests, "told": told}, indent=1), encoding="utf-8")
 
 
 def record_files(source: str) -> list[Path]:

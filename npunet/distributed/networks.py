@@ -56,7 +56,7 @@ class Blockwise:
             if arithmetic is not None:
                 raise ValueError(f"arithmetic={arithmetic!r} is for float networks; integers come out the same in "
                                  "every order")
-            return {"backend": backend}
+            return {"backend": backend, "threads": threads}
         arithmetic = arithmetic or ("seq_fma" if self.model.dtype == "float32" else "seq")
         if arithmetic not in DECLARED:
             raise ValueError(f"arithmetic={arithmetic!r}: bits may depend on where a block begins; blocks run "

@@ -67,6 +67,8 @@ def _series(source: str) -> Iterator[Any]:
         else:
             with tifffile.TiffFile(source) as tiff:
                 yield _first(source, tiff)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no such file: {source}") from None
     except tifffile.TiffFileError as error:
         raise ValueError(f"{source} is no TIFF that can be read: {error}") from None
 
