@@ -1,8 +1,8 @@
 // How the page's JavaScript is linted: npx --yes eslint@9 --config .ci/eslint.config.mjs npunet/audit/web
 
 const browser = [
-  "addEventListener", "atob", "devicePixelRatio", "document", "getComputedStyle", "history", "innerWidth", "location",
-  "matchMedia", "performance", "requestAnimationFrame", "setTimeout", "window",
+  "MessageChannel", "addEventListener", "atob", "devicePixelRatio", "document", "getComputedStyle", "history", "innerWidth",
+  "location", "matchMedia", "performance", "requestAnimationFrame", "window",
 ];
 
 export default [{

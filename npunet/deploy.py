@@ -17,6 +17,8 @@ from dataclasses import replace
 import numpy as np
 
 from npunet.graph import Graph, Node, WeightSpec
+from npunet.graph_check import check_graph
+from npunet.ops.accumulate import sequential_sum
 from npunet.ops.norm import batch_norm_scale_shift
 
 Weights = dict[str, np.ndarray]
@@ -35,6 +37,7 @@ def deploy(graph: Graph, weights: Mapping[str, np.ndarray]) -> tuple[Graph, Weig
     A separable convolution becomes "<layer>/depthwise" and "<layer>"; a batch norm disappears into the convolution
     before it; dropout disappears.
     """
+    check_graph(graph)
     lowered = dict(weights)
     nodes: list[Node] = []
     for node in graph:
@@ -44,6 +47,37 @@ def deploy(graph: Graph, weights: Mapping[str, np.ndarray]) -> tuple[Graph, Weig
     named = [name for node in nodes for name in node.weights]
     specs = {name: WeightSpec(name, lowered[name].shape, "zeros", trainable=False) for name in named}
     return replace(graph, nodes=tuple(nodes), weights=specs, output=output), {name: lowered[name] for name in named}
+
+
+def deploy_backward(graph: Graph, weights: Mapping[str, np.ndarray], deployed: Graph,
+                    dfolded: Mapping[str, np.ndarray]) -> Weights:
+    """Gradients of the trained weights from those of the deployed ones; batch norm's statistics are constants.
+
+    With r = 1 / sqrt(var + eps), dw' and db' of the folded kernel and bias:
+    dw = dw' * gamma * r;  dbeta = db';  dgamma = (sum dw' * w + db' * (b - mean)) * r;  db = db' * gamma * r
+
+    graph, weights : the network as trained;  deployed : what deploy made of it
+    """
+    gradients = dict(dfolded)
+    left = {node.name for node in deployed}
+    for norm in graph:
+        if norm.op != "batch_norm_inference" or norm.name in left:
+            continue
+        source = graph[norm.inputs[0]]
+        while source.op == "dropout_inference":
+            source = graph[source.inputs[0]]
+        kernel, folded_bias = deployed[source.name].weights
+        bias = source.weights[source.weights.index(kernel) + 1 :]            # as trained: one name or none
+        gamma, mean, var = (weights[norm.weights[i]] for i in (0, 2, 3))
+        w, dw, db = weights[kernel], gradients[kernel], gradients.pop(folded_bias)
+        r = 1 / np.sqrt(var + gamma.dtype.type(norm.attrs["eps"]))
+        offset = weights[bias[0]] - mean if bias else -mean
+        gradients[kernel] = dw * (gamma * r)
+        gradients[norm.weights[0]] = ((sequential_sum(dw * w, (0, 1, 2)) + db * offset) * r).astype(w.dtype)
+        gradients[norm.weights[1]] = db
+        if bias:
+            gradients[bias[0]] = db * (gamma * r)
+    return gradients
 
 
 def split_separable(node: Node, graph: Graph) -> list[Node]:

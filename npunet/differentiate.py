@@ -10,6 +10,7 @@ import numpy as np
 
 from npunet import run
 from npunet.graph import Graph
+from npunet.graph_check import check_graph
 from npunet.layers import L2_FACTOR
 from npunet.ops.regularise import l2_backward, l2_forward
 from npunet.ops.table import LOSSES
@@ -43,6 +44,7 @@ def differentiate(graph: Graph, tensors: Mapping[str, np.ndarray], x: np.ndarray
     tensors : weights by name, and the dropout masks of a training graph
     x       : (N, H, W, C);  labels : what the loss asks for
     """
+    check_graph(graph)
     loss_forward, loss_backward, options = find_loss(loss, graph)
     options |= loss_options
     trace, saves = run.forward(graph, tensors, x)
@@ -59,7 +61,7 @@ def differentiate(graph: Graph, tensors: Mapping[str, np.ndarray], x: np.ndarray
 
 def find_loss(name: str, graph: Graph) -> tuple[Any, Any, dict[str, Any]]:
     """A loss's forward, backward and options: it reads probabilities when the network ends in a softmax."""
-    if name not in LOSSES:
+    if not isinstance(name, str) or name not in LOSSES:
         raise ValueError(f"loss={name!r} must be one of {', '.join(LOSSES)}")
     ends_in_softmax = bool(graph.nodes) and graph[graph.output].op == "softmax"
     options = {} if name == "mean_squared_error" else {"from_logits": not ends_in_softmax}

@@ -14,6 +14,7 @@ PURPOSES = {
     "onnx": "writing ONNX files",
     "tflite": "reading and writing .tflite files",
     "distributed": "running on many machines",
+    "parquet": "writing Parquet tables",
 }
 PACKAGES = {"PIL": "pillow"}  # modules that are installed under another name
 

@@ -6,6 +6,7 @@ import ctypes
 import os
 import re
 import shutil
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,9 +17,10 @@ import numpy as np
 
 try:
     import fcntl
-except ImportError:  # Windows, where an open file cannot be removed anyway
+except ImportError:  # Windows, where an open file can be neither removed nor renamed
     fcntl = None  # type: ignore[assignment]
 
+LEFT_ALONE = 3600.0  # seconds after which a temporary counts as left where no lock tells; writing takes less
 LEFTOVER = re.compile(r"\.[0-9a-f]{16}\.npunet\.tmp")
 HERE, EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of renameat2(2)
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip entry can carry
@@ -48,6 +50,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if not fcntl:
+            os.close(descriptor)
         os.replace(temporary, target)
         _settle(target.parent)
 
@@ -98,7 +102,7 @@ def remove_leftovers(folder: Path) -> None:
         if fcntl and _locked(descriptor):  # a lock that ends once the name is gone
             _remove(Path(entry.path))
         os.close(descriptor)
-        if not fcntl:
+        if not fcntl and time.time() - os.stat(entry.path).st_mtime > LEFT_ALONE:
             _remove(Path(entry.path))
 
 
@@ -118,7 +122,8 @@ def _new_temporary(folder: Path, *, directory: bool = False) -> Iterator[tuple[P
     try:
         yield temporary, descriptor
     finally:
-        os.close(descriptor)
+        with suppress(OSError):  # closed before it was renamed
+            os.close(descriptor)
         _remove(temporary)
 
 
@@ -174,7 +179,13 @@ def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, Any], comment: 
 
     Raises ValueError for an array of objects (nothing is pickled).
     """
-    with atomic_write(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+    with atomic_write(path) as file:
+        pack_npz(file, arrays, comment)
+
+
+def pack_npz(file: IO[bytes], arrays: Mapping[str, Any], comment: bytes = b"") -> None:
+    """Write arrays as an .npz into an open binary file, as write_npz does."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             entry = zipfile.ZipInfo(f"{name}.npy", ZIP_EPOCH)
             entry.create_system, entry.external_attr = 3, 0o644 << 16  # the same on every system

@@ -68,6 +68,7 @@ class Graph:
     weights: Mapping[str, WeightSpec]
     output: str
     _by_name: dict[str, Node] = field(init=False, repr=False, compare=False)
+    checked: bool = field(default=False, init=False, repr=False, compare=False)  # by graph_check.check_graph
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {node.name: node for node in self.nodes})

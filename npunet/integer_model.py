@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from os import PathLike
@@ -12,6 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from npunet.engine.runtime import first_use
+from npunet.engine.runtime.cache import IntegerEngines
+from npunet.engine.runtime.entry_points import INTEGER
+from npunet.engine.runtime.installed import engine_usable
 from npunet.formats import integer_file, tflite
 from npunet.formats.kinds import is_tflite
 from npunet.integer import run
@@ -20,8 +24,10 @@ from npunet.integer.quantization.calibrate import Progress
 from npunet.integer.quantization.quantize import quantize_network
 from npunet.integer.quantization.scales import round_half_away
 from npunet.integer.resize import multiple_of, resized
+from npunet.layer_values import LayerValues
+from npunet.limits import Unsupported
 
-BACKENDS = ("auto", "numpy")
+BACKENDS = ("auto", "numpy", "engine")
 VALUES_AT_ONCE = 2**19  # of the largest tensor: more do not stay in a cache
 SIZES_KEPT = 8  # for which a model remembers its network
 CLASS_NAMES, PREPARATION = "class_names", "preparation"  # what a Segmenter's metadata is called
@@ -73,6 +79,7 @@ class IntegerModel:
     def __init__(self, network: Network) -> None:
         self.network = network
         self._at = lru_cache(SIZES_KEPT)(lambda size: resized(network, size))
+        self._engines = IntegerEngines()
 
     @property
     def scheme(self) -> str:
@@ -139,20 +146,50 @@ class IntegerModel:
         scale, zero_point = self.output_qparams
         return (scale * (np.asarray(y, np.float64) - zero_point)).astype(np.float32)
 
-    def predict(self, x: np.ndarray, backend: str = "auto") -> np.ndarray:
-        """Run the network.
+    def summary(self) -> str:
+        """The layer table: operators, shapes, weights, multiply-accumulates, scales and zero points."""
+        from npunet.integer.summary import table
+
+        return table(self.network)
+
+    def predict(self, x: np.ndarray, backend: str = "auto", threads: int | None = None) -> np.ndarray:
+        """Run the network; the same integers from every backend.
 
         x       : (B, *input_shape) of the network's dtype; another size where the strides divide it
-        backend : "numpy" (the operators by their definition) or "auto", the fastest that there is
+        backend : "numpy" (the operators by their definition), "engine" (Numba) or "auto", which takes the engine where
+                  it can: Numba is installed and the network has no operator that the engine lacks. While the engine is
+                  not yet compiled on this machine, NumPy runs small jobs for it; see engine.runtime.first_use
+        threads : of the engine at most so many, where the work is worth sharing; None for one per core
 
         Returns (B, *output_shape), integers. Raises ValueError for an x that does not fit, with the way out.
         """
         if backend not in BACKENDS:
             raise ValueError(f"backend={backend!r} must be one of {', '.join(BACKENDS)}")
         network, images = self.admit(x)
-        pieces = [run.infer(network, piece) for piece in _pieces(network, images)]
-        y = np.concatenate(pieces) if pieces else np.empty((0,), self._output.dtype)
+        y = None
+        if backend == "engine" or (backend == "auto" and engine_usable()):
+            y = self._by_engine(network, images, threads, backend == "auto")
+        if y is None:
+            y = _in_numpy(network, images)
         return y.reshape(len(images), *network.output_shape)
+
+    def _by_engine(self, network: Network, images: np.ndarray, threads: int | None, auto: bool) -> np.ndarray | None:
+        """The result of a job that takes the engine, or with `auto` NumPy first where nothing is compiled yet; None
+        where only NumPy is left."""
+        if not auto:
+            return self._engines.get(network, threads)(images)
+        chosen = first_use.auto_backend(INTEGER, lambda: len(images) * network.macs)
+        if chosen == "numpy":
+            y = first_use.on_account(lambda count: _in_numpy(network, images, count))
+            return self._by_engine(network, images, threads, auto) if y is None else y
+        try:
+            return self._engines.get(network, threads)(images) if chosen else None
+        except Unsupported:
+            return None
+
+    def release(self) -> None:
+        """Let the engines that predict has kept go, with their memory; the next prediction makes its own anew."""
+        self._engines.release()
 
     def trace(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """Run the network and return every tensor by name, in execution order.
@@ -161,7 +198,8 @@ class IntegerModel:
 
         Returns {layer: (B, H, W, C)} integers; a signal's layers have H = 1. An activation that became the clamp of
         the operator before it has one tensor with it, under the activation's name. A network from a .tflite has its
-        tensors also under the file's own names and in the file's own shapes (B, ...).
+        tensors also under the file's own names and in the file's own shapes (B, ...). A name that is not there is a
+        KeyError with those that are nearest.
         """
         network, images = self.admit(x)
         pieces = [run.forward(network, piece) for piece in _pieces(network, images)]
@@ -170,7 +208,7 @@ class IntegerModel:
         trace = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
         views = {name: trace[view.source].reshape(len(images), *view.shape) for name, view in network.views.items()}
         del trace[network.input]
-        return trace | views
+        return LayerValues(trace | views)
 
     def dequantized(self) -> Dequantized:
         """The network with a UNet's face: real numbers in and out, integers between."""
@@ -199,7 +237,8 @@ class IntegerModel:
         """The network for the size of the user's batch, and the batch as images (B, H, W, C)."""
         x = np.asarray(x)
         if x.dtype != self.dtype:
-            way = "quantize_input(x) makes it" if x.dtype.kind == "f" else f"x.astype({self.dtype!r}) makes it"
+            way = "quantize_input(x) makes it" if x.dtype.kind == "f" else (
+                f"x.astype({self.dtype!r}) makes it where every value fits")
             raise ValueError(f"x has dtype {x.dtype}; the network takes {self.dtype}: {way}")
         if x.ndim != len(self.input_shape) + 1 or x.shape[-1] != self.input_shape[-1]:
             wanted = ", ".join(map(str, self.input_shape))
@@ -215,10 +254,13 @@ class IntegerModel:
     def _output(self) -> Tensor:
         return self.network.tensors[self.network.output]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return IntegerModel, (self.network,)
+
     def __repr__(self) -> str:
-        weights = sum(node.arrays["weights"].size for node in self.network if "weights" in node.arrays)
         return (f"IntegerModel({self.network.name!r}, {self.scheme}, rounding={self.rounding!r}, "
-                f"input_shape={self.input_shape}, num_classes={self.num_classes}, {weights:,} weights)")
+                f"input_shape={self.input_shape}, num_classes={self.num_classes}, "
+                f"{self.network.parameters:,} parameters)")
 
 
 class Dequantized:
@@ -242,21 +284,35 @@ class Dequantized:
 
         x   : (B, L, C) or (B, H, W, C) real numbers
         fit : "pad" pads a size that the strides do not divide with zeros at its end, and crops the result
-        arithmetic, threads : None; integers come out the same in every order
+        arithmetic : None; integers come out the same in every order
+        backend, threads : as IntegerModel.predict
 
         Returns (B, L, K) or (B, H, W, K) float32. Raises ValueError for an x that does not fit.
         """
-        if arithmetic is not None or threads is not None:
-            raise ValueError("arithmetic and threads are for float networks; integers come out the same in every order")
+        if arithmetic is not None:
+            raise ValueError("arithmetic is for float networks; integers come out the same in every order")
         x = np.asarray(x, np.float32)
         if x.ndim != self.sizes.rank + 2:
             raise ValueError(f"x has shape {x.shape}; the network takes (B, {', '.join(map(str, self.input_shape))})")
-        size, multiple = x.shape[1:-1], self.sizes.multiple[2 - self.sizes.rank :]
-        if fit == "pad":
-            after = [(0, -extent % step) for extent, step in zip(size, multiple, strict=True)]
-            x = np.pad(x, [(0, 0), *after, (0, 0)])
-        y = self.model.dequantize_output(self.model.predict(self.model.quantize_input(x), backend))
+        size = x.shape[1:-1]
+        x = self.padded(x) if fit == "pad" else x
+        y = self.model.dequantize_output(self.model.predict(self.model.quantize_input(x), backend, threads))
         return y[(slice(None), *(slice(extent) for extent in size))] if fit == "pad" else y
+
+    def padded(self, x: np.ndarray) -> np.ndarray:
+        """A batch of real numbers with zeros at its end where the strides do not divide its size."""
+        multiple = self.sizes.multiple[2 - self.sizes.rank :]
+        after = [(0, -extent % step) for extent, step in zip(x.shape[1:-1], multiple, strict=True)]
+        return np.pad(x, [(0, 0), *after, (0, 0)])
+
+
+def _in_numpy(network: Network, images: np.ndarray, after_each: Callable[[], None] = lambda: None) -> np.ndarray:
+    """The network by its definition, a piece of the batch at a time."""
+    done = []
+    for piece in _pieces(network, images):
+        done.append(run.infer(network, piece))
+        after_each()
+    return np.concatenate(done) if done else np.empty((0,), network.tensors[network.output].dtype)
 
 
 def _pieces(network: Network, images: np.ndarray) -> list[np.ndarray]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, NoReturn
 
 from npunet.graph import Graph, Node
+from npunet.graph_check import check_graph, check_names
 from npunet.ops.table import OPERATORS
 
 Rule = Callable[[Node, Graph], str]  # what is wrong with a node, behind "<who> "; "" for nothing
@@ -32,13 +33,15 @@ class Limits(NamedTuple):
     rules: Mapping[str, Sequence[Rule]]
 
     def check(self, graph: Graph) -> None:
-        """Raise Unsupported for the first node that it cannot do."""
+        """Raise Unsupported for the first node that it cannot do, ValueError for a graph that nobody can run."""
+        check_names(graph)
         for node in graph:
             if node.op not in self.rules:
                 self.refuse(node.name, f"has no {node.op!r}")
             for rule in (known_attributes, *self.rules[node.op]):
                 if reason := rule(node, graph):
                     self.refuse(node.name, reason)
+        check_graph(graph)
 
     def refuse(self, name: str, reason: str) -> NoReturn:
         """Raise Unsupported for the node of that name."""

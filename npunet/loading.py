@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from os import PathLike
+from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
 from npunet.model import UNet
@@ -23,6 +23,7 @@ def load(path: str | PathLike[str], *, allow_nonfinite: bool = False) -> UNet | 
     """
     from npunet.formats import kinds, model_file
 
+    path = fspath(path)  # a number would be an open file's
     if kinds.is_tflite(path) or kinds.is_integer_archive(path):
         from npunet.integer_model import IntegerModel  # which a float network does not need
 

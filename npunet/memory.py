@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
 UNKNOWN = 2**40  # bytes, taken where the system does not tell: enough for any network, too little for an absurd one
 SMALL = 2**24  # bytes that are not worth a look
+_bound: int | None = None  # of this process, by `bounded`
 
 
 def require(needed: int, what: str, way_out: str) -> None:
@@ -18,8 +21,19 @@ def require(needed: int, what: str, way_out: str) -> None:
 
 
 def available() -> int:
-    """Bytes that this process can still take: of the machine, of its control group, of its address space."""
-    return max(0, min(_of_machine(), _of_control_group(), _of_address_space()))
+    """Bytes that this process can still take: of the machine, its control group, its address space, its bound."""
+    return max(0, min(_of_machine(), _of_control_group(), _of_address_space(), _of_bound()))
+
+
+@contextmanager
+def bounded(most: int | None) -> Iterator[None]:
+    """Bound what this process may take for itself while the block runs, in bytes; nothing enforces it but `require`."""
+    global _bound
+    before, _bound = _bound, most
+    try:
+        yield
+    finally:
+        _bound = before
 
 
 def told(size: int) -> str:
@@ -55,6 +69,17 @@ def _of_control_group() -> int:
         return int(most) - max(0, taken - files)
     except (OSError, ValueError):
         return sys.maxsize
+
+
+def _of_bound() -> int:
+    """What is left of the bound, by the pages that the process holds."""
+    if _bound is None:
+        return sys.maxsize
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return _bound - pages * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return _bound
 
 
 def _of_address_space() -> int:

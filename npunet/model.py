@@ -12,15 +12,16 @@ import numpy as np
 from npunet import footprint, run, summary
 from npunet import weights as named
 from npunet.deploy import check_level, deploy
+from npunet.engine.runtime import first_use
 from npunet.engine.runtime.cache import Engines, engine_ready
-from npunet.engine.runtime.first_use import auto_backend
+from npunet.engine.runtime.entry_points import ENTRIES
 from npunet.engine.runtime.installed import engine_usable
 from npunet.graph import Graph
 from npunet.inference import sizes
 from npunet.layers import BATCH_NORM_MOMENTUM
 from npunet.ops.accumulate import ARITHMETICS, FUSED
 from npunet.ops.norm import moving_statistics
-from npunet.params import UNetParams
+from npunet.params import UNetParams, count, seed_number
 
 if TYPE_CHECKING:  # imported where used: a first prediction need not wait for them
     from npunet.inference.session import Session
@@ -116,17 +117,22 @@ class UNet:
         Returns (B, L, K) or (B, H, W, K) in the model's dtype. Raises ValueError for an x that does not fit.
         """
         chosen, order = self._choose(backend, arithmetic)
+        _check_threads(threads)
         images, crop = self.sizes.admit(x, self.dtype, fit)
         graph = self.sizes.graph(images.shape[1:3])
         if len(images) == 0:
             return self.sizes.release(np.empty((0, *graph.shape(graph.output)), self.dtype), crop)
         if chosen == "engine" and backend == "auto":
-            chosen = auto_backend(graph, len(images), order)
+            chosen = first_use.auto_backend(ENTRIES[order],
+                                            lambda: len(images) * sum(row.macs for row in summary.rows(graph)))
             if not chosen:
                 return self.predict(x, "numpy", arithmetic, threads, fit)
+            if chosen == "numpy":
+                footprint.refuse_batch(graph, self.dtype, len(images))
+                y = first_use.infer(*deploy(graph, self.weights.snapshot().read_only), images, order)
+                return self.predict(x, backend, arithmetic, threads, fit) if y is None else self.sizes.release(y, crop)
         if chosen == "engine":
-            y = self._engines.get(graph, order, threads)(images)
-            return self.sizes.release(y, crop)
+            return self.sizes.release(self._engines.get(graph, order, threads)(images), crop)
         footprint.refuse_batch(graph, self.dtype, len(images))
         if order == "any":
             y = run.infer(graph, self.weights.snapshot().read_only, images)
@@ -159,6 +165,7 @@ class UNet:
         """
         from npunet.inference.stream import Stream
 
+        _check_threads(threads)
         wanted = arithmetic or ("seq_fma" if self.dtype == "float32" else "seq")
         chosen, arithmetic = self._choose(backend, wanted)
         if chosen == "engine" and backend == "auto" and not engine_ready(arithmetic):
@@ -201,7 +208,8 @@ class UNet:
         graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights.snapshot().read_only)
         footprint.refuse_batch(graph, self.dtype, len(images), keep=1)
         if training:
-            tensors |= run.draw_masks(graph, len(images), np.random.default_rng(seed), images.dtype)
+            tensors |= run.draw_masks(graph, len(images), np.random.default_rng(seed_number("seed", seed)),
+                                      images.dtype)
             graph = graph.for_training()
         if level == "deploy":
             graph, tensors = deploy(graph, tensors)
@@ -243,7 +251,7 @@ class UNet:
         graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights.snapshot().read_only)
         footprint.refuse_batch(graph, self.dtype, len(images), keep=2)
         if training:
-            drawn = run.draw_masks(graph, len(images), np.random.default_rng(seed), images.dtype)
+            drawn = run.draw_masks(graph, len(images), np.random.default_rng(seed_number("seed", seed)), images.dtype)
             tensors |= drawn if masks is None else {name: np.asarray(m, self.dtype) for name, m in masks.items()}
         from npunet.differentiate import differentiate
         from npunet.layer_values import LayerValues
@@ -319,6 +327,12 @@ class UNet:
         parameters = sum(spec.size for spec in self.graph.weights.values())
         return (f"UNet({self.params.name!r}, input_shape={self.input_shape}, num_classes={self.num_classes}, "
                 f"dtype={self.dtype!r}, {parameters:,} parameters)")
+
+
+def _check_threads(threads: int | None) -> None:
+    """Raise ValueError for what is no number of threads, whatever is to use them."""
+    if threads is not None:
+        count("threads", threads)
 
 
 def check_dtype(dtype: Any) -> str:

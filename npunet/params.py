@@ -193,13 +193,13 @@ class UNetParams(_Parsed, metaclass=ArgumentTable):
         """
         if not isinstance(description, Mapping):
             raise ValueError(f"a network is described by a mapping, not by {type(description).__name__}")
-        for key in TASK_KEYS:
-            if key in description:
-                inner = description[key]
-                if not isinstance(inner, Mapping):
-                    raise ValueError(f'{key}={inner!r:.80} must be an object {{"name": "unet", "params": {{...}}}}')
-                return cls._of_architecture(inner)
-        return cls._of_architecture(description)
+        older = [key for key in TASK_KEYS if key in description]
+        if len(older) > 1:
+            raise ValueError(f"the description gives {' and '.join(older)}, which mean the same; leave all but one out")
+        inner = description[older[0]] if older else description
+        if not isinstance(inner, Mapping):
+            raise ValueError(f'{older[0]}={inner!r:.80} must be an object {{"name": "unet", "params": {{...}}}}')
+        return cls._of_architecture(inner)
 
     @classmethod
     def _of_architecture(cls, description: Mapping[str, Any]) -> UNetParams:

@@ -64,6 +64,7 @@ BOMB, MOST_COMPRESSED = 2**26, 20  # bytes; trained weights compress to no less 
 NPY = b"\x93NUMPY"
 END_OF_ZIP = b"PK\x05\x06"
 END_SIZE, MOST_COMMENT = 22, 2**16
+FILES_AT, MANY_FILES = 10, 0xFFFF  # of the end: how many files there are, and what stands there for more
 
 
 class Unreadable(ValueError):
@@ -145,9 +146,8 @@ def npz(path: str | os.PathLike[str]) -> Iterator[dict[str, Stored]]:
     with open(path, "rb") as file:
         if file.read(len(NPY)) == NPY:
             raise ValueError("it is a single array")
-        with zipfile.ZipFile(file) as archive:
-            _refuse_loose_end(file)
-            yield _members(archive)
+    with opened_zip(path) as archive:
+        yield _members(archive)
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, Stored]:
@@ -185,14 +185,26 @@ def text_of(stored: Stored) -> str:
     return str(stored.read())
 
 
+@contextmanager
+def opened_zip(path: str | os.PathLike[str]) -> Iterator[zipfile.ZipFile]:
+    """A zip archive whose directory is whole: zipfile takes what it finds of it, and passes over the rest.
+
+    Use it within `reading`: it raises any of FAULTS.
+    """
+    with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+        told = _announced(file)
+        if len(archive.infolist()) != told != MANY_FILES:
+            raise zipfile.BadZipFile(f"its end speaks of {told} files, its directory of {len(archive.infolist())}")
+        yield archive
+
+
 def zip_comment(path: str | os.PathLike[str]) -> bytes:
     """What a zip archive says of itself; empty for any other file. Raises FileNotFoundError, and any of FAULTS."""
     with open(path, "rb") as file:
         if not zipfile.is_zipfile(file):
             return b""
-        with zipfile.ZipFile(file) as archive:
-            _refuse_loose_end(file)
-            return archive.comment
+    with opened_zip(path) as archive:
+        return archive.comment
 
 
 def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -243,11 +255,15 @@ def _stored(opened: Callable[[], Any], shape: tuple[int, ...], fortran: bool, dt
     return Stored(tuple(shape), dtype, load)
 
 
-def _refuse_loose_end(file: IO[bytes]) -> None:
-    """Raise ValueError unless the archive's comment ends where the file does, which zipfile does not look at."""
+def _announced(file: IO[bytes]) -> int:
+    """How many files the end of an archive announces.
+
+    Raises BadZipFile unless the archive's comment ends where the file does, which zipfile does not look at.
+    """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - END_SIZE - MOST_COMMENT))
     tail = file.read()
     at = tail.rfind(END_OF_ZIP)
     if at < 0 or len(tail) - at != END_SIZE + struct.unpack_from("<H", tail, at + END_SIZE - 2)[0]:
         raise zipfile.BadZipFile("its end is not the end of an archive")
+    return int(struct.unpack_from("<H", tail, at + FILES_AT)[0])

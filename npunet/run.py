@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from npunet.graph import Graph, Node
+from npunet.graph_check import check_graph, check_tensors, operator_of
 from npunet.ops.table import OPERATORS
 
 Tensors = dict[str, np.ndarray]
@@ -22,14 +23,22 @@ def forward(graph: Graph, weights: Mapping[str, np.ndarray], x: np.ndarray, *,
 
     Returns (trace, saves): every tensor by name, input included, and for each node what its backward needs besides.
     """
+    check_graph(graph)
+    check_tensors(graph, weights, x)
     trace, saves = {graph.input: x}, {}
     for node in graph:
         trace[node.name], saves[node.name] = apply(node, operands(node, trace, weights), arithmetic)
     return trace, saves
 
 
-def infer(graph: Graph, weights: Mapping[str, np.ndarray], x: np.ndarray, *, arithmetic: str = "any") -> np.ndarray:
-    """Run the graph for its output alone, letting every tensor go after its last use."""
+def infer(graph: Graph, weights: Mapping[str, np.ndarray], x: np.ndarray, *, arithmetic: str = "any",
+          after_each: Callable[[], object] | None = None) -> np.ndarray:
+    """Run the graph for its output alone, letting every tensor go after its last use.
+
+    after_each : called after every node; what it raises ends the run
+    """
+    check_graph(graph)
+    check_tensors(graph, weights, x)
     readers = {name: len(nodes) for name, nodes in graph.consumers().items()}
     trace = {graph.input: x}
     for node in graph:
@@ -38,6 +47,8 @@ def infer(graph: Graph, weights: Mapping[str, np.ndarray], x: np.ndarray, *, ari
             readers[name] -= 1
             if readers[name] == 0 and name != graph.output:
                 del trace[name]
+        if after_each is not None:
+            after_each()
     return trace[graph.output]
 
 
@@ -69,7 +80,7 @@ def operands(node: Node, trace: Tensors, weights: Mapping[str, np.ndarray]) -> I
 
 def apply(node: Node, arrays: Iterator[np.ndarray], arithmetic: str) -> tuple[np.ndarray, Tensors]:
     """Run one operator: its output, and what its backward needs besides."""
-    op = OPERATORS[node.op]
+    op = operator_of(node)
     order = {"arithmetic": arithmetic} if op.sums else {}
     result = op.forward(*arrays, **node.attrs, **order)
     return result if isinstance(result, tuple) else (result, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from npunet.graph import Graph, Node
@@ -36,16 +37,16 @@ def table(graph: Graph, input_shape: tuple[int | None, ...], title: str) -> str:
     lines = [(row.name, row.op, "x".join(map(str, row.shape)), f"{row.parameters:,}", f"{row.macs:,}")
              for row in rows(graph)]
     header = ("layer", "operator", "output HxWxC", "parameters", "MACs")
-    widths = [max(len(line[column]) for line in (header, *lines)) for column in range(5)]
-
-    def show(line: tuple[str, ...]) -> str:
-        left = (cell.ljust(width) for cell, width in zip(line[:3], widths[:3], strict=True))
-        right = (cell.rjust(width) for cell, width in zip(line[3:], widths[3:], strict=True))
-        return "  ".join((*left, *right))
-
     parameters = sum(spec.size for spec in graph.weights.values())
     trainable = sum(spec.size for spec in graph.weights.values() if spec.trainable)
     at = "x".join(map(str, graph.input_shape))
     totals = (f"{parameters:,} parameters ({trainable:,} trainable), "
               f"{sum(row.macs for row in rows(graph)):,} MACs a sample at {at}")
-    return "\n".join([f"{title}  input {input_shape}", show(header), *map(show, lines), totals])
+    return "\n".join([f"{title}  input {input_shape}", *laid_out(header, lines, 3), totals])
+
+
+def laid_out(header: tuple[str, ...], lines: Sequence[tuple[str, ...]], words: int) -> list[str]:
+    """Rows of cells in columns of one width each: the first `words` begin at the left, the others end at the right."""
+    widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
+    return ["  ".join(cell.ljust(width) if at < words else cell.rjust(width)
+                      for at, (cell, width) in enumerate(zip(line, widths, strict=True))) for line in (header, *lines)]

@@ -36,11 +36,42 @@ DILATED = {"blocks": [
     {"filters": 7, "depth": 2, "ddepth": 1, "kernel": [2, 3], "pool": [2, 3], "strides": [2, 1], "dilation": [2, 3],
      "activation": "relu"},
 ], "output_kernel_size": [3, 3], "use_logits": False}
+SENSOR = {"blocks": [
+    {"filters": 8, "depth": 2, "kernel": [1, 9], "pool": 4, "strides": 2, "seperable": True},
+    {"filters": 12, "depth": 2, "ddepth": 1, "kernel": [1, 4], "pool": 2, "strides": 2, "seperable": True,
+     "skip": False},
+    {"filters": 16, "depth": 1, "kernel": [1, 6], "pool": 3, "strides": 3, "seperable": True, "activation": "relu"},
+], "output_kernel_size": [1, 3], "use_logits": False}
+UNEVEN = {"blocks": [
+    {"filters": 6, "depth": 2, "kernel": [2, 6], "pool": [3, 2], "strides": [2, 2], "activation": "relu"},
+    {"filters": 8, "depth": 1, "kernel": [6, 2], "pool": [2, 4], "strides": [1, 2], "activation": "leaky_relu"},
+    {"filters": 5, "depth": 2, "ddepth": 1, "kernel": [4, 4], "pool": [2, 2], "strides": [2, 1], "activation": "elu",
+     "skip": False},
+], "output_kernel_size": [3, 2]}
+PLANES = {"blocks": [
+    {"filters": 5, "depth": 1, "kernel": [2, 3], "pool": [2, 3], "strides": [2, 2], "norm": "layer",
+     "activation": "selu"},
+    {"filters": 7, "depth": 1, "kernel": [3, 3], "pool": [2, 2], "strides": [1, 2], "norm": "layer",
+     "activation": "relu6"},
+    {"filters": 4, "depth": 2, "ddepth": 1, "kernel": [3, 1], "pool": [2, 2], "strides": [2, 1], "norm": "layer",
+     "activation": "elu", "skip": False},
+], "output_kernel_size": [1, 3], "use_logits": False}
+MIXED = {"blocks": [
+    {"filters": 6, "depth": 2, "kernel": [3, 3], "pool": [2, 2], "strides": [2, 2], "dilation": [2, 2], "skip": False},
+    {"filters": 8, "depth": 2, "ddepth": 1, "kernel": [3, 3], "pool": [2, 3], "strides": [1, 2], "dilation": [1, 3],
+     "activation": "leaky_relu"},
+    {"filters": 7, "depth": 1, "kernel": [2, 3], "pool": [2, 2], "strides": [2, 1], "dilation": [3, 1],
+     "activation": "elu"},
+], "output_kernel_size": [3, 3], "use_logits": False}
 NETWORKS = {
     "signal": (SIGNAL, (132, 2), 4, "trained"),
     "even": (EVEN, (12, 18, 3), 2, "deploy"),
     "layer": (LAYER, (12, 16, 2), 5, "deploy"),
     "dilated": (DILATED, (16, 20, 2), 3, "trained"),
+    "sensor": (SENSOR, (120, 3), 3, "deploy"),
+    "uneven": (UNEVEN, (12, 20, 2), 3, "trained"),
+    "planes": (PLANES, (8, 12, 4), 5, "deploy"),
+    "mixed": (MIXED, (16, 24, 3), 4, "deploy"),
 }
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import npunet
-from npunet import UNet
+from npunet import UNet, quantize
 from npunet.cli import main
 from npunet.data.prepare import Preparation
 from npunet.data.synthetic import synthetic_ecg
@@ -29,6 +29,7 @@ from npunet.train.checkpoint import read_checkpoint, write_checkpoint
 from npunet.verify import dumps
 from npunet.verify.bundles import check_sums
 
+OPEN = Path(__file__).parents[1] / "reference" / "stored" / "integer" / "d1_plain.int8.open.tflite"
 MEMORY = 4 << 30  # bytes of address space: what takes more fails
 BLOCK = {"filters": 3, "kernel": [1, 3], "pool": [1, 2], "strides": [1, 2]}
 PARAMS = {"blocks": [BLOCK, {**BLOCK, "seperable": True}], "output_kernel_size": [1, 3], "name": "small"}
@@ -100,6 +101,23 @@ def command(*argv):
         raise ValueError(lines[0])
 
 
+def quantised():
+    return quantize(network(), X)
+
+
+def load_integer(path):
+    """The network, and what it makes of nothing where that is no long work."""
+    model = npunet.load(path)
+    nodes = [[node.name, node.op, list(node.inputs), {key: str(value) for key, value in node.attrs.items()}]
+             for node in model.network]
+    tensors = {name: [list(tensor.shape), tensor.dtype, tensor.scale, tensor.zero_point]
+               for name, tensor in model.network.tensors.items()}
+    if sum(np.prod(tensor.shape, dtype=float) for tensor in model.network.tensors.values()) < 10**6:
+        model.predict(np.zeros((1, *model.input_shape), model.dtype))
+    arrays = {f"{node.name}/{key}": value for node in model.network for key, value in node.arrays.items()}
+    return same(nodes) + same(tensors) + same(arrays)
+
+
 def predicted(path):
     folder = path.parent
     if not (folder / "model.npz").exists():
@@ -146,6 +164,9 @@ KINDS = {
     "input npy": ("x.npy", lambda path: write_npy(path, X), predicted, False),
     "csv": ("x.csv", save_csv, predicted, False),
     "wfdb": ("r.hea", save_record, predicted, False),
+    "integer npz": ("i.npz", lambda path: quantised().save(path), load_integer, True),
+    "tflite": ("i.tflite", lambda path: quantised().export_tflite(path), load_integer, False),
+    "tflite of an open batch": ("o.tflite", lambda path: path.write_bytes(OPEN.read_bytes()), load_integer, False),
     "json": ("net.json", lambda path: path.write_text(json.dumps(DESCRIPTION)), summary, False),
 }
 

@@ -1,6 +1,7 @@
 """Who judges integers: TFLite-Micro, LiteRT's reference kernels, and what both are asked to run."""
 
 import functools
+import importlib
 import json
 import pathlib
 import sys
@@ -28,6 +29,15 @@ def load_draw():
     finally:
         sys.path.remove(str(REFERENCE))
     return draw, {case["name"]: case for case in configurations.ONE_D + configurations.TWO_D}
+
+
+def load_reference(name):
+    """A script of reference/."""
+    sys.path.insert(0, str(REFERENCE))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(REFERENCE))
 
 
 DRAW, CASES = load_draw()

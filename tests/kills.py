@@ -1,9 +1,11 @@
-"""Kill save, convert and train while they write: python kills.py KILLS SEED FOLDER.
+"""Kill save, convert, train, golden and warmup while they write: python kills.py KILLS SEED FOLDER [WHICH ...].
 
 After every kill each file is the old one or the new one, whole; after the next run that is let through, no scratch is
-left. Prints JSON: kills that came in time, by what was running, and the faults.
+left. Prints JSON: kills that came in time, by what was running, those after which scratch was left (they fell into a
+write), and the faults.
 """
 
+import hashlib
 import json
 import os
 import random
@@ -17,7 +19,10 @@ import numpy as np
 
 import npunet
 from npunet import UNet
+from npunet.engine.runtime import object_code
+from npunet.golden.reader import Bundle
 from npunet.train.checkpoint import read_checkpoint
+from npunet.verify.bundles import check_sums, read_sums
 
 ROOT = Path(__file__).parent.parent
 BLOCK = {"filters": 24, "kernel": [1, 5], "pool": [1, 2], "strides": [1, 2]}
@@ -54,7 +59,35 @@ if not os.path.exists(r"{folder}/run/last.npz"):
 else:
     run.resume(r"{folder}/run", backend="numpy")
 """
-SCRIPTS = {"save": SAVE, "convert": CONVERT, "train": TRAIN}
+GOLDEN = """
+from npunet.cli import main
+{quiet}
+for _ in range({rounds}):
+    for seed in (1, 2):
+        main(["golden", r"{folder}/from%d.npz" % seed, "-o", r"{folder}/golden", "--seed", str(seed)])
+"""
+# What compiling gives is made up here, sixteen megabytes of it, so that many kills fall into the write; a changed
+# setting of Numba changes the name of the file, so that every round writes.
+WARMUP = """
+import os, types
+os.environ["NUMBA_CACHE_DIR"] = r"{folder}/compiled"
+from npunet.cli import main
+from npunet.engine.runtime import entry_points, native
+from npunet.engine.runtime.object_code import ObjectCode
+made = ObjectCode(bytes(range(256)) * 65536, "symbol", "triple")
+native.Native = lambda made, path, found: types.SimpleNamespace(path=path, found=found)
+native.import_module = lambda name: types.SimpleNamespace(compile_entry=lambda entry: made)
+{quiet}
+for number in range({rounds}):
+    os.environ["NUMBA_ROUND"] = str(number % 3)
+    for entry in (entry_points.SEQ_FMA, entry_points.TRAIN):
+        entry._native = None
+        if number >= 3:
+            entry._find = lambda: None
+    main(["warmup"])
+"""
+SCRIPTS = {"save": SAVE, "convert": CONVERT, "train": TRAIN, "golden": GOLDEN, "warmup": WARMUP}
+FOLDERS = {"run", "compiled"}  # made by the first round that gets so far
 
 
 def launch(kind, folder, rounds=10**9):
@@ -80,6 +113,15 @@ def faults_of(kind, folder, known):
             if (run / "model.npz").exists():
                 npunet.load(run / "model.npz")
             return []
+        if kind == "golden":
+            bundle = Bundle(folder / "golden")
+            check_sums(bundle)
+            wrong = [name for name, digest in read_sums(bundle).items()
+                     if hashlib.sha256((bundle.root / name).read_bytes()).hexdigest() != digest]
+            return [f"the bundle's {', '.join(wrong)} are others"] if wrong or not bundle.tensors else []
+        if kind == "warmup":
+            return [f"{file.name} is not whole" for file in (folder / "compiled").glob("npunet-*.o")
+                    if object_code.read(file) is None]
         name = "save.npz" if kind == "save" else "converted.npz"
         if (folder / name).exists() and npunet.load(folder / name).weights.block.tobytes() not in known:
             return [f"{name} holds neither the old nor the new weights"]
@@ -88,17 +130,19 @@ def faults_of(kind, folder, known):
     return []
 
 
-def attack(kills, seed, folder):
+def attack(kills, seed, folder, kinds=tuple(SCRIPTS)):
     rng, folder = random.Random(seed), Path(folder)
     known = set()
     for number in (1, 2):
         model = UNet(PARAMS, (64, 1), 4, seed=number)
         model.save(folder / f"from{number}.npz")
         known.add(model.weights.block.tobytes())
-    told = {"kills": dict.fromkeys(SCRIPTS, 0), "left": 0, "faults": []}
-    there = set()
+    if "golden" in kinds:
+        launch("golden", folder, rounds=1).communicate(timeout=120)  # the old one
+    told = {"kills": dict.fromkeys(kinds, 0), "left": dict.fromkeys(kinds, 0), "faults": []}
+    there, scratch = set(), set()
     for number in range(kills):
-        kind = list(SCRIPTS)[number % len(SCRIPTS)]
+        kind = kinds[number % len(kinds)]
         process = launch(kind, folder)
         end = time.monotonic() + (30 if kind == "train" and rng.random() < 0.8 else 0)
         while time.monotonic() < end and not (folder / "run" / "last.npz").exists():
@@ -107,13 +151,14 @@ def attack(kills, seed, folder):
         process.send_signal(signal.SIGKILL)
         told["kills"][kind] += process.wait() == -signal.SIGKILL
         process.stdout.close()
-        told["left"] += len(list(folder.rglob(".*.npunet.tmp")))
+        scratch, left = set(folder.rglob(".*npunet*")), scratch
+        told["left"][kind] += bool(scratch - left)
         told["faults"] += faults_of(kind, folder, known)
         names = {file.name for file in folder.iterdir() if not file.name.startswith(".")}
-        if not there - {"run"} <= names:
+        if not there - FOLDERS <= names:
             told["faults"].append(f"{there - names} is gone")
         there = names
-    for kind in SCRIPTS:  # the next run, let through
+    for kind in kinds:  # the next run, let through
         process = launch(kind, folder, rounds=1)
         status = process.wait(timeout=120)
         process.stdout.close()
@@ -124,4 +169,4 @@ def attack(kills, seed, folder):
 
 if __name__ == "__main__":
     np.seterr(all="ignore")
-    print(json.dumps(attack(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])))
+    print(json.dumps(attack(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], tuple(sys.argv[4:]) or tuple(SCRIPTS))))

@@ -10,8 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from npunet import UNet, cli, presets, run, summary
-from npunet.audit import claims, fields, gradient_check, memory, oddities, parity, ranges, report
+from npunet import UNet, cli, presets, quantize, run, summary
+from npunet.audit import (
+    claims,
+    fields,
+    gradient_check,
+    integer_audit,
+    memory,
+    oddities,
+    parity,
+    parity_tflite,
+    ranges,
+    report,
+)
 from npunet.audit.audit import audit
 from npunet.audit.costs import costs
 from npunet.audit.subject import subject
@@ -122,9 +133,58 @@ def test_ranges_by_hand():
 def test_parity_with_other_runtimes(block):
     model = network(**block)
     found = {each.runtime: each for each in parity.parity(model, subject(model))}
-    for runtime in ("PyTorch", "ONNX Runtime"):
-        assert found[runtime].passed or (found[runtime].passed is None and "not installed" in found[runtime].told)
-    assert found["Keras"].passed is None and found["Keras"].told
+    assert list(found) == ["Keras", "PyTorch", "ONNX Runtime", "LiteRT", "LiteRT int8", "TFLite-Micro int8"]
+    for runtime, each in found.items():
+        without = "not installed" in each.told or "not both installed" in each.told
+        refused = runtime.endswith("int8") and block.get("norm") == "layer" and "layer_norm" in each.told
+        assert each.passed or (each.passed is None and (without or refused)), each
+
+
+def test_the_reference_itself_where_it_is_installed():
+    pytest.importorskip("keras", reason="Keras is not installed")
+    pytest.importorskip("neuralspot_edge", reason="the reference is not installed")
+    model = network(seperable=True, norm="layer", activation="selu", dilation=(2, 1))
+    found = parity.keras(model, subject(model))
+    assert found.passed and found.difference > 0, found.told
+
+
+def test_one_integer_that_differs_is_a_failed_check(monkeypatch):
+    pytest.importorskip("flatbuffers", reason="no .tflite can be written")
+    model = quantize(network(), np.random.default_rng(1).standard_normal((4, 12, 20, 2)))
+    x = model.quantize_input(np.random.default_rng(2).standard_normal((1, 12, 20, 2)))
+    right = model.predict(x, backend="numpy")
+    monkeypatch.setattr(parity_tflite, "installed", lambda module: True)
+    for off in (0, 1):
+        given = right.copy()
+        given[0, 3, 4, 1] += off
+        found = parity_tflite.integer_parity("A", "b", "c", lambda content, x, y=given: y, model, x)
+        assert found.passed is (off == 0)
+        assert f"{off} of {right.size} outputs differ" in found.told
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int16x8"])
+def test_an_integer_network_is_audited(scheme, tmp_path, capsys):
+    model = quantize(network(), np.random.default_rng(1).standard_normal((4, 12, 20, 2)), scheme)
+    x = model.quantize_input(3 * np.random.default_rng(2).standard_normal((2, 12, 20, 2)))
+    found = integer_audit.integer_audit(model, x)
+    trace = model.trace(x)
+    assert found.passed and found.macs == costs(network().graph).macs
+    for layer in found.layers:
+        value, tensor = trace[layer.name], model.network.tensors[layer.name]
+        assert (layer.low, layer.high) == (value.min(), value.max())
+        assert layer.at_high == (value == layer.limits[1]).mean() and layer.limits[1] <= tensor.limits[1]
+        assert layer.bytes == value[0].nbytes and (layer.scale, layer.zero_point) == (tensor.scale, tensor.zero_point)
+    assert found.weight_bytes == sum(array.nbytes for node in model.network for array in node.arrays.values())
+    assert max(layer.saturated for layer in found.layers) > 0.01  # three deviations where it was calibrated for one
+    page = integer_audit.html(found)
+    assert all(f"<td>{node.name}</td>" in page for node in model.network) and f"{found.macs:,}" in page
+    model.save(tmp_path / "m.npz")
+    assert cli.main(["audit", str(tmp_path / "m.npz"), "-o", str(tmp_path / "a.html")]) == 0
+    out = capsys.readouterr().out
+    assert f"{found.macs:,} integer multiply-accumulates" in out and "steps, not slopes" in out
+    assert cli.main(["audit", str(tmp_path / "m.npz"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["weight_bytes"] == found.weight_bytes
+    assert cli.main(["audit", str(tmp_path / "m.npz"), "--claims", "heartkit"]) == 2
 
 
 def test_parity_sees_another_network():
@@ -214,9 +274,9 @@ def test_every_figure_of_the_report_is_the_functions(tiny):
     shown = subject(tiny)
     assert data["costs"]["macs"] == costs(tiny.graph).macs
     assert data["memory"]["arena"]["size"] == memory.memory(tiny.graph).arena.size
-    assert data["ranges"] == report._plain(ranges.ranges(tiny, shown.x[None, 0]))
+    assert data["ranges"] == report.plain(ranges.ranges(tiny, shown.x[None, 0]))
     assert data["gradients"]["adjoint_error"] == gradient_check.gradient_check(shown).adjoint_error
-    assert data["fields"] == report._plain(fields.fields(shown))
+    assert data["fields"] == report.plain(fields.fields(shown))
     assert data["sizes"]["delay_ms"] == 20 * data["sizes"]["delay"]
     page = report.html(found)
     for row in summary.rows(tiny.graph):

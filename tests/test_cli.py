@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import warnings
@@ -12,13 +13,14 @@ import numpy as np
 import pytest
 import test_data
 
-from npunet import UNet, __version__, cli, extras, presets
+from npunet import UNet, __version__, cli, extras, load, presets
 from npunet.cli import inputs, models, predict
 from npunet.data import VARIABLE, synthetic
 from npunet.data.prepare import Preparation
 from npunet.evaluate import plots
 from npunet.loading import load_network
 from npunet.segment import Segmenter
+from npunet.verify import cport
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -376,6 +378,11 @@ def test_demo_makes_everything_and_says_so(capsys):
     assert {"P", "QRS", "T", "ECG", "seconds", "shaded: predicted; bar below: annotation"} <= set(texts("demo/ecg.svg"))
     with open("demo/layers.txt", encoding="utf-8") as file:
         assert "1,915,392 MACs" in file.read()
+    assert "weighted F1 0.9718 in float, 0.96" in out and "bytes of flash" in out
+    if cport.compiler() is not None:
+        assert re.search(r"net\.c, built by \w+: PASS, 65 layers, 0 of [\d,]+ integers differ", out)
+    integer = load("demo/model_int8.npz")
+    assert integer.scheme == "int8" and os.path.exists("demo/golden_int8/c/net.c")
     model, x = load_network("demo/model.npz"), np.load("demo/ecg.npy")
     with np.load("demo/trace.npz") as trace:
         assert trace.files == [node.name for node in model.graph]
@@ -395,9 +402,12 @@ def no_matplotlib(monkeypatch):
     monkeypatch.setattr(predict, "extra", missing)
 
 
-def test_demo_draws_without_matplotlib(no_matplotlib, capsys):
+def test_demo_draws_without_matplotlib_and_without_a_compiler(no_matplotlib, monkeypatch, capsys):
+    monkeypatch.setattr(cport, "COMPILERS", ("no-such-compiler",))
     assert cli.main(["demo"]) == 0
-    assert "ecg.png     not made: plotting needs matplotlib: pip install 'npunet[plot]'" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "ecg.png     not made: plotting needs matplotlib: pip install 'npunet[plot]'" in out
+    assert out.count("net.c was not verified: no C compiler here") == 2
     assert os.path.exists("demo/ecg.svg") and not os.path.exists("demo/ecg.png")
     assert Segmenter.load("demo/model.npz").class_names == ("none", "P", "QRS", "T")
     assert "or draw an .svg" in refused(capsys, "predict", "demo/model.npz", "demo/ecg.npy", "--picture", "x.png")
@@ -405,8 +415,10 @@ def test_demo_draws_without_matplotlib(no_matplotlib, capsys):
 
 def test_demo_without_its_data_says_so_and_goes_on(no_matplotlib, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv(VARIABLE, str(tmp_path))
-    assert cli.main(["demo"]) == 0
-    assert "no recorded ECG (no ludb data in" in capsys.readouterr().out
+    assert cli.main(["demo", "--model", "ecg"]) == 0
+    out = capsys.readouterr().out
+    assert "no recorded ECG (no ludb data in" in out
+    assert "ecg in int8, calibrated by this recording: 34,118 parameters" in out
 
 
 def test_a_real_record_and_a_real_image_go_through(capsys):

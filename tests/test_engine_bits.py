@@ -18,7 +18,6 @@ from test_reference import NAMES, model_of, stored
 from npunet import UNet
 from npunet.engine.plan.opcodes import Field, Flag
 from npunet.engine.plan.program import compile_program
-from npunet.engine.runtime import engine as runtime
 
 pytest.importorskip("numba")
 pytestmark = pytest.mark.filterwarnings("ignore:on a signal of height 1:UserWarning")
@@ -27,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:on a signal of height 1:UserWarn
 @pytest.fixture
 def every_thread_works(monkeypatch):
     """Threads share whatever there is, however small."""
-    monkeypatch.setattr(runtime, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr("npunet.engine.runtime.runner.WORTH_A_THREAD", 1)
 
 
 @pytest.mark.parametrize("arithmetic", ARITHMETICS)

@@ -19,7 +19,7 @@ from npunet import UNet
 from npunet.engine.plan import report
 from npunet.engine.plan.opcodes import Alone, Field, Op
 from npunet.engine.plan.program import compile_program
-from npunet.engine.runtime import engine as runtime
+from npunet.engine.runtime import runner
 
 pytest.importorskip("numba")
 pytestmark = pytest.mark.filterwarnings("ignore:on a signal of height 1:UserWarning")
@@ -28,7 +28,7 @@ ROW_BY_ROW, SOME_ROWS = 1, 900  # elements of the rows of a turn: one row each; 
 
 @pytest.fixture(autouse=True)
 def every_thread_works(monkeypatch):
-    monkeypatch.setattr(runtime, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr("npunet.engine.runtime.runner.WORTH_A_THREAD", 1)
 
 
 def deep(seed=0):
@@ -45,7 +45,7 @@ def chained(model, x, arithmetic="seq_fma", threads=1, near=SOME_ROWS):
                                      arithmetic=arithmetic, large=0, near=near)
     engine.idle.clear()
     call = engine.take_call()
-    call.arguments[runtime.MEMORY][:] = np.nan
+    call.arguments[runner.MEMORY][:] = np.nan
     engine.idle.append(call)
     return engine, images
 

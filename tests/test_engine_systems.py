@@ -21,11 +21,10 @@ from npunet.engine import target
 chosen = next(each for each in target.TARGETS if each.name == sys.argv[1])
 target.this_target = lambda: chosen
 from npunet.engine.codegen import jit
-from npunet.engine.kernels.compile import PARAMETERS
-from npunet.engine.kernels.interpreter import make_walk
+from npunet.engine.kernels.compile import PARAMETERS, interpreter
 import llvmlite.binding as llvm
 llvm.initialize_all_targets(); llvm.initialize_all_asmprinters()
-text = jit.module_of(make_walk(fused=True), PARAMETERS)
+text = jit.module_of(interpreter("seq_fma"), PARAMETERS)
 for triple in sys.argv[2:]:
     machine = llvm.Target.from_triple(triple).create_target_machine(opt=0)
     module = llvm.parse_assembly(text)

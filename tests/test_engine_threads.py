@@ -14,7 +14,6 @@ import pytest
 from engine_cases import assert_same_bits, batch_for, definition, small, strided
 
 from npunet.engine.runtime import cache
-from npunet.engine.runtime import engine as runtime
 from npunet.engine.runtime import threads as pool_threads
 
 pytest.importorskip("numba")
@@ -41,7 +40,7 @@ def run_in_fork(job):
 
 def test_eight_threads_predict_at_once_on_one_model(rng, monkeypatch):
     """Sizes come and go, so that engines are made and dropped under the others' feet; threads share every call."""
-    monkeypatch.setattr(runtime, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr("npunet.engine.runtime.runner.WORTH_A_THREAD", 1)
     monkeypatch.setattr(cache, "ENGINES_KEPT", 2)
     model = strided()
     batches = [batch_for(model, rng, 1 + n % 3, (2 + 2 * (n % 3), 3 + 3 * (n % 4))) for n in range(12)]
@@ -60,7 +59,7 @@ def test_eight_threads_predict_at_once_on_one_model(rng, monkeypatch):
 
 
 def test_no_thread_is_left_behind(rng, monkeypatch):
-    monkeypatch.setattr(runtime, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr("npunet.engine.runtime.runner.WORTH_A_THREAD", 1)
     model = small()
     model.predict(batch_for(model, rng, 8), threads=4)
     before = threading.active_count(), system_threads()
@@ -91,8 +90,27 @@ def test_an_error_in_a_thread_reaches_the_caller():
         pool.run([lambda: None, lambda: None])
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_no_job_begins_when_a_thread_cannot_be_started(monkeypatch, kept):
+    """One that waits at the barrier for a job that never comes would wait for ever."""
+    ran, start, asked = [], threading.Thread.start, []
+
+    def refused(thread):
+        asked.append(thread)
+        if len(asked) == 2:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    run = pool_threads.ThreadPool().run if kept else pool_threads.in_parallel
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with pytest.raises(RuntimeError, match="can't start"):
+        run([lambda number=number: ran.append(number) for number in range(4)])
+    time.sleep(0.05)
+    assert ran == []
+
+
 def test_a_session_keeps_its_threads_for_a_moment(rng, monkeypatch):
-    monkeypatch.setattr(runtime, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr("npunet.engine.runtime.runner.WORTH_A_THREAD", 1)
     monkeypatch.setattr(pool_threads, "IDLE_TIMEOUT", 0.3)
     model, others = small(), set(threading.enumerate())
     x = batch_for(model, rng, 5)
@@ -113,7 +131,7 @@ class TestFork:
     pytestmark = forking
 
     def test_after_a_prediction(self, rng, monkeypatch):
-        monkeypatch.setattr(runtime, "WORTH_A_THREAD", 1)
+        monkeypatch.setattr("npunet.engine.runtime.runner.WORTH_A_THREAD", 1)
         model = small()
         x = batch_for(model, rng, 4)
         expected = model.predict(x, threads=3)
@@ -121,7 +139,7 @@ class TestFork:
         assert np.array_equal(model.predict(x, threads=3), expected)
 
     def test_of_a_session_whose_threads_wait(self, rng, monkeypatch):
-        monkeypatch.setattr(runtime, "WORTH_A_THREAD", 1)
+        monkeypatch.setattr("npunet.engine.runtime.runner.WORTH_A_THREAD", 1)
         model = small()
         x = batch_for(model, rng, 4)
         session, expected = model.compile(batch=4, threads=3), model.predict(x)
@@ -163,8 +181,8 @@ class TestFork:
 
 def test_exits_at_once_after_use():
     """A process that has used every thread ends by itself."""
-    code = ("import numpy as np\nfrom engine_cases import batch_for, small\nfrom npunet.engine.runtime import engine\n"
-            "engine.WORTH_A_THREAD = 1\nmodel = small()\n"
+    code = ("import numpy as np\nfrom engine_cases import batch_for, small\nfrom npunet.engine.runtime import runner\n"
+            "runner.WORTH_A_THREAD = 1\nmodel = small()\n"
             "x = batch_for(model, np.random.default_rng(0), 8)\n"
             "model.predict(x, threads=8)\nmodel.compile(batch=8, threads=8)(x)\nprint('done')")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -21,7 +21,7 @@ pytest.importorskip("numba")
 @pytest.fixture
 def every_thread_works(monkeypatch):
     """Threads share whatever there is, however small."""
-    monkeypatch.setattr(runtime, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr("npunet.engine.runtime.runner.WORTH_A_THREAD", 1)
 
 
 def tiled_steps(program):

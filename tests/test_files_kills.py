@@ -1,6 +1,6 @@
 """Kills while files are written: the old or the new, never neither, and no scratch after the next run.
 
-NPUNET_THOROUGH=1 kills 210 times instead of 6.
+NPUNET_THOROUGH=1 kills 300 times instead of 10.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-KILLS = 210 if os.environ.get("NPUNET_THOROUGH") else 6
+KILLS = 300 if os.environ.get("NPUNET_THOROUGH") else 10
 HERE = Path(__file__).parent
 
 
@@ -23,4 +23,4 @@ def test_a_kill_leaves_the_old_file_or_the_new_one_and_no_scratch(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads(done.stdout)
     assert told["faults"] == [] and told["scratch"] == []
-    assert min(told["kills"].values()) >= KILLS // 3 - 2, "the kills must come while something runs"
+    assert min(told["kills"].values()) >= KILLS // 5 - 1, "the kills must come while something runs"

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from npunet import UNet, cli, presets
-from npunet.engine.runtime import first_use, native
+from npunet.deploy import deploy
+from npunet.engine.runtime import first_use, installed, native
 from npunet.engine.runtime.entry_points import SEQ_FMA, TRAIN
 from npunet.engine.runtime.notice import Notice
 
@@ -28,8 +29,8 @@ def new_machine(monkeypatch, tmp_path):
     for entry in (SEQ_FMA, TRAIN):
         monkeypatch.setattr(entry, "_native", None)
         monkeypatch.setattr(entry, "_looked", -1e9)
-    monkeypatch.setattr(first_use, "ALLOWED", 20 * first_use.RATE)
-    monkeypatch.setattr(first_use._Account, "spent", 0)
+    monkeypatch.setattr(first_use, "ALLOWED", 20.0)
+    monkeypatch.setattr(first_use._Account, "spent", 0.0)
     monkeypatch.setattr(first_use._Account, "said", False)
 
 
@@ -52,31 +53,79 @@ def test_who_names_the_engine_gets_it(new_machine, tiny, rng):
         tiny.predict(rng.standard_normal((1, *tiny.input_shape)), backend="engine")
 
 
+class Processor:
+    """A processor whose time passes by a second whenever it is asked for."""
+
+    def __init__(self):
+        self.seconds = 0.0
+
+    def thread_time(self):
+        self.seconds += 1.0
+        return self.seconds
+
+
 def test_jobs_add_up_until_compiling_pays(new_machine, tiny, rng, monkeypatch, capsys):
     x = rng.standard_normal((4, *tiny.input_shape)).astype(np.float32)
-    before = first_use._Account.spent
+    monkeypatch.setattr(first_use, "time", Processor())
+    layers = len(list(deploy(tiny.graph, tiny.weights.read_only)[0]))
+    monkeypatch.setattr(first_use, "ALLOWED", 3.0 * layers)
+    monkeypatch.setattr(first_use, "MENTIONED", 1.0 * layers)
     tiny.predict(x)
-    macs = first_use._Account.spent - before
-    assert macs > 0
-    monkeypatch.setattr(first_use, "ALLOWED", 3 * macs)
-    monkeypatch.setattr(first_use, "MENTIONED", 2 * macs)
+    assert first_use._Account.spent == layers and capsys.readouterr().err == ""
     tiny.predict(x)
-    assert capsys.readouterr().err == ""
-    tiny.predict(x)
+    assert first_use._Account.spent == 2 * layers
     assert "NumPy runs small jobs, with the same bits; 'npunet warmup'" in capsys.readouterr().err
+    tiny.predict(x)
+    assert capsys.readouterr().err == "", "it is said once"
     with pytest.raises(Compiling, match="seq_fma"):
         tiny.predict(x)
 
 
-def test_a_large_first_job_compiles(new_machine, tiny, rng, monkeypatch):
-    monkeypatch.setattr(first_use, "ALLOWED", 10)
+def test_a_job_that_takes_longer_than_was_thought_is_handed_to_the_engine(new_machine, tiny, rng, monkeypatch):
+    x = rng.standard_normal((4, *tiny.input_shape)).astype(np.float32)
+    monkeypatch.setattr(first_use, "time", Processor())
+    monkeypatch.setattr(first_use, "ALLOWED", 5.0)
+    with pytest.raises(Compiling, match="seq_fma"):
+        tiny.predict(x)
+    assert first_use._Account.spent == 6, "it was begun in NumPy, and given up as soon as its time was over"
+
+
+def test_the_engine_that_takes_over_gives_the_same_bits(tiny, rng, monkeypatch):
+    x = rng.standard_normal((4, *tiny.input_shape)).astype(np.float32)
+    monkeypatch.setattr(first_use, "ALLOWED", 5.0)
+    monkeypatch.setattr(first_use._Account, "spent", 0.0)
+    monkeypatch.setattr(first_use, "pays_in_numpy", lambda *_: first_use._Account.spent < first_use.ALLOWED)
+    monkeypatch.setattr(first_use, "time", Processor())
+    tiny._engines.kept.clear()
+    y = tiny.predict(x)
+    assert tiny._engines.kept, "the engine did it"
+    np.testing.assert_array_equal(y, tiny.predict(x, backend="numpy", arithmetic="seq_fma"))
+
+
+def test_where_the_engine_cannot_take_over_numpy_ends_the_job(new_machine, tiny, rng, monkeypatch):
+    def fail(self):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(native.Entry, "_compile", fail)
+    monkeypatch.setattr(installed, "_failures", [])
+    monkeypatch.setattr(first_use, "time", Processor())
+    monkeypatch.setattr(first_use, "ALLOWED", 5.0)
+    x = rng.standard_normal((4, *tiny.input_shape)).astype(np.float32)
+    with pytest.warns(RuntimeWarning, match="no compiler"):
+        y = tiny.predict(x)
+    np.testing.assert_array_equal(y, tiny.predict(x, backend="numpy"))
+
+
+def test_a_large_first_job_compiles_at_once(new_machine, tiny, rng, monkeypatch):
+    monkeypatch.setattr(first_use, "RATE", 10)
     with pytest.raises(Compiling):
         tiny.predict(rng.standard_normal((1, *tiny.input_shape)))
+    assert first_use._Account.spent == 0
 
 
 def test_a_compiled_engine_is_taken_at_once(new_machine, tiny, rng, monkeypatch):
     monkeypatch.undo()
-    monkeypatch.setattr(first_use, "ALLOWED", 20 * first_use.RATE)
+    monkeypatch.setattr(first_use, "ALLOWED", 20.0)
     tiny.predict(rng.standard_normal((1, *tiny.input_shape)), backend="engine")
     tiny._engines.kept.clear()
     tiny.predict(rng.standard_normal((1, *tiny.input_shape)))

@@ -11,9 +11,10 @@ import zipfile
 import numpy as np
 import pytest
 
+import npunet
 from npunet import UNet, UNetParams
 from npunet.files import write_npz
-from npunet.formats import read_weights
+from npunet.formats import read_weights, write_weights
 from npunet.formats.model_file import DESCRIPTION
 from npunet.reading import FAULTS, Unreadable, parse_json, read_npy, reading
 
@@ -156,3 +157,25 @@ def test_all_that_reading_can_raise_becomes_one_kind():
         raise FileNotFoundError("f.x")
     with pytest.raises(KeyboardInterrupt), reading("f.x"):
         raise KeyboardInterrupt
+
+
+def test_a_directory_that_loses_entries_is_noticed(tmp_path):
+    """zipfile takes what one changed length makes of a directory, and passes over the files that are swallowed."""
+    model = network()
+    for name in ("m.npz", "w.npz", "m.keras"):
+        path = tmp_path / name
+        write_weights(path, model.weights) if name == "w.npz" else model.save(path)
+        content = bytearray(path.read_bytes())
+        places = [at for at in range(len(content)) if content[at : at + 4] == b"PK\1\2"]
+        refused = 0
+        for at in places[:: max(1, len(places) // 3)]:
+            for field, bit in ((32, 0x40), (33, 1), (30, 0x40)):             # lengths of the comment and of the extra
+                damaged = bytearray(content)
+                damaged[at + field] ^= bit
+                path.write_bytes(damaged)
+                try:
+                    got = read_weights(path) if name == "w.npz" else npunet.load(path).weights
+                    assert set(got) == set(model.weights), "only the last entry has nothing behind it to be lost"
+                except ValueError:
+                    refused += 1
+        assert refused >= (3 if name == "m.keras" else 6)

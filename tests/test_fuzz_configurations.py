@@ -5,20 +5,25 @@ NPUNET_THOROUGH=1 draws ten thousand configurations instead of a hundred.
 
 import copy
 import os
+import shutil
 import time
 import warnings
 
 import numpy as np
 import pytest
 
+import npunet
 from npunet import UNet, UNetParams, memory
 from npunet.data.ecg import resample
+from npunet.train import run
 from npunet.train.config import make_config
+from npunet.train.fit import Diverged
 from npunet.train.optimise import make_optimiser
 from npunet.train.step import NumpyStep, refuse_batch
 
 pytestmark = pytest.mark.filterwarnings("ignore:on a signal of height 1")
 DRAWN = 10_000 if os.environ.get("NPUNET_THOROUGH") else 100
+RUNS, SEED = DRAWN if DRAWN > 100 else 30, int(os.environ.get("NPUNET_FUZZ_SEED", "13"))
 BLOCK = {"filters": 4}
 NAN, INF, BIG = float("nan"), float("inf"), 10**20
 ABSURD = {
@@ -161,6 +166,7 @@ def test_random_configurations_run_or_are_refused_in_words():
         ran += 1
     assert ran > DRAWN // 4, "most of them must not be refused for one reason"
 
+
 def test_absurd_sampling_rates_are_refused(monkeypatch):
     signal = np.zeros((2, 1000))
     for fs, rate in ((0, 100), (-1, 100), (NAN, 100), (INF, 100), (100, INF), (1e-300, 100), (1e300, 100), (100, 1e9)):
@@ -210,3 +216,54 @@ def test_settings_with_senseless_values_are_refused_in_words():
             make_config(settings)
         except ValueError as error:
             assert 0 < len(str(error)) < 1500 and "\n" not in str(error), (path, within[path[-1]])
+
+
+MORE_ODD = (*ODD, 2, 3, -0.0, 0.5, 2**31, 2**63, "f1", "loss", "balanced", "sgd", [0, 1, 2, 3], {"1": 2}, "all",
+            {"name": "adam", "params": {"beta_1": 1.0}}, {"name": "sgd", "params": {"momentum": 0.9}},
+            {"name": "sparse_categorical_crossentropy"}, {"name": "dice"}, [{"name": "znorm"}], [0.5, 0, 0, 1e9])
+
+
+def another(value, rng):
+    """Something near a setting, or anything at all."""
+    near = [value + 1, value * 2, value / 2, 0, 1, value // 2] if isinstance(value, (int, float)) else \
+        [value[:1], value * 2, value[::-1]] if isinstance(value, (list, str)) else [{}, None, value]
+    return near[rng.integers(len(near))] if rng.random() < 0.7 else MORE_ODD[rng.integers(len(MORE_ODD))]
+
+
+def test_a_run_is_trained_or_refused_in_words(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run, "draw_curves", lambda *_: "")                   # which takes longer than the rest
+    rng, paths, ends = np.random.default_rng(SEED), list(places(SETTINGS)), dict.fromkeys(("trained", "refused"), 0)
+    for number in range(RUNS):
+        settings = {**copy.deepcopy(SETTINGS), "steps_per_epoch": 2, "batch_size": 2,
+                    "datasets": [{"name": "synthetic", "params": {"count": 4}}], "val_patients": 1,
+                    "test_patients": 1, "class_map": {"1": 1, "2": 2, "3": 3}}
+        changed = []
+        for _ in range(rng.integers(1, 3)):
+            path = paths[rng.integers(len(paths))]
+            try:
+                within = settings
+                for key in path[:-1]:
+                    within = within[key]
+                within[path[-1]] = another(within[path[-1]], rng)
+            except (TypeError, KeyError, IndexError):                        # what it stood in was changed before
+                continue
+            changed.append((path, within[path[-1]]))
+        out = tmp_path / f"run{number}"
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                config = make_config(settings)[0]
+                if config.steps > 12 or config.batch_size > 64 or max(config.input_shape) > 512 or any(
+                        step["params"].get("count", 4) not in range(99) for step in config.datasets):
+                    continue                                                 # long work, and rightly so
+                run.begin(config, out, backend="numpy")
+            assert np.isfinite(npunet.load(out / "model.npz").network.weights.block).all(), changed
+            ends["trained"] += 1
+        except (ValueError, OSError, Diverged) as error:
+            assert 0 < len(str(error)) < 1500 and "\n" not in str(error), changed
+            ends["refused"] += 1
+        except Exception as error:
+            raise AssertionError(f"{changed}: {error!r}") from error
+        shutil.rmtree(out, ignore_errors=True)
+    capsys.readouterr()
+    assert min(ends.values()) > RUNS // 10, ends

@@ -249,6 +249,7 @@ def test_the_object_needs_nothing_but_copies_and_has_no_float(name, scheme, roun
     for name in ("net", "wrong"):
         subprocess.run([*arm, "-std=c99", "-O2", f"-I{tmp_path}", "-c", str(tmp_path / f"{name}.c"), "-o",
                         str(tmp_path / f"{name}.o")], check=True, timeout=100)
-        symbols = subprocess.run(["nm", "-u", tmp_path / f"{name}.o"], capture_output=True, text=True, timeout=20).stdout
+        symbols = subprocess.run(["nm", "-u", tmp_path / f"{name}.o"], capture_output=True, text=True,
+                                 timeout=20).stdout
         called[name] = {each for each in symbols.split() if FORBIDDEN.search(each)}
     assert len(called["wrong"]) == 2 and called["net"] == set(), called

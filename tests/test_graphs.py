@@ -32,7 +32,7 @@ ROUNDING = 4  # times what NumPy is off in float32, anywhere: norms of norms can
 @pytest.fixture(autouse=True)
 def every_thread_works(monkeypatch):
     """Threads share whatever there is, however small."""
-    monkeypatch.setattr(runtime, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr("npunet.engine.runtime.runner.WORTH_A_THREAD", 1)
 
 
 def engine_of(graph, weights, arithmetic="seq_fma", threads=1):

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     ("extras", "files", "memory", "stored", "damage", "reading", "arena", "geometry", "params", "ops", "data",
      "layer_values"),
-    ("graph", "layers", "footprint", "limits"),
+    ("graph", "graph_check", "layers", "footprint", "limits"),
     ("unet", "run", "differentiate", "deploy", "weights", "summary"),
     ("engine", "integer"),
     ("inference", "formats"),
@@ -26,8 +26,8 @@ FLOORS = (
     ("cli", "__main__"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
-WITHOUT_NUMBA = ("engine.plan", "engine.runtime", "engine.training.plan")
-WITH_NUMBA = ("engine.codegen", "engine.kernels", "engine.training.kernels")
+WITHOUT_NUMBA = ("engine.plan", "engine.runtime", "engine.training.plan", "engine.integer.plan")
+WITH_NUMBA = ("engine.codegen", "engine.kernels", "engine.training.kernels", "engine.integer.kernels")
 
 
 def modules():

@@ -9,6 +9,7 @@ from integer_judges import assert_same, calibration, float_model, tflite_micro
 import npunet
 from npunet import IntegerModel, quantize
 from npunet.cli import main
+from npunet.cli.quantize import advice
 from npunet.data.synthetic import synthetic_ecg
 
 
@@ -73,7 +74,7 @@ def test_a_trained_network_and_its_ecg(folder, capsys):
     np.testing.assert_array_equal(results[0], results[2])
     assert (results[0].argmax(-1) == results[3].argmax(-1)).mean() > 0.9
     said = run(capsys, "predict", "e.npz", "ecg.npy", "--fs", 100, "-o", "y.npy")
-    assert "32,849 weights in int8, rounding D, input 256 x 1, 4 classes" in said
+    assert "34,118 parameters in int8, rounding D, input 256 x 1, 4 classes" in said
 
 
 def test_float_tflite(folder, capsys):
@@ -88,15 +89,14 @@ def test_float_tflite(folder, capsys):
     (["quantize", "nowhere.npz", "--calibrate", "x.npy", "-o", "q.npz"], "no such file: nowhere.npz"),
     (["quantize", "tiny", "--calibrate", "x.npy", "-o", "q.npz"], "quantising needs trained weights"),
     (["quantize", "m.npz", "--calibrate", ".", "-o", "q.npz"], "does not know how its input is prepared"),
-    (["quantize", "m.npz", "--calibrate", "x.npy", "-o", "q.npz", "--samples", "0"], "--samples 0 must be at least 1"),
+    (["quantize", "m.npz", "--calibrate", "x.npy", "-o", "q.npz", "--samples", "0"], "--samples: 0 must be at least 1"),
     (["quantize", "m.npz", "--calibrate", "x.npy", "-o", "q.npz", "--rounding", "U"], "invalid choice: 'U'"),
     (["quantize", "m.npz", "-o", "q.npz"], "--calibrate"),
     (["quantize", "m.npz", "--calibrate", "zeros.npy", "-o", "q.npz"], "nothing but 0"),
     (["quantize", "m.npz", "--calibrate", "x.npy", "--data", ".", "-o", "q.npz"], "this one was saved by UNet.save"),
     (["quantize", "i.npz", "--calibrate", "x.npy", "-o", "q.npz"], "is an integer network already"),
-    (["summary", "i.npz"], "needs the float model that it was made from"),
     (["convert", "i.npz", "i.onnx"], "is an integer network; it can become .npz or .tflite"),
-    (["predict", "i.npz", "x.npy", "--threads", "2"], "come out the same in every order"),
+    (["predict", "i.npz", "x.npy", "--arithmetic", "seq"], "come out the same in every order"),
 ])
 def test_what_is_refused(words, way, folder, capsys):
     np.save("zeros.npy", np.zeros((3, 6, 9, 2), np.float32))
@@ -104,3 +104,8 @@ def test_what_is_refused(words, way, folder, capsys):
     said = run(capsys, *words, status=2)
     assert way in said and said.startswith("npunet: error: ") and said.count("\n") == 1
     assert not (folder / "q.npz").exists()
+
+
+def test_who_loses_much_is_told_of_fine_tuning():
+    assert advice(0.950, 0.9451, "int8") == "" and advice(0.9, 0.95, "int8") == ""
+    assert "npunet train CONFIG --quantise int16x8 --weights MODEL" in advice(0.950, 0.9449, "int16x8")

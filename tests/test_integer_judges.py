@@ -18,9 +18,10 @@ from integer_judges import (
 from test_data import ROOT, shared
 
 import npunet
-from npunet import IntegerModel, pretrained, quantize
+from npunet import IntegerModel, UNet, pretrained, quantize
 from npunet.data import ecg
 from npunet.formats import tflite
+from npunet.integer.bounds import too_narrow
 
 pytest.importorskip("flatbuffers", reason="reading .tflite needs the extra npunet[tflite]")
 pytest.importorskip("tflite", reason="reading .tflite needs the extra npunet[tflite]")
@@ -45,6 +46,26 @@ def test_networks_calibrated_here(name, scheme, rng, tmp_path):
     np.testing.assert_array_equal(reread.predict(x), model.predict(x))
     f64 = IntegerModel(tflite.read_integer(path, lut="f64"))
     assert_same(f64.trace(x), litert(path.read_bytes(), x))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("case", ["d2_strides_mixed", "d1_ecg_small", "d1_softmax"])
+def test_activations_that_calibration_never_saw_alive(case, scheme, rng, tmp_path):
+    """A whole layer is zero for all calibration data, so that its scale would be as good as 0 and its requantisation
+    beyond what any runtime defines; it gets a scale that the sums before it can be rounded to."""
+    given = float_model(case)
+    weights = {name: value.copy() for name, value in given.weights.items()}
+    dead = [name for name in weights if name.endswith("_D1.bn/beta")]
+    for name in dead:
+        weights[name] -= 300
+        weights[name.replace("beta", "gamma")] *= 3e-3
+    model = UNet(given.params, given.input_shape, given.num_classes, seed=None).load_weights(weights)
+    made = quantize(model, calibration(case), scheme)
+    assert dead and not too_narrow(made.network)
+    made.export_tflite(tmp_path / "m.tflite")
+    again, x = npunet.load(tmp_path / "m.tflite"), integers(made, SAMPLES, rng)
+    assert_same(again.trace(x), tflite_micro((tmp_path / "m.tflite").read_bytes(), x))
+    np.testing.assert_array_equal(again.predict(x), made.predict(x))
 
 
 @pytest.mark.parametrize("file", sorted(manifest()))

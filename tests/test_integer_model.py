@@ -86,7 +86,7 @@ def test_the_float_face_pads_and_crops(rng):
     np.testing.assert_array_equal(face.predict(x, fit="pad"), expected)
     assert face.params.include_top and face.params.use_logits and face.num_classes == 3
     for wrong, way in ((lambda: face.predict(x), "not a multiple"), (lambda: face.predict(x[0]), "x has shape"),
-                       (lambda: face.predict(x, fit="pad", threads=2), "for float networks")):
+                       (lambda: face.predict(x, fit="pad", arithmetic="seq"), "for float networks")):
         with pytest.raises(ValueError, match=way):
             wrong()
 
@@ -99,6 +99,8 @@ def test_names_and_shapes_are_the_references():
         assert all(values.shape == layers[layer].shape for layer, values in trace.items() if "depthwise" not in layer)
         stands_for = [layer for node in made.network for layer in node.layers]
         assert set(layers) <= set(stands_for), "every layer of the float network stands in one node"
+        with pytest.raises(KeyError, match="no layer 'ENC1_D1_bn'; the nearest are ENC1"):
+            trace["ENC1_D1_bn"]
 
 
 def test_real_numbers_in_and_out(rng):
@@ -180,8 +182,8 @@ def test_what_an_integer_model_refuses(rng, tmp_path):
             model.predict(bad)
         with pytest.raises(ValueError, match=way):
             model.trace(bad)
-    with pytest.raises(ValueError, match="backend='engine'"):
-        model.predict(np.zeros((1, 24, 2), np.int8), backend="engine")
+    with pytest.raises(ValueError, match="backend='torch' must be one of auto, numpy, engine"):
+        model.predict(np.zeros((1, 24, 2), np.int8), backend="torch")
     with pytest.raises(ValueError, match="rounding='D'"):
         quantize(small(), rng.normal(size=(4, 24, 2)), rounding="S").export_tflite(tmp_path / "m.tflite")
     for activation, what in (("elu", "ENC1_D1_act: .tflite has no integer operator for elu"),
@@ -226,6 +228,21 @@ def test_an_accumulator_that_could_leave_32_bits_is_refused():
     within = dataclasses.replace(made, nodes=(dataclasses.replace(made["y"], arrays={
         **made["y"].arrays, "weights": weights // 2}),))
     bounds.check_accumulators(within)
+
+
+def test_a_left_shift_that_no_runtime_defines_is_refused():
+    def one(shift):
+        x, y = Tensor("input", (1, 1, 2), "int16", 1.0, 0), Tensor("y", (1, 1, 1), "int16", 0.75 * 2.0**-shift, 0)
+        node = parameters.convolution("conv2d", x, y, np.ones((1, 1, 2, 1), np.int8), np.array([5], np.int64),
+                                      np.ones(1), stride=(1, 1), pads=((0, 0), (0, 0)), dilation=(1, 1), padding="same")
+        return Network("int16x8", "D", "input", "y", {"input": x, "y": y}, (node,), x.shape, y.shape)
+
+    made = one(13)
+    assert made["y"].arrays["shift"].tolist() == [14] and bounds.too_narrow(made) == {"y": 7}
+    bounds.check_accumulators(made)
+    with pytest.raises(ValueError, match="y: a left shift of 15 by the 64-bit requantisation, which has at most 14"):
+        bounds.check_accumulators(one(14))
+    assert bounds.too_narrow(one(6)) == {}
 
 
 def test_the_bound_is_reached(rng):

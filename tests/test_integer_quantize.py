@@ -1,13 +1,16 @@
 """Quantising as TensorFlow's converter does, from the same data; and what is refused."""
 
 import hashlib
+import json
 
 import numpy as np
 import pytest
-from integer_judges import SCHEMES, STORED, calibration, float_model, manifest
+from integer_judges import SCHEMES, STORED, calibration, float_model, load_reference, manifest
 
 import npunet
-from npunet import quantize
+from npunet import presets, pretrained, quantize
+from npunet.integer.quantization.calibrate import METHODS
+from npunet.integer.quantization.scales import activation_quantisation
 
 FILES = sorted(file for file, entry in manifest().items() if entry["form"] == "resize")
 SCALE = 1e-6  # relative: the converter's float kernels add in another order, which moves a range by some 1e-7
@@ -44,9 +47,65 @@ def test_the_converters_numbers(file):
         assert (np.abs(bias - expected) <= allowed).all(), f"{node.name}: {bias} for {expected}"
 
 
+@pytest.mark.parametrize(("low", "high", "scale", "zero_point", "scale_16"), [
+    (0, 0, 7.843137e-09, 0, None), (0, 3e-7, 9.019608e-09, -17, 9.155553e-12),
+    (0, 9e-7, 1.1372549e-08, -40, 2.7466657e-11), (0, 1.5e-6, 5.8823533e-09, -128, 4.5777767e-11),
+    (-3e-7, 3e-7, 1.0196079e-08, -1, 9.155553e-12),
+    (-1e-7, 2e-7, 9.019608e-09, -6, 6.103702e-12), (-8e-7, 0, 1.0980392e-08, 36, 2.4414809e-11),
+    (0, 1e-6, 1.17647065e-08, -43, 3.0518508e-11), (1e-7, 1e-7, 8.235294e-09, -7, 3.051851e-12)])
+def test_ranges_of_nearly_nothing_are_the_converters(low, high, scale, zero_point, scale_16):
+    """What TensorFlow 2.21 gave an activation of that range (a float32), but for 16 bits of nothing at all."""
+    whole = float(np.float32(low)), float(np.float32(high))
+    found = activation_quantisation(whole, "int8")
+    assert found.scale == pytest.approx(scale, rel=SCALE) and found.zero_point == zero_point
+    assert activation_quantisation(whole, "int16").scale == pytest.approx(scale_16 or 1.5259254e-11, rel=SCALE)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("case", ["d2_strides_mixed", "d1_ecg_small"])
+def test_every_method_shares_ranges_where_the_converter_does(case, method, scheme):
+    """ADD writes over an input that nothing else reads, whose range then holds the sum's; what copies keeps its
+    input's scale, and in int8 all inputs of a concatenation have its own."""
+    network = quantize(float_model(case), calibration(case), scheme, calibration_method=method).network
+    readers, found = network.consumers(), set()
+
+    def span(name):
+        tensor = network.tensors[name]
+        return [tensor.scale * (limit - tensor.zero_point) for limit in tensor.limits]
+
+    for node in network:
+        if node.op == "add":
+            over = next(name for name in node.inputs if name != network.input and len(readers[name]) == 1)
+            (low, high), (least, most), slack = span(over), span(node.name), network.tensors[over].scale
+            assert low <= least + slack and most - slack <= high, f"{node.name}: {over}"
+        elif node.op in ("max_pool2d", "upsample_nearest2d") or (node.op == "concat" and scheme == "int8"):
+            assert len({span(name)[0] for name in (node.name, *node.inputs)}) == 1, node.name
+        found.add(node.op)
+    assert {"add", "max_pool2d", "upsample_nearest2d", "concat"} <= found
+
+
 def test_the_stored_conversions_are_what_the_manifest_says():
     stored = {path.name for path in (STORED / "integer").glob("*.tflite")}
     assert stored == set(manifest())
     for file, entry in manifest().items():
         assert hashlib.sha256((STORED / "integer" / file).read_bytes()).hexdigest() == entry["sha256"], file
     assert len(stored) >= 20 and {entry["scheme"] for entry in manifest().values()} == set(SCHEMES)
+
+
+def test_vela_has_placed_every_operator_of_the_exports(tmp_path):
+    """reference/integer_vela.py stored what Arm's compiler said; the files are those that npunet writes today."""
+    stored = json.loads((STORED / "integer_vela.json").read_text())["files"]
+    assert set(stored) == {f"{name}.{scheme}.tflite" for name in (*presets.names(), *pretrained.names())
+                           for scheme in SCHEMES}
+    for file, row in stored.items():
+        placed = [row[key] for key in row if key.startswith("ethos-")]
+        assert len(placed) == 3, file
+        assert all(figures["cpu_operators"] == 0 and figures["npu_operators"] > 20 for figures in placed), file
+    script = load_reference("integer_vela")
+    for name in ("tiny", "ecg-trained"):
+        for scheme in SCHEMES:
+            path = tmp_path / f"{name}.{scheme}.tflite"
+            script.export(name, scheme, path)
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == stored[path.name]["sha256"], (
+                f"{path.name} is another file than the one that was compiled: run reference/integer_vela.py again")

@@ -27,6 +27,7 @@ CALLS = {  # shapes of tensors and weights, attributes
     "add": ([X, X], {}),
     "dropout": ([X, X], {}),
     "dropout_inference": ([X], {"rate": 0.25}),
+    "fake_quantize": ([X], {"scale": 0.1, "zero_point": -3, "low": -128, "high": 127}),
     "softmax": ([X], {}),
 }
 CONVOLUTIONS = ["conv2d", "depthwise_conv2d", "separable_conv2d"]

@@ -84,6 +84,7 @@ def test_the_ecg_network_in_integers_as_people_use_it(browser, tmp_path):
             told = page.locator("#number").inner_text()
             assert "stands for" in told
             assert "value = " in page.locator("#layer").inner_text()
+        assert "an integer network rounds at every layer" in page.locator("#learning").inner_text()
         page.evaluate("() => window.npunet.app.editInput(100, 500.7)")
         values = traced(page, "seq")
         x = made.quantize_input(np.zeros((1, 256, 1)))

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from npunet import UNetBlockParams, UNetParams, UnknownParameter
+from npunet.train.config import make_config
 
 BLOCKS = [
     {"filters": 4, "kernel": [1, 5], "strides": (1, 2), "seperable": True, "dropout": 0.25, "dilation": 2},
@@ -87,6 +88,18 @@ def test_impossible_values_are_named(wrong):
 def test_foreign_descriptions(description, message):
     with pytest.raises(ValueError, match=message):
         UNetParams.from_dict(description)
+
+
+@pytest.mark.parametrize("key", ["architecture", "model", "arch", "architecture-unet"])
+def test_older_tasks_of_heartkit_are_read(key):
+    task = {key: {"name": "unet", "params": {"blocks": BLOCKS}}, "frame_size": 32, "num_classes": 3}
+    assert UNetParams.from_dict(task) == UNetParams(blocks=BLOCKS)
+    assert make_config(task)[0].params == UNetParams(blocks=BLOCKS)
+    for read in (UNetParams.from_dict, make_config):
+        with pytest.raises(ValueError, match="which mean the same; leave all but one out"):
+            read({**task, "arch" if key != "arch" else "model": {}})
+        with pytest.raises(ValueError):
+            read({**task, key: None})
 
 
 def test_broken_json(tmp_path):

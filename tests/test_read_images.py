@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_read_masks import png
 
-from npunet.cli import inputs, models
+from npunet.cli import inputs, models, sources
 from npunet.data import read_image
 from npunet.data.images import fractions
 from npunet.data.pictures import read_pictures
@@ -61,13 +61,15 @@ def test_training_and_prediction_see_the_same_numbers(tmp_path, pillow):
     np.savez(tmp_path / "images" / "all.npz", x=TWELVE[None], masks=(PICTURE > 99)[None])
     network = UNet({"blocks": [], "output_kernel_size": 3}, (None, None, 1), 2)
     meaning = models.Meaning(("a", "b"), None)
-    arguments = argparse.Namespace(leads=None, index=None, fs=None, raw=False, rate=None)
+    parser = argparse.ArgumentParser()
+    inputs.add_arguments(parser)
+    arguments = parser.parse_args([])
     from_npz = read_pictures(tmp_path / "images" / "all.npz", 1, 2)[0].x
     for suffix in ("png", "tif", "npy"):
         path = tmp_path / "images" / f"a.{suffix}"
         np.save(path, TWELVE) if suffix == "npy" else pillow.fromarray(TWELVE).save(path)
         learnt = read_pictures(tmp_path, 1, 2)[0].x
-        predicted = inputs.read(str(path), network, meaning, arguments).x[0]
+        predicted = sources.batch(str(path), network, meaning, arguments).x[0]
         np.testing.assert_array_equal(learnt, from_npz)
         np.testing.assert_allclose(learnt, predicted, atol=1e-3)             # training rounds to 1/1024
         path.unlink()

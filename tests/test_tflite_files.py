@@ -53,6 +53,28 @@ def test_every_tensor_of_a_file_is_in_the_trace(rng):
                 assert trace[tensor.name].shape == (2, *tensor.shape[1:]), tensor.name
 
 
+@pytest.mark.parametrize("file", ["d2_strides_mixed.int8.open.tflite", "d2_softmax.int16x8.tile.tflite",
+                                  "d1_plain.int8.tflite"])
+def test_sizes_that_the_file_leaves_to_the_run(file, tmp_path, rng):
+    """A converter that computes shapes at run time writes 1 for a size it does not know; the operators tell it."""
+    flat = tflite.read_flat((STORED / "integer" / file).read_bytes())
+    unknown = [dataclasses.replace(t, shape=(1,) * (len(t.shape) - 1) + t.shape[-1:],
+                                   unsettled=tuple(range(len(t.shape) - 1)))
+               if t.data is None and t.dtype.itemsize < 4 and number not in flat.inputs else t
+               for number, t in enumerate(flat.tensors)]
+    (tmp_path / "m.tflite").write_bytes(tflite.write_flat(dataclasses.replace(flat, tensors=tuple(unknown))))
+    told, guessed = npunet.load(STORED / "integer" / file), npunet.load(tmp_path / "m.tflite")
+    assert (guessed.input_shape, guessed.output_shape) == (told.input_shape, told.output_shape)
+    x = integers(told, 2, rng)
+    for name, values in told.trace(x).items():
+        np.testing.assert_array_equal(guessed.trace(x)[name], values, err_msg=name)
+    source = flat.inputs[0]
+    wide = tensors(flat, source, unsettled=(0, len(flat.tensors[source].shape) - 2))
+    (tmp_path / "m.tflite").write_bytes(tflite.write_flat(wide))
+    with pytest.raises(ValueError, match=r"leaves the size of axes .* open; convert it with a fixed size"):
+        npunet.load(tmp_path / "m.tflite")
+
+
 def test_the_references_names_in_a_converters():
     name = "functional_1/ENC1.D1.act_1/Relu6;functional_1/ENC1.D1.bn_1/batchnorm/add_1;functional_1/ENC1.D1.conv_1/conv"
     assert names.layers_of(name) == ("ENC1_D1_act", "ENC1_D1.bn", "ENC1_D1_conv")

@@ -216,7 +216,7 @@ def test_the_verbs_train_resume_and_eval(tmp_path, capsys, monkeypatch):
     (["train", "ecg", "-o", "run", "--data", "nowhere"], "no ludb data in nowhere"),
     (["eval", "nothing"], "nothing"),
     (["eval", "nothing", "--picture", "x.jpg"], "the suffix must be .png or .svg"),
-    (["eval", "nothing", "--rows", "0"], "--rows 0 must be at least 1"),
+    (["eval", "nothing", "--rows", "0"], "--rows: 0 must be at least 1"),
     (["data", "fetch", "ludb", "here", "--url", "ftp://x"], "no http, https or file URL"),
 ])
 def test_mistakes_are_one_line(argv, told, tmp_path, monkeypatch, capsys):

@@ -8,8 +8,14 @@ from npunet import UNet
 from npunet.golden import Bundle, golden
 from npunet.golden.manifest import canonical
 from npunet.ops.norm import batch_norm_scale_shift
-from npunet.verify import mutants, verify
+from npunet.verify import mutants, report, verify
+from npunet.verify.diagnose import recipe as recipes
 from npunet.verify.diagnose import search
+from npunet.verify.diagnose.places import places
+from npunet.verify.diagnose.pooling import pool_pads_zero
+from npunet.verify.diagnose.rare_geometry import pool_geometry
+from npunet.verify.diagnose.rearranged import of_weights
+from npunet.verify.diagnose.regions import region
 from npunet.verify.diagnose.weighting import quantised
 
 F = np.float32
@@ -173,3 +179,56 @@ def test_progress_is_told_case_by_case(bundle):
     verify(bundle, bundle.root / "f32", progress=lambda *step: told.append(step))
     assert [what for _, _, what in told] == ["case00_random", "diagnosis", "done"]
     assert told[-1][0] == told[-1][1] == 2
+
+
+def test_a_search_ends_at_its_time_limit_and_says_so(bundle, tmp_path):
+    layer, case = numbered(bundle, "conv2d"), next(iter(bundle.cases))
+    wrong = bundle.tensor(case, f"{layer}.out") * F(1.01) + F(0.02)
+    np.savez(tmp_path / "o.npz", **{f"{key}.out": bundle.tensor(case, f"{key}.out") for key in bundle.layers}
+             | {f"{layer}.out": wrong})
+    result = verify(bundle, tmp_path / "o.npz", time_limit=1e-9)
+    assert result.verdict == "FAIL" and not result.diagnosis.causes[0].found and result.diagnosis.tried == 0
+    assert "the search was cut at its time limit: not every cause was tried" in report.text(result)
+    whole = verify(bundle, tmp_path / "o.npz")
+    assert whole.diagnosis.tried > 100 and f"{whole.diagnosis.tried} causes tried in" in report.text(whole)
+    with pytest.raises(ValueError, match="time_limit=0 must be a positive number"):
+        verify(bundle, tmp_path / "o.npz", time_limit=0)
+
+
+def test_what_happens_to_every_element_happens_once(bundle):
+    """A pooling that is run inside of another keeps what comes after for the outer one."""
+    node = bundle.graph[bundle.layers[numbered(bundle, "max_pool2d")]["name"]]
+    x = np.random.default_rng(3).normal(0, 1, (1, *bundle.graph.shape(node.inputs[0]))).astype(F)
+    plain = recipes.recipe_of(node, [x], bundle.weights, bundle.arithmetic)
+    for build in (pool_pads_zero, pool_geometry):
+        after = dict(build(plain.but(after=(lambda y: y + F(1),))))
+        for words, recipe in build(plain):
+            np.testing.assert_array_equal(recipes.run(after[words]), recipes.run(recipe) + F(1), err_msg=words)
+
+
+def test_places_of_faults_in_words():
+    differs = np.zeros((1, 16, 24, 6), bool)
+    differs[:, 4:8, 8:16] = True
+    assert region(differs).startswith("a tile of 4 rows x 8 columns at row 4 of 16, column 8 of 24 (from byte 2496 of")
+    turns = (np.arange(480) // 32 % 2 == 1).reshape(1, 6, 10, 8)
+    words = [place.words for place in places(turns) if np.array_equal(place.mask, turns)]
+    assert words == ["of every 2 blocks of 32 elements (128 bytes) number 1"]
+
+
+@pytest.mark.parametrize(("change", "told"), [
+    (lambda w: w[..., [2, 0, 1, 0]], "filters of the weights in the order 2, 0, 1, 0"),
+    (lambda w: w[:, :, ::-1], "input channels of the weights in the order 4, 3, 2, 1, 0"),
+    (lambda w: np.where(np.abs(w) < 0.3, 0, w), "in magnitude are zero (pruned)"),
+    (lambda w: w.ravel().reshape(60, -1).T.reshape(w.shape), "the right weights in another order in memory"),
+    (lambda w: w + 0.01, None),
+])
+def test_solved_weights_are_recognised(change, told):
+    rng = np.random.default_rng(4)
+    w = rng.normal(0, 1, (2, 3, 5, 4)).astype(F)
+    wrong = np.ascontiguousarray(change(w), F)
+    found = list(of_weights(w, wrong + rng.normal(0, 1e-5, w.shape)))
+    if told is None:
+        assert found == []
+    else:
+        assert told in found[0][1]
+        np.testing.assert_array_equal(found[0][2], wrong)

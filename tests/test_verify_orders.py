@@ -115,6 +115,7 @@ def test_another_order_passes_layer_by_layer(model, sums, flags, edits, bundles,
     subprocess.run([tmp_path / "net_dump", "--all", bundle.root, tmp_path / "out"], check=True)
     result = verify(bundle, tmp_path / "out", bounded=True, explain=False)
     assert result.verdict == "PASS", report.text(result)
+    assert result.finite_math == (flags == "unsafe math") == (tmp_path / "out/port.txt").exists()
     assert all(layer.status == "PASS" for layer in result.layers) and not result.partial_cases
     if "-ffast-math" in FLAGS[flags]:                  # linking with it lets subnormals be flushed
         assert any("the port flushes them" in note for note in result.notes)

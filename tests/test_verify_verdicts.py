@@ -204,16 +204,42 @@ def test_the_share_of_a_violated_bound_is_never_zero(signal, tmp_path):
 
 
 def test_non_finite_values_are_judged_apart(bundle, tmp_path):
-    """NaN where an infinity is wanted, as Kahan's sums give it: another order of summation, told and not failed."""
+    """A sum may be NaN where an infinity is wanted, as Kahan's is; a number there is no PASS, unless it is declared."""
     everywhere = everything(bundle)
-    changed, count = dict(everywhere), 0
+    kahan, lost = dict(everywhere), dict(everywhere)
     for key, value in everywhere.items():
         if np.isinf(value).any() and "conv" in key and "/" in key:
-            changed[key] = np.where(np.isinf(value), np.float32(np.nan), value)
-            count += int(np.isinf(value).sum())
-    result = verify(bundle, dumped(changed, tmp_path / "o.npz"), bounded=True)
-    assert count and result.verdict == "PASS" and "NON-FINITE  FAIL, judged apart" in report.text(result)
-    assert verify(bundle, tmp_path / "o.npz", explain=False).verdict == "FAIL"      # bit for bit it is not right
+            kahan[key] = np.where(np.isinf(value), np.float32(np.nan), value)
+            lost[key] = np.where(np.isfinite(value), value, np.float32(3))
+    wrong = sum(int((~np.isfinite(everywhere[key])).sum()) for key in lost if lost[key] is not everywhere[key])
+    result = verify(bundle, dumped(kahan, tmp_path / "kahan.npz"), bounded=True)
+    assert wrong and (result.verdict, result.apart) == ("PASS", {})
+    assert verify(bundle, tmp_path / "kahan.npz", explain=False).verdict == "FAIL"  # bit for bit it is not right
+    result = verify(bundle, dumped(lost, tmp_path / "lost.npz"), bounded=True)
+    assert (result.verdict, result.status) == ("NON-FINITE FAIL", 6)
+    assert 0 < sum(result.apart.values()) <= wrong               # an overflow of float32 alone is not asked for
+    assert {layer.status for layer in result.layers} == {"PASS"}
+    said = report.text(result)
+    assert "--finite-math" in said and said.endswith("VERDICT NON-FINITE FAIL\n")
+    assert f"NON-FINITE  FAIL: {sum(result.apart.values())} elements" in said
+    assert "are of another kind" in machine.as_junit(result)
+    declared = verify(bundle, tmp_path / "lost.npz", bounded=True, finite_math=True)
+    assert (declared.verdict, declared.status) == ("PASS", 0)
+    assert "the port declares finite-math" in report.text(declared)
+    with pytest.raises(ValueError, match="add --bounded"):
+        verify(bundle, tmp_path / "lost.npz", finite_math=True)
+
+
+def test_a_port_declares_itself(bundle, tmp_path):
+    """net_dump's port.txt, or a line of a log; a word that says nothing is an error."""
+    (tmp_path / "out").mkdir()
+    layer = next(iter(bundle.layers))
+    dumped({key: value for key, value in everything(bundle).items() if f"/{layer}." in key}, tmp_path / "out/o.npz")
+    for word, verdict in (("finite-math", "PASS"), ("fast", "ERROR")):
+        (tmp_path / "out/port.txt").write_text(f"NPU PORT {word}\n")
+        result = verify(bundle, tmp_path / "out", bounded=True, explain=False, layers=[layer])
+        assert (result.verdict, result.finite_math) == (verdict, word == "finite-math")
+    assert "a port can declare finite-math" in str(result.faults[0])
 
 
 def test_elements_of_wide_bounds_are_counted():

@@ -13,9 +13,10 @@ from npunet.audit.fields import Field, Sizes, fields, sizes
 from npunet.audit.gradient_check import GradientCheck, gradient_check
 from npunet.audit.memory import Memory, memory
 from npunet.audit.oddities import Oddity, oddities
-from npunet.audit.parity import Parity, parity
+from npunet.audit.parity import parity
 from npunet.audit.provenance import Provenance, provenance
 from npunet.audit.ranges import Range, ranges
+from npunet.audit.runtime import Parity
 from npunet.audit.subject import Subject, example, subject
 from npunet.model import UNet
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import replace
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -74,14 +73,12 @@ def node_data(network: Network, graph: Graph, node: Node) -> dict[str, Any]:
     if node.op in ROUNDED:
         attrs["rounding"] = network.rounding
     wide = "bias" in node.arrays and node.arrays["bias"].dtype == np.int64
-    kernel = node.arrays["weights"].shape if node.op in CONVOLUTIONS else ()
     shape = network.tensors[node.name].shape
-    taps = prod(kernel[:3] if node.op == "conv2d" else kernel[:2]) if kernel else 0
     return {"name": node.name, "op": node.op, "inputs": node.inputs, "weights": graph[node.name].weights,
             "attrs": {**attrs, "arrays": list(node.arrays), "wide": wide}, "shape": shape,
             "weightShapes": [value.shape for value in node.arrays.values()],
-            "parameters": sum(value.size for key, value in node.arrays.items() if key in ("weights", "bias")),
-            "macs": prod(shape) * taps, "sees": sees(graph, node.name), "oddities": [],
+            "parameters": node.parameters,
+            "macs": network.macs_of(node), "sees": sees(graph, node.name), "oddities": [],
             "standsFor": ", ".join(node.layers)}
 
 

@@ -2,137 +2,30 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+import importlib
+import os
+import re
 
 import numpy as np
 
 from npunet import run
+from npunet.audit.parity_tflite import litert, quantised
+from npunet.audit.parity_torch import pytorch
+from npunet.audit.runtime import Parity, absent, compared, installed
 from npunet.audit.subject import Subject
-from npunet.graph import Graph, Node
+from npunet.graph import Graph
 from npunet.model import UNet
-from npunet.ops.activation import LEAKY_SLOPE
 
-Arrays = dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Parity:
-    """One runtime: its version, the arithmetic, the largest difference as a share of the output's largest magnitude.
-
-    told    : what was compared, or why nothing was
-    passed  : None where nothing was compared
-    """
-
-    runtime: str
-    version: str
-    told: str
-    difference: float | None
-    limit: float | None
-    passed: bool | None
+KERAS_UNETS = ("neuralspot_edge", "helia_edge")  # packages that hold the reference; the second is its successor
 
 
 def parity(model: UNet, shown: Subject) -> list[Parity]:
-    """Run a network as trained on the sample of `shown` in every runtime that is here, and say which is not."""
-    return [against(model, shown) for against in (pytorch, onnx_runtime, keras, litert, tflite_micro)]
+    """Run a network on the sample of `shown` in every runtime that is here, and say which is not.
 
-
-def compared(runtime: str, version: str, told: str, got: np.ndarray, expected: np.ndarray, limit: float) -> Parity:
-    """One comparison."""
-    difference = float(np.abs(got - expected).max() / (np.abs(expected).max() or 1))
-    return Parity(runtime, version, told, difference, limit, bool(difference <= limit))
-
-
-def absent(runtime: str, why: str) -> Parity:
-    return Parity(runtime, "", why, None, None, None)
-
-
-def installed(module: str) -> bool:
-    """Whether a module could be imported; it is not."""
-    return importlib.util.find_spec(module) is not None
-
-
-def pytorch(model: UNet, shown: Subject) -> Parity:
-    """Every operator by PyTorch's own, float64."""
-    if not installed("torch"):
-        return absent("PyTorch", "not installed")
-    import torch
-
-    graph = model.sizes.graph(shown.x.shape[:2])
-    weights = {name: value.astype(np.float64) for name, value in model.weights.read_only.items()}
-    x = shown.x[None].astype(np.float64)
-    expected = run.infer(graph, weights, x)
-    tensors = {graph.input: torch.from_numpy(x).permute(0, 3, 1, 2)}
-    with torch.no_grad():
-        for node in graph:
-            named = [torch.from_numpy(weights[name]) for name in node.weights]
-            tensors[node.name] = TORCH[node.op](torch, node, [tensors[name] for name in node.inputs], named)
-    got = tensors[graph.output].permute(0, 2, 3, 1).numpy()
-    return compared("PyTorch", torch.__version__, "as trained, float64, every operator its own", got, expected, 1e-10)
-
-
-def _padded(torch: Any, x: Any, node: Node, value: float = 0.0) -> Any:
-    (top, bottom), (left, right) = node.attrs["pads"]
-    return torch.nn.functional.pad(x, (left, right, top, bottom), value=value)
-
-
-def _conv(torch: Any, node: Node, inputs: list[Any], weights: list[Any]) -> Any:
-    w, *bias = weights
-    attrs = {"stride": node.attrs["stride"], "dilation": node.attrs["dilation"]}
-    x = _padded(torch, inputs[0], node)
-    return torch.nn.functional.conv2d(x, w.permute(3, 2, 0, 1), *bias, **attrs)
-
-
-def _depthwise(torch: Any, node: Node, inputs: list[Any], weights: list[Any]) -> Any:
-    w, *bias = weights
-    channels = w.shape[2]
-    kernel = w.permute(2, 3, 0, 1).reshape(-1, 1, *w.shape[:2])  # (C*M, 1, KH, KW)
-    attrs = {"stride": node.attrs["stride"], "dilation": node.attrs["dilation"], "groups": channels}
-    return torch.nn.functional.conv2d(_padded(torch, inputs[0], node), kernel, *bias, **attrs)
-
-
-def _separable(torch: Any, node: Node, inputs: list[Any], weights: list[Any]) -> Any:
-    first, second, *bias = weights
-    between = _depthwise(torch, node, inputs, [first])
-    return torch.nn.functional.conv2d(between, second.permute(3, 2, 0, 1), *bias)
-
-
-def _max_pool(torch: Any, node: Node, inputs: list[Any], weights: list[Any]) -> Any:
-    x = _padded(torch, inputs[0], node, -np.inf)
-    return torch.nn.functional.max_pool2d(x, node.attrs["window"], node.attrs["stride"])
-
-
-def _upsample(torch: Any, node: Node, inputs: list[Any], weights: list[Any]) -> Any:
-    fy, fx = node.attrs["factor"]
-    return inputs[0].repeat_interleave(fy, 2).repeat_interleave(fx, 3)
-
-
-def _batch_norm(torch: Any, node: Node, inputs: list[Any], weights: list[Any]) -> Any:
-    gamma, beta, mean, variance = weights
-    return torch.nn.functional.batch_norm(inputs[0], mean, variance, gamma, beta, eps=node.attrs["eps"])
-
-
-def _layer_norm(torch: Any, node: Node, inputs: list[Any], weights: list[Any]) -> Any:
-    gamma, beta = weights
-    return torch.nn.functional.layer_norm(inputs[0], tuple(gamma.shape), gamma, beta, eps=node.attrs["eps"])
-
-
-def _elementwise(name: str, **options: Any) -> Callable[..., Any]:
-    return lambda torch, node, inputs, weights: getattr(torch.nn.functional, name)(inputs[0], **options)
-
-
-TORCH: dict[str, Callable[..., Any]] = {
-    "conv2d": _conv, "depthwise_conv2d": _depthwise, "separable_conv2d": _separable, "max_pool2d": _max_pool,
-    "upsample_nearest2d": _upsample, "batch_norm_inference": _batch_norm, "layer_norm": _layer_norm,
-    "relu6": _elementwise("relu6"), "relu": _elementwise("relu"), "elu": _elementwise("elu"),
-    "selu": _elementwise("selu"), "leaky_relu": _elementwise("leaky_relu", negative_slope=LEAKY_SLOPE),
-    "softmax": _elementwise("softmax", dim=1),
-    "concat": lambda torch, node, inputs, weights: torch.cat(inputs, 1),
-    "add": lambda torch, node, inputs, weights: inputs[0] + inputs[1],
-    "dropout_inference": lambda torch, node, inputs, weights: inputs[0],
-}
+    LiteRT and TFLite-Micro run it once more in int8, quantised on that sample; there nothing may differ.
+    """
+    floats = [against(model, shown) for against in (keras, pytorch, onnx_runtime, litert)]
+    return [*floats, *quantised(model, shown)]
 
 
 def onnx_runtime(model: UNet, shown: Subject) -> Parity:
@@ -157,20 +50,37 @@ def onnx_runtime(model: UNet, shown: Subject) -> Parity:
 
 
 def keras(model: UNet, shown: Subject) -> Parity:
-    """The reference itself."""
-    if not (installed("keras") and installed("neuralspot_edge")):
-        return absent("Keras", "keras and neuralspot-edge not installed; stored results of theirs are compared by "
-                               "tests/test_reference.py")
-    return absent("Keras", "installed; reference/generate.py makes its results, tests/test_reference.py compares them")
+    """The reference itself, built from the same parameters and given the same weights; as trained, float32."""
+    package = next((name for name in KERAS_UNETS if installed(name)), None)
+    if package is None or not installed("keras"):
+        return absent("Keras", "keras and neuralspot-edge are not both installed; stored results of theirs are "
+                               "compared by tests/test_reference.py")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        keras_module = importlib.import_module("keras")
+        reference = importlib.import_module(f"{package}.models.unet")
+    except ImportError as error:
+        return absent("Keras", f"installed, but cannot be imported: {str(error).splitlines()[0]}")
+    size = shown.x.shape[1:] if model.sizes.rank == 1 else shown.x.shape
+    params = reference.UNetParams(**model.params.to_dict())
+    built = reference.UNetModel.model_from_params(keras_module.Input(size), params, model.num_classes)
+    weights = model.weights.read_only
+    taken = set()
+    for layer in built.layers:
+        for variable in layer.variables:
+            name = f"{underscored(layer.name)}/{variable.name}"
+            if name in weights:
+                variable.assign(weights[name].astype(np.float32))
+                taken.add(name)
+    if taken != set(weights):
+        return absent("Keras", f"its layers have other names: it has none for {sorted(set(weights) - taken)[0]}")
+    got = np.asarray(built(shown.x.reshape(1, *size), training=False))
+    expected = model.trace(shown.x.reshape(1, *size))[model.graph.output] if model.graph.nodes else shown.x[None]
+    version = f"{keras_module.__version__}, {package}"
+    return compared("Keras", version, "as trained, float32, its own order of sums", got.reshape(expected.shape),
+                    expected, 1e-4)
 
 
-def litert(model: UNet, shown: Subject) -> Parity:
-    """LiteRT runs .tflite files, which npunet does not write for float networks here."""
-    told = "installed" if installed("ai_edge_litert") else "not installed"
-    return absent("LiteRT", f"{told}; float figures measured against it stand in reference/README.md")
-
-
-def tflite_micro(model: UNet, shown: Subject) -> Parity:
-    """TFLite-Micro runs int8 .tflite files."""
-    told = "installed" if installed("tflite_micro") else "not installed"
-    return absent("TFLite-Micro", f"{told}; it runs integer networks, which this audit does not quantise")
+def underscored(layer: str) -> str:
+    """Our name of a Keras layer: every dot becomes an underscore, but for the one before bn or ln."""
+    return re.sub(r"\.(?!(bn|ln)$)", "_", layer)

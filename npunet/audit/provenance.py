@@ -11,6 +11,7 @@ import numpy as np
 
 from npunet import __version__
 from npunet.audit.subject import Subject
+from npunet.integer.network import Network
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,45 @@ class Provenance:
     input: str
 
 
+@dataclass(frozen=True)
+class IntegerProvenance:
+    """Versions and fingerprints of an integer network.
+
+    network : SHA-256 over the nodes, their integers, arrays and scales
+    input   : SHA-256 over the data
+    """
+
+    npunet: str
+    numpy: str
+    python: str
+    machine: str
+    network: str
+    input: str
+
+
+def integer_provenance(network: Network, x: np.ndarray) -> IntegerProvenance:
+    """Take the fingerprints of an integer network."""
+    found = hashlib.sha256()
+    for node in network:
+        tensor = network.tensors[node.name]
+        found.update(f"{node.name} {node.op} {node.inputs} {sorted(node.attrs.items())} {tensor}\n".encode())
+        for name, array in node.arrays.items():
+            found.update(f"{name} {array.dtype} {array.shape}\n".encode())
+            found.update(np.ascontiguousarray(array, "<i8").tobytes())
+    return IntegerProvenance(*versions(), found.hexdigest(),
+                             hashlib.sha256(np.ascontiguousarray(x, "<i8").tobytes()).hexdigest())
+
+
+def versions() -> tuple[str, str, str, str]:
+    """Of npunet, NumPy, Python, and the machine."""
+    return __version__, np.__version__, platform.python_version(), platform.machine()
+
+
 def provenance(shown: Subject) -> Provenance:
     """Take the fingerprints. No date and no path: the same audit gives the same text."""
     drawn = "\n".join(f"{node.name} {node.op} {node.inputs} {node.weights} {sorted(node.attrs.items())} {node.shape}"
                       for node in shown.graph)
-    return Provenance(__version__, np.__version__, platform.python_version(), platform.machine(), shown.level,
+    return Provenance(*versions(), shown.level,
                       hashlib.sha256(drawn.encode()).hexdigest(), digest(shown.weights), digest({"x": shown.x}))
 
 

@@ -11,8 +11,8 @@ from npunet.audit import claims, draw
 from npunet.audit.audit import Audit
 from npunet.audit.drawing import drawing
 from npunet.audit.memory import arena_map
-from npunet.audit.parity import Parity
 from npunet.audit.ranges import Range
+from npunet.audit.runtime import Parity
 
 STYLE = """:root { color-scheme: light dark; --ink: #1d1d1b; --paper: #fbfbf9; --rule: #dcdcd6; --muted: #5c5c58;
 --bar: #0072b2; --bad: #b03a00; --good: #00705a }
@@ -31,13 +31,13 @@ MIB = 2.0**20
 def as_dict(found: Audit) -> dict[str, Any]:
     """Every figure of an audit, ready for JSON; weights and samples are left out."""
     parts = {name: value for name, value in vars(found).items() if name != "shown"}
-    plain = {name: _plain(value) for name, value in parts.items()}
-    return {**plain, "passed": found.passed}
+    return {**{name: plain(value) for name, value in parts.items()}, "passed": found.passed}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Dataclasses as dictionaries, tuples as lists: what JSON can hold."""
     if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     return asdict(value) if hasattr(value, "__dataclass_fields__") else value
 
 
@@ -63,19 +63,30 @@ def text(found: Audit) -> str:
         ("gradients", f"{right} of {len(found.gradients.weights)} right, largest relative error {worst.error:.1e} "
                       f"({worst.name}); adjoint {found.gradients.adjoint_error:.1e}"),
         ("control", f"a gradient made wrong by 0.1 %: {held}"),
-        ("dead channels", ", ".join(dead[:6]) + (" ..." if len(dead) > 6 else "") if dead else "none"),
-        *((each.runtime, _compared(each)) for each in found.parity),
+        ("dead channels", few(dead, "none")),
+        *((each.runtime, compared_text(each)) for each in found.parity),
         *(("odd", f"{each.what}: {each.reference}") for each in found.oddities),
     ]
-    lines = [f"{found.title}, on {found.told}", *(f"{name:<14}{told}" for name, told in rows)]
+    prints = found.provenance
+    rows.append(("weights", f"{prints.weights[:16]}, network {prints.network[:16]}, npunet {prints.npunet}"))
+    lines = [f"{found.title}, on {found.told}", *aligned(rows)]
     if found.claims:
         lines += ["claims", *(f"  {line}" for line in claims.table(found.claims).splitlines())]
-    prints = found.provenance
-    last = f"{'weights':<14}{prints.weights[:16]}, network {prints.network[:16]}, npunet {prints.npunet}"
-    return "\n".join((*lines, last))
+    return "\n".join(lines)
 
 
-def _compared(each: Parity) -> str:
+def aligned(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Names and what is said of each, in two columns."""
+    width = max(len(name) for name, _ in rows) + 2
+    return [f"{name:<{width}}{told}" for name, told in rows]
+
+
+def few(told: Sequence[str], none: str) -> str:
+    """The first of several things, in a row."""
+    return ", ".join(told[:6]) + (" ..." if len(told) > 6 else "") if told else none
+
+
+def compared_text(each: Parity) -> str:
     """One runtime in words."""
     if each.difference is None:
         return each.told
@@ -107,11 +118,11 @@ def html(found: Audit) -> str:
         f"<p>{counted.parameters:,} parameters ({counted.trainable:,} trainable), {counted.macs:,} "
         f"multiply-accumulates (MACs) a sample, which are {counted.flops:,} floating-point operations (FLOPs): one MAC "
         "is two.</p>",
-        _table(("layer", "operator", "output", "parameters", "MACs", "bytes", "receptive field"),
+        table(("layer", "operator", "output", "parameters", "MACs", "bytes", "receptive field"),
                ((layer.name, layer.op, "x".join(map(str, layer.shape)), layer.parameters, layer.macs, layer.bytes,
                  layer.sees) for layer in counted.layers)),
         "<h2>Memory</h2>",
-        _table(("plan for one sample", "elements", "MiB as float32"), (
+        table(("plan for one sample", "elements", "MiB as float32"), (
             (name, size, f"{size * 4 / MIB:.3f}") for name, size in (
                 ("every layer in a tensor of its own", planned.arena.size),
                 ("the most alive at one step", planned.peak),
@@ -123,34 +134,44 @@ def html(found: Audit) -> str:
         "<h2>Receptive field, sizes, delay</h2>",
         f"<p>Sizes are multiples of {found.sizes.multiples[0]} x {found.sizes.multiples[1]}"
         f"{', fixed by layer norm' if found.sizes.fixed else ''}{escape(_delay(found))}.</p>",
-        _table(("output", "axis", "position", "by the graph", "gradient not 0", "95 % of the gradient"),
+        table(("output", "axis", "position", "by the graph", "gradient not 0", "95 % of the gradient"),
                ((each.where, each.axis, each.output, _interval(each.theoretical), _interval(each.measured),
                  _interval(each.effective)) for each in found.fields)),
         "<h2>Ranges on data, as deployed, and int8</h2>",
         "<p>The int8 step is (high - low) / 255 over the range widened to hold 0; clipped: outside the range of the "
         "first half.</p>",
-        _table(("layer", "low", "high", "mean", "at 0", "at 6", "dead", "histogram", "int8 step", "clipped", "SNR dB"),
+        table(("layer", "low", "high", "mean", "at 0", "at 6", "dead", "histogram", "int8 step", "clipped", "SNR dB"),
                (_range_row(each) for each in found.ranges), raw=(7,)),
         "<h2>Gradients</h2>", _gradients(found),
         "<h2>Where the reference is odd</h2>",
-        _table(("what", "reference", "paper or documentation", "cost", "pinned by", "layers"),
+        table(("what", "reference", "paper or documentation", "cost", "pinned by", "layers"),
                ((each.what, each.reference, each.paper, each.cost, each.test, _few(each.layers))
                 for each in found.oddities), wrap=True),
         "<h2>Other runtimes</h2>",
-        _table(("runtime", "version", "what", "difference", "limit", "verdict"),
-               ((each.runtime, each.version, each.told, "" if each.difference is None else f"{each.difference:.2e}",
-                 "" if each.limit is None else f"{each.limit:.0e}",
-                 {True: "equal", False: "differs", None: "not compared"}[each.passed]) for each in found.parity)),
+        runtimes(found.parity),
     ]
     if found.claims:
         parts += ["<h2>Claims: documented against counted</h2>",
-                  _table(("claim", "source", "configuration", "figure", "documented", "counted", "ratio", "verdict"),
+                  table(("claim", "source", "configuration", "figure", "documented", "counted", "ratio", "verdict"),
                          ((each.name, each.source, each.configuration, each.figure, each.documented, each.counted,
                            f"{each.ratio:.2f}", each.verdict) for each in found.claims), wrap=True)]
-    parts += ["<h2>Provenance</h2>", _table(("", ""), asdict(found.provenance).items())]
+    parts += ["<h2>Provenance</h2>", table(("", ""), asdict(found.provenance).items())]
+    return document(found.title, parts)
+
+
+def document(title: str, parts: Sequence[str]) -> str:
+    """The parts of an audit as one HTML page."""
     return (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-            f'content="width=device-width, initial-scale=1"><title>{escape(found.title)}: audit</title>'
+            f'content="width=device-width, initial-scale=1"><title>{escape(title)}: audit</title>'
             f"<style>{STYLE}</style></head>\n<body>\n" + "\n".join(parts) + "\n</body></html>\n")
+
+
+def runtimes(found: Sequence[Parity]) -> str:
+    """What other runtimes gave, as a table."""
+    return table(("runtime", "version", "what", "difference", "limit", "verdict"),
+                 ((each.runtime, each.version, each.told, "" if each.difference is None else f"{each.difference:.2e}",
+                   "" if each.limit is None else f"{each.limit:.0e}",
+                   {True: "equal", False: "differs", None: "not compared"}[each.passed]) for each in found), wrap=True)
 
 
 def _few(layers: Sequence[str]) -> str:
@@ -179,13 +200,13 @@ def _gradients(found: Audit) -> str:
                  f"{control.complex_step:.15g}", f"{control.error:.1e}",
                  "passed, which it must not" if control.passed else "fails, as it must"))
     lengths = ((name, f"{norm:.4g}") for name, norm in check.norms.items())
-    norms = _table(("layer", "length of d loss / d output"), lengths)
+    norms = table(("layer", "length of d loss / d output"), lengths)
     return (f"<p>Adjoint identity through the whole network: relative error {check.adjoint_error:.1e}.</p>"
-            + _table(("weight", "backpropagated", "complex step", "relative error", ""), rows)
+            + table(("weight", "backpropagated", "complex step", "relative error", ""), rows)
             + f"<details><summary>Along the depth</summary>{norms}</details>")
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, raw: tuple[int, ...] = (),
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, raw: tuple[int, ...] = (),
            wrap: bool = False) -> str:
     """A table; whole numbers stand at the right, with separators. Columns in `raw` are markup that was made here."""
     lines = []

@@ -6,6 +6,7 @@ Errors that a user can mend are one line on stderr and exit status 2; Ctrl-C is 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import warnings
@@ -39,6 +40,7 @@ from npunet.extras import MissingExtra
 
 VERBS = (new, summary, draw, page, explain, audit, predict, trace, convert, compare, presets, demo, train, eval, data,
          program, quantize, warmup, golden, verify)
+MAY_BE_EMPTY = ("dask", "title", "program")  # a cluster of one's own, no title, refused in its own words
 MENDABLE = (ValueError, OSError, MissingExtra, MemoryError)
 
 
@@ -71,6 +73,7 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 2 for an error that the user can mend, 130 for Ctrl-C."""
     argv = sys.argv[1:] if argv is None else argv
+    print_what_there_is()
     debug = "--debug" in argv
     try:
         with warnings.catch_warnings():
@@ -81,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if unknown:
                 verb = next((word for word in argv if not word.startswith("-")), "")
                 raise Usage(f"unrecognized arguments: {' '.join(unknown)} (see {f'npunet {verb}'.strip()} --help)")
+            refuse_empty(arguments)
             if "run" not in arguments:
                 top.print_help()
                 return 2
@@ -100,6 +104,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"npunet: error: {_message(error)}", file=sys.stderr)
         return 2
+
+
+def refuse_empty(arguments: argparse.Namespace) -> None:
+    """Raise Usage for an empty word, such as a variable of the shell leaves that is not set: it names nothing."""
+    for name, value in vars(arguments).items():
+        if (value == "" or (isinstance(value, list) and "" in value)) and name not in MAY_BE_EMPTY:
+            raise Usage(f"{name.upper()} or --{name.replace('_', '-')} is empty; give a value, or leave it out")
+
+
+def print_what_there_is() -> None:
+    """Let a console that lacks a letter, such as Windows' cp1252 a name in Greek, show its number instead of ending."""
+    stream = sys.stdout
+    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        stream.reconfigure(errors="backslashreplace")
 
 
 def _message(error: BaseException) -> str:

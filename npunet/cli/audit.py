@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from npunet.cli import inputs, models
+from npunet import IntegerModel
+from npunet.cli import inputs, models, sources, values
 from npunet.files import write_text
+
+if TYPE_CHECKING:
+    from npunet.audit.integer_audit import IntegerAudit
 
 
 def add(verbs: Any) -> None:
@@ -27,7 +31,8 @@ Exit status: 0, 1 where a check failed (a documented figure that differs is a fi
                         "with npunet: heartkit, sleepkit")
     parser.add_argument("-o", "--out", metavar="FILE", help="write the whole audit, as .html or .json")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights of a network that has none (default 0)")
+    parser.add_argument("--seed", type=values.seed, default=0,
+                        help="of the weights of a network that has none (default 0)")
     inputs.add_arguments(parser)
 
 
@@ -44,6 +49,14 @@ def audit(arguments: Namespace) -> None:
     if arguments.model is None:
         data, told, page = {"claims": [vars(claim) for claim in checked]}, claims.table(checked), None
         passed = True
+    elif (integers := models.open_integer(arguments.model)) is not None:
+        from npunet.audit import integer_audit
+
+        if checked:
+            raise ValueError(f"{arguments.model} is an integer network; claims are counted on float ones")
+        whole = audited_integers(integers, arguments)
+        data, told = integer_audit.as_dict(whole), integer_audit.text(whole)
+        page, passed = integer_audit.html(whole), whole.passed
     else:
         found = audited(arguments, checked)
         data, told, page, passed = report.as_dict(found), report.text(found), report.html(found), found.passed
@@ -68,9 +81,22 @@ def audited(arguments: Namespace, checked: list[Any]) -> Any:
     model, face = models.network_of(opened), models.with_float_face(opened)
     meaning = meaning_of(face)
     if arguments.data is None:
+        inputs.refuse_options(arguments, "there is no --data")
         return take(model, rate=meaning.rate, claims=checked)
-    batch = inputs.read(arguments.data, face, meaning, arguments)
+    batch = sources.batch(arguments.data, face, meaning, arguments)
     return take(model, padded(model, batch.x), rate=meaning.rate, told=batch.told, claims=checked)
+
+
+def audited_integers(model: IntegerModel, arguments: Namespace) -> IntegerAudit:
+    """The audit of an integer network on the named data."""
+    from npunet.audit.integer_audit import integer_audit
+    from npunet.cli.predict import meaning_of
+
+    if arguments.data is None:
+        return integer_audit(model)
+    face = models.with_float_face(model)
+    batch = sources.batch(arguments.data, face, meaning_of(face), arguments)
+    return integer_audit(model, model.quantize_input(batch.x), batch.told)
 
 
 def as_json(data: Any) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from npunet import IntegerModel, load
+from npunet import IntegerModel, UNetParams, load
 from npunet.cli import models
 from npunet.cli.models import verb
 from npunet.formats import opened_model, opened_weights
@@ -30,8 +31,7 @@ def add(verbs: Any) -> None:
 def compare(arguments: Namespace) -> None:
     """Print the differences; the exit status is 1 where there are any."""
     (described, first), (other, second) = read(arguments.first), read(arguments.second)
-    told_apart = [f"{key}: {described[key]} and {other[key]}" for key in described
-                  if key in other and described[key] != other[key]]
+    told_apart = list(disagreements(described, other)) if described and other else []
     lines = told_apart[:SHOWN] + [f"... and {len(told_apart) - SHOWN} more"] * (len(told_apart) > SHOWN)
     only = [(arguments.first, sorted(first.keys() - second.keys())),
             (arguments.second, sorted(second.keys() - first.keys()))]
@@ -46,6 +46,32 @@ def compare(arguments: Namespace) -> None:
     print("\n".join(lines))
     if len(lines) > 1:
         raise SystemExit(1)
+
+
+def disagreements(one: Any, other: Any, at: str = "") -> Iterator[str]:
+    """The innermost values at which two descriptions differ, each with its place: "params/blocks/2/filters: 12 and 16",
+    counted from 1."""
+    one, other = (value.to_dict() if isinstance(value, UNetParams) else value for value in (one, other))
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for key in {**one, **other}:
+            if key in one and key in other:
+                yield from disagreements(one[key], other[key], f"{at}/{key}" if at else str(key))
+            elif at:                                                         # at the top, another kind of file
+                yield f"{at}/{key}: only in the {'first' if key in one else 'second'}"
+    elif _is_listed(one) and _is_listed(other):
+        if len(one) != len(other):
+            yield f"{at}: {len(one)} and {len(other)} of them"
+        elif any(_is_listed(each) or isinstance(each, Mapping) for each in (*one, *other)):
+            for number, pair in enumerate(zip(one, other, strict=True), 1):
+                yield from disagreements(*pair, f"{at}/{number}")
+        elif list(one) != list(other):
+            yield f"{at}: {one!s:.60} and {other!s:.60}"
+    elif one != other:
+        yield f"{at}: {one!s:.60} and {other!s:.60}"
+
+
+def _is_listed(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
 
 
 def read(source: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

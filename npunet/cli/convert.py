@@ -6,7 +6,7 @@ from argparse import Namespace
 from typing import Any
 
 from npunet import IntegerModel, UNet
-from npunet.cli import models
+from npunet.cli import models, values
 from npunet.deploy import LEVELS
 from npunet.formats import WRITABLE, tflite, write_weights
 from npunet.formats.model_file import is_model as is_saved
@@ -23,13 +23,14 @@ def add(verbs: Any) -> None:
     parser.add_argument("target", help="model .npz or .keras, or weights: .weights.h5, .safetensors, .weights.npz; or "
                         ".onnx; or .tflite, float32 from a float model, integer from an integer one")
     parser.add_argument("--model", metavar="MODEL", help=f"the network that a weight file belongs to: {models.HELP}")
-    parser.add_argument("--input-shape", type=models.shape_argument, metavar="L,C|H,W,C",
+    parser.add_argument("--input-shape", type=values.shape, metavar="L,C|H,W,C",
                         help="shape of one sample, where --model is a preset or JSON")
-    parser.add_argument("--classes", type=int, metavar="K", help="number of classes, where --model is a preset or JSON")
+    parser.add_argument("--classes", type=values.counting, metavar="K",
+                        help="number of classes, where --model is a preset or JSON")
     group = parser.add_argument_group("writing .onnx")
-    group.add_argument("--level", choices=LEVELS, default="deploy",
+    group.add_argument("--level", choices=LEVELS,
                        help="deploy: batch norm folded; trained: every layer as trained (default deploy)")
-    group.add_argument("--batch", type=int, metavar="N", help="samples a call (default: left open)")
+    group.add_argument("--batch", type=values.counting, metavar="N", help="samples a call (default: left open)")
 
 
 def convert(arguments: Namespace) -> None:
@@ -37,12 +38,13 @@ def convert(arguments: Namespace) -> None:
     target = arguments.target
     if not target.endswith((".npz", ".safetensors", ".weights.h5", ".keras", ".onnx", ".tflite")):
         raise ValueError(f"cannot convert to {target}: the suffix must be one of {WRITABLE}, .keras, .onnx, .tflite")
+    _refuse_idle(arguments)
     if _is_npunets(arguments.source) and isinstance(made := load(arguments.source), IntegerModel):
         return _convert_integer(made, arguments)
     model = _read(arguments)
     if target.endswith(".onnx"):
-        write_onnx(target, model.graph, model.weights, model.input_shape, level=arguments.level, batch=arguments.batch,
-                   name=model.params.name)
+        write_onnx(target, model.graph, model.weights, model.input_shape, level=arguments.level or "deploy",
+                   batch=arguments.batch, name=model.params.name)
     elif target.endswith(".tflite"):
         write_tflite(target, model)
     elif target.endswith((".npz", ".keras")) and not target.endswith(".weights.npz"):
@@ -50,6 +52,18 @@ def convert(arguments: Namespace) -> None:
     else:
         write_weights(target, model.weights)
     print(f"wrote {target}: {models.size_of(model)}")
+
+
+def _refuse_idle(arguments: Namespace) -> None:
+    """Raise ValueError for options that would change nothing."""
+    for name in ("level", "batch"):
+        if getattr(arguments, name) is not None and not arguments.target.endswith(".onnx"):
+            raise ValueError(f"--{name} is for .onnx, and {arguments.target} is none; leave it out")
+    described = arguments.model is not None and models.is_described(arguments.model)
+    for name in ("classes", "input_shape"):
+        if getattr(arguments, name) is not None and not described:
+            raise ValueError(f"--{name.replace('_', '-')} is for a network that --model describes by a preset or JSON; "
+                             "leave it out")
 
 
 def _convert_integer(model: IntegerModel, arguments: Namespace) -> None:

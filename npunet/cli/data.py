@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from npunet.cli import models
+from npunet.cli import models, values
 from npunet.data.fetch import LIST, SOURCES, fetch
 
 
@@ -18,13 +18,12 @@ def add(verbs: Any) -> None:
     parser.add_argument("name", choices=tuple(SOURCES), help="the data set")
     parser.add_argument("folder", help="where it goes")
     parser.add_argument("--url", help=f"another place that has it, with its {LIST}")
-    parser.add_argument("--jobs", type=int, default=4, metavar="N", help="files on their way at once (default 4)")
+    parser.add_argument("--jobs", type=values.counting, default=4, metavar="N",
+                        help="files on their way at once (default 4)")
 
 
 def data(arguments: Namespace) -> None:
     """Fetch and say what came."""
-    if arguments.jobs < 1:
-        raise ValueError(f"--jobs {arguments.jobs} must be at least 1")
     url = arguments.url or SOURCES[arguments.name]
     live = sys.stderr.isatty()
 

@@ -1,4 +1,5 @@
-"""npunet demo: the ECG network on an ECG: picture, layer table, golden bundle, and the C port verified, in seconds."""
+"""npunet demo: the ECG network on an ECG: picture, layer table, golden bundle and the C port verified, in seconds, and
+the same in int8."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from npunet import UNet, __version__
-from npunet.cli import models, predict, sources, trace
+from npunet.cli import models, predict, sources, trace, values
+from npunet.cli.demo_integer import demo_integer
 from npunet.data import VARIABLE, Record, data_folder, read_record
 from npunet.data.records import find_records
 from npunet.data.synthetic import synthetic_ecg
@@ -33,7 +35,8 @@ def add(verbs: Any) -> None:
     parser.add_argument("--record", metavar="NAME", help="record of LUDB (default: its first)")
     parser.add_argument("--model", metavar="MODEL", help="another network for ECGs (default ecg-trained, the "
                         "trained one that comes with npunet)")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights and of the synthetic ECG (default 0)")
+    parser.add_argument("--seed", type=values.seed, default=0,
+                        help="of the weights and of the synthetic ECG (default 0)")
 
 
 def demo(arguments: Namespace) -> None:
@@ -41,7 +44,7 @@ def demo(arguments: Namespace) -> None:
     name = arguments.model or "ecg-trained"
     opened = models.open_float(name, arguments.seed)
     meaning = predict.meaning_of(opened)
-    segmenter, model = predict.segmenter_of(opened, meaning), models.network_of(opened)
+    segmenter, model = sources.segmenter_of(opened, meaning), models.network_of(opened)
     assert segmenter.preparation is not None
     title, given = _choose(arguments, meaning)
     start = time.perf_counter()
@@ -81,11 +84,12 @@ in {folder}{os.sep}
   layers.txt  the {len(layers)} layers: operator, shape, parameters, MACs
   trace.npz   the output of every layer: numpy.load("{folder / 'trace.npz'}")["ENC1_D1_conv"]
   ecg.csv     the signal in mV, with its times
-  ecg.npy     the signal as the network takes it, at {segmenter.preparation.rate:g} Hz
+  ecg.npy     the signal as the network takes it, at {segmenter.preparation.rate:g} Hz (--raw feeds it as it is)
   model.npz   the network with its weights
   page.html   the network, live: every number taken apart and changed
   golden{os.sep}     {checked[0]}
-              {checked[1]}""")
+              {checked[1]}
+{demo_integer(name, model, x, given.reference, given.fs, segmenter.preparation.rate, folder)}""")
     if models.is_described(name):
         print("The weights are random, not trained: the predicted classes mean nothing yet.")
     if segmenter.taught is not None and (told := segmenter.taught.among([title.removeprefix(RECORD)])):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
+from npunet import IntegerModel, UNet
 from npunet.cli import models
 
 
@@ -22,7 +23,14 @@ def draw(arguments: Namespace) -> None:
     """Draw into the file."""
     from npunet.audit import draw as drawings
 
-    model = models.open_network(arguments.model)
-    title = model.params.name if arguments.title is None else arguments.title
-    drawings.save(arguments.out, model.graph, title)
+    opened = models.open_model(arguments.model)
+    if isinstance(opened, IntegerModel):
+        from npunet.audit.integer_page import drawn
+
+        model: UNet | IntegerModel = opened
+        graph, name = drawn(opened.network), f"{opened.network.name}, {opened.scheme}"
+    else:
+        model = models.network_of(opened)
+        graph, name = model.graph, model.params.name
+    drawings.save(arguments.out, graph, name if arguments.title is None else arguments.title)
     print(f"wrote   {arguments.out}: {models.size_of(model)}")

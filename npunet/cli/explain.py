@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 from npunet import IntegerModel
-from npunet.cli import inputs, models
+from npunet.cli import inputs, models, values
 from npunet.cli.page import inputs_of, integers_of
 from npunet.deploy import LEVELS
 from npunet.ops.table import LOSSES
+from npunet.reading import read_npy
+
+LOSS = "sparse_categorical_crossentropy"
 
 
 def add(verbs: Any) -> None:
@@ -33,11 +36,12 @@ as in an array of npunet trace, will do.
                         help="each product and sum rounded, or fused multiply-adds (default seq_fma)")
     parser.add_argument("--gradient", action="store_true",
                         help="also its gradient in float64, and which numbers hand how much of it back")
-    parser.add_argument("--loss", choices=tuple(LOSSES), default="sparse_categorical_crossentropy",
-                        help="what is differentiated (default sparse_categorical_crossentropy)")
+    parser.add_argument("--loss", choices=tuple(LOSSES),
+                        help=f"what is differentiated (default {LOSS})")
     parser.add_argument("--labels", metavar="FILE", help="classes as .npy, (L,) or (H, W), for the loss (default: the "
                         "network's own likeliest classes)")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights of a network that has none (default 0)")
+    parser.add_argument("--seed", type=values.seed, default=0,
+                        help="of the weights of a network that has none (default 0)")
     inputs.add_arguments(parser)
 
 
@@ -47,6 +51,9 @@ def explain(arguments: Namespace) -> None:
     from npunet.audit.explain import explain as take_apart
 
     layer, index = parsed(arguments.number)
+    for name in ("loss", "labels"):
+        if getattr(arguments, name) is not None and not arguments.gradient:
+            raise ValueError(f"--{name} is for --gradient; add that, or leave it out")
     arguments.input = None if arguments.input == "-" else arguments.input
     if (integers := models.open_integer(arguments.model)) is not None:
         explain_whole_numbers(integers, layer, index, arguments)
@@ -56,7 +63,8 @@ def explain(arguments: Namespace) -> None:
     print(explain_text.text(take_apart(shown, layer, index, arguments.arithmetic)))
     if arguments.gradient:
         labels = None if arguments.labels is None else read_labels(arguments.labels, shown.x.shape[:2])
-        print(explain_text.gradient(backprop.explain_gradient(shown, layer, index, labels, arguments.loss)))
+        print(explain_text.gradient(backprop.explain_gradient(shown, layer, index, labels,
+                                                        arguments.loss or LOSS)))
 
 
 def explain_whole_numbers(model: IntegerModel, layer: str, index: list[int], arguments: Namespace) -> None:
@@ -85,7 +93,7 @@ def parsed(number: str) -> tuple[str, list[int]]:
 
 def read_labels(path: str, size: tuple[int, ...]) -> np.ndarray:
     """Classes (H, W) of one sample. Raises ValueError when they do not fit."""
-    labels = np.load(path, allow_pickle=False)
+    labels = read_npy(path)
     if labels.size != size[0] * size[1]:
         raise ValueError(f"{path} holds labels of shape {labels.shape}; the input has {size[0]} x {size[1]} positions")
     return labels.reshape(size)

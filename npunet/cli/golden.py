@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 from npunet import IntegerModel
-from npunet.cli import golden_integer, inputs, models
+from npunet.cli import golden_integer, inputs, models, sources, values
 from npunet.cli.predict import meaning_of
 from npunet.cli.trace import padded
 
@@ -27,19 +26,23 @@ def add(verbs: Any) -> None:
                         help="batch norm folded (deploy, the default), or every layer as trained")
     parser.add_argument("--arithmetic", choices=("seq", "seq_fma"), default="seq_fma",
                         help="declared order of summation, with or without a fused multiply-add (default seq_fma)")
-    parser.add_argument("--cases", metavar="NAME,...", type=names,
+    parser.add_argument("--cases", metavar="NAME,...", type=values.names,
                         help="random,zeros,impulse,saturate,layers; of an integer network random,zeros,minimum,"
                         "maximum,impulse,signal (default: all)")
-    parser.add_argument("--formats", metavar="NAME,...", type=names, help="npz,bin,c,hex (default: all)")
+    parser.add_argument("--formats", metavar="NAME,...", type=values.names, help="npz,bin,c,hex (default: all)")
     parser.add_argument("--backward", action="store_true",
                         help="also gradients, batch-norm statistics and one SGD step")
     parser.add_argument("--bounds", action="store_true", help="also the error bound of every element")
-    parser.add_argument("--layers", metavar="NAME,...", type=names, help="store the tensors of these layers only")
-    parser.add_argument("--size", metavar="L|HxW|full", type=size, default="auto",
+    parser.add_argument("--layers", metavar="NAME,...", type=values.names,
+                        help="store the tensors of these layers only")
+    parser.add_argument("--size", metavar="L|HxW|full", type=values.size, default="auto",
                         help="size to run at (default: the model's, or a smaller one that fits into --max-size)")
-    parser.add_argument("--max-size", metavar="BYTES", type=byte_count,
+    parser.add_argument("--max-size", metavar="BYTES", type=values.byte_count,
                         help="of stored tensors, each counted once, without --backward's, such as 18M (the default)")
-    parser.add_argument("--seed", type=int, default=0, help="of the generated inputs (default 0)")
+    parser.add_argument("--seed", type=values.seed, default=0, help="of the generated inputs (default 0)")
+    parser.add_argument("--target", metavar="NAME",
+                         help="also what a board needs to run it (start-up, linker script, output): cortex-m3, "
+                         "cortex-m4, cortex-m7, cortex-m33, cortex-m55, aarch64, riscv64; then npunet verify DIR --run")
     parser.add_argument("--score", action="store_true",
                         help="also run faulty kernels against the bundle and write which case catches which")
     inputs.add_arguments(parser)
@@ -49,14 +52,16 @@ def golden(arguments: Namespace) -> None:
     """Read, make, tell what was made."""
     from npunet.golden.bundle import golden as make
 
+    if arguments.input is None:
+        inputs.refuse_options(arguments, "there is no --input")
     opened = models.open_model(arguments.model)
     if isinstance(opened, IntegerModel):
         golden_integer.golden(opened, arguments, show if sys.stderr.isatty() else None)
         return
     model = models.network_of(opened)
-    given: dict[str, Any] = {key: getattr(arguments, key) for key in ("cases", "formats", "max_size")}
+    given: dict[str, Any] = {key: getattr(arguments, key) for key in ("cases", "formats", "max_size", "target")}
     if arguments.input is not None:
-        batch = inputs.read(arguments.input, opened, meaning_of(opened), arguments)
+        batch = sources.batch(arguments.input, opened, meaning_of(opened), arguments)
         given["inputs"] = padded(model, batch.x)
         print(f"input   {arguments.input}: {batch.told}")
     given["weights"] = "drawn" if models.is_described(arguments.model) else "given"
@@ -66,14 +71,14 @@ def golden(arguments: Namespace) -> None:
         progress=show if sys.stderr.isatty() else None,
         **{key: value for key, value in given.items() if value is not None},
     )
-    tell(manifest, Path(arguments.out), models.size_of(model))
+    tell(manifest, Path(arguments.out), models.size_of(model), arguments.target)
     if arguments.score:
         from npunet.verify import mutants, report
 
         print(report.score(mutants.score(arguments.out, show if sys.stderr.isatty() else None)), end="")
 
 
-def tell(manifest: dict[str, Any], out: Path, model: str) -> None:
+def tell(manifest: dict[str, Any], out: Path, model: str, target: str | None) -> None:
     """What is in the bundle, in a few lines."""
     from npunet.golden.blind import in_words
     from npunet.golden.drawn import TOLD
@@ -92,7 +97,7 @@ def tell(manifest: dict[str, Any], out: Path, model: str) -> None:
     for spot in manifest["cannot_see"]:
         print(f"cannot see: {in_words(spot)}")
     print(f"wrote   {out}: {total / 1e6:.1f} MB in {', '.join(manifest['formats'])}")
-    print(f"next    npunet verify {out} OUTPUTS, or read {out / 'README.txt'}")
+    print(f"next    npunet verify {out} {'--run' if target else 'OUTPUTS'}, or read {out / 'README.txt'}")
 
 
 def show(done: int, total: int, what: str) -> None:
@@ -101,27 +106,3 @@ def show(done: int, total: int, what: str) -> None:
     end = "\r\033[K" if what == "done" else ""
     bar = f"[{'=' * filled}{' ' * (BAR - filled)}]"
     print(f"\r\033[K{bar} {done}/{total} {what}{end}", end="", file=sys.stderr, flush=True)
-
-
-def names(text: str) -> list[str]:
-    """Read "a,b,c"."""
-    return [name for name in text.split(",") if name]
-
-
-def size(text: str) -> str | tuple[int, ...]:
-    """Read "full", "auto", "256" or "64x48"."""
-    if text in ("full", "auto"):
-        return text
-    try:
-        return tuple(int(part) for part in text.lower().split("x"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 256, 64x48 or full") from None
-
-
-def byte_count(text: str) -> int:
-    """Read "300K", "3M", "1G" or a number of bytes."""
-    unit = {"K": 10, "M": 20, "G": 30}.get(text[-1:].upper(), 0)
-    try:
-        return int(float(text[:-1] if unit else text) * (1 << unit))
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes; write 8M, 500K or 4000000") from None

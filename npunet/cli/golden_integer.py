@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from npunet import IntegerModel
-from npunet.cli import inputs, models
+from npunet.cli import models, sources
 
 FLOAT_ONLY = {"level": "deploy", "arithmetic": "seq_fma", "backward": False, "bounds": False, "layers": None,
               "size": "auto"}
@@ -23,12 +23,13 @@ def golden(model: IntegerModel, arguments: Namespace, progress: Any) -> None:
     given = None
     if arguments.input is not None:
         face = models.with_float_face(model)
-        batch = inputs.read(arguments.input, face, meaning_of(face), arguments)
+        batch = sources.batch(arguments.input, face, meaning_of(face), arguments)
         print(f"input   {arguments.input}: {batch.told}")
         given = model.quantize_input(_cut(batch.x, model))
     manifest = golden_integer(
         model, arguments.out, inputs=given, kinds=arguments.cases, formats=arguments.formats or FORMATS,
-        seed=arguments.seed, max_size=arguments.max_size or MAX_SIZE, progress=progress)
+        seed=arguments.seed, max_size=arguments.max_size or MAX_SIZE, target=arguments.target,
+        progress=progress)
     out, used, profile = Path(arguments.out), manifest["memory"], manifest["profile"]
     total = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(f"model   {manifest['model']['name']}: {models.size_of(model)}")
@@ -43,7 +44,7 @@ def golden(model: IntegerModel, arguments: Namespace, progress: Any) -> None:
     if manifest["left_out"]:
         print(f"left out, for want of room (--max-size): the cases of {len(manifest['left_out'])} single layers")
     print(f"wrote   {out}: {total / 1e6:.1f} MB in {', '.join(manifest['formats'])}")
-    print(f"next    npunet verify {out} OUTPUTS, or read {out / 'README.txt'}")
+    print(f"next    npunet verify {out} {'--run' if arguments.target else 'OUTPUTS'}, or read {out / 'README.txt'}")
     if arguments.score:
         from npunet.verify import report
         from npunet.verify.integer import score

@@ -1,9 +1,13 @@
-"""What a user hands to a model: files of several kinds, read and prepared into one batch."""
+"""What a user hands to a model: the options that say how a file is read, and what stands in it.
+
+`sources` makes of it what a network takes; every verb reads by it.
+"""
 
 from __future__ import annotations
 
 import argparse
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,16 +16,17 @@ from typing import Any
 import numpy as np
 
 from npunet import UNet
-from npunet.cli.models import Meaning
-from npunet.data import Record, ecg, images, read_record, read_table, tables
+from npunet.cli import values
+from npunet.data import Record, images, read_record, read_table, tables
 from npunet.data.axes import refuse_transposed
-from npunet.data.synthetic import ECG_CLASSES
-from npunet.evaluate.plots import UNMARKED
 from npunet.reading import npz, read_npy, reading
 from npunet.segment import Segmenter
 
-OPTION = re.compile(r"\b(leads|time_unit|time|unit|separator|decimal|skip_rows)=(?=(['\w]?))")  # of read_table
+OPTION = re.compile(r"\b(leads|time_unit|time|unit|separator|decimal|skip_rows|blank_rows|blank_cells|encoding)="
+                    r"(?=(['\w]?))")  # of read_table
+OF_TABLES = ("time", "time_unit", "unit", "separator", "decimal", "skip_rows", "blank_rows", "blank_cells", "encoding")
 IMAGES, ARRAYS, TABLES = images.SUFFIXES, (".npy", ".npz"), tables.SUFFIXES
+RECORDS = ("", ".hea", ".dat")
 HELP = "signal: WFDB record (with or without .hea), .csv, .npy; image: PNG, TIFF, ..., .npy; .npz with an array 'x'"
 
 
@@ -34,7 +39,6 @@ class Batch:
     told      : what was done to it, in words
     rate      : samples per second, or None
     shown     : the pixels of images (B, H, W, C), which x is made from; None for other inputs
-    reference : (B, L) annotated classes (plots.UNMARKED where nobody looked), or None
     """
 
     x: np.ndarray
@@ -42,37 +46,42 @@ class Batch:
     told: str
     rate: float | None = None
     shown: np.ndarray | None = None
-    reference: np.ndarray | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say how an input is read."""
     group = parser.add_argument_group("reading the input")
-    group.add_argument("--fs", type=float, metavar="HZ",
+    group.add_argument("--fs", type=values.positive, metavar="HZ",
                        help="sampling rate of a .csv or .npy signal in mV, which is then prepared as a WFDB record is; "
                             "a .csv with a column of times gives its own")
-    group.add_argument("--rate", type=float, metavar="HZ",
+    group.add_argument("--rate", type=values.positive, metavar="HZ",
                        help="sampling rate that the network was made for (a preset's own, else 100)")
     group.add_argument("--leads", metavar="NAME,...", help="leads of a WFDB record or columns of a table (default: "
                                                            "all)")
-    group.add_argument("--index", type=int, metavar="N", help="take one sample of several, counted from 0")
+    group.add_argument("--index", type=values.natural, metavar="N", help="take one sample of several, counted from 0")
     group.add_argument("--raw", action="store_true",
                        help="feed values as they are: no resampling, filter or normalisation")
+    group.add_argument("--from", type=values.not_negative, metavar="S", dest="begin", help="begin at this second of a "
+                       "recording; what lies before it is still taken into account")
+    group.add_argument("--to", type=values.positive, metavar="S", dest="end", help="end at this second; results still "
+                       "count from the recording's start")
     tables = parser.add_argument_group("reading a table, where it does not tell by itself")
     tables.add_argument("--time", metavar="COLUMN", help="name of the column of times; 'none' where there is none")
     tables.add_argument("--time-unit", metavar="UNIT", help="of times that do not say it: s, ms, us")
     tables.add_argument("--unit", metavar="UNIT", help="of columns that do not say it: mV, uV, V (default mV)")
     tables.add_argument("--separator", metavar="MARK", help="between cells, such as ';'")
     tables.add_argument("--decimal", choices=(".", ","), metavar="MARK", help="mark of fractions")
-    tables.add_argument("--skip-rows", type=int, default=0, metavar="N", help="lines at the top that are passed over")
+    tables.add_argument("--skip-rows", type=values.natural, metavar="N", help="lines at the top that are passed over")
+    tables.add_argument("--blank-rows", choices=("gap", "skip"), help="whether a blank line is a row of missing values "
+                        "or nothing (default gap)")
+    tables.add_argument("--blank-cells", choices=("warn", "gap", "refuse"), help="what becomes of missing values: a "
+                        "gap, with a warning that counts them (the default) or without, or an error")
+    tables.add_argument("--encoding", metavar="NAME", help="of the text (default: UTF-8, UTF-16 as it says, Latin-1)")
 
 
-def read(source: str, model: UNet | Segmenter, meaning: Meaning, arguments: argparse.Namespace) -> Batch:
-    """Read any input into a batch for a model.
-
-    A record, and a signal with --fs, is resampled, band-passed and normalised, as the model was trained where it knows
-    how (segment.Segmenter), else by data.ecg.preprocess; pixels are normalised per image (data.images.standardise);
-    other arrays are fed as they are. --raw leaves everything.
+def read(source: str, model: UNet | Segmenter, arguments: argparse.Namespace) -> Batch:
+    """The values of any input as they are, in a batch that fits a model; pixels are normalised per image
+    (data.images.standardise) unless --raw says otherwise.
 
     Raises FileNotFoundError, ValueError for what does not fit the model, MissingExtra.
     """
@@ -83,49 +92,64 @@ def read(source: str, model: UNet | Segmenter, meaning: Meaning, arguments: argp
         batch = read_array(source, model)
     elif suffix in TABLES:
         batch = _read_table(source, model, arguments)
-    elif suffix in ("", ".hea", ".dat"):
-        record = read_record(source.removesuffix(".dat"), chosen_leads(arguments))
-        batch = record_batch(record, model, meaning, arguments.rate, raw=arguments.raw)
+    elif is_record(source):
+        batch = record_batch(read_record(source.removesuffix(".dat"), chosen_leads(arguments)), model)
     else:
         known = ", ".join((*ARRAYS, *TABLES, *IMAGES))
         raise ValueError(f"cannot read {source}: {suffix} is no suffix of a WFDB record, nor one of {known}")
     if arguments.index is not None:
         batch = _one(batch, arguments.index)
-    if suffix in (*ARRAYS, *TABLES) and not (arguments.fs is None and batch.rate is None):
-        fs = _agreed(source, arguments.fs, batch.rate)
-        return _prepared(batch, model, meaning, fs, arguments.rate, arguments.raw)
+    if arguments.fs is not None:
+        refuse_other_rate(source, arguments.fs, batch.rate)
+        batch = replace(batch, rate=arguments.fs)
     return batch if batch.shown is None or arguments.raw else _standardised(batch, batch.shown)
 
 
-def record_batch(record: Record, model: UNet | Segmenter, meaning: Meaning, rate: float | None = None,
-                 raw: bool = False) -> Batch:
-    """A WFDB record as a batch: one sample a lead, or one sample of all leads when the network takes that many."""
-    channels = _channels(model, 2)
+def is_record(source: str) -> bool:
+    """Whether a path names a WFDB record; a name with a dot in it, such as rec.1, is one's where rec.1.hea is there."""
+    return Path(source).suffix.lower() in RECORDS or (not Path(source).exists() and Path(f"{source}.hea").is_file())
+
+
+def refuse_idle(source: str, images: bool, arguments: argparse.Namespace) -> None:
+    """Raise ValueError for an option that would change nothing about an input of its kind.
+
+    images : whether the network takes images
+    """
+    table, record = Path(source).suffix.lower() in TABLES, is_record(source)
+    kind = "images" if images else "tables" if table else "WFDB records" if record else "arrays"
+    senseless: tuple[str, ...] = ("fs", "rate", "begin", "end") if images else ()
+    senseless += ("rate",) if arguments.raw else ()
+    senseless += () if table else OF_TABLES
+    senseless += () if table or record else ("leads",)
+    for name in senseless:
+        if getattr(arguments, name) is not None:
+            way = "; --index N takes one of its leads" if name == "leads" and not images else ""
+            raise ValueError(f"{_option(name)} says nothing about {source}: it is not for "
+                             f"{'values as they are (--raw)' if name == 'rate' and not images else kind}{way}; leave "
+                             "it out")
+
+
+def refuse_options(arguments: argparse.Namespace, why: str) -> None:
+    """Raise ValueError where an option of add_arguments is given and nothing is read by it."""
+    given = [name for name in ("fs", "rate", "leads", "index", "begin", "end", *OF_TABLES)
+             if getattr(arguments, name) is not None] + ["raw"] * arguments.raw
+    if given:
+        raise ValueError(f"{_option(given[0])} says how a file is read, and {why}; leave it out")
+
+
+def _option(name: str) -> str:
+    return "--" + {"begin": "from", "end": "to"}.get(name, name).replace("_", "-")
+
+
+def record_batch(record: Record, model: UNet | Segmenter) -> Batch:
+    """A WFDB record as it is: one sample a lead, or one sample of all leads when the network takes that many."""
+    channels = channels_of(model, 2)
     if channels not in (1, len(record.leads)):
         raise ValueError(f"the network takes {channels} channels, not {len(record.leads)} leads; choose by --leads")
-    if raw:
-        x, rate, how = record.signal, record.fs, ""
-    else:
-        x, rate, how = prepare(record.signal, record.fs, model, meaning, rate)
-    told = f"{_count(record.leads, 'lead')} x {x.shape[1]} samples at {rate:g} Hz{how}"
+    told = f"{count(record.leads, 'lead')} x {record.signal.shape[1]} samples at {record.fs:g} Hz"
     if channels == 1:
-        return Batch(x[..., None], record.leads, told, rate, reference=_annotated(record, x.shape[1], rate, meaning))
-    return Batch(x.T[None], ("all leads",), told, rate)
-
-
-def prepare(leads: np.ndarray, fs: float, model: UNet | Segmenter, meaning: Meaning,
-            rate: float | None = None) -> tuple[np.ndarray, float, str]:
-    """Leads (leads, L) at fs as a model takes them, their rate, and what was done, in words.
-
-    A model that knows its preparation does it itself, in any unit. Raises ValueError for another rate than its own.
-    """
-    if not isinstance(model, Segmenter) or model.preparation is None:
-        rate = rate or meaning.rate or ecg.RATE
-        return ecg.preprocess(leads, fs, rate), rate, _told(fs, ecg.BAND)
-    known = model.preparation
-    if rate not in (None, known.rate):
-        raise ValueError(f"--rate {rate:g}: the network was trained at {known.rate:g} Hz; leave --rate out")
-    return model.normalised(np.asarray(leads, np.float64), fs), known.rate, _told(fs, known.band)
+        return Batch(record.signal[..., None], record.leads, told, record.fs)
+    return Batch(record.signal.T[None], ("all leads",), told, record.fs)
 
 
 def as_batch(array: np.ndarray, input_shape: Sequence[int | None]) -> np.ndarray:
@@ -150,18 +174,9 @@ def as_batch(array: np.ndarray, input_shape: Sequence[int | None]) -> np.ndarray
     raise ValueError(f"an array of shape {array.shape} does not fit the network, which takes (B, {wanted})")
 
 
-def _annotated(record: Record, length: int, rate: float, meaning: Meaning) -> np.ndarray | None:
-    """The annotation of a record at the batch's rate, if it has one and the network tells the same waves apart."""
-    if record.labels is None or record.spans is None or len(meaning.class_names) != len(ECG_CLASSES):
-        return None
-    at = np.arange(length)
-    first, last = np.asarray(record.spans * rate / record.fs)[:, :, None].swapaxes(0, 1)     # each (leads, 1)
-    return np.where((at >= first) & (at < last), ecg.resample_labels(record.labels, record.fs, rate), UNMARKED)
-
-
 def _read_image(source: str, model: UNet | Segmenter) -> Batch:
-    pixels = images.read_image(source, _channels(model, 3))
-    told = f"{_count(pixels, 'image')} x {pixels.shape[1]} x {pixels.shape[2]} pixels"
+    pixels = images.read_image(source, channels_of(model, 3))
+    told = f"{count(pixels, 'image')} x {pixels.shape[1]} x {pixels.shape[2]} pixels"
     return Batch(pixels, tuple(f"page {number}" for number in range(len(pixels))), told, shown=pixels)
 
 
@@ -186,25 +201,41 @@ def _array(source: str) -> np.ndarray:
 
 def chosen_leads(arguments: argparse.Namespace) -> list[str] | None:
     """The leads that the command line names."""
-    return [name.strip() for name in arguments.leads.split(",")] if arguments.leads else None
+    if arguments.leads is None:
+        return None
+    names = [name.strip() for name in arguments.leads.split(",")]
+    if "" in names:
+        raise ValueError(f"--leads {arguments.leads!r} must be names with commas between them, such as I,II")
+    return names
 
 
 def read_table_of(source: str, arguments: argparse.Namespace) -> tuple[np.ndarray, float | None, tuple[str, ...]]:
     """data.read_table with the options of the command line."""
-    options = {key: getattr(arguments, key) for key in ("time_unit", "unit", "separator", "decimal", "skip_rows")}
+    options = {key: getattr(arguments, key) for key in OF_TABLES if key != "time"}
+    options |= {"skip_rows": arguments.skip_rows or 0, "blank_cells": arguments.blank_cells or "warn"}
     time = {None: None, "none": False}.get(arguments.time, arguments.time)
     try:
-        return read_table(source, leads=chosen_leads(arguments), time=time, **options)
-    except ValueError as error:                                              # the options are written otherwise here
-        told = str(error).replace("see the options of npunet.data.read_table", "see the options of this command")
-        raise ValueError(OPTION.sub(lambda found: f"--{found[1].replace('_', '-')}{found[2] and ' '}", told)) from None
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            found = read_table(source, leads=chosen_leads(arguments), time=time, **options)
+    except ValueError as error:
+        raise ValueError(_as_options(str(error))) from None
+    for warning in warned:
+        warnings.warn(_as_options(str(warning.message)), UserWarning, stacklevel=2)
+    return found
+
+
+def _as_options(told: str) -> str:
+    """What read_table says with its options as this command writes them."""
+    told = told.replace("see the options of npunet.data.read_table", "see the options of this command")
+    return OPTION.sub(lambda found: f"--{found[1].replace('_', '-')}{found[2] and ' '}", told)
 
 
 def _read_table(source: str, model: UNet | Segmenter, arguments: argparse.Namespace) -> Batch:
     """Rows are moments, columns are leads in mV; a column of times gives the rate."""
-    channels = _channels(model, 2)
+    channels = channels_of(model, 2)
     columns, rate, names = read_table_of(source, arguments)                  # (leads, L)
-    told = f"{_count(columns, 'column')} x {columns.shape[1]} samples"
+    told = f"{count(columns, 'column')} x {columns.shape[1]} samples"
     if channels not in (1, len(columns)):
         raise ValueError(f"{source}: {told} do not fit a network of {channels} channels; choose by --leads")
     if channels == 1:
@@ -212,27 +243,10 @@ def _read_table(source: str, model: UNet | Segmenter, arguments: argparse.Namesp
     return Batch(columns.T[None], ("all columns",), told, rate)
 
 
-def _prepared(batch: Batch, model: UNet | Segmenter, meaning: Meaning, fs: float, rate: float | None,
-              raw: bool) -> Batch:
-    """A batch of signals, prepared as a WFDB record is."""
-    if batch.x.ndim != 3:
-        raise ValueError("--fs is for signals; the network takes images")
-    if raw:
-        return replace(batch, rate=fs)
-    leads = np.moveaxis(batch.x, 2, 1)                                       # (B, C, L)
-    x, rate, how = prepare(leads.reshape(-1, leads.shape[2]), fs, model, meaning, rate)
-    x = x.reshape(*leads.shape[:2], -1)
-    told = f"{batch.told} at {fs:g} Hz, now {x.shape[2]} at {rate:g} Hz{how}"
-    return replace(batch, x=np.moveaxis(x, 1, 2), rate=rate, told=told)
-
-
-def _agreed(source: str, given: float | None, own: float | None) -> float:
-    """The rate of --fs or of the file's own times. Raises ValueError where they contradict each other."""
+def refuse_other_rate(source: str, given: float | None, own: float | None) -> None:
+    """Raise ValueError where --fs contradicts what a file says itself."""
     if given is not None and own is not None and abs(given - own) > 1e-3 * own:
-        raise ValueError(f"--fs {given:g}: the times in {source} give {own:g} samples a second; leave --fs out")
-    rate = own if given is None else given
-    assert rate is not None
-    return float(rate)
+        raise ValueError(f"--fs {given:g}: {source} says itself that it has {own:g} samples a second; leave --fs out")
 
 
 def _standardised(batch: Batch, pixels: np.ndarray) -> Batch:
@@ -245,12 +259,12 @@ def _one(batch: Batch, index: int) -> Batch:
     if not 0 <= index < len(batch.x):
         raise ValueError(f"--index {index} is not there; the input has {len(batch.x)} samples, counted from 0")
     part = slice(index, index + 1)
-    shown, reference = (None if array is None else array[part] for array in (batch.shown, batch.reference))
-    return replace(batch, x=batch.x[part], names=batch.names[part], shown=shown, reference=reference,
+    shown = None if batch.shown is None else batch.shown[part]
+    return replace(batch, x=batch.x[part], names=batch.names[part], shown=shown,
                    told=f"{batch.names[index]} of {batch.told}")
 
 
-def _channels(model: UNet | Segmenter, rank: int) -> int:
+def channels_of(model: UNet | Segmenter, rank: int) -> int:
     """Channels of a model for signals (rank 2) or images (rank 3). Raises ValueError when it is for the other."""
     if len(model.input_shape) != rank:
         kind, other = ("signals", "images") if rank == 3 else ("images", "signals")
@@ -258,10 +272,5 @@ def _channels(model: UNet | Segmenter, rank: int) -> int:
     return int(model.input_shape[-1] or 0)
 
 
-def _count(things: Sequence[Any] | np.ndarray, name: str) -> str:
+def count(things: Sequence[Any] | np.ndarray, name: str) -> str:
     return f"{len(things)} {name}" + ("" if len(things) == 1 else "s")
-
-
-def _told(fs: float, band: tuple[float, float] | None) -> str:
-    filtered = f"{band[0]:g}-{band[1]:g} Hz, " if band else ""
-    return f" (recorded at {fs:g} Hz; {filtered}normalised)"

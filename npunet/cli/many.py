@@ -2,75 +2,70 @@
 
 from __future__ import annotations
 
-import json
+import argparse
 import sys
-import warnings
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from npunet import __version__
-from npunet.cli import models, results
-from npunet.distributed import done
-from npunet.distributed.cluster import workers
+from npunet.cli import models, results, values
+from npunet.cli.many_jobs import Job, Outcome, Run, absolute, named, perform
+from npunet.distributed import done, remote
+from npunet.distributed.cluster import process_memory, workers
 from npunet.distributed.tasks import each
 from npunet.files import remove_leftovers
 
 SUMMARY = "summary.csv"
-ASIDE = ("run", "dask", "workers", "worker_memory", "out", "input", "debug", "threads")  # do not change a result
-
-
-@dataclass(frozen=True)
-class Job:
-    """One input, where its result goes, its picture if one is wanted, and where it is noted as done."""
-
-    source: str
-    target: results.Target
-    picture: str | None
-    note: Path
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one input.
-
-    told    : what would be printed about it
-    row     : of the summary, as plain values
-    broken  : why there is no result, or None
-    skipped : whether an earlier run had done it
-    """
-
-    told: list[str]
-    row: dict[str, Any] = field(default_factory=dict)
-    broken: str | None = None
-    skipped: bool = False
-
-
-Run = Callable[[Namespace, Job, Callable[[str], None]], results.Result]
 
 
 def add_arguments(parser: Any) -> None:
-    """The arguments that say where the inputs of a folder are run."""
-    group = parser.add_argument_group("running a folder on many cores or machines (needs the extra 'distributed')")
-    group.add_argument("--dask", nargs="?", const="", metavar="ADDRESS", help="run the inputs as tasks: on a cluster "
-                       "on this machine, or on that of the scheduler at ADDRESS, such as tcp://host:8786, whose "
-                       "workers see the same files. What an earlier run has done is skipped")
-    group.add_argument("--workers", type=int, metavar="N", help="of the cluster on this machine (default: one for "
+    """The arguments that say where inputs are run that are many or large."""
+    group = parser.add_argument_group(
+        "running on many cores or machines (needs the extra 'distributed')",
+        "A folder, or an address of one that fsspec knows (s3://bucket/ludb, https://...): one task an input, results "
+        "in the folder -o with a summary.csv; broken inputs are listed at the end. A recording of hours: one task a "
+        "stretch. A .zarr, an OME-Zarr image, a .tif or a .npy: one task a block, with what it sees around itself; "
+        "values are fed as they are, the result is a .zarr. The results are those of one process, bit for bit. A "
+        "worker that dies loses nothing, and the same command again skips what is done.")
+    group.add_argument("--dask", nargs="?", const="", metavar="ADDRESS", help="run on a cluster on this machine, or on "
+                       "that of the scheduler at ADDRESS, such as tcp://host:8786, whose workers see the same files")
+    group.add_argument("--workers", type=values.counting, metavar="N",
+                       help="of the cluster on this machine (default: one for "
                        "every --threads cores, and these are 1)")
     group.add_argument("--worker-memory", metavar="SIZE", help="that each of its workers may take, such as 2GB "
                        "(default: an equal part of what is free)")
+    group.add_argument("--block", type=extents, metavar="SIZE", help="of the blocks of an array, such as 4096 or "
+                       "1024x2048 (default: as it is stored, and as fits in a worker)")
+    group.add_argument("--level", type=values.natural, metavar="N",
+                       help="of an OME-Zarr image or a TIFF with several resolutions "
+                       "(default 0, the largest)")
+
+
+def extents(text: str) -> tuple[int, ...]:
+    """Read "4096" or "1024x2048"."""
+    try:
+        sizes = tuple(int(size) for size in text.lower().replace(",", "x").split("x"))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size of a block; write 4096 or 1024x2048")
+    return sizes
 
 
 def refuse_alone(arguments: Namespace) -> None:
     """Raise ValueError for options that go with others."""
-    if arguments.dask is not None and not Path(arguments.input).is_dir():
-        raise ValueError(f"--dask runs the inputs of a folder, and {arguments.input} is none; leave --dask out for a "
-                         "single input")
+    if arguments.block is not None or arguments.level is not None:
+        raise ValueError(f"--block and --level are for an array that is run in blocks, and {arguments.input} is none: "
+                         "a .zarr, or with --dask a .tif or .npy")
+    if remote.is_address(arguments.input) and arguments.dask is None:
+        raise ValueError(f"{arguments.input} is an address, whose files are fetched by workers: add --dask")
+    refuse_workers(arguments)
+
+
+def refuse_workers(arguments: Namespace) -> None:
+    """Raise ValueError for workers of no cluster on this machine."""
     if (arguments.workers is not None or arguments.worker_memory is not None) and arguments.dask != "":
         raise ValueError("--workers and --worker-memory are those of a cluster on this machine: add --dask, without an "
                          "address")
@@ -87,14 +82,15 @@ def run(arguments: Namespace, jobs: Sequence[Job], out: Path, one: Run, progress
     """
     address = arguments.dask or None
     if address is not None:
-        arguments, jobs = _absolute(arguments), [_absolute_job(job) for job in jobs]
+        arguments, jobs = _absolute(arguments), [absolute(job) for job in jobs]
     task = partial(perform, arguments, arguments.threads or 1, _digest(arguments.model), one)
     outcomes: dict[int, Outcome] = {}
     skipped = 0
     try:
         with workers(address, arguments.threads or 1, arguments.workers, arguments.worker_memory) as (client, told):
             print(f"cluster {told}", flush=True)
-            for number, outcome in each(client, task, jobs, say_lost):
+            limited = partial(task, process_memory(client))
+            for number, outcome in each(client, limited, jobs, say_lost):
                 if isinstance(outcome, BaseException):
                     outcome = Outcome([], broken=named(jobs[number].source, outcome))
                 outcomes[number] = outcome
@@ -107,8 +103,6 @@ def run(arguments: Namespace, jobs: Sequence[Job], out: Path, one: Run, progress
         raise
     finally:
         remove_leftovers(out)                                                # of workers that were ended
-        if (out / done.FOLDER).is_dir():
-            remove_leftovers(out / done.FOLDER)
     ordered = [outcomes[number] for number in range(len(jobs))]
     results.write_rows(out / SUMMARY, _summary(jobs, ordered))
     print(f"wrote   {out / SUMMARY}: a row for each input")
@@ -119,46 +113,6 @@ def run(arguments: Namespace, jobs: Sequence[Job], out: Path, one: Run, progress
     for told in broken:                                               # told above, between thousands of others
         print(f"broken  {told}")
     return broken, counts
-
-
-def perform(arguments: Namespace, threads: int, model: str, one: Run, job: Job) -> Outcome:
-    """One job, in a worker: skipped if its note says that it is done, else run, written and noted."""
-    said: list[str] = []
-    arguments = Namespace(**{**vars(arguments), "threads": threads})
-    try:
-        settings = {name: value for name, value in sorted(vars(arguments).items()) if name not in (*ASIDE, "model")}
-        written = [path for path in (job.target.path, job.target.annotation, job.picture) if path is not None]
-        settings["names"] = [Path(path).name for path in written]
-        mark = done.fingerprint(done.record_files(job.source), __version__, model, json.dumps(settings))
-        known = done.recall(job.note, mark)
-        if known is not None:
-            return Outcome([], known, skipped=True)
-        with warnings.catch_warnings(record=True) as warned:
-            warnings.simplefilter("always", UserWarning)
-            result = one(arguments, job, said.append)
-        said += [f"warning {warning.message}" for warning in warned if issubclass(warning.category, UserWarning)]
-        row = _row(result, job.source)
-        done.keep(job.note, mark, map(Path, written), row)
-    except (ValueError, OSError, MemoryError) as error:
-        return Outcome(said, broken=named(job.source, error))
-    return Outcome(said, row)
-
-
-def _row(result: results.Result, source: str) -> dict[str, Any]:
-    """What the summary says of a result."""
-    row: dict[str, Any] = {"rows": len(result.rows), "size": " x ".join(map(str, result.array.shape[1:])),
-                           "rate": "" if result.fs is None else f"{result.fs:g}"}
-    if result.labels is not None:
-        labels = result.labels
-        inside = labels.reshape(len(labels), -1)
-        begins = np.diff(inside, axis=1, prepend=0) != 0
-        for number, name in enumerate(result.class_names):
-            row[f"{name} %"] = f"{100 * np.mean(labels == number):.2f}" if labels.size else ""
-            if number and result.signal is not None:
-                row[f"{name} segments"] = int((begins & (inside == number)).sum())
-    if result.objects is not None:
-        row["objects"] = [(Path(source).name, page, count) for page, count in enumerate(result.counts)]
-    return row
 
 
 def _summary(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> list[Sequence[Any]]:
@@ -183,12 +137,6 @@ def say_lost(worker: str, tasks: int) -> None:
     print(f"npunet: warning: the worker {worker} died; {again}", file=sys.stderr, flush=True)
 
 
-def named(source: str, error: BaseException) -> str:
-    """An error with the input that it is about."""
-    told = str(error) or type(error).__name__
-    return told if source in told else f"{source}: {told}"
-
-
 def _digest(model: str) -> str:
     """What tells one model from another: a file's content, else its name, which means one network in each version."""
     return done.fingerprint([model]) if Path(model).is_file() else models.called(model)
@@ -196,12 +144,6 @@ def _digest(model: str) -> str:
 
 def _absolute(arguments: Namespace) -> Namespace:
     """Arguments for workers that stand in another folder."""
+    source = arguments.input if remote.is_address(arguments.input) else str(Path(arguments.input).resolve())
     model = str(Path(arguments.model).resolve()) if Path(arguments.model).exists() else arguments.model
-    return Namespace(**{**vars(arguments), "model": model, "input": str(Path(arguments.input).resolve())})
-
-
-def _absolute_job(job: Job) -> Job:
-    path, annotation = job.target.path, job.target.annotation
-    target = replace(job.target, path=path and path.resolve(), annotation=annotation and annotation.resolve())
-    return Job(str(Path(job.source).resolve()), target, job.picture and str(Path(job.picture).resolve()),
-               job.note.resolve())
+    return Namespace(**{**vars(arguments), "model": model, "input": source})

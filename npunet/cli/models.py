@@ -173,22 +173,12 @@ def size_of(model: UNet | IntegerModel | Dequantized) -> str:
     if isinstance(model, Dequantized):
         model = model.model
     if isinstance(model, IntegerModel):
-        weights = sum(node.arrays["weights"].size for node in model.network if "weights" in node.arrays)
-        return (f"{weights:,} weights in {model.scheme}, rounding {model.rounding}, input "
+        return (f"{model.network.parameters:,} parameters in {model.scheme}, rounding {model.rounding}, input "
                 f"{' x '.join(map(str, model.input_shape))}, {model.num_classes} classes")
     parameters = sum(spec.size for spec in model.graph.weights.values())
     shape = " x ".join("any" if size is None else str(size) for size in model.input_shape)
     output = f"{model.graph.shape(model.graph.output)[2]} {'classes' if model.params.include_top else 'features'}"
     return f"{parameters:,} parameters, input {shape}, {output}"
-
-
-def shape_argument(text: str) -> tuple[int | None, ...]:
-    """Read "256,1", "256x256x1" or "none,1"."""
-    try:
-        sizes = text.lower().replace("x", ",").split(",")
-        return tuple(None if size in ("none", "any") else int(size) for size in sizes)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no shape; write 256,1 or none,1 or 256,256,1") from None
 
 
 def verb(verbs: Any, name: str, run: Any, purpose: str, example: str) -> argparse.ArgumentParser:

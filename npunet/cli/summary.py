@@ -17,4 +17,4 @@ def add(verbs: Any) -> None:
 
 def summary(arguments: Namespace) -> None:
     """Print the table."""
-    print(models.open_network(arguments.model).summary())
+    print(models.open_model(arguments.model).summary())

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from npunet import UNet
-from npunet.cli import inputs, models, predict
+from npunet import IntegerModel, UNet
+from npunet.cli import inputs, models, predict, sources
 from npunet.deploy import LEVELS
 from npunet.files import write_npz
 
@@ -20,7 +20,7 @@ def add(verbs: Any) -> None:
     parser.add_argument("model", help=models.HELP)
     parser.add_argument("input", help=inputs.HELP)
     parser.add_argument("-o", "--out", metavar="FILE", default="trace.npz", help="file to write (default trace.npz)")
-    parser.add_argument("--level", choices=LEVELS, default="trained",
+    parser.add_argument("--level", choices=LEVELS,
                         help="every layer as trained, or batch norm folded as deployed (default trained)")
     parser.add_argument("--training", action="store_true", help="batch statistics and dropout, as in training")
     inputs.add_arguments(parser)
@@ -28,17 +28,36 @@ def add(verbs: Any) -> None:
 
 def trace(arguments: Namespace) -> None:
     """Read, run, write."""
-    opened = models.open_float(arguments.model)
+    opened = models.open_model(arguments.model)
+    if isinstance(opened, IntegerModel):
+        trace_integers(opened, arguments)
+        return
     model = models.network_of(opened)
-    batch = inputs.read(arguments.input, opened, predict.meaning_of(opened), arguments)
+    batch = sources.batch(arguments.input, opened, predict.meaning_of(opened), arguments)
     x = padded(model, batch.x)
-    layers = model.trace(x, training=arguments.training, level=arguments.level)
+    layers = model.trace(x, training=arguments.training, level=arguments.level or "trained")
     write_npz(arguments.out, layers)
     print(f"input   {arguments.input}: {batch.told}")
     print(f"ran     {models.called(arguments.model)}: {models.size_of(model)}")
     if x.shape != batch.x.shape:
         print(f"padded  {batch.x.shape[1:-1]} to {x.shape[1:-1]} with zeros at the end, so that the strides divide it")
     print(f"wrote   {arguments.out}: {len(layers)} layers, each (B, H, W, C)")
+
+
+def trace_integers(model: IntegerModel, arguments: Namespace) -> None:
+    """The same of an integer network: the integers of every layer, on the input in its integers."""
+    for given, option in ((arguments.training, "--training"), (arguments.level, "--level")):
+        if given:
+            raise ValueError(f"{option} is for float networks; {arguments.model} is an integer one: leave it out")
+    face = models.with_float_face(model)
+    batch = sources.batch(arguments.input, face, predict.meaning_of(face), arguments)
+    network: Any = models.network_of(face)
+    layers = model.trace(model.quantize_input(network.padded(batch.x)))
+    write_npz(arguments.out, layers)
+    print(f"input   {arguments.input}: {batch.told}, in integers of scale {model.input_qparams[0]:.6g} and zero point "
+          f"{model.input_qparams[1]}")
+    print(f"ran     {models.called(arguments.model)}: {models.size_of(model)}")
+    print(f"wrote   {arguments.out}: {len(layers)} layers of {model.dtype}, each (B, H, W, C)")
 
 
 def padded(model: UNet, x: np.ndarray) -> np.ndarray:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from npunet.cli import models
-from npunet.engine.runtime.engine import ENTRIES
-from npunet.engine.runtime.entry_points import TRAIN
+from npunet.engine.runtime.entry_points import ENTRIES, TRAIN
 from npunet.engine.runtime.installed import engine_installed
 from npunet.extras import MissingExtra
 

@@ -16,7 +16,7 @@ def data_folder(kind: str, marker: str, given: str | os.PathLike[str] | None = N
 
     Raises FileNotFoundError that says where to look and how to name the folder.
     """
-    root = given or os.environ.get(VARIABLE)
+    root = os.environ.get(VARIABLE) if given is None else os.fspath(given)
     if not root:
         raise FileNotFoundError(f"no {kind} data: name its folder by --data or the environment variable {VARIABLE}")
     for folder in (Path(root), Path(root) / kind):

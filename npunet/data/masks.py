@@ -11,6 +11,7 @@ import numpy as np
 
 from npunet.data.mask_numbers import CHANNELS, IGNORE, Colours, raw_mask
 from npunet.data.pixels import MOST_PIXELS
+from npunet.params import number
 from npunet.reading import reading
 
 JPEG_THRESHOLD, JPEG_GREY, JPEG_SHARE = 128, 64, 0.25  # of 0 and 255, JPEG leaves few values between 64 and 191
@@ -42,7 +43,7 @@ def read_mask(path: str | os.PathLike[str], num_classes: int, *, colours: Colour
     Returns (H, W) uint8: classes below num_classes, 255 for ignored pixels.
     Raises FileNotFoundError; ValueError that shows the values found where they are no classes.
     """
-    _check_options(num_classes, channel, meaning)
+    _check_options(num_classes, channel, meaning, threshold)
     with reading(path, "is a mask that cannot be read", WAY_OUT):
         values, lossy = raw_mask(path, colours=colours, channel=channel, as_shown=as_shown, max_pixels=max_pixels)
         if colours is not None:
@@ -66,7 +67,7 @@ def read_masks(paths: Sequence[Path], num_classes: int, *, colours: Colours | No
     Returns for each labels (H, W) uint8, and its instance numbers (H, W) where that is what they are.
     Raises as read_mask does.
     """
-    _check_options(num_classes, channel, meaning)
+    _check_options(num_classes, channel, meaning, threshold)
     stored: list[tuple[np.ndarray, str | None]] = []                         # numbers, and what is known of them
     lossy = []
     for path in paths:
@@ -216,11 +217,13 @@ def _jpeg_threshold(values: np.ndarray, num_classes: int) -> float:
     return JPEG_THRESHOLD
 
 
-def _check_options(num_classes: int, channel: str | None, meaning: str | None) -> None:
+def _check_options(num_classes: int, channel: str | None, meaning: str | None, threshold: float | None = None) -> None:
     if not isinstance(num_classes, (int, np.integer)) or not 2 <= num_classes <= IGNORE:
         raise ValueError(f"num_classes={num_classes!r} must be 2 to {IGNORE}; 255 marks ignored pixels")
     if channel is not None and channel not in CHANNELS:
         raise ValueError(f"channel={channel!r} must be one of {', '.join(CHANNELS)}")
+    if threshold is not None:
+        number("threshold", threshold)
     if meaning not in (None, CLASSES, BINARY, INSTANCES):
         raise ValueError(f"meaning={meaning!r} must be {CLASSES}, {BINARY} or {INSTANCES}")
 

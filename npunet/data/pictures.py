@@ -52,7 +52,7 @@ def read_pictures(data: str | os.PathLike[str] | None, channels: int, classes: i
     """
     masks = dict(masks or {})
     refuse_unknown("'masks' of a data set of images", list(masks), OPTIONS)
-    root = data or os.environ.get(VARIABLE)
+    root = os.environ.get(VARIABLE) if data is None else os.fspath(data)
     if not root:
         raise FileNotFoundError(f"no images: name their folder or .npz by --data or the variable {VARIABLE}")
     for place in (Path(root), Path(root) / "nuclei"):

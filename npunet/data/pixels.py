@@ -21,6 +21,7 @@ import numpy as np
 
 from npunet import memory
 from npunet.extras import extra
+from npunet.params import count
 from npunet.reading import reading
 
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
@@ -60,12 +61,14 @@ class Pixels:
     alpha  : whether the last channel is alpha
     lossy  : whether values were changed by compression
     depth  : what the file says of its numbers
+    passed : pictures of the file that are no pages and were not read
     """
 
     values: np.ndarray
     alpha: bool
     lossy: bool
     depth: Depth
+    passed: int = 0
 
 
 def read_pixels(path: str | os.PathLike[str], *, palette: bool = False, max_pixels: int = MOST_PIXELS) -> Pixels:
@@ -79,18 +82,23 @@ def read_pixels(path: str | os.PathLike[str], *, palette: bool = False, max_pixe
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
+    count("max_pixels", max_pixels)
     pillow = extra("PIL.Image", "image")
     with reading(path, "cannot be read as an image", WAY_OUT), warnings.catch_warnings():
         warnings.simplefilter("ignore")                                      # Pillow's own, of damaged metadata
         try:
             # as a stream: Pillow maps a TIFF by name into memory, rows and columns exchanged where it lies on its side
             with path.open("rb") as file, pillow.open(file) as image:
-                return _read(image, path, palette, max_pixels)
+                found = _read(image, path, palette, max_pixels)
         except pillow.DecompressionBombError as error:
             raise ValueError(f"{error} (PIL.Image.MAX_IMAGE_PIXELS)") from None
         except extra("PIL", "image").UnidentifiedImageError:
             raise ValueError("it is no image, or of a kind that Pillow does not read, such as TIFFs of 64 "
                              "bits") from None
+    if found.passed:
+        warnings.warn(f"{path}: the first of its {found.passed + 1} pictures is read; the others of such a photograph "
+                      "(MPO) are previews, other views or depths", UserWarning, stacklevel=3)
+    return found
 
 
 def _read(image: Any, path: Path, palette: bool, max_pixels: int) -> Pixels:
@@ -119,15 +127,16 @@ def _read(image: Any, path: Path, palette: bool, max_pixels: int) -> Pixels:
     if depth.dtype:
         values = values.view(depth.dtype)
     lossy = image.format in LOSSY or image.info.get("compression") in LOSSY
-    return Pixels(values, values.shape[-1] in (2, 4), lossy, depth)
+    passed = getattr(image, "n_frames", 1) - 1 if image.format == "MPO" else 0
+    return Pixels(values, values.shape[-1] in (2, 4), lossy, depth, passed)
 
 
 def _pages(image: Any) -> Iterator[Any]:
     """The pages of an image. A photograph's second picture (MPO) is a preview or a depth map and no page."""
-    count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-    _refuse_hidden_pages(image, count)
-    for number in range(count):
-        if number or count > 1:
+    pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    _refuse_hidden_pages(image, pages)
+    for number in range(pages):
+        if number or pages > 1:
             image.seek(number)
         yield image
 
@@ -204,7 +213,7 @@ def _tag(image: Any, number: int, default: int) -> int:
     return value if isinstance(value, int) else default
 
 
-def _refuse_hidden_pages(image: Any, count: int) -> None:
+def _refuse_hidden_pages(image: Any, read: int) -> None:
     """ImageJ and tifffile write stacks as one page with the rest behind it, and say so in its description."""
     if image.format != "TIFF":
         return
@@ -219,6 +228,6 @@ def _refuse_hidden_pages(image: Any, count: int) -> None:
                         (image.width * image.height * len(image.getbands())))
         except (ValueError, TypeError, KeyError, OverflowError):
             pages = 1
-    if pages > count:
-        raise ValueError(f"its description speaks of {pages} pages, and {count} can be read; save it as a plain "
+    if pages > read:
+        raise ValueError(f"its description speaks of {pages} pages, and {read} can be read; save it as a plain "
                          "multi-page TIFF")

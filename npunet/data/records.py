@@ -44,7 +44,7 @@ class Record:
 def read_record(path: str | os.PathLike[str], leads: Sequence[str] | None = None, *, verify: bool = True) -> Record:
     """Read a WFDB record, with the wave boundaries of every lead that has an annotation file named after it.
 
-    path   : of the record, with or without ".hea"
+    path   : of the record, with or without ".hea" or ".dat"
     leads  : names of the leads to read, in this order, without regard to case where that leaves no choice; all by
              default
     verify : compare the samples with the checksums of the header; False for a record that is known to lack right ones
@@ -93,6 +93,8 @@ def listed_records(folder: str | os.PathLike[str]) -> list[Path]:
 def _base(path: str | os.PathLike[str]) -> Path:
     """A record's path without suffix. Raises FileNotFoundError where it has no header."""
     base = Path(os.fspath(path).removesuffix(".hea"))
+    if base.suffix == ".dat" and not Path(f"{base}.hea").is_file() and base.with_suffix(".hea").is_file():
+        base = base.with_suffix("")
     if not Path(f"{base}.hea").is_file():
         raise FileNotFoundError(f"no WFDB record {base}: there is no file {base}.hea")
     return base

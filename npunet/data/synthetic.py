@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from npunet import memory
+from npunet.params import int_or_pair, number, ordinal, pair, seed_number
+
 NONE, P, QRS, T = 0, 1, 2, 3
 ECG_CLASSES = ("none", "P", "QRS", "T")
 
@@ -42,12 +45,16 @@ def synthetic_ecg(seconds: float = 10, fs: float = 250, seed: int = 0, heart_rat
     Raises ValueError for a heart rate outside its range or less than one sample.
     Source of the idea: McSharry et al. 2003, IEEE Trans. Biomed. Eng. 50, 289, doi:10.1109/TBME.2003.808805.
     """
-    if not 30 <= heart_rate <= 180:
-        raise ValueError(f"heart_rate={heart_rate} must lie between 30 and 180 beats per minute")
+    number("heart_rate, in beats per minute,", heart_rate, 30, 180)
+    for name, value in (("seconds", seconds), ("fs", fs)):
+        number(name, value, 0, above=True)
+    for name, value in (("noise", noise), ("wander", wander), ("variability", variability)):
+        number(name, value, 0)
     length = round(seconds * fs)
+    memory.require(64 * length, f"{seconds:g} s at {fs:g} Hz", "make less of it")
     if length < 1:
         raise ValueError(f"{seconds} s at {fs} Hz is not even one sample")
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(seed_number("seed", seed))
     times = np.arange(length) / fs                                           # (L,)
     signal, ranks = np.zeros(length), np.zeros(length, np.uint8)
     for peak, interval in _beats(random, seconds, heart_rate, variability):
@@ -114,10 +121,13 @@ def synthetic_nuclei(size: int | tuple[int, int] = 256, seed: int = 0, count: in
     Returns image (H, W) float32 in [0, 1] and instances (H, W) uint16, 0 for background, else 1, 2, ...
     Raises ValueError for a size under 16.
     """
-    H, W = (size, size) if isinstance(size, int) else size
+    H, W = pair(int_or_pair("size", size))
     if min(H, W) < 16:
         raise ValueError(f"size={size!r}: an image of nuclei needs at least 16 x 16 pixels")
-    random = np.random.default_rng(seed)
+    if count is not None and ordinal("count", count) > H * W:
+        raise ValueError(f"count={count}: an image of {H} x {W} pixels has no room for so many nuclei")
+    memory.require(80 * H * W, f"an image of {H} x {W}", "make a smaller one")
+    random = np.random.default_rng(seed_number("seed", seed))
     rows, columns = np.mgrid[:H, :W].astype(float)
     image, instances = np.zeros((H, W)), np.zeros((H, W), np.uint16)
     radius = max(3.0, min(H, W) / 28)                                        # mean semi-axis

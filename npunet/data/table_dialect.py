@@ -92,8 +92,10 @@ def find_dialect(lines: Sequence[str], separator: str | None, decimal: str | Non
     one = next((fit for fit in fits if (fit.separator, fit.decimal, fit.kinds) == (" ", ",", ("number",))), None)
     if decimal is None and best.decimal == ",":
         _refuse_thousands(sample, best.separator)
-    if decimal is None and separator is None and (best.separator, best.decimal) == (",", "."):
-        best = one if _is_decimal_comma(lines, best, one) and one else best
+    if decimal is None and separator is None and (best.separator, best.decimal) == (",", ".") and (
+            _is_decimal_comma(lines, best, one) and one):
+        _refuse_thousands(sample, "")
+        best = one
     return best if best.width > 1 or separator else Dialect("", best.decimal, 1, best.kinds)
 
 

@@ -45,7 +45,7 @@ def read_text(path: Path, encoding: str | None) -> str:
         elif content[:1] == b"\0" != content[1:2]:
             encoding = "utf-16-be"
     try:
-        text = content.decode(encoding or "utf-8-sig")
+        text = content.decode("utf-8-sig" if encoding is None else encoding)
     except LookupError:
         raise ValueError(f"encoding={encoding!r} is not known; such are utf-8, utf-16 and latin-1") from None
     except UnicodeDecodeError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,13 +30,14 @@ SUFFIXES = (".csv", ".tsv", ".txt")
 NO_VOLTAGE = frozenset(("mmhg", "cmh2o", "bpm", "%", "hz", "°c", "c", "l/min", "adu", "a.u.", "au", "counts", "count",
                         "digits", "nu", "ohm", "ma", "ua", "µa", "a", "pa", "kpa", "g", "m/s2", "m/s^2", "rpm"))
 IN_BRACKETS = re.compile(r"(?P<name>.*?)[\s_,/]*[\[(]\s*(?P<unit>[^\[\]()]*)\s*[\])]")
+ODD_VOLTS = re.compile(r"[\[(]\s*(?P<unit>\S{1,3}[vV])\s*[\])]$")  # a micro sign in another encoding
 AFTER = re.compile(r"(?P<name>.*?\S)[\s_/,]+(?P<unit>[mnuµμ]v)", re.IGNORECASE)
 
 
 def read_table(path: str | os.PathLike[str], *, leads: Sequence[str] | None = None,
                time: str | int | bool | None = None, time_unit: str | None = None, unit: str | None = None,
                separator: str | None = None, decimal: str | None = None, skip_rows: int = 0,
-               blank_rows: str | None = None,
+               blank_rows: str | None = None, blank_cells: str = "gap",
                encoding: str | None = None) -> tuple[np.ndarray, float | None, tuple[str, ...]]:
     """Read a table of signals.
 
@@ -48,6 +50,8 @@ def read_table(path: str | os.PathLike[str], *, leads: Sequence[str] | None = No
     decimal    : "." or ","
     skip_rows  : lines at the top that are passed over
     blank_rows : "gap" where a blank line is a row of missing values, "skip" where it is nothing; by default a gap
+    blank_cells : what becomes of missing values: "gap" for NaN where they stand, "warn" for that and a warning that
+                 counts them and says where, "refuse" for an error that says it
     encoding   : of the text; by default UTF-8, UTF-16 as its byte order mark says, or Latin-1
 
     Lines that begin with # or % are comments; a line sep=; gives the separator; a row of names and one of units may
@@ -60,8 +64,12 @@ def read_table(path: str | os.PathLike[str], *, leads: Sequence[str] | None = No
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
-    if skip_rows < 0 or blank_rows not in (None, "gap", "skip"):
-        raise ValueError(f"skip_rows={skip_rows!r} must not be negative, blank_rows={blank_rows!r} 'gap' or 'skip'")
+    if not isinstance(skip_rows, (int, np.integer)) or skip_rows < 0:
+        raise ValueError(f"skip_rows={skip_rows!r} must be a whole number, 0 or more")
+    for name, value, known in (("blank_rows", blank_rows, (None, "gap", "skip")),
+                               ("blank_cells", blank_cells, ("gap", "warn", "refuse"))):
+        if value not in known:
+            raise ValueError(f"{name}={value!r} must be one of {', '.join(map(str, known))}")
     with reading(path, "cannot be read as a table", "see the options of npunet.data.read_table"):
         table = read_cells(read_text(path, encoding), separator=separator, decimal=decimal, skip_rows=skip_rows,
                            blank_rows=blank_rows)
@@ -71,13 +79,31 @@ def read_table(path: str | os.PathLike[str], *, leads: Sequence[str] | None = No
         refuse_transposed(len(table.columns), len(table.columns[0]), "columns", "rows")
         named = [name or f"column {at}" for at, name in enumerate(table.names or [""] * len(table.columns), 1)]
         times, passed = _find_times(table, named, time)
+        passed |= {at for at, cells in enumerate(table.columns) if not any(cells) and not (table.names and
+                                                                                           table.names[at])}
         chosen = _choose(named, passed, leads)
         fs = None if times is None else rate_of(_full_name(table, named, times), table.columns[times], table.decimal,
                                                 time_unit)
         lead_names, rows = zip(*(_lead(table, named, at, unit) for at in chosen), strict=True)
-    signal = np.stack(rows)
+        signal = np.stack(rows)
+        missing = "" if blank_cells == "gap" else _missing(signal, lead_names, table.lines)
+        if missing and blank_cells == "refuse":
+            raise ValueError(f"{missing}; blank_cells='gap' takes them for gaps")
+    if missing:
+        warnings.warn(f"{path}: {missing}; they are gaps (blank_cells='refuse' refuses them)", UserWarning,
+                      stacklevel=2)
     warn_of_flat(os.fspath(path), signal, lead_names, "column")
     return signal, fs, lead_names
+
+
+def _missing(signal: np.ndarray, names: Sequence[str], lines: Sequence[int]) -> str:
+    """How many values each column lacks, and where it begins, in words; "" where none is missing."""
+    told = []
+    for name, row in zip(names, signal, strict=True):
+        at = np.flatnonzero(np.isnan(row))
+        if 0 < len(at) < len(row):                                           # of all, warn_of_flat speaks
+            told.append(f"column {name!r} lacks {len(at):,} of {len(row):,} values, the first in line {lines[at[0]]}")
+    return ", ".join(told[:4]) + (f" and {len(told) - 4} more columns" if len(told) > 4 else "")
 
 
 def _find_times(table: Table, named: list[str], time: str | int | bool | None) -> tuple[int | None, set[int]]:
@@ -133,6 +159,8 @@ def _choose(named: list[str], passed: set[int], leads: Sequence[str] | None) -> 
         raise ValueError(f"leads={leads!r} must be a list of names, such as [{leads!r}]")
     chosen = ([at for at in range(len(named)) if at not in passed] if leads is None else
               [_column(named, lead) for lead in leads])
+    if leads is not None and not chosen:
+        raise ValueError(f"leads={leads!r} names no column; it has {', '.join(named)}")
     if not chosen:
         raise ValueError(f"it has no column of a lead: {', '.join(named)} are times or running numbers; say by "
                          "time=False or leads= that one is a lead")
@@ -163,6 +191,9 @@ def _lead(table: Table, named: list[str], at: int, unit: str | None) -> tuple[st
     if row and row.lower() in SECONDS and not said:
         said = row
     said = said or row or None
+    if said is None and unit is None and (odd := ODD_VOLTS.search(named[at])):
+        raise ValueError(f"its column {name!r} is in {odd['unit']}, a voltage that npunet does not know; say by unit= "
+                         "which it is")
     if unit is not None and unit.lower() not in MILLIVOLTS:
         raise ValueError(f"unit={unit!r} must be mV, uV, nV or V")
     if said is not None and said.lower() not in MILLIVOLTS:

@@ -5,6 +5,6 @@ Needs the extra "distributed": pip install 'npunet[distributed]'.
 
 from npunet.distributed.blocks import map_blocks
 from npunet.distributed.halo import Halo, halos
-from npunet.distributed.zarr_arrays import map_zarr
+from npunet.distributed.map_arrays import map_zarr
 
 __all__ = ["Halo", "halos", "map_blocks", "map_zarr"]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate, pairwise, product
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from npunet.distributed.carried import Carried
-from npunet.distributed.halo import Halo, halos
+from npunet.distributed.networks import Blockwise, blockwise
+from npunet.distributed.windows import windows
 from npunet.extras import extra
+from npunet.integer_model import IntegerModel
 from npunet.model import UNet
 from npunet.segment import Segmenter
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import dask.array
 
 OUTPUTS = ("logits", "labels")
-DECLARED = ("seq", "seq_fma")  # orders of summation whose bits do not depend on where a window begins
 Slices = tuple[slice, ...]
 
 
@@ -39,10 +38,10 @@ class Block:
     """Run the network on one window, and keep the outputs of its block.
 
     shape  : (B, ..., C) of the window
-    places : where each of the parts that it is given stands in the window; the rest is zeros, the padding of fit="pad"
+    places : where each of the parts that it is given stands in the window; the rest is the padding of fit="pad"
     kept   : the block's outputs within the window's, batch and space
     labels : whether classes are wanted
-    how    : arguments of UNet.predict
+    how    : arguments of the network's predict
     """
 
     shape: tuple[int, ...]
@@ -53,21 +52,24 @@ class Block:
 
     def __call__(self, carried: Carried, *parts: np.ndarray) -> np.ndarray:
         network = carried.network()
-        window = np.zeros(self.shape, network.dtype)
+        window = np.full(self.shape, network.blank, network.takes)
         for place, part in zip(self.places, parts, strict=True):
             window[place] = part
-        y = network.predict(window, **self.how)[self.kept]
-        return y.argmax(-1).astype(_label_dtype(y.shape[-1])) if self.labels else np.ascontiguousarray(y)
+        y = network.run(window, self.how)[self.kept]
+        return y.argmax(-1).astype(network.of_labels) if self.labels else np.ascontiguousarray(y)
 
 
-def map_blocks(model: UNet | Segmenter, array: dask.array.Array, *, output: str = "logits", backend: str = "auto",
-               arithmetic: str | None = None, threads: int | None = 1) -> dask.array.Array:
+def map_blocks(model: UNet | Segmenter | IntegerModel, array: dask.array.Array, *, output: str = "logits",
+               backend: str = "auto", arithmetic: str | None = None, threads: int | None = 1) -> dask.array.Array:
     """What model.predict(array, fit="pad") gives, the same bits, as a Dask array that is computed block by block.
 
+    model      : UNet, Segmenter (whose network runs on the values as they are), IntegerModel or its dequantized()
     array      : (L, C) or (B, L, C) of signals, (H, W, C) or (B, H, W, C) of images, real, in chunks of any sizes; one
-                 channel may go without its axis, (L,) or (H, W). The channels of a chunk are brought together
+                 channel may go without its axis, (L,) or (H, W). The channels of a chunk are brought together. For an
+                 IntegerModel integers of its dtype, as quantize_input gives
     output     : "logits", what predict gives, or "labels", the likeliest class of every position
-    arithmetic : "seq" or "seq_fma"; None for "seq_fma", or for "seq" where the model is float64
+    arithmetic : "seq" or "seq_fma"; None for "seq_fma", or for "seq" where the model is float64; None for integers,
+                 which come out the same in every order
     threads    : of the engine for one block; Dask runs several blocks at once
 
     One task runs one chunk, together with as much of its neighbours as its outputs depend on: the receptive field is
@@ -75,36 +77,27 @@ def map_blocks(model: UNet | Segmenter, array: dask.array.Array, *, output: str 
     that, a window then reaches over several. The work that a block repeats is its halo's, so chunks much larger than
     the halo (see halos) are the quick ones. Weights are as they are now.
 
-    Returns the array in the chunks that it came in: with K in place of C and the model's dtype, for labels without that
-    axis and uint8, or uint16 from 257 classes on.
+    Returns the array in the chunks that it came in: with K in place of C and the network's dtype, for labels without
+    that axis and uint8, or uint16 from 257 classes on.
     Raises ValueError for an array that does not fit, a network with layer norm, which cannot be cut, and an arithmetic
     whose bits depend on the length; MissingExtra without dask.
     """
-    network = model.network if isinstance(model, Segmenter) else model
-    if not isinstance(network, UNet):
-        raise ValueError(f"map_blocks runs a UNet or a Segmenter, not {type(model).__name__}")
+    network = blockwise(model)
     if output not in OUTPUTS:
         raise ValueError(f"output={output!r} must be one of {', '.join(OUTPUTS)}")
-    arithmetic = arithmetic or ("seq_fma" if network.dtype == "float32" else "seq")
-    if arithmetic not in DECLARED:
-        raise ValueError(f"arithmetic={arithmetic!r}: bits may depend on where a block begins; blocks run "
-                         f"{' or '.join(map(repr, DECLARED))}")
-    network._choose(backend, arithmetic)
-    around = halos(network.sizes)
+    how = network.how(backend, arithmetic, threads)
     batch, dropped = _batch(network, array)
-    y = _mapped(network, batch, around, output == "labels",
-                {"backend": backend, "arithmetic": arithmetic, "threads": threads})
+    y = _mapped(network, batch, output == "labels", how)
     return y[0] if dropped else y
 
 
-def _batch(network: UNet, array: Any) -> tuple[dask.array.Array, bool]:
+def _batch(network: Blockwise, array: Any) -> tuple[dask.array.Array, bool]:
     """The array as (B, ..., C) with whole channels, and whether B was not there."""
-    da, rank, channels = extra("dask.array", "distributed"), network.sizes.rank, network.sizes.channels
+    da, rank, channels = extra("dask.array", "distributed"), network.rank, network.channels
     if not isinstance(array, da.Array):
         raise ValueError(f"map_blocks takes a dask.array, not {type(array).__name__}; make one by "
                          "dask.array.from_array(x, chunks=...)")
-    if array.dtype.kind not in "fiub":
-        raise ValueError(f"the array has dtype {array.dtype}; it must hold real numbers")
+    network.refuse_dtype(array.dtype)
     if any(np.isnan(size) for size in array.shape):
         raise ValueError(f"the array has shape {array.shape}; call its compute_chunk_sizes() first")
     x = array[..., None] if array.ndim == rank and channels == 1 else array
@@ -119,18 +112,17 @@ def _batch(network: UNet, array: Any) -> tuple[dask.array.Array, bool]:
     return x.rechunk({x.ndim - 1: -1}), dropped
 
 
-def _mapped(network: UNet, x: dask.array.Array, around: tuple[Halo, ...], labels: bool,
-            how: dict[str, Any]) -> dask.array.Array:
+def _mapped(network: Blockwise, x: dask.array.Array, labels: bool, how: dict[str, Any]) -> dask.array.Array:
     """The graph: for every chunk a task that runs its window, and one for every part of a neighbour."""
     da, base = extra("dask.array", "distributed"), extra("dask.base", "distributed")
     graphs = extra("dask.highlevelgraph", "distributed")
-    carried = Carried(network)
+    carried = Carried(network.model)
     token = base.tokenize(carried, x.name, labels, sorted(how.items(), key=str))
     name, cut, model = f"npunet-{token}", f"npunet-halo-{token}", f"npunet-model-{token}"
-    windows = [_windows(chunks, halo) for chunks, halo in zip(x.chunks[1:-1], around, strict=True)]
+    every = [windows(chunks, halo) for chunks, halo in zip(x.chunks[1:-1], network.halos, strict=True)]
     tasks: dict[Any, Any] = {model: carried}
     for index in np.ndindex(*(len(chunks) for chunks in x.chunks[:-1])):
-        along = [windows[axis][number] for axis, number in enumerate(index[1:])]
+        along = [every[axis][number] for axis, number in enumerate(index[1:])]
         keys, places = [], []
         for pieces in product(*(window.pieces for window in along)):
             source = (x.name, index[0], *(piece.chunk for piece in pieces), 0)
@@ -143,57 +135,6 @@ def _mapped(network: UNet, x: dask.array.Array, around: tuple[Halo, ...], labels
         shape = (x.chunks[0][index[0]], *(window.length for window in along), x.shape[-1])
         block = Block(shape, tuple(places), (slice(None), *(window.kept for window in along)), labels, how)
         tasks[(name, *index, *(() if labels else (0,)))] = (block, model, *keys)
-    graph = network.graph
-    classes = graph.shape(graph.output)[2]
-    chunks = x.chunks[:-1] if labels else (*x.chunks[:-1], (classes,))
-    dtype = _label_dtype(classes) if labels else np.dtype(network.dtype)
+    chunks = x.chunks[:-1] if labels else (*x.chunks[:-1], (network.classes,))
+    dtype = network.of_labels if labels else network.gives
     return da.Array(graphs.HighLevelGraph.from_collections(name, tasks, dependencies=[x]), name, chunks, dtype=dtype)
-
-
-@dataclass(frozen=True)
-class Piece:
-    """What a window takes of one chunk along one axis: which part of it, and where it stands in the window."""
-
-    chunk: int
-    part: slice
-    place: slice
-    whole: bool
-
-
-@dataclass(frozen=True)
-class Window:
-    """What one chunk's outputs need along one axis, and where these outputs stand in it."""
-
-    length: int
-    kept: slice
-    pieces: tuple[Piece, ...]
-
-
-def _windows(chunks: tuple[int, ...], halo: Halo) -> list[Window]:
-    """The window of every chunk along one axis."""
-    offsets = [0, *accumulate(chunks)]
-    padded = -(-offsets[-1] // halo.period) * halo.period
-    windows = []
-    for first, stop in pairwise(offsets):
-        if first == stop:                                                    # an empty chunk, which Dask allows
-            windows.append(Window(halo.period, slice(0, 0), ()))
-            continue
-        start, end = halo.window(first, stop, padded)
-        windows.append(Window(end - start, slice(first - start, stop - start), tuple(_pieces(offsets, start, end))))
-    return windows
-
-
-def _pieces(offsets: list[int], start: int, end: int) -> Iterator[Piece]:
-    """The parts of all chunks that lie between two positions; nothing lies past the array's end."""
-    for number in range(bisect_right(offsets, start) - 1, len(offsets) - 1):
-        first, stop = offsets[number : number + 2]
-        low, high = max(start, first), min(end, stop)
-        if first >= end:
-            return
-        if low < high:
-            yield Piece(number, slice(low - first, high - first), slice(low - start, high - start),
-                        high - low == stop - first)
-
-
-def _label_dtype(classes: int) -> np.dtype:
-    return np.dtype(np.uint8 if classes <= 256 else np.uint16)

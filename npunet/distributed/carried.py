@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import pickle
 from functools import lru_cache
+from typing import Any
 
-from npunet.model import UNet
+from npunet.distributed.networks import Blockwise, blockwise
 
 MODELS_KEPT = 4  # by one process
 
@@ -14,11 +15,11 @@ MODELS_KEPT = 4  # by one process
 class Carried:
     """A network as it was when this was made: later changes of its weights are not seen."""
 
-    def __init__(self, network: UNet) -> None:
+    def __init__(self, network: Any) -> None:
         self.data = pickle.dumps(network, protocol=5)
         self.digest = hashlib.sha256(self.data).hexdigest()
 
-    def network(self) -> UNet:
+    def network(self) -> Blockwise:
         """The network, the same object for every task of this process, so that its engines are made once."""
         return _network(_Bytes(self.data, self.digest))
 
@@ -40,5 +41,5 @@ class _Bytes:
 
 
 @lru_cache(MODELS_KEPT)
-def _network(carried: _Bytes) -> UNet:
-    return pickle.loads(carried.data)  # of a graph, which is code anyway
+def _network(carried: _Bytes) -> Blockwise:
+    return blockwise(pickle.loads(carried.data))  # of a graph, which is code anyway

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,11 +13,15 @@ from npunet import memory
 from npunet.extras import extra
 
 SHARE = 0.8  # of the free memory, that all workers together may take
-USABLE = 0.6  # of a worker's memory, before Dask begins to move results to disk
+USABLE = 0.6  # of a worker's memory, that its tasks may take: the rest is the interpreter's, and what is passed on
+ENDED = 0.9  # of a worker's memory: a little less than Dask's own 0.95
 LEAST = 300 * 10**6  # bytes that a worker takes before it has read anything
 SETTINGS = {
     "distributed.scheduler.allowed-failures": 2,     # times that a task may lose its worker before it counts as broken
     "distributed.scheduler.worker-saturation": 1.0,  # no task waits at a worker: it would count as lost with it
+    "distributed.worker.memory.target": False,       # results are small; what fills a worker is one task, so that
+    "distributed.worker.memory.spill": False,        # moving results to disk would free nothing, and a worker that
+    "distributed.worker.memory.pause": False,        # waits for its memory to be freed might wait for ever
 }
 
 
@@ -45,18 +50,42 @@ def workers(address: str | None, threads: int = 1, count: int | None = None,
     if count < 1:
         raise ValueError(f"{count} workers: there must be at least 1")
     each = _limit(limit, count)
-    with dask.config.set(SETTINGS), distributed.LocalCluster(
-        n_workers=count, threads_per_worker=1, processes=True, memory_limit=each, silence_logs=logging.CRITICAL,
-        dashboard_address=":0",                                              # any port that is free
-    ) as cluster, distributed.Client(cluster) as client:
+    with dask.config.set(SETTINGS), _started(distributed, count, each) as cluster, \
+            distributed.Client(cluster) as client:
+        client.register_plugin(_uninterrupted(), name="npunet-uninterrupted")
         yield client, _told(client)
 
 
+def _started(distributed: Any, count: int, each: int) -> Any:
+    """A cluster on this machine. Raises OSError where its processes do not come up."""
+    try:
+        return distributed.LocalCluster(n_workers=count, threads_per_worker=1, processes=True, memory_limit=each,
+                                        silence_logs=logging.CRITICAL, dashboard_address=":0")  # any port that is free
+    except (RuntimeError, TimeoutError) as error:
+        raise OSError(f"{count} workers of {memory.told(each)} could not be started: {error}; use fewer, or start them "
+                      "by hand and give --dask the address of their scheduler") from None
+
+
+def _uninterrupted() -> Any:
+    """A plugin of workers on this machine: Ctrl-C is for the process that they work for, which ends them."""
+    class Uninterrupted(extra("distributed", "distributed").WorkerPlugin):  # type: ignore[misc]
+        def setup(self, worker: Any) -> None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    return Uninterrupted()
+
+
 def task_memory(client: Any) -> int | None:
-    """Bytes that one task may take, of the workers that have least: Dask lets a worker wait when it nears its limit."""
+    """Bytes that one task may take, of the workers that have least; None where nothing bounds them."""
     every = client.scheduler_info(-1)["workers"].values()
     return min((int(USABLE * worker["memory_limit"] / worker["nthreads"]) for worker in every
                 if worker["memory_limit"]), default=None)
+
+
+def process_memory(client: Any) -> int | None:
+    """Bytes that the process of a worker may take, of those that have least, before Dask ends it; or None."""
+    every = client.scheduler_info(-1)["workers"].values()
+    return min((int(ENDED * worker["memory_limit"]) for worker in every if worker["memory_limit"]), default=None)
 
 
 def _connected(distributed: Any, address: str) -> Any:
@@ -97,6 +126,7 @@ def _told(client: Any) -> str:
     limits = [worker["memory_limit"] for worker in every]
     bound = "memory not bounded" if not all(limits) else f"at most {memory.told(min(limits))} of memory each" \
         if min(limits) == max(limits) else f"at most {memory.told(min(limits))} to {memory.told(max(limits))} each"
-    page = f"; dashboard {client.dashboard_link}" if importlib.util.find_spec("bokeh") else ""
+    page = f"; dashboard {client.dashboard_link}" if importlib.util.find_spec("bokeh") else \
+        "; for a dashboard: pip install bokeh"
     return (f"{len(every)} worker{'s' if len(every) > 1 else ''}, {sum(worker['nthreads'] for worker in every)} tasks "
             f"at once, {bound}{page}")

@@ -8,17 +8,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from npunet.files import write_text
+from npunet.distributed.remote import named_files
 
 CHUNK = 2**20
 FOLDER = ".done"  # of the notes, in the folder of the results
 
 
-def fingerprint(files: Iterable[str | Path], *settings: str) -> str:
-    """SHA-256 of files, by name and content, and of settings. Raises OSError for what cannot be read."""
+def fingerprint(files: Iterable[str | Path], *settings: str, below: Path | None = None) -> str:
+    """SHA-256 of files, by name and content, and of settings. Raises OSError for what cannot be read.
+
+    below : a folder that all files are in, whose paths from there on are their names
+    """
     digest = hashlib.sha256(json.dumps(settings).encode())
     for path in sorted(map(Path, files)):
-        digest.update(json.dumps([path.name, _sha256(path)]).encode())
+        name = path.name if below is None else path.relative_to(below).as_posix()
+        digest.update(json.dumps([name, _sha256(path)]).encode())
     return digest.hexdigest()
 
 
@@ -34,10 +38,13 @@ def recall(note: Path, mark: str) -> dict[str, Any] | None:
 
 
 def keep(note: Path, mark: str, files: Iterable[Path], told: dict[str, Any]) -> None:
-    """Note that files, beside the note's folder, were made of what the fingerprint stands for."""
+    """Note that files, beside the note's folder, were made of what the fingerprint stands for.
+
+    A note that a crash cuts short is no JSON, so that the work is done again: it need not wait for the disk.
+    """
     note.parent.mkdir(exist_ok=True)
     digests = {path.name: _sha256(path) for path in files}
-    write_text(note, json.dumps({"mark": mark, "files": digests, "told": told}, indent=1))
+    note.write_text(json.dumps({"mark": mark, "files": digests, "told": told}, indent=1), encoding="utf-8")
 
 
 def record_files(source: str) -> list[Path]:
@@ -54,10 +61,7 @@ def record_files(source: str) -> list[Path]:
         if header in seen or not header.is_file():
             continue
         seen.add(header)
-        for line in header.read_text(encoding="utf-8", errors="replace").splitlines():
-            name = line.split()[0] if line.split() and not line.startswith("#") else ""
-            if not name or "/" in name or "\0" in name:
-                continue
+        for name in named_files(header.read_text(encoding="utf-8", errors="replace")):
             waiting.append(header.with_name(f"{name}.hea"))
             found.add(header.with_name(name))
     return [path for path in found | seen if path.is_file()]

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from npunet.inference import receptive
+from npunet.inference import integer_receptive, receptive
 from npunet.inference.receptive import Context
 from npunet.inference.sizes import Sizes
+from npunet.integer.network import Network
+from npunet.integer.resize import multiple_of
 
 
 @dataclass(frozen=True)
@@ -63,3 +65,11 @@ def halos(sizes: Sizes) -> tuple[Halo, ...]:
     axes = (1,) if sizes.rank == 1 else (0, 1)
     return tuple(Halo(sizes.multiple[axis], receptive.context(sizes.graph(), axis, sizes.multiple[axis]))
                  for axis in axes)
+
+
+def integer_halos(network: Network) -> tuple[Halo, ...]:
+    """The same of an integer network. Raises ValueError for one that is bound to its size."""
+    integer_receptive.refuse_bound(network)
+    multiple = multiple_of(network)
+    axes = (1,) if len(network.input_shape) == 2 else (0, 1)
+    return tuple(Halo(multiple[axis], integer_receptive.context(network, axis, multiple[axis])) for axis in axes)

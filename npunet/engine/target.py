@@ -30,6 +30,8 @@ class Target(NamedTuple):
     load_bound : multiplies two full registers in a cycle, faster than it loads the scalars for them: micro-kernels then
                 take four vectors of filters for each scalar that they load
     prefetches : whether a convolution has registers and loads to spare for a software prefetch of the next image row
+    dot, dots  : the instruction for dot products of pairs of 16-bit integers ("" for what LLVM makes of it), and their
+                register tiles
     fuses_next : whether registers are left for the 1x1 convolution of the residual, which then is added tile by tile
     convolution, step_convolution, kernel_gradient, few_filters, winograd : register tiles of prediction, of training
                 steps (fewer, since batches have long rows and compiling takes time), of kernels' gradients, of
@@ -43,7 +45,9 @@ class Target(NamedTuple):
     step_convolution: Shapes
     kernel_gradient: Shapes
     few_filters: Shapes
+    dots: Shapes
     winograd: Shapes = ((1, (8,)), (2, (6,)), (3, (4,)))
+    dot: str = ""
     load_bound: bool = False
     prefetches: bool = False
     fuses_next: bool = False
@@ -70,15 +74,21 @@ FEW_FILTERS: Shapes = ((1, (8,)), (2, (6, 5, 4)), (3, (4, 3)), (4, (3,)), (5, (2
 EIGHT_POSITIONS: Shapes = tuple((vectors, (8, 5, 2, 1)) for vectors in (1, 2, 3))
 FOUR_VECTORS: Shapes = (*EIGHT_POSITIONS, (4, (8, 5, 2, 1)))
 EIGHT_OF_GRADIENTS: Shapes = tuple((vectors, (8, 6, 4, 2)) for vectors in (1, 2, 3))
+# A product of integers needs a register before it is added: 6 x 2 and 3 x 3 of 16. What is more than a row has is left.
+DOTS: Shapes = ((1, (8, 4, 2)), (2, (6, 4, 2)), (3, (4, 2)))
+DOTS_OF_HALVES: Shapes = ((1, (4, 2)), (2, (2,)), (3, (2,)))
+DOTS_OF_32: Shapes = ((1, (8, 4, 2)), (2, (8, 4, 2)), (3, (8, 4, 2)))
 FEW_FILTERS_IN_PAIRS: Shapes = (*FEW_FILTERS[:4], (5, (4, 2)), (6, (4, 2)))
 
-SSE2 = Target("sse2", 4, 16, TWELVE_SUMS, TWELVE_SUMS_IN_STEPS, TWELVE_SUMS_OF_GRADIENTS, FEW_FILTERS)
-NEON = Target("neon", 4, 32, TWELVE_SUMS, TWELVE_SUMS_IN_STEPS, TWELVE_SUMS_OF_GRADIENTS, FEW_FILTERS)
-AVX2 = Target("avx2", 8, 16, TWELVE_SUMS, TWELVE_SUMS_IN_STEPS, TWELVE_SUMS_OF_GRADIENTS, FEW_FILTERS)
+SSE2 = Target("sse2", 4, 16, TWELVE_SUMS, TWELVE_SUMS_IN_STEPS, TWELVE_SUMS_OF_GRADIENTS, FEW_FILTERS, DOTS_OF_HALVES,
+              dot="pmaddwd")
+NEON = Target("neon", 4, 32, TWELVE_SUMS, TWELVE_SUMS_IN_STEPS, TWELVE_SUMS_OF_GRADIENTS, FEW_FILTERS, DOTS_OF_HALVES)
+AVX2 = Target("avx2", 8, 16, TWELVE_SUMS, TWELVE_SUMS_IN_STEPS, TWELVE_SUMS_OF_GRADIENTS, FEW_FILTERS, DOTS,
+              dot="pmaddwd")
 AVX512 = Target("avx512", 16, 32, EIGHT_POSITIONS, EIGHT_POSITIONS, EIGHT_OF_GRADIENTS, FEW_FILTERS_IN_PAIRS,
-                prefetches=True, fuses_next=True)
+                DOTS_OF_32, dot="pmaddwd", prefetches=True, fuses_next=True)
 AVX512_TWO_FMA = Target("avx512-two-fma", 16, 32, FOUR_VECTORS, FOUR_VECTORS, EIGHT_OF_GRADIENTS, FEW_FILTERS_IN_PAIRS,
-                        load_bound=True)
+                        DOTS_OF_32, dot="pmaddwd", load_bound=True)
 TARGETS = (SSE2, NEON, AVX2, AVX512, AVX512_TWO_FMA)
 ONE_FMA_UNIT = ("znver4",)  # AVX-512 machines, by LLVM's names, that start one multiplication of full registers a cycle
 
@@ -89,8 +99,10 @@ def target_of(triple: str, cpu: str, features: str) -> Target:
         return NEON
     has = set(features.split(",")) if triple.startswith("x86_64") else set()
     if {"+avx512f", "+avx512vl"} <= has:
-        return AVX512 if cpu in ONE_FMA_UNIT else AVX512_TWO_FMA
-    return AVX2 if "+avx" in has else SSE2
+        target, needed = AVX512 if cpu in ONE_FMA_UNIT else AVX512_TWO_FMA, "+avx512bw"
+    else:
+        target, needed = (AVX2, "+avx2") if "+avx" in has else (SSE2, "+sse2")
+    return target if needed in has else target._replace(dot="")
 
 
 @cache

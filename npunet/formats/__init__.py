@@ -6,7 +6,6 @@ Names come out as npunet's ("ENC1_D1_conv/kernel") whichever naming style the fi
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ from npunet.formats import model_file
 from npunet.formats.kinds import HDF5
 from npunet.formats.model_file import DESCRIPTION
 from npunet.graph import Graph
-from npunet.reading import Stored, Unreadable, npz, read_all, reading, refuse_bomb
+from npunet.reading import Stored, Unreadable, npz, opened_zip, read_all, reading, refuse_bomb
 from npunet.weights import canonical, refuse_misshapen
 
 Weights = dict[str, np.ndarray]
@@ -123,7 +122,7 @@ def _opened(path: Path, head: bytes, graph: Graph | None) -> AbstractContextMana
     """The weights under the file's own names, by what its first bytes say."""
     keras_model = False
     if head.startswith(b"PK"):
-        with zipfile.ZipFile(path) as archive:
+        with opened_zip(path) as archive:
             keras_model = "model.weights.h5" in archive.namelist()
         if not keras_model:
             return npz(path)

@@ -25,7 +25,7 @@ from npunet.extras import extra
 from npunet.files import ZIP_EPOCH, atomic_write
 from npunet.formats import hdf5, keras_config
 from npunet.graph import Graph
-from npunet.reading import Stored, json_object, refuse_bomb
+from npunet.reading import Stored, json_object, opened_zip, refuse_bomb
 
 KERAS = "3.15.1"  # whose layout is written
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")  # Keras 3; TensorFlow 2.12 to 2.15
@@ -55,7 +55,7 @@ def opened_keras(path: str | os.PathLike[str], graph: Graph | None = None) -> It
     source: Any = os.fspath(path)
     names: dict[str, str] = {}
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+        with opened_zip(path) as archive:
             source = io.BytesIO(_member(archive, "model.weights.h5"))
             names = _configured_names(json_object(_member(archive, "config.json")))
     with hdf5.opened(source) as file:
@@ -86,7 +86,7 @@ def _configuration(path: str | os.PathLike[str]) -> str | bytes | None:
     with open(path, "rb") as file:
         head = file.read(len(hdf5.MAGIC))
     if head.startswith(b"PK"):
-        with zipfile.ZipFile(path) as archive:
+        with opened_zip(path) as archive:
             whole = {"config.json", "model.weights.h5"} <= set(archive.namelist())
             return _member(archive, "config.json") if whole else None
     if head != hdf5.MAGIC:

@@ -6,7 +6,7 @@ import os
 import zipfile
 from os import PathLike
 
-from npunet.reading import reading
+from npunet.reading import opened_zip, reading
 
 HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of an HDF5 file
 TFLITE = b"TFL3"  # bytes 4 to 7 of a .tflite
@@ -25,5 +25,5 @@ def is_integer_archive(path: str | PathLike[str]) -> bool:
         raise FileNotFoundError(f"no such file: {path}")
     if not zipfile.is_zipfile(path):
         return False
-    with reading(path, "is not a model that npunet saved"), zipfile.ZipFile(path) as archive:
+    with reading(path, "is not a model that npunet saved"), opened_zip(path) as archive:
         return f"{INTEGER_DESCRIPTION}.npy" in archive.namelist()

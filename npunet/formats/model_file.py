@@ -14,7 +14,7 @@ import numpy as np
 
 from npunet.files import write_npz
 from npunet.params import UNetParams, refuse_unknown
-from npunet.reading import Stored, Unreadable, json_object, npz, reading, text_of, zip_comment
+from npunet.reading import Stored, Unreadable, json_object, npz, opened_zip, reading, text_of, zip_comment
 
 DESCRIPTION = "npunet.json"
 FORMAT = 1
@@ -61,7 +61,7 @@ def is_model(path: str | PathLike[str]) -> bool:
         raise FileNotFoundError(f"no such file: {path}")
     if not os.path.isfile(path) or not zipfile.is_zipfile(path):
         return False
-    with reading(path, IS_NOT), zipfile.ZipFile(path) as archive:
+    with reading(path, IS_NOT), opened_zip(path) as archive:
         return f"{DESCRIPTION}.npy" in archive.namelist()
 
 

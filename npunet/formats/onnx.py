@@ -47,7 +47,7 @@ def to_onnx(graph: Graph, weights: Mapping[str, np.ndarray], input_shape: tuple[
 
     Raises ValueError for an unknown level, Unsupported (also a ValueError) for a layer that has no node, MissingExtra.
     """
-    if batch is not None and batch < 1:
+    if batch is not None and (isinstance(batch, bool) or not hasattr(batch, "__index__") or batch < 1):
         raise ValueError(f"batch={batch} must be at least 1, or None to leave it open")
     onnx = extra("onnx", "onnx")
     extra("onnx.shape_inference", "onnx")

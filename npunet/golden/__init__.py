@@ -5,6 +5,7 @@ This docstring is the format. `bundle.golden` writes it, `reader.Bundle` reads i
     OUT/
       manifest.json       all there is to know about every file; `schema` is its version
       SHA256SUMS          every other file, for `sha256sum -c SHA256SUMS`
+      .gitattributes      for git: it changes no line ends here
       README.txt          what is here, in one page             LICENSE-DATA
       REFERENCE.md        every formula with its rounding, every field, how to judge: all that a port needs
       manifest.schema.json         schema.json
@@ -17,6 +18,7 @@ This docstring is the format. `bundle.golden` writes it, `reader.Bundle` reads i
       hex/*.v                      Verilog benches
       c/net.c net.h net_weights.h  the network in C99           c/golden_<case>.h c/golden_crc.h c/check.c c/port.c ...
       c/cases.txt                  the cases that `net_dump --all` runs
+      c/board/                     with target=...: what a board needs to run them, see npunet.golden.boards
       backward/                    with backward=True: as f32/<case>, the case is called "backward"
 
 Layers and keys. Layer number 3, called "ENC1_D1_conv/depthwise", has the id `L003_ENC1_D1_conv_depthwise` (what is

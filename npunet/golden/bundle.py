@@ -16,7 +16,7 @@ import npunet
 from npunet import IntegerModel, UNet
 from npunet.deploy import check_level
 from npunet.files import write_npz
-from npunet.golden import cases, constants, cport, graphs, hexbench, manifest, texts
+from npunet.golden import boards, cases, constants, cport, graphs, hexbench, manifest, texts
 from npunet.golden.backward import backward_case
 from npunet.golden.blind import blind_spots
 from npunet.golden.bounds import output_bound, rounded_up
@@ -44,7 +44,7 @@ def golden(model: UNet | IntegerModel | str | PathLike[str], out: str | PathLike
            inputs: np.ndarray | None = None, level: str = "deploy", arithmetic: str = "seq_fma",
            cases: Sequence[str] | None = None, formats: Sequence[str] = FORMATS, backward: bool = False,
            bounds: bool = False, layers: Iterable[str] | None = None, size: str | tuple[int, ...] = "auto",
-           max_size: int = MAX_SIZE, seed: int = 0, weights: str | None = None,
+           max_size: int = MAX_SIZE, seed: int = 0, weights: str | None = None, target: str | None = None,
            progress: Progress | None = None) -> dict[str, Any]:
     """Write a golden bundle: what a port of a network has to reproduce; its form is in npunet.golden's docstring.
 
@@ -67,10 +67,11 @@ def golden(model: UNet | IntegerModel | str | PathLike[str], out: str | PathLike
     seed       : of the random values
     weights    : "given": the model's own; "drawn": drawn from the seed so that every fault shows (see golden.drawn).
                  By default drawn for a preset's name, which has none, and given for a model
+    target     : a processor of boards.TARGETS: c/board/ is what a board with it needs to run every case
     progress   : called as progress(done, total, what)
 
     An integer network (an IntegerModel, or the path of one) gets a bundle of integers, of which npunet.golden.integer
-    is the form: it takes inputs, cases (integer.cases.KINDS), formats, max_size, seed and progress.
+    is the form: it takes inputs, cases (integer.cases.KINDS), formats, max_size, seed, target and progress.
 
     Returns the manifest. Raises ValueError for arguments that do not fit, FileExistsError for a folder in use.
     """
@@ -78,7 +79,8 @@ def golden(model: UNet | IntegerModel | str | PathLike[str], out: str | PathLike
         refuse_for_integers(level=level != "deploy", arithmetic=arithmetic != "seq_fma", backward=backward,
                             bounds=bounds, layers=layers is not None, size=size != "auto", weights=weights == "drawn")
         return golden_integer(model, out, inputs=inputs, kinds=cases, formats=formats, seed=seed,
-                              max_size=MAX_SIZE_OF_INTEGERS if max_size == MAX_SIZE else max_size, progress=progress)
+                              max_size=MAX_SIZE_OF_INTEGERS if max_size == MAX_SIZE else max_size, target=target,
+                              progress=progress)
     check_level(level)
     if arithmetic not in ORDERS:
         raise ValueError(f"arithmetic={arithmetic!r} must be one of {', '.join(ORDERS)}: a bundle's order is declared")
@@ -87,10 +89,13 @@ def golden(model: UNet | IntegerModel | str | PathLike[str], out: str | PathLike
         raise ValueError(f"seed={seed} and max_size={max_size} must not be negative")
     if not _kinds(cases) and inputs is None and not backward:
         raise ValueError("there is no case to store: choose cases, give real inputs, or add backward")
+    board = None if target is None else boards.target_called(target)
+    if board is not None:
+        boards.check(board, tuple(formats))
     subject = resolve(model, level, inputs, size, max_size, weights, seed)
     with beside(Path(out)) as root:
         maker = _Maker(root, subject, level, arithmetic, tuple(formats), bounds, layers, max_size, seed,
-                       progress or (lambda done, total, what: None))
+                       board, progress or (lambda done, total, what: None))
         return maker.make(_kinds(cases), inputs, backward)
 
 
@@ -104,9 +109,11 @@ class _Maker:
     """One bundle while it is made; see golden for the arguments."""
 
     def __init__(self, root: Path, subject: Subject, level: str, arithmetic: str, formats: tuple[str, ...],
-                 bounds: bool, layers: Iterable[str] | None, max_size: int, seed: int, progress: Progress) -> None:
+                 bounds: bool, layers: Iterable[str] | None, max_size: int, seed: int, target: boards.Target | None,
+                 progress: Progress) -> None:
         self.root, self.subject, self.level, self.arithmetic, self.formats = root, subject, level, arithmetic, formats
         self.bounds, self.seed, self.progress, self.room = bounds, seed, progress, max_size
+        self.target = target
         self.graph, self.weights = subject.graph, subject.weights
         self.ids = manifest.layer_ids(self.graph)
         self.chosen = self._chosen(layers)
@@ -263,6 +270,8 @@ class _Maker:
         write_text(self.root / "REFERENCE.md", texts.reference(described))
         write_text(self.root / "manifest.schema.json", manifest.schema_text())
         write_text(self.root / "LICENSE-DATA", texts.LICENCE)
+        if self.target is not None:
+            boards.write(self.root, self.target, described, "float32")
         write_sums(self.root)
         self.progress(self.total, self.total, "done")
         return described

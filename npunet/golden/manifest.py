@@ -21,6 +21,7 @@ from npunet.ops.table import OPERATORS
 from npunet.reading import parse_json, reading
 
 SCHEMA = 2
+LONGEST_NAME = 80  # letters of a layer's name in its id: it stands twice in a path, and Windows takes 260 in all
 CANONICAL_NAN = np.uint32(0x7FC00000)
 CLAMPS = {"relu": (0.0, None), "relu6": (0.0, 6.0)}
 UNROUNDED = tuple(name for name, op in OPERATORS.items() if op.exact)
@@ -29,8 +30,8 @@ JSON_TYPES: dict[str, Any] = {"object": dict, "array": list, "string": str, "int
 
 
 def layer_id(number: int, name: str) -> str:
-    """Id of a layer, fit for file names: L003_ENC1_D1_conv_depthwise."""
-    return f"L{number:03d}_{fit_for_files(name)}"
+    """Id of a layer, fit for the names of files and folders: L003_ENC1_D1_conv_depthwise."""
+    return f"L{number:03d}_{fit_for_files(name)[:LONGEST_NAME]}".rstrip(".")
 
 
 def weight_id(number: int, name: str) -> str:
@@ -54,6 +55,12 @@ def canonical(array: np.ndarray) -> np.ndarray:
         stored = stored.copy()
         stored.view("<u4")[np.isnan(stored)] = CANONICAL_NAN
     return stored
+
+
+def fingerprint(manifest: Mapping[str, Any]) -> str:
+    """What tells a bundle from others: a digest of its manifest without the mutation score."""
+    text = json.dumps({**manifest, "mutation_score": None}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def digests(array: np.ndarray) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from math import prod
@@ -65,8 +64,7 @@ class Bundle:
     @cached_property
     def fingerprint(self) -> str:
         """What tells this bundle from others: a digest of its manifest without the mutation score."""
-        text = json.dumps({**self.manifest, "mutation_score": None}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return manifest.fingerprint(self.manifest)
 
     @cached_property
     def weights(self) -> dict[str, np.ndarray]:
@@ -130,7 +128,7 @@ class Bundle:
                 raise ValueError(f"it has {path.stat().st_size} bytes, far more than {dtype} {shape} in the manifest")
             if form == "bin":
                 return np.frombuffer(path.read_bytes(), dtype).reshape(shape)
-            return read_words(path.read_text(), dtype).reshape(shape)
+            return read_words(path.read_text(encoding="utf-8"), dtype).reshape(shape)
 
     def run_again(self, case: str) -> dict[str, np.ndarray]:
         """The tensors of a network or layer case, computed from the model; the last case is remembered."""
@@ -175,10 +173,15 @@ class Bundle:
 
     def inside(self, name: str) -> Path:
         """A file's path; the schema has refused what leaves the bundle, this refuses links that do."""
-        path = (self.root / name).resolve()
-        if self.root.resolve() not in path.parents:
-            raise ValueError(f"{name} leaves the bundle {self.root}")
-        return path
+        return inside(self.root, name)
+
+
+def inside(root: Path, name: str) -> Path:
+    """The path of a file in a folder. Raises ValueError for one that leaves it, also by a link."""
+    path = (root / name).resolve()
+    if root.resolve() not in path.parents:
+        raise ValueError(f"{name} leaves the bundle {root}")
+    return path
 
 
 def of_record(array: Stored, record: Mapping[str, Any]) -> Stored:

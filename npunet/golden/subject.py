@@ -17,6 +17,7 @@ from npunet.ops.table import CONVOLUTIONS
 from npunet.segment import Segmenter
 
 SMALLEST = 32  # positions along an axis below which "auto" does not shrink, nor start for an open size
+MOST = 8 << 30  # bytes of one sample's tensors: all of them are held at once
 WORD = 4
 
 
@@ -106,9 +107,15 @@ def _sized(model: UNet, inputs: np.ndarray | None, size: str | tuple[int, ...], 
     if not isinstance(size, str):
         if min(size, default=0) < 1:
             raise ValueError(f"size={'x'.join(map(str, size))} must be 1 or more along every axis")
-        probe = np.zeros((1, *size, model.input_shape[-1] or 1), np.float32)
+        channels = model.input_shape[-1]
+        assert channels is not None  # only sizes are left open
+        probe = np.broadcast_to(np.float32(0), (1, *size, channels))  # a shape without memory
         images, _ = model.sizes.admit(probe, "float32", None)
-        return model.sizes.graph(images.shape[1:3])
+        graph = model.sizes.graph(images.shape[1:3])
+        if payload(graph) > MOST:
+            raise ValueError(f"size={'x'.join(map(str, size))} is too large: the tensors of one sample take "
+                             f"{payload(graph) / 2**30:,.0f} GiB, more than {MOST >> 30}; give a smaller one")
+        return graph
     rank, multiple = model.sizes.rank, model.sizes.multiple
     open_axes = [None] * (2 - rank) + [extent is None for extent in model.input_shape[:-1]]
     height, width = (

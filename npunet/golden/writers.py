@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from npunet import files
-from npunet.files import write_npz
+from npunet.files import pack_npz
 from npunet.golden.manifest import canonical
 
 FORMATS = ("npz", "bin", "c", "hex")
@@ -33,7 +33,8 @@ def write_case(root: Path, folder: str, tensors: Mapping[str, np.ndarray], forma
     (root / folder).mkdir(parents=True, exist_ok=True)
     if "npz" in formats:
         path = f"{folder}/tensors.npz"
-        write_npz(root / path, {key: canonical(value) for key, value in tensors.items()})
+        with open(root / path, "wb") as file:  # not one by one to the disk: the bundle takes its place when it is whole
+            pack_npz(file, {key: canonical(value) for key, value in tensors.items()})
         for place in places.values():
             place["npz"] = path
     if "bin" in formats:
@@ -105,7 +106,11 @@ def replace_manifest(root: Path, text: str) -> None:
 
 
 def write_sums(root: Path) -> None:
-    """Write SHA256SUMS over every other file, in the form of `sha256sum -c`."""
+    """Write SHA256SUMS over every other file, in the form of `sha256sum -c`.
+
+    A .gitattributes comes with it: git leaves line ends alone then, which it would change on Windows.
+    """
+    write_text(root / ".gitattributes", "* -text\n")
     paths = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
     lines = [f"{hashlib.sha256((root / path).read_bytes()).hexdigest()}  {path}\n" for path in paths
              if path != "SHA256SUMS"]

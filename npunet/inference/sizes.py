@@ -89,6 +89,10 @@ class Sizes:
     def admit_labels(self, labels: np.ndarray, images: np.ndarray) -> np.ndarray:
         """Labels with the height that a signal's images have."""
         labels = np.asarray(labels)
+        batch = (len(images), *images.shape[3 - self.rank : 3])
+        if labels.shape[: self.rank + 1] != batch:
+            raise ValueError(f"the labels have shape {labels.shape}, the input has {' x '.join(map(str, batch))} "
+                             "positions; give each a class")
         return labels[:, None] if self.rank == 1 else labels
 
     def release(self, y: np.ndarray, crop: Pair | None) -> np.ndarray:

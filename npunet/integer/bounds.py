@@ -8,13 +8,15 @@ from npunet.integer.fixed_point import ACCUMULATOR_64
 from npunet.integer.network import Network, Node
 
 LIMIT_32 = 2**31
+MOST_SHIFT_64 = 14  # to the left, that requantize_64 has a meaning for
+WISE_SHIFT_64 = 7  # that TensorFlow Lite's has one for
 
 
 def check_accumulators(network: Network) -> None:
     """Refuse a network in which an accumulator could leave its bits, whatever the input.
 
     int8    : |acc| and |acc << left shift| stay below 2^31, in every order of summation
-    int16x8 : |acc| stays below 2^47, which the 64-bit requantisation takes
+    int16x8 : |acc| stays below 2^47, which the 64-bit requantisation takes, with a left shift of at most 14
 
     Raises ValueError with the layer, the channel and the bound.
     """
@@ -32,6 +34,29 @@ def check_accumulators(network: Network) -> None:
                 f"{node.name}: the accumulator of channel {worst} can reach {int(bound[worst]):,}, times "
                 f"{int(shifted[worst]) // max(1, int(bound[worst]))} by its left shift, which does not fit in {bits} "
                 "bits; use fewer taps, or calibrate so that the output's range is wider")
+        most = int(node.arrays["shift"].max())
+        if wide and most > MOST_SHIFT_64:
+            raise ValueError(f"{node.name}: a left shift of {most} by the 64-bit requantisation, which has at most "
+                             f"{MOST_SHIFT_64}; calibrate so that the output's range is wider")
+
+
+def too_narrow(network: Network) -> dict[str, int]:
+    """Outputs whose scale is too fine for the sums that they round: by how many doublings; others are not listed.
+
+    int8    : so many that |acc << left shift| stays below 2^31
+    int16x8 : so many that the left shift is at most 7 and the result, before its clamp, fits in 32 bits
+    """
+    found = {}
+    for node in network:
+        if node.op not in ("conv2d", "depthwise_conv2d"):
+            continue
+        shift = np.where(node.arrays["multiplier"] > 0, node.arrays["shift"], -31)
+        beyond = int((shift + np.ceil(np.log2(accumulator_bound(network, node) + 1.0))).max()) - 31
+        wide = node.arrays["bias"].dtype == np.int64
+        doublings = max(beyond, int(shift.max()) - WISE_SHIFT_64) if wide else min(beyond, int(shift.max()))
+        if doublings > 0:
+            found[node.name] = doublings
+    return found
 
 
 def accumulator_bound(network: Network, node: Node) -> np.ndarray:

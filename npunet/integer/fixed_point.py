@@ -70,7 +70,8 @@ def requantize_64(x: np.ndarray, multiplier: Any, shift: Any) -> np.ndarray:
 
     m' = (m + 2^15) >> 16 for m < 0x7FFF0000, else 0x7FFF;  y = (x * m' + 2^(14 - s)) >> (15 - s)
 
-    x : int64, |x| < 2^47
+    x     : int64, |x| < 2^47
+    shift : at most 14; TensorFlow Lite's has a meaning up to 7
 
     Returns int64. Source: MultiplyByQuantizedMultiplier(int64_t, ...) of TensorFlow Lite; arm_nn_requantize_s64.
     """

@@ -16,6 +16,7 @@ import numpy as np
 DTYPES = {"int8": "int8", "int16x8": "int16"}  # of the activations, by scheme
 SCHEMES = tuple(DTYPES)
 LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767)}
+PARAMETERS = ("weights", "bias", "gamma", "beta")  # arrays that were learnt; the others follow from scales
 Shape = tuple[int, int, int]  # (H, W, C)
 
 
@@ -62,6 +63,11 @@ class Node:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     scales: Mapping[str, np.ndarray] = field(default_factory=dict)
     layers: tuple[str, ...] = ()
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in its weights and bias (of layer norm gamma and beta), a bias of zeros included."""
+        return sum(self.arrays[key].size for key in PARAMETERS if key in self.arrays)
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,16 @@ class Network:
                 return node
         raise KeyError(name)
 
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one sample."""
+        return sum(map(self.macs_of, self.nodes))
+
+    def macs_of(self, node: Node) -> int:
+        """Multiply-accumulates of one operator for one sample; what multiplies no weights counts nothing."""
+        height, width, _ = self.tensors[node.name].shape
+        return height * width * node.arrays["weights"].size if "weights" in node.arrays else 0
+
     def consumers(self) -> dict[str, list[Node]]:
         """For every tensor the nodes that read it, in execution order."""
         readers: dict[str, list[Node]] = {name: [] for name in self.tensors}
@@ -118,3 +134,8 @@ class Network:
             for name in node.inputs:
                 readers[name].append(node)
         return readers
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in all weights and biases."""
+        return sum(node.parameters for node in self.nodes)

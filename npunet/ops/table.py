@@ -12,7 +12,7 @@ from functools import cached_property
 from inspect import signature
 from typing import Any, Literal
 
-from npunet.ops import activation, conv, depthwise, losses, merge, norm, pool, softmax, upsample
+from npunet.ops import activation, conv, depthwise, fake_quantize, losses, merge, norm, pool, softmax, upsample
 
 Way = Literal["bound", "C", "ONNX", "engine", "training", "diagnosis"]
 ELSEWHERE: tuple[Way, ...] = ("bound", "C", "ONNX", "engine", "training", "diagnosis")
@@ -104,6 +104,9 @@ OPERATORS: dict[str, Operator] = {
         merge.dropout_inference_backward,
         exact=True,
         without=("engine", "diagnosis"),  # deploy leaves it out
+    ),
+    "fake_quantize": Operator(
+        fake_quantize.fake_quantize_forward, fake_quantize.fake_quantize_backward, without=ELSEWHERE
     ),
     "softmax": Operator(softmax.softmax_forward, softmax.softmax_backward, sums=True, in_place=True),
 }

@@ -13,7 +13,7 @@ import numpy as np
 from npunet.data.prepare import Preparation
 from npunet.formats import model_file
 from npunet.model import UNet, restored
-from npunet.params import refuse_unknown
+from npunet.params import listed, refuse_unknown, text
 from npunet.reading import Unreadable, json_object
 from npunet.segment.images import VIEWS, image_logits, segment_images
 from npunet.segment.signal import Progress, normalised, segment_signal
@@ -31,11 +31,15 @@ class Segmenter:
     taught      : the subjects that it learnt from, None where nobody knows
 
     The description stands in the file as the archive's comment: JSON, which `unzip -z` shows.
+    Raises ValueError where there are more or fewer names than classes.
     """
 
     def __init__(self, network: UNet, class_names: Sequence[str], preparation: Preparation | None,
                  taught: Taught | None = None) -> None:
-        self.network, self.class_names, self.preparation = network, tuple(class_names), preparation
+        names = tuple(text("class_names", name) for name in listed("class_names", class_names))
+        if network.num_classes is not None and len(names) != network.num_classes:
+            raise ValueError(f"class_names has {len(names)} names, the network {network.num_classes} classes")
+        self.network, self.class_names, self.preparation = network, names, preparation
         self.taught = taught
 
     def segment(self, signal: np.ndarray, fs: float, *, progress: Progress | None = None, **how: Any) -> np.ndarray:

@@ -22,8 +22,11 @@ def image_logits(network: UNet, images: np.ndarray, views: int = VIEWS, **how: A
     """The network's output (B, H, W, K) for images (B, H, W, C): its mean over the views; see Segmenter.mask."""
     if views not in (1, VIEWS):
         raise ValueError(f"views={views!r} must be 1 or {VIEWS}")
+    images = np.asarray(images)
+    if images.ndim != 4:
+        raise ValueError(f"the images have shape {images.shape}; they must be (B, H, W, C)")
     total = np.zeros((), np.float32)
-    for turned, back in turns(np.asarray(images))[:views]:
+    for turned, back in turns(images)[:views]:
         total = total + back(network.predict(np.ascontiguousarray(turned), fit="pad", **how))
     return total / np.float32(views)
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from npunet.params import count
+
 SMALLEST = 10  # pixels of an object
 COLUMNS = ("image", "object", "class", "pixels", "row", "column", "top", "left", "bottom", "right")
 
@@ -18,8 +20,9 @@ def objects(mask: np.ndarray, smallest: int = 1) -> np.ndarray:
 
     Pixels are connected by their four sides: objects that touch are one.
     """
-    numbered, count = importlib.import_module("scipy.ndimage").label(mask)
-    kept = np.bincount(numbered.ravel(), minlength=count + 1) >= smallest
+    count("smallest", smallest)
+    numbered, found = importlib.import_module("scipy.ndimage").label(mask)
+    kept = np.bincount(numbered.ravel(), minlength=found + 1) >= smallest
     kept[0] = False
     return np.where(kept, np.cumsum(kept), 0)[numbered]
 
@@ -30,6 +33,7 @@ def instances(labels: np.ndarray, smallest: int = SMALLEST) -> np.ndarray:
     Regions of different classes are different objects, numbered class by class. `npunet eval` counts the same objects
     where there are two classes.
     """
+    count("smallest", smallest)
     out = np.zeros(labels.shape, np.int32)
     for image, numbers in zip(labels, out, strict=True):
         for label in np.unique(image[image > 0]):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -18,11 +20,16 @@ STRETCH = 10  # seconds over which amplitudes are compared
 GAP, SHORTEST = 0.08, 0.03  # s: a shorter pause within a wave is no pause, a shorter wave is no wave
 PIECE, HALO = 2**15, 1024  # samples that are run at once, and what is seen on either side of them
 Progress = Callable[[int, int], None]  # how much of how much is done
+Over = Callable[[Callable[["Piece", UNet], np.ndarray], Sequence["Piece"], UNet], Iterator[tuple[int, np.ndarray]]]
 
 
 def segment_signal(network: UNet, preparation: Preparation, signal: np.ndarray, fs: float, with_logits: bool = False,
-                   progress: Progress | None = None, **how: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """The class of every sample of a signal, and the logits behind it where asked for; see Segmenter."""
+                   progress: Progress | None = None, over: Over | None = None,
+                   **how: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """The class of every sample of a signal, and the logits behind it where asked for; see Segmenter.
+
+    over : runs the pieces, as in_turn does, in any order and anywhere
+    """
     leads = _checked_signal(signal, fs)
     if preparation.epsilon is not None:
         leads = near_one(leads)
@@ -36,12 +43,17 @@ def segment_signal(network: UNet, preparation: Preparation, signal: np.ndarray, 
         x = normalised(preparation, leads[rows], fs)[..., None] if rows else np.empty((0, 0, 1))
     labels = np.zeros((len(gaps), length), np.uint8)
     logits = _nothing(len(gaps), length, network.num_classes or 1) if with_logits else None
-    for row, part, z in _logits_at(network, x, preparation.rate, fs, length, progress, how):
-        labels[rows[row], part] = z.argmax(-1)
+    pieces = _Pieces(network, x, preparation.rate, fs, length, not with_logits, how)
+    for count, (number, z) in enumerate((over or in_turn)(run_piece, pieces, network)):
+        if progress is not None:
+            progress(count + 1, len(pieces))
+        piece = pieces[number]
+        row, part = rows[piece.row], slice(piece.first, piece.last)
+        labels[row, part] = z.argmax(-1) if with_logits else z
         if logits is not None:
             if z.shape[1] != logits.shape[2]:                                # without its top a network gives features
                 logits = _nothing(len(gaps), length, z.shape[1])
-            logits[rows[row], part] = z
+            logits[row, part] = z
     for row in rows:
         labels[row] = tidied(labels[row], fs)
     labels[gaps] = 0
@@ -86,27 +98,66 @@ def near_one(leads: np.ndarray) -> np.ndarray:
     return np.ldexp(leads, -np.frexp(largest)[1])
 
 
-def _logits_at(network: UNet, x: np.ndarray, rate: float, fs: float, length: int, progress: Progress | None,
-               how: dict[str, Any]) -> Iterator[tuple[int, slice, np.ndarray]]:
-    """Logits of `length` samples at fs of prepared inputs x (rows, L, C) at `rate`, piece by piece.
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of one prepared lead, with what its samples see around themselves.
 
-    Yields the row, which samples, and their logits (n, K): those of the network's samples, with straight lines between
+    x           : (n, C) at the network's rate
+    row         : number of the lead
+    first, last : samples of the recording that it gives
+    origin, ratio : sample i of the recording stands at i * ratio - origin in x
+    labels      : whether classes are wanted, instead of logits
+    how         : arguments of the network's predict
     """
-    step, halo = (-(-size // network.sizes.multiple[1]) * network.sizes.multiple[1] for size in (PIECE, HALO))
-    for start in range(0, x.shape[1], step):
-        low, high = max(0, start - halo), min(x.shape[1], start + step + halo)
-        first, last = (min(length, math.ceil(edge * fs / rate)) for edge in (start, start + step))
-        last = length if start + step >= x.shape[1] else last
-        position = np.arange(first, last) * (rate / fs) - low
-        left = np.minimum(position.astype(int), high - low - 1)
-        right, share = np.minimum(left + 1, high - low - 1), (position - left).astype(np.float32)[:, None]
-        for row in range(len(x)):
-            if progress is not None:
-                progress(start * len(x) + row * min(step, x.shape[1] - start), x.shape[1] * len(x))
-            z = _logits(network, x[row, low:high], **how)
-            yield row, slice(first, last), z[left] * (1 - share) + z[right] * share
-    if progress is not None:
-        progress(1, 1)
+
+    x: np.ndarray
+    row: int
+    first: int
+    last: int
+    origin: int
+    ratio: float
+    labels: bool
+    how: Mapping[str, Any]
+
+
+class _Pieces(Sequence[Piece]):
+    """Prepared inputs (rows, L, C) at `rate` in pieces, each cut when it is asked for; of `length` samples at fs."""
+
+    def __init__(self, network: UNet, x: np.ndarray, rate: float, fs: float, length: int, labels: bool,
+                 how: Mapping[str, Any]) -> None:
+        self.step, self.halo = (-(-size // network.sizes.multiple[1]) * network.sizes.multiple[1]
+                                for size in (PIECE, HALO))
+        self.x, self.rate, self.fs, self.length, self.labels, self.how = x, rate, fs, length, labels, how
+
+    def __len__(self) -> int:
+        return len(self.x) * -(-self.x.shape[1] // self.step)
+
+    def __getitem__(self, number: Any) -> Any:
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        at, row = divmod(number, len(self.x))
+        start = at * self.step
+        low, high = max(0, start - self.halo), min(self.x.shape[1], start + self.step + self.halo)
+        first, last = (min(self.length, math.ceil(edge * self.fs / self.rate)) for edge in (start, start + self.step))
+        last = self.length if start + self.step >= self.x.shape[1] else last
+        return Piece(self.x[row, low:high], row, first, last, low, self.rate / self.fs, self.labels, self.how)
+
+
+def run_piece(piece: Piece, network: UNet) -> np.ndarray:
+    """The logits (n, K) of a piece's samples, those of the network's samples with straight lines between; or labels."""
+    position = np.arange(piece.first, piece.last) * piece.ratio - piece.origin
+    left = np.minimum(position.astype(int), len(piece.x) - 1)
+    right, share = np.minimum(left + 1, len(piece.x) - 1), (position - left).astype(np.float32)[:, None]
+    z = _logits(network, piece.x, **piece.how)
+    z = z[left] * (1 - share) + z[right] * share
+    return z.argmax(-1).astype(np.uint8) if piece.labels else z
+
+
+def in_turn(function: Callable[[Piece, UNet], np.ndarray], pieces: Sequence[Piece],
+            network: UNet) -> Iterator[tuple[int, np.ndarray]]:
+    """(number, result) of every piece, one after the other."""
+    for number, piece in enumerate(pieces):
+        yield number, function(piece, network)
 
 
 def _logits(network: UNet, x: np.ndarray, **how: Any) -> np.ndarray:
@@ -163,7 +214,7 @@ def _checked_signal(signal: Any, fs: float) -> np.ndarray:
         raise ValueError(f"the signal has shape {array.shape}; it must be (L,) or (leads, L), with samples in it")
     if array.ndim == 2 and array.shape[0] > 64 and array.shape[1] <= 32:
         raise ValueError(f"the signal has shape {array.shape}: leads come first, so pass its transpose")
-    if isinstance(fs, (bool, str)) or not RATES[0] <= fs <= RATES[1]:
+    if isinstance(fs, bool) or not isinstance(fs, Real) or not RATES[0] <= fs <= RATES[1]:
         raise ValueError(f"fs={fs!r} must be samples per second, {RATES[0]:g} to {RATES[1]:,.0f}")
     leads = np.atleast_2d(array.astype(np.float64))
     if np.isinf(leads).any():

@@ -29,6 +29,13 @@ class Taught:
         """Ready for JSON."""
         return {"data": self.data, "train": list(self.train), "validation": list(self.validation)}
 
+    def and_then(self, later: Taught) -> Taught:
+        """The subjects behind a network that learnt from these and then from others."""
+        data = self.data if self.data == later.data else f"{self.data}, then {later.data}"
+        train = tuple(dict.fromkeys((*self.train, *later.train)))
+        chose = dict.fromkeys((*self.validation, *later.validation))
+        return Taught(data, train, tuple(name for name in chose if name not in train))
+
     def among(self, subjects: Iterable[str]) -> str:
         """What is to be said of scores on these subjects; empty when none of them taught."""
         scored = set(subjects)

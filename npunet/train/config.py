@@ -18,6 +18,7 @@ from typing import Any
 
 from npunet import presets
 from npunet.data.prepare import Preparation
+from npunet.integer.network import SCHEMES
 from npunet.ops.table import LOSSES
 from npunet.params import (
     TASK_KEYS,
@@ -49,12 +50,17 @@ DATA: dict[str, Any] = {
     "val_patients": 0.1, "test_patients": 0.25, "split_seed": 0,
 }
 # The training; schedule None is a cosine, or lr_cycles of them; average is what the moving average of the weights that
-# is scored and kept retains at each step, see average.Averaged: 0 for none, less than 1.
+# is scored and kept retains at each step, see average.Averaged: 0 for none, less than 1; quantise is the scheme of a
+# quantisation-aware fine-tuning ("int8" or "int16x8", see quantised_step), None for training in float.
 TRAINING: dict[str, Any] = {
     "epochs": 20, "steps_per_epoch": 50, "batch_size": 32, "seed": 0, "lr_rate": 1e-3, "lr_cycles": 1,
     "warmup_steps": 0, "schedule": None, "optimizer": {"name": "adam"}, "class_weights": "fixed",
     "loss": {"name": "sparse_categorical_crossentropy"}, "l2": True, "batch_norm_momentum": 0.99,
-    "average": 0.0, "val_metric": "f1", "patience": 0,
+    "average": 0.0, "val_metric": "f1", "patience": 0, "quantise": None,
+}
+# What else changes for a fine-tuning, where nobody says otherwise: a few hundred small steps.
+FINE_TUNING: dict[str, Any] = {
+    "epochs": 4, "steps_per_epoch": 75, "lr_rate": 5e-4, "lr_cycles": 1, "warmup_steps": 0, "schedule": None,
 }
 WORDS = {"name": "run", "description": ""}
 KEYS = {**WORDS, **NETWORK, **DATA, **TRAINING}
@@ -111,6 +117,7 @@ class Config:
     average: float
     val_metric: str
     patience: int
+    quantise: str | None
 
     @property
     def steps(self) -> int:
@@ -183,7 +190,7 @@ def make_config(description: Any) -> tuple[Config, list[str]]:
             raise ValueError(f"the settings have no key {key!r}; the nearest is {near!r} (all: {', '.join(KEYS)})")
     ignored = [key for key in description if key in HEARTKIT_ONLY]
     given = {key: value for key, value in description.items() if key in KEYS}
-    preset = presets.load(text("preset", given["preset"])) if given.get("preset") else {}
+    preset = {} if given.get("preset") is None else presets.load(text("preset", given["preset"]))
     values = {**KEYS, **{key: value for key, value in preset.items() if key in NETWORK}, **given}
     if "frame_size" in given and "input_shape" not in given:
         values["input_shape"] = [count("frame_size", given["frame_size"]), 1]
@@ -218,6 +225,8 @@ def _checked(values: Mapping[str, Any], classes: int) -> dict[str, Any]:
     if out["average"] == 1:
         raise ValueError("average=1 would keep the first weights for ever; it must be less than 1")
     out["l2"] = flag("l2", values["l2"])
+    if values["quantise"] is not None:
+        out["quantise"] = one_of(SCHEMES)("quantise", values["quantise"])
     out["val_metric"] = one_of(tuple(METRICS))("val_metric", values["val_metric"])
     for key in ("name", "description"):
         out[key] = text(key, values[key])

@@ -12,10 +12,10 @@ from npunet import run
 from npunet.differentiate import find_loss
 from npunet.engine.plan.pack import aligned
 from npunet.engine.runtime.barrier import new_barrier
-from npunet.engine.runtime.engine import check_threads
 from npunet.engine.runtime.entry_points import TRAIN
 from npunet.engine.runtime.installed import engine_installed
 from npunet.engine.runtime.native import Call
+from npunet.engine.runtime.runner import check_threads
 from npunet.engine.runtime.threads import ThreadPool
 from npunet.engine.training.plan import step_opcodes
 from npunet.engine.training.plan.step_opcodes import Number

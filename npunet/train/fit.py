@@ -20,7 +20,7 @@ from npunet.train.config import Config
 from npunet.train.diagnose import Diverged, first_fault
 from npunet.train.progress import Bar, Progress
 from npunet.train.step import TrainStep
-from npunet.train.task import Task
+from npunet.train.task import Predict, Task
 
 
 class Stopped(KeyboardInterrupt):
@@ -28,11 +28,12 @@ class Stopped(KeyboardInterrupt):
 
 
 def fit(step: TrainStep, model: UNet, task: Task, keeper: Keeper, progress: Progress, bar: Bar,
-        backend: str = "auto") -> Progress:
+        judge: Callable[[UNet], Predict]) -> Progress:
     """Train until the last step, until nothing gets better any more, or until someone stops it.
 
     step     : owns the weights while they move
-    model    : judges, with the step's `weights` at each epoch's end, run by `backend`
+    model    : takes the step's `weights` at each epoch's end
+    judge    : makes of the model what is scored then
     progress : where to begin; it moves along and is returned
 
     Raises Diverged at a loss that is not a number, with the step and the layer; the last checkpoint is then the good
@@ -52,7 +53,7 @@ def fit(step: TrainStep, model: UNet, task: Task, keeper: Keeper, progress: Prog
             bar.update(progress)
             if progress.step % config.steps_per_epoch == 0:
                 model.load_weights(step.weights(), allow_nonfinite=True)  # the keeper says which one it is
-                scores = task.score(lambda x: model.predict(x, backend=backend, fit="pad"), model.graph)
+                scores = task.score(judge(model), model.graph)
                 end_epoch(task.config, progress, scores, rate(number), time.monotonic() - begun)
                 keeper.save(step.state(), progress, best=progress.best is progress.history[-1])
                 bar.epoch(progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -23,23 +23,28 @@ from npunet.train.curves import draw_curves
 from npunet.train.engine_step import EngineStep
 from npunet.train.fit import fit
 from npunet.train.progress import Bar, Progress
+from npunet.train.quantised_run import Quantised
 from npunet.train.step import NumpyStep, TrainStep, refuse_batch
-from npunet.train.task import Task, Thing, load_task
+from npunet.train.task import Predict, Task, Thing, load_task
 
 STEPS = {"numpy": NumpyStep, "engine": EngineStep}
 
 
 def begin(config: Config, folder: str | os.PathLike[str], data: str | os.PathLike[str] | None = None,
-          backend: str = "auto", weights: Mapping[str, np.ndarray] | None = None) -> Progress:
+          backend: str = "auto", weights: Mapping[str, np.ndarray] | None = None,
+          taught: Taught | None = None) -> Progress:
     """Train a network from its first weights.
 
     folder  : of the run; it must not hold one already
     data    : see task.load_task
     backend : "numpy", or "auto" for the fastest that is there
     weights : to begin with, instead of random ones from the seed
+    taught  : the subjects that those weights have learnt from, which the run's network then has too
 
     Writes last.npz, best.npz (checkpoints), model.npz (the best network, see segment.Segmenter), history.csv,
-    history.json, curves.png; after Ctrl-C model.npz is the best network so far.
+    history.json, curves.png; after Ctrl-C model.npz is the best network so far. With the setting `quantise` the run is
+    a fine-tuning of `weights` with fake quantisation, what is scored is the integer network, and it is written too
+    (model_int8.npz).
     Raises ValueError, FileExistsError, Diverged, Stopped.
     """
     if (Path(folder) / "last.npz").exists():
@@ -47,7 +52,7 @@ def begin(config: Config, folder: str | os.PathLike[str], data: str | os.PathLik
     task = load_task(config, data)
     print(task.told)
     progress = Progress(np.random.default_rng([config.seed, 2**31]))
-    return _go(task, folder, data, backend, progress, None, weights)
+    return _go(task, folder, data, backend, progress, None, weights, taught)
 
 
 def resume(folder: str | os.PathLike[str], data: str | os.PathLike[str] | None = None, backend: str = "auto",
@@ -67,53 +72,72 @@ def resume(folder: str | os.PathLike[str], data: str | os.PathLike[str] | None =
                          "settings out to go on as it was begun")
     config, _ = make_config(told["settings"])
     progress = Progress.from_dict(told["progress"])
-    data = data or told["data"]
+    data = told["data"] if data is None else data
     task = load_task(config, data)
     if task.parts != told["parts"]:
         raise ValueError(f"the data{f' in {data}' if data else ''} is not that of the run in {folder}: other subjects; "
                          "name its folder by --data")
     print(f"{task.told}; going on after step {progress.step} of {config.steps}")
     if progress.ended:
-        return _finish(folder, config, progress)
-    return _go(task, folder, data, backend, progress, arrays, None)
+        return _finish(folder, config, progress, Quantised(task, config.quantise) if config.quantise else None)
+    return _go(task, folder, data, backend, progress, arrays, None, _taught(told))
 
 
 def _go(task: Task, folder: str | os.PathLike[str], data: str | os.PathLike[str] | None, backend: str,
         progress: Progress, arrays: Mapping[str, np.ndarray] | None,
-        weights: Mapping[str, np.ndarray] | None) -> Progress:
+        weights: Mapping[str, np.ndarray] | None, taught: Taught | None) -> Progress:
     config = task.config
     model = UNet(config.params, config.input_shape, config.num_classes, seed=config.seed)
     if weights is not None:
         model.load_weights(weights)
-    step = make_step(model, task, backend)
+    quantised = Quantised(task, config.quantise) if config.quantise else None
+    step = make_step(model, task, backend, quantised)
     refuse_batch(step, config.batch_size, prod(config.input_shape))
     if arrays is not None:
         step.restore(arrays)
     keeper = Keeper(folder, {"settings": config.given, "data": os.fspath(Path(data).resolve()) if data else None,
-                             "parts": task.parts})
+                             "parts": task.parts, "taught": taught.to_dict() if taught else None})
+    judge = quantised.judge if quantised else float_judge(backend)
+    if quantised and progress.step == 0:
+        print(quantised.before(model, float_judge(backend)))
     bar = Bar(config.steps, config.steps_per_epoch, progress.step)
     try:
-        fit(step, model, task, keeper, progress, bar, backend)
+        fit(step, model, task, keeper, progress, bar, judge)
     except KeyboardInterrupt:
         if (Path(folder) / "last.npz").exists():
-            write_model(folder)
+            _write(folder, quantised)
         raise
-    return _finish(folder, config, progress)
+    return _finish(folder, config, progress, quantised)
 
 
-def _finish(folder: str | os.PathLike[str], config: Config, progress: Progress) -> Progress:
+def float_judge(backend: str) -> Callable[[UNet], Predict]:
+    """Who is scored while a float network trains: the network itself, run by a backend."""
+    return lambda model: lambda x: model.predict(x, backend=backend, fit="pad")
+
+
+def _write(folder: str | os.PathLike[str], quantised: Quantised | None) -> None:
+    model = write_model(folder)
+    if quantised:
+        quantised.write(folder, model)
+
+
+def _finish(folder: str | os.PathLike[str], config: Config, progress: Progress,
+            quantised: Quantised | None) -> Progress:
     """Write the best network and the picture of the curves, and say what came out."""
-    write_model(folder)
+    _write(folder, quantised)
     best = progress.best
     told = f"; best {config.metric} {best[config.metric]:.4f} in epoch {best['epoch']}" if best else ""
-    print(f"done: {progress.ended}{told}")
+    print(f"done: {progress.ended}{told}{quantised.compared(best) if quantised else ''}")
     print(draw_curves(Path(folder) / "curves.png", progress.history))
     return progress
 
 
-def make_step(model: UNet, task: Task, backend: str = "auto") -> TrainStep:
-    """The training step of a backend."""
+def make_step(model: UNet, task: Task, backend: str = "auto", quantised: Quantised | None = None) -> TrainStep:
+    """The training step of a backend, or the one that fake-quantises."""
     config = task.config
+    if quantised:
+        within = quantised.step(model, backend)
+        return Averaged(within, config.average) if config.average else within
 
     def make(kind: type[NumpyStep] | type[EngineStep]) -> TrainStep:
         step = kind(model, config.optimiser(), config.loss_name, config.l2, task.loss_options(),
@@ -143,7 +167,15 @@ def open_run(path: str | os.PathLike[str]) -> Segmenter:
     network = UNet(config.params, config.input_shape, config.num_classes).load_weights(judged(arrays))
     parts, sets = told["parts"], ", ".join(step["name"] for step in config.datasets)
     taught = Taught(sets or "the data of its run", tuple(parts["train"]), tuple(parts["validation"]))
+    before = _taught(told)
+    if before is not None:
+        taught = before.and_then(taught)
     return Segmenter(network, config.class_names, config.preparation if network.sizes.rank == 1 else None, taught)
+
+
+def _taught(told: Mapping[str, Any]) -> Taught | None:
+    """Who taught the weights that a run began with."""
+    return Taught.from_dict(told["taught"]) if told.get("taught") else None
 
 
 def settings_of(folder: str | os.PathLike[str]) -> tuple[Config, dict[str, Any]]:

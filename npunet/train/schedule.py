@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from npunet.params import number, refuse_unknown
+from npunet.params import count, number, refuse_unknown
 
 Schedule = Callable[[int], float]
 
@@ -87,6 +87,7 @@ def make_schedule(name: str, rate: float, params: Mapping[str, Any] | None = Non
     if missing:
         raise ValueError(f"schedule {name!r} needs {', '.join(missing)}")
     for key, value in {"rate": rate, **params}.items():
-        least = 1 if key in ("every", "steps", "first", "longer") else 0
-        number(f"schedule {name!r}: {key}", value, least)
+        least = 1 if key in ("steps", "first", "longer") else 0
+        count(f"schedule {name!r}: {key}", value) if key == "every" else \
+            number(f"schedule {name!r}: {key}", value, least)
     return partial(SCHEDULES[name], rate=float(rate), **params)

@@ -113,6 +113,8 @@ def load_task(config: Config, data: str | os.PathLike[str] | None = None) -> Tas
                              f"{', '.join(REAL[rank])} (your own) or {SYNTHETIC[rank][-1]}")
     real = [step for step in config.datasets if step["name"] in REAL[rank]]
     synthetic = [step for step in config.datasets if step["name"] not in REAL[rank]]
+    if data is not None and not os.fspath(data):
+        raise ValueError("data='' names no folder; leave it out for synthetic data")
     if not config.datasets and data:
         real = [{"name": REAL[rank][-1], "params": {}}]
     paths = [data or step["params"].get("path") or os.environ.get(VARIABLE) for step in real]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable
+from pathlib import Path
 
 from npunet.damage import told
 from npunet.golden.names import unknown
-from npunet.golden.reader import Bundle
+from npunet.golden.reader import Bundle, inside
 
 
 def check_sums(bundle: Bundle) -> None:
@@ -17,7 +18,7 @@ def check_sums(bundle: Bundle) -> None:
     Tensors are checked when they are read; here each of their files must be there, and be inside of the bundle.
     """
     model = bundle.manifest["model"]
-    listed = read_sums(bundle)
+    listed = read_sums(bundle.root)
     try:
         for name in ("manifest.json", *(model[key] for key in ("graph", "weights", "file") if key in model)):
             if hashlib.sha256((bundle.root / name).read_bytes()).hexdigest() != listed.get(name):
@@ -27,12 +28,12 @@ def check_sums(bundle: Bundle) -> None:
     _check_files(bundle)
 
 
-def read_sums(bundle: Bundle) -> dict[str, str]:
+def read_sums(root: Path) -> dict[str, str]:
     """SHA-256 by path, as SHA256SUMS lists them. Raises ValueError when it cannot be read."""
     try:
-        lines = (bundle.root / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+        lines = (root / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot check {bundle.root} against SHA256SUMS: {told(error)}") from None
+        raise ValueError(f"cannot check {root} against SHA256SUMS: {told(error)}") from None
     return {line[66:]: line[:64] for line in lines}
 
 
@@ -42,20 +43,28 @@ def checked_files(bundle: Bundle, folder: str) -> dict[str, bytes]:
     Raises ValueError when one was changed, is missing, was added, or is no plain file.
     """
     check_sums(bundle)
-    listed = {path: digest for path, digest in read_sums(bundle).items() if path.startswith(f"{folder}/")}
-    there = {path.relative_to(bundle.root).as_posix() for path in (bundle.root / folder).rglob("*")
+    return listed_files(bundle.root, folder)
+
+
+def listed_files(root: Path, folder: str, also: Iterable[str] = ()) -> dict[str, bytes]:
+    """The same of the folder of a bundle of any kind, and of some files elsewhere in it."""
+    sums, wanted = read_sums(root), set(also)
+    listed = {path: digest for path, digest in sums.items() if path.startswith(f"{folder}/") or path in wanted}
+    there = {path.relative_to(root).as_posix() for path in (root / folder).rglob("*")
              if path.is_symlink() or not path.is_dir()}
-    strange = sorted(there - set(listed))
+    strange = sorted((there | wanted) - set(listed))
     if strange:
-        raise ValueError(f"{bundle.root}/{strange[0]} is not among the files that SHA256SUMS lists; it is not run")
+        raise ValueError(f"{root}/{strange[0]} is not among the files that SHA256SUMS lists; it is not run: work on a "
+                         "copy outside of the bundle, or make the bundle again")
     files = {}
     for path, digest in sorted(listed.items()):
         try:
-            files[path] = bundle.inside(path).read_bytes()
+            files[path] = inside(root, path).read_bytes()
         except OSError as error:
-            raise ValueError(f"{bundle.root} lacks the file {path} that SHA256SUMS lists: {error.strerror}") from None
+            raise ValueError(f"{root} lacks the file {path} that SHA256SUMS lists: {error.strerror}") from None
         if hashlib.sha256(files[path]).hexdigest() != digest:
-            raise ValueError(f"{bundle.root}/{path} is not the file that SHA256SUMS lists; it is not run")
+            raise ValueError(f"{root}/{path} is not the file that SHA256SUMS lists; it is not run: work on a copy "
+                             "outside of the bundle, or make the bundle again")
     return files
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
-from npunet.golden.integer.reader import IntegerBundle, open_bundle
+from npunet.golden.integer.reader import is_integer_bundle, open_bundle
 from npunet.verify.bundles import checked_files
 from npunet.verify.results import Result
 from npunet.verify.verdict import verify
@@ -45,18 +45,30 @@ def verify_c(folder: str | PathLike[str]) -> Result:
         copied.mkdir()
         for path, raw in sources.items():
             (copied / Path(path).name).write_bytes(raw)
-        program, out = Path(scratch) / "net_dump", Path(scratch) / "out"
-        flags = (*FLAGS, *(["-DNET_OBSERVE"] if isinstance(bundle, IntegerBundle) else []))
-        _run([name, *flags, str(copied / "net_dump.c"), str(copied / "net.c"), "-lm", "-o", str(program)])
-        _run([str(program), "--all", str(bundle.root), str(out)])
-        result = verify(bundle, out)
+        result = verify(bundle, run_c(bundle.root, copied, Path(scratch)))
     told = f"ran the bundle's own code, {bundle.root / 'c' / 'net.c'}, compiled by {name}"
     return replace(result, notes=(told, *result.notes))
 
 
+def run_c(bundle: Path, sources: Path, scratch: Path) -> Path:
+    """Compile net.c and net_dump.c of a folder and run them on every case of a bundle, of floats or of integers.
+
+    Returns the folder of the outputs, scratch/out. Raises ValueError when there is no compiler, and when it or the
+    program fails.
+    """
+    name = compiler()
+    if name is None:
+        raise ValueError(f"no C compiler: none of {', '.join(COMPILERS)} is there")
+    program, out = scratch / "net_dump", scratch / "out"
+    observed = ["-DNET_OBSERVE"] if is_integer_bundle(bundle) else []  # accumulators and values before the clamps
+    _run([name, *FLAGS, *observed, str(sources / "net_dump.c"), str(sources / "net.c"), "-lm", "-o", str(program)])
+    _run([str(program), "--all", str(bundle), str(out)])
+    return out
+
+
 def _run(command: list[str]) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ValueError(f"cannot run {command[0]}: {error}") from None
     if done.returncode:

@@ -21,7 +21,7 @@ from npunet.golden.manifest import fit_for_files
 from npunet.golden.names import unknown
 from npunet.golden.reader import Bundle
 from npunet.reading import FAULTS
-from npunet.verify import forms, tflm
+from npunet.verify import forms, serial_log, tflm
 
 SPARE = 1 << 16  # bytes that a file's head may take besides its numbers
 SUFFIXES = (".npz", ".npy", ".bin", ".mem", ".hex", ".log", ".txt", ".json")
@@ -55,12 +55,14 @@ class Dump:
     faults  : what could not be read
     ignored : names that the bundle does not know
     bundle  : digests of the bundles that the outputs say they belong to
+    port    : what the port declares of itself, words of serial_log.DECLARATIONS
     """
 
     tensors: dict[Place, Raw] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     bundle: set[str] = field(default_factory=set)
+    port: set[str] = field(default_factory=set)
 
     def put(self, place: Place | None, value: np.ndarray | bytes, source: str) -> None:
         """Take one tensor; place None: its name says nothing."""
@@ -152,9 +154,11 @@ def _read_file(path: Path, where: str, folder: tuple[str, ...], names: Names, du
         return
     if suffix in (".log", ".txt", ".json"):
         text = path.read_text(encoding="utf-8", errors="replace")
-        entries, faults, digests = (tflm.read_tflm if suffix == ".json" else forms.read_uart)(text)
+        entries, faults, digests = (tflm.read_tflm if suffix == ".json" else serial_log.read_log)(text)
+        said, wrong = (set(), []) if suffix == ".json" else serial_log.declared(text)
         dump.bundle |= digests
-        dump.faults += [Fault(f"{where}, {place}", what) for place, what in faults]
+        dump.port |= said
+        dump.faults += [Fault(f"{where}, {place}", what) for place, what in (*faults, *wrong)]
         for name, value in entries:
             dump.put(names.place(name, (*folder, stem)), value, f"{where}, {name}")
         return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 
@@ -17,13 +19,21 @@ CASES_OF_EVIDENCE = 3
 
 
 class Explainer:
-    """What a port has, and what is asked about it; values : its tensors by (case, key)."""
+    """What a port has, and what is asked about it; values : its tensors by (case, key); limit : seconds of a search."""
 
-    def __init__(self, bundle: Bundle, feeds: Feeds, values: Values, bounded: bool) -> None:
-        self.bundle, self.feeds, self.values, self.bounded = bundle, feeds, values, bounded
+    def __init__(self, bundle: Bundle, feeds: Feeds, values: Values, bounded: bool, limit: float) -> None:
+        self.bundle, self.feeds, self.values, self.bounded, self.limit = bundle, feeds, values, bounded, limit
+        self.deadline = inf
 
     def explain(self, first: LayerVerdict | None) -> Diagnosis | None:
         """The cause of the first divergence, or None where there is none or nothing to look at."""
+        start = time.perf_counter()
+        self.deadline = start + self.limit
+        with np.errstate(all="ignore"):  # corner cases overflow in whatever is tried
+            told = self._explained(first)
+        return None if told is None else replace(told, seconds=time.perf_counter() - start)
+
+    def _explained(self, first: LayerVerdict | None) -> Diagnosis | None:
         if first is None or first.status == ERROR:
             return None
         if first.number < 0:
@@ -38,10 +48,10 @@ class Explainer:
             cause = Cause((checks[0].cause.partition(":")[0],), checks[0].cause, size, size, True)
             return Diagnosis(first.record["name"], (cause,), size - checks[0].chained.differ, size, 1)
         evidence = [self._evidence(check) for check in checks]
-        told = diagnose(self.bundle, self.feeds.node(layer), evidence, self.bounded)
+        told = diagnose(self.bundle, self.feeds.node(layer), evidence, self.bounded, self.deadline)
         told = self._or_of_input(layer, checks, told)
         if checks[0].unseen and not (told.causes and told.causes[0].whole):
-            return before(self.feeds, checks[0], evidence[0], told)
+            return before(self.feeds, checks[0], evidence[0], told, self.deadline)
         return told
 
     def _of_input(self, first: LayerVerdict) -> Diagnosis:
@@ -51,7 +61,7 @@ class Explainer:
         pairs = [(self.bundle.tensor(*key), self.values[key]) for key in keys]
         alone = keys[0][1] == "in" and checks[0].scope == "network"
         others = inputs.inputs_of_other_cases(self.bundle, keys[0][0]) if alone else []
-        return inputs.explain("in", pairs, others)
+        return inputs.explain("in", pairs, others, deadline=self.deadline)
 
     def _or_of_input(self, layer: str, checks: list[Check], told: Diagnosis) -> Diagnosis:
         """A layer that reads an input which the port does not show: the fault may lie in that."""
@@ -66,14 +76,15 @@ class Explainer:
             return self.bundle.run_layer(layer, fed).out
 
         pairs = [(self.bundle.tensor(case, "in"), self.values[case, f"{layer}.out"]) for case in cases]
-        found = inputs.explain(told.layer, pairs, inputs.inputs_of_other_cases(self.bundle, cases[0]), through)
+        others = inputs.inputs_of_other_cases(self.bundle, cases[0])
+        found = inputs.explain(told.layer, pairs, others, through, self.deadline)
         exact = any(cause.whole and cause.exact for cause in told.causes)
         if not found.causes or (exact and not found.causes[0].exact):
-            return replace(told, tried=told.tried + found.tried)
+            return replace(told, tried=told.tried + found.tried, cut="" if exact else told.cut or found.cut)
         listed = [cause for cause in told.causes if cause.whole and cause.exact]
         total = told.total
         causes = tuple(Cause(cause.names, cause.words, total, total, cause.exact) for cause in found.causes)
-        return replace(told, causes=(*causes, *listed), tried=told.tried + found.tried)
+        return replace(told, causes=(*causes, *listed), tried=told.tried + found.tried, cut="")
 
     def _evidence(self, check: Check) -> Evidence:
         """What a layer read and gave in the case of a check, and what else the port had there, by layer name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from math import inf
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from npunet.verify.layouts import LAYOUTS, stored_as
 NEAR = 2.0**-12  # of the largest magnitude: agreement up to rounding
 TIME_LIMIT = 6.0  # seconds
 SHOWN = 3
+CUT = "the search was cut at its time limit: not everything that may have been done to the input was tried"
 UNITS = (
     (1e3, "multiplied by 1000 (volt in millivolt, millivolt in microvolt)"), (1e6, "multiplied by 1e6 (in microvolt)"),
     (1e-3, "divided by 1000 (microvolt in millivolt, millivolt in volt)"), (1e-6, "divided by 1e6"),
@@ -57,6 +59,7 @@ def readings() -> Iterator[tuple[str, str, Reading]]:
     yield "input_clipped", "clipped to -1 ... 1", lambda x: np.clip(x, -1, 1)
     yield "input_clipped", "clipped to 0 ... 1", lambda x: np.clip(x, 0, 1)
     yield "input_clipped", "without its sign", np.abs
+    yield "input_clipped", "with its negative values taken for zero (unsigned)", lambda x: np.maximum(x, np.float32(0))
     yield "input_zero", "all zero: it was never filled", np.zeros_like
     yield "input_bytes", "with the bytes of every word in the other order", lambda x: x.byteswap()
     yield "input_repeated", "the first sample for every sample", (
@@ -107,24 +110,27 @@ def _shifted(by: int, axis: int, x: np.ndarray) -> np.ndarray:
 
 
 def explain(name: str, pairs: Sequence[tuple[np.ndarray, np.ndarray]], others: Sequence[tuple[str, np.ndarray]],
-            through: Callable[[np.ndarray, int], np.ndarray] | None = None) -> Diagnosis:
+            through: Callable[[np.ndarray, int], np.ndarray] | None = None, deadline: float = inf) -> Diagnosis:
     """Which reading of the right inputs gives what the port has, in every case at once.
 
     name    : of what is explained, in the diagnosis
     pairs   : (the right input, the port's tensor) of every case that is wrong, float32
     others  : inputs of other cases of the same shape, by case
     through : what becomes of an input (and the number of its pair) until the port's tensor, nothing by default
+    deadline : of time.perf_counter(), at which the search ends
     """
     pairs = [pair for pair in pairs if np.isfinite(pair[0]).all()] or list(pairs)
     total = sum(got.size for _, got in pairs)
     plain = [_through(through, x, k) for k, (x, _) in enumerate(pairs)]
     unchanged = sum(int(np.count_nonzero(same(y, got))) for y, (_, got) in zip(plain, pairs, strict=True))
     rounded = all(_near(y, got) for y, (_, got) in zip(plain, pairs, strict=True))  # the right input is as near
-    causes, tried, start = [], 0, time.perf_counter()
+    causes, tried, cut = [], 0, ""
+    end = min(time.perf_counter() + TIME_LIMIT, deadline)
     stale = [("input_of_another_case", f"that of the case {case}", lambda x, value=value: value)
              for case, value in others]
     for reading, words, read in (*readings(), *(stale if len(pairs) == 1 else ())):
-        if time.perf_counter() - start > TIME_LIMIT:
+        if time.perf_counter() > end:
+            cut = CUT
             break
         tried += 1
         fits, exact, changed = True, True, False
@@ -146,7 +152,7 @@ def explain(name: str, pairs: Sequence[tuple[np.ndarray, np.ndarray]], others: S
     if not causes and through is None:
         causes += _line(pairs, total)
     causes.sort(key=lambda cause: not cause.exact)
-    return Diagnosis(name, tuple(causes[:SHOWN]), unchanged, total, tried)
+    return Diagnosis(name, tuple(causes[:SHOWN]), unchanged, total, tried, "" if causes else cut)
 
 
 def _through(through: Callable[[np.ndarray, int], np.ndarray] | None, x: np.ndarray, k: int) -> np.ndarray:

@@ -31,6 +31,8 @@ def as_json(result: Result) -> str:
                 else {
                     "layer": result.diagnosis.layer,
                     "tried": result.diagnosis.tried,
+                    "cut": result.diagnosis.cut,
+                    "seconds": round(result.diagnosis.seconds, 3),
                     "unchanged": result.diagnosis.unchanged,
                     "total": result.diagnosis.total,
                     "causes": [
@@ -62,6 +64,7 @@ def as_json(result: Result) -> str:
                 "cases_given_in_part": list(result.partial_cases),
                 "cannot_see": list(result.cannot_see),
                 "inputs": [_check(check) for check in result.inputs],
+                "non_finite": {"failed": dict(result.apart), "declared": result.finite_math},
                 "statistical": [asdict(found) for found in result.statistics],
                 "notes": list(result.notes),
                 "ulp_histogram": dict(zip(BUCKETS, histogram(result), strict=True)),
@@ -106,7 +109,10 @@ def as_junit(result: Result) -> str:
 
     for layer in result.layers:
         for check in layer.checks:
-            if check.status in (PASS, NOT_JUDGED):
+            if check.apart and not result.finite_math and check.status in (PASS, NOT_JUDGED):
+                said = f"{check.apart} elements that must be NaN or infinite are of another kind"
+                add(check.case, f"{check.layer}.{check.role}", f"<failure message={quoteattr(said)}/>", "failures")
+            elif check.status in (PASS, NOT_JUDGED):
                 add(check.case, f"{check.layer}.{check.role}", "", None)
             else:
                 found = check.chained

@@ -12,6 +12,7 @@ from npunet.verify.results import (
     FAIL,
     INCOMPLETE,
     INHERITED,
+    NON_FINITE,
     NOT_JUDGED,
     PASS,
     SKIPPED,
@@ -37,7 +38,7 @@ def text(result: Result, every: bool = False) -> str:
         [
             *lines,
             f"{checks} tensors of {len(result.layers)} layers compared in {result.seconds:.1f} s: "
-            f"{counted or 'no layer'}",
+            f"{counted or 'no layer'}{_searched(result.diagnosis)}",
             *_scope(result),
             f"VERDICT {result.verdict}",
             "",
@@ -53,7 +54,10 @@ def _scope(result: Result) -> list[str]:
         layers = sum(layer.status == PASS for layer in result.layers)
         lines.append(f"PASS of {result.cases - missing} of {result.cases} cases and {layers} of {len(result.layers)} "
                      "layers: nothing is wrong in what was given")
-    if result.verdict in (PASS, INCOMPLETE, NOT_JUDGED):
+    if result.verdict == NON_FINITE:
+        lines.append(f"what is finite is right in {result.cases - missing} of {result.cases} cases; a port that is not "
+                     "meant to keep NaN and infinities (-ffast-math) says so by --finite-math")
+    if result.verdict in (PASS, INCOMPLETE, NON_FINITE, NOT_JUDGED):
         lines += [f"cannot see: {spot}" for spot in result.cannot_see]
     return lines
 
@@ -107,12 +111,13 @@ def _golden_fed(check: Check) -> bool:
 def _diagnosis(found: Diagnosis | None) -> list[str]:
     if found is None:
         return []
+    cut = [f"  {found.cut} ({found.seconds:.0f} s; --time-limit SECONDS)"] if found.cut else []
     if not found.causes:
-        return [f"  DIAGNOSIS  none of {found.tried} hypotheses gives this output"]
+        return [f"  DIAGNOSIS  none of {found.tried} hypotheses gives this output", *cut]
     lines = []
     for number, cause in enumerate(found.causes):
         if not cause.found:
-            return [f"  DIAGNOSIS  {cause.words}"]
+            return [f"  DIAGNOSIS  {cause.words}", *cut]
         head = "DIAGNOSIS " if number == 0 else "  or       "
         how = "" if cause.exact else " up to rounding"
         words = cause.words
@@ -123,7 +128,11 @@ def _diagnosis(found: Diagnosis | None) -> list[str]:
             else f"  {head} nearest: {cause.words}  ({cause.explained}/{cause.total}{how}; "
             f"unchanged reference {found.unchanged}/{found.total})"
         )
-    return lines
+    return lines + cut
+
+
+def _searched(found: Diagnosis | None) -> str:
+    return "" if found is None else f"; {found.tried} causes tried in {found.seconds:.1f} s of it"
 
 
 def describe(record: dict[str, Any]) -> str:
@@ -255,19 +264,24 @@ def _bounds(result: Result) -> list[str]:
     if unjudged:
         lines.append(f"{unjudged} elements were not judged: overflow, where the bound promises nothing, or a bound "
                      f"wider than {WIDE:g} of the tensor's range")
-    apart = [check for check in checks if check.chained.apart]
-    if apart:
-        where = dict.fromkeys(check.layer for check in apart)
-        count = sum(check.chained.apart for check in apart)
-        lines.append(f"NON-FINITE  FAIL, judged apart: {count} elements that must be NaN or infinite are "
-                     f"of another kind, in {len(where)} layers ({', '.join(list(where)[:SHOWN // 2])}"
-                     f"{', ...' if len(where) > SHOWN // 2 else ''})")
+    if result.apart:
+        lines.append(_non_finite(result))
     wide = [layer.record["id"] for layer in result.layers if layer.status == NOT_JUDGED]
     if wide:
         more = f" and {len(wide) - SHOWN} more" if len(wide) > SHOWN else ""
         lines.append(f"NOT JUDGED  {len(wide)} layers, whose bound is wider than {WIDE:g} of their range: "
                      f"{', '.join(wide[:SHOWN])}{more}; dump every layer to judge each by itself")
     return lines + [_statistic(found) for found in result.statistics[:SHOWN]]
+
+
+def _non_finite(result: Result) -> str:
+    """Where NaN or infinity must stand and does not: a failure of its own, or declared."""
+    count, where = sum(result.apart.values()), list(result.apart)
+    more = f" and {len(where) - SHOWN // 2} more" if len(where) > SHOWN // 2 else ""
+    listed = f"{', '.join(where[:SHOWN // 2])}{more}"
+    said = f"{count} elements that must be NaN or infinite are of another kind, in {len(where)} layers: {listed}"
+    return f"NON-FINITE  not judged, the port declares finite-math: {said}" if result.finite_math else \
+        f"NON-FINITE  FAIL: {said}"
 
 
 def _statistic(found: Statistic) -> str:

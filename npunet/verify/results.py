@@ -11,7 +11,8 @@ from npunet.verify.dumps import Fault
 
 PASS, FAIL, INHERITED, SKIPPED, ERROR, INCOMPLETE = "PASS", "FAIL", "INHERITED", "SKIPPED", "ERROR", "INCOMPLETE"
 NOT_JUDGED = "NOT JUDGED"
-EXIT = {PASS: 0, FAIL: 1, ERROR: 2, INCOMPLETE: 3, NOT_JUDGED: 5}
+NON_FINITE = "NON-FINITE FAIL"  # with bounds: what is finite is right, what must be NaN or infinite is not
+EXIT = {PASS: 0, FAIL: 1, ERROR: 2, INCOMPLETE: 3, NOT_JUDGED: 5, NON_FINITE: 6}
 CASES_MISSING = 4  # the exit status of INCOMPLETE where every layer was shown, but not in every case
 WORST = (ERROR, FAIL, INHERITED, NOT_JUDGED, PASS, SKIPPED)
 
@@ -47,6 +48,11 @@ class Check:
     def told(self) -> Comparison:
         """The comparison that decided: a layer that errs itself by what it was fed with."""
         return self.own if self.own is not None and self.status in (FAIL, NOT_JUDGED) else self.chained
+
+    @property
+    def apart(self) -> int:
+        """Elements that must be NaN or infinite, for what the layer was fed with, and are of another kind."""
+        return (self.own or self.chained).apart
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,7 @@ class Result:
     partial_cases   : those of which some layers asked for are missing
     cannot_see      : faults that this bundle cannot show, in words
     statistics      : of what a bound could not judge: the statistical criterion, in words
+    finite_math     : the port declares that it keeps no NaN and no infinities: these are not judged with bounds
     """
 
     bundle: dict[str, Any]
@@ -118,6 +125,7 @@ class Result:
     seconds: float
     notes: tuple[str, ...] = field(default=())
     statistics: tuple[Statistic, ...] = field(default=())
+    finite_math: bool = False
 
     @property
     def order(self) -> str:
@@ -134,15 +142,23 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """PASS, FAIL, ERROR, NOT JUDGED or INCOMPLETE."""
+        """PASS, FAIL, ERROR, NON-FINITE FAIL, NOT JUDGED or INCOMPLETE."""
         found = {check.status for check in (*self.others, *self.inputs)} | {layer.status for layer in self.layers}
         if found & {FAIL, INHERITED}:
             return FAIL
         if self.faults or ERROR in found:
             return ERROR
+        if self.apart and not self.finite_math:
+            return NON_FINITE
         if NOT_JUDGED in found:
             return NOT_JUDGED
         return PASS if self.complete and not self.unchecked_cases and not self.partial_cases else INCOMPLETE
+
+    @property
+    def apart(self) -> dict[str, int]:
+        """Layers that have elements of another kind where NaN or infinity must stand, with how many."""
+        counts = {layer.record["id"]: sum(check.apart for check in layer.checks) for layer in self.layers}
+        return {layer: count for layer, count in counts.items() if count}
 
     @property
     def complete(self) -> bool:

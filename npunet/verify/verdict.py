@@ -45,6 +45,7 @@ from npunet.verify.statistics import Spread
 ROLES = ("acc", "pre", "out")  # in the order of computation
 TRUSTED = 0.95  # share of zeros or of elements at a clamp's limit from which on a golden tensor tells little
 FLUSHED = 2.0**-126
+TIME_LIMIT = 60.0  # seconds for the search of the cause
 
 
 def verify(
@@ -53,10 +54,12 @@ def verify(
     *,
     bounded: bool = False,
     flushes: bool = False,
+    finite_math: bool = False,
     layers: Iterable[str] | None = None,
     case: str | None = None,
     layout: str | None = None,
     explain: bool = True,
+    time_limit: float = TIME_LIMIT,
     progress: Progress | None = None,
 ) -> Result:
     """Compare a port's outputs with a golden bundle.
@@ -65,10 +68,13 @@ def verify(
     outputs : file or folder; forms are in npunet.verify's docstring
     bounded : against the derived bound of every element, instead of bit for bit in the declared order
     flushes : with bounded, the port flushes subnormals to zero and that is meant: it needs no note
+    finite_math : with bounded, the port keeps no NaN and no infinities (-ffast-math) and that is meant: where they must
+              stand it is not judged. A dump that says NPU PORT finite-math declares the same
     layers  : names or ids of the layers that the port shows; all by default. What is asked for must be there to pass
     case    : of tensors whose name tells none
     layout  : in which all tensors stand, a key of fit.LAYOUTS
     explain : look for the cause of the first divergence
+    time_limit : seconds after which that search ends with what it has
     progress : called as progress(done, total, what)
 
     Raises ValueError for a damaged bundle, for outputs with nothing in them and for arguments that do not fit,
@@ -77,15 +83,22 @@ def verify(
     start = time.perf_counter()
     if layout is not None and layout not in LAYOUTS:
         raise ValueError(f"layout={layout!r} must be one of {', '.join(LAYOUTS)}")
+    if not time_limit > 0:
+        raise ValueError(f"time_limit={time_limit:g} must be a positive number of seconds; --no-diagnosis "
+                         "(explain=False) does without a search")
     if flushes and not bounded:
         raise ValueError("a port that flushes subnormals is compared with bounds only: add --bounded (bounded=True)")
+    if finite_math and not bounded:
+        raise ValueError("a port of finite numbers only is compared with bounds only: add --bounded (bounded=True)")
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     if isinstance(opened, IntegerBundle):
-        refuse_for_integers(bounded=bounded)
+        refuse_for_integers(bounded=bounded, finite_math=finite_math)
     check_sums(opened)
     asked = asked_for(opened, layers)
-    found = _Run(opened, dumps.read(outputs, opened, case), bounded, flushes, asked, layout)
-    return found.result(start, explain, progress or (lambda done, total, what: None))
+    dump = dumps.read(outputs, opened, case)
+    dump.port |= {"finite-math"} if finite_math else set()
+    found = _Run(opened, dump, bounded, flushes, asked, layout)
+    return found.result(start, time_limit if explain else None, progress or (lambda done, total, what: None))
 
 
 class _Run:
@@ -107,15 +120,16 @@ class _Run:
         self.spreads: dict[str, Spread] = {}
         self.statistics: list[Statistic] = []
 
-    def result(self, start: float, explain: bool, progress: Progress) -> Result:
-        """Take every tensor, check it, and put the whole together."""
+    def result(self, start: float, limit: float | None, progress: Progress) -> Result:
+        """Take every tensor, check it, put the whole together; limit : seconds to look for a cause, or not at all."""
         mine = self.bundle.fingerprint
         for digest in sorted(self.dump.bundle - {mine}):
             self.faults.append(Fault("outputs", f"stale: made for the bundle {digest[:16]}, this one is {mine[:16]}"))
         self._take()
         met = {case for case, key in self.values if not self._is_given(case, key)}
+        steps = len(met) + (limit is not None)
         for number, case in enumerate(case for key, case in self.bundle.cases.items() if key in met):
-            progress(number, len(met) + explain, case["id"])
+            progress(number, steps, case["id"])
             self._check_case(case)
         expected = [case["id"] for case in self.bundle.cases.values() if self._shows(case)]
         layers = tuple(
@@ -144,16 +158,17 @@ class _Run:
             seconds=0.0,
             notes=self._notes(layers),
             statistics=tuple(self.statistics),
+            finite_math=self.bounded and "finite-math" in self.dump.port,
         )
-        progress(len(met), len(met) + explain, "diagnosis")
-        diagnosis = self._diagnosis(found.first) if explain else None
-        progress(len(met) + explain, len(met) + explain, "done")
+        progress(len(met), steps, "diagnosis")
+        diagnosis = self._diagnosis(found.first, limit) if limit is not None else None
+        progress(steps, steps, "done")
         return Result(**{**found.__dict__, "diagnosis": diagnosis, "seconds": time.perf_counter() - start})
 
-    def _diagnosis(self, first: LayerVerdict | None) -> Diagnosis | None:
+    def _diagnosis(self, first: LayerVerdict | None, limit: float) -> Diagnosis | None:
         if isinstance(self.bundle, IntegerBundle):
             return explain_integers(self.bundle, self.feeds, first)
-        return Explainer(self.bundle, self.feeds, self.values, self.bounded).explain(first)
+        return Explainer(self.bundle, self.feeds, self.values, self.bounded, limit).explain(first)
 
     def _take(self) -> None:
         records = {place: self.bundle.tensors["/".join(place)] for place in self.dump.tensors}

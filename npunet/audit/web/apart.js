@@ -35,13 +35,25 @@ export function unflat(shape, at) {
 
 // A tensor by name, the depthwise half of a separable convolution included.
 export function tensorOf(network, name) {
-  const known = network.tensors.get(name);
-  if (known || network.isInteger || !name.endsWith(BETWEEN)) return known;
-  const node = network.byName.get(name.slice(0, -BETWEEN.length));
+  const node = halved(network, name);
+  if (!node) return network.tensors.get(name);
+  const inputs = network.operands(node);
+  if (inputs.includes(undefined)) return undefined;
   const kernel = network.weights.get(node.weights[0]);
   const shape = halfway(kernel, node.shape);
-  const run = OPERATORS.depthwise_conv2d;
-  return { data: run(network.operands(node), [kernel], node.attrs, shape, network.arithmetic), shape };
+  return { data: OPERATORS.depthwise_conv2d(inputs, [kernel], node.attrs, shape, network.arithmetic), shape };
+}
+
+// The separable convolution whose depthwise half has this name; undefined for any other name.
+function halved(network, name) {
+  if (network.isInteger || network.byName.has(name) || !name.endsWith(BETWEEN)) return undefined;
+  return network.byName.get(name.slice(0, -BETWEEN.length));
+}
+
+// The shape of a tensor by name, computed or not; undefined for a name that is not there.
+export function shapeOf(network, name) {
+  const node = halved(network, name);
+  return node ? halfway(network.weights.get(node.weights[0]), node.shape) : network.shapeOf(name);
 }
 
 // Take apart the element [i, j, c] of a tensor; null for the network's input, which comes from nowhere.

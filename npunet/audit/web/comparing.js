@@ -1,7 +1,8 @@
 // What is laid over the drawn network: a verification's findings, or another model's weights that can be put in.
 
-import { button, make, rebuild } from "./dom.js";
+import { button, make, rebuild, table, tableRow } from "./dom.js";
 import { briefly, counted } from "./format.js";
+import { largestDifference } from "./network.js";
 
 export class Comparing {
   // tensors: everything that the page holds; another model's weights stand in it as "other <name>"
@@ -42,35 +43,15 @@ export class Comparing {
         ...(first ? ["; first wrong layer: ", this.link(first)] : []),
         `; ${counted(wrong.length)} of ${counted(entries.length)} layers are not PASS.`,
       ),
-      make(
-        "div",
-        { className: "scroll" },
-        make(
-          "table",
-          { className: "terms" },
-          make(
-            "thead",
-            {},
-            make(
-              "tr",
-              {},
-              ["layer", "", "error along the network (log of ULP)", ""].map((name) => make("th", {}, name)),
-            ),
-          ),
-          make(
-            "tbody",
-            {},
-            (wrong.length ? wrong : entries).map(([name, { status, told, ulp }]) =>
-              make(
-                "tr",
-                {},
-                make("td", {}, this.app.network.byName.has(name) ? this.link(name) : name),
-                make("td", { className: `status-${status}` }, status),
-                make("td", {}, make("i", { className: "bar", style: `width:${(160 * Math.log2(1 + ulp)) / most}px` })),
-                make("td", {}, told),
-              ),
-            ),
-          ),
+      table(
+        ["layer", "", "error along the network (log of ULP)", ""],
+        (wrong.length ? wrong : entries).map(([name, { status, told, ulp }]) =>
+          tableRow([
+            this.app.network.byName.has(name) ? this.link(name) : name,
+            make("span", { className: `status-${status}` }, status),
+            make("i", { className: "bar", style: `width:${(160 * Math.log2(1 + ulp)) / most}px` }),
+            told,
+          ]),
         ),
       ),
     ];
@@ -83,7 +64,7 @@ export class Comparing {
     const apart = app.description.nodes
       .map((node) => [
         node.name,
-        largest(app.network.tensors.get(node.name).data, app.original.tensors.get(node.name)?.data),
+        largestDifference(app.network.tensors.get(node.name).data, app.original.tensors.get(node.name)?.data),
       ])
       .filter(([, difference]) => difference > 0);
     return [
@@ -108,14 +89,8 @@ export class Comparing {
     app.showsOther = !app.showsOther;
     for (const name of this.found.weights) {
       const { data } = app.showsOther ? this.tensors.get(`other ${name}`) : app.original.weights.get(name);
-      app.network.setWeights(name, data.slice());
+      app.network.setWeights(name, data);
     }
     app.edited();
   }
-}
-
-function largest(data, before) {
-  let most = 0;
-  for (let k = 0; before && k < data.length; k++) most = Math.max(most, Math.abs(data[k] - before[k]));
-  return most;
 }

@@ -2,7 +2,9 @@
 
 export function readPage() {
   const description = JSON.parse(document.getElementById("data").textContent);
-  const bytes = Uint8Array.from(atob(document.getElementById("numbers").textContent), (sign) => sign.charCodeAt(0));
+  const text = atob(document.getElementById("numbers").textContent);
+  const bytes = new Uint8Array(text.length);
+  for (let k = 0; k < text.length; k++) bytes[k] = text.charCodeAt(k);
   const tensors = new Map();
   let first = 0;
   for (const { name, shape, wide } of description.weights) {

@@ -1,8 +1,21 @@
 // The drawn U: choosing a layer by pointer or keys, and colouring what a change reached.
 
+import { button, make } from "./dom.js";
+
 export class Diagram {
-  // select(name) is called when somebody chooses a layer
-  constructor(root, select) {
+  // select(name) is called when somebody chooses a layer; showLayer() when they ask for its panel
+  constructor(root, select, showLayer) {
+    this.root = root;
+    this.title = make("strong", {});
+    root.append(
+      make(
+        "p",
+        { className: "caption" },
+        this.title,
+        " ",
+        button("what it computes ↓", showLayer, { className: "link" }),
+      ),
+    );
     this.groups = [...root.querySelectorAll(".layer")];
     this.byName = new Map(this.groups.map((group) => [group.dataset.layer, group]));
     for (const group of this.groups) {
@@ -33,7 +46,16 @@ export class Diagram {
       group.classList.toggle("selected", chosen);
       group.setAttribute("tabindex", chosen ? "0" : "-1");
       group.setAttribute("aria-pressed", String(chosen));
-      if (chosen) group.scrollIntoView?.({ block: "nearest", inline: "nearest" });
+      if (chosen) this.present(group);
+    }
+  }
+
+  // Name the chosen layer under the drawing, and move it into sight where the drawing is wider than the screen.
+  present(group) {
+    this.title.textContent = group.querySelector("title").textContent;
+    const [box, frame] = [group.getBoundingClientRect(), this.root.getBoundingClientRect()];
+    if (box.left < frame.left || box.right > frame.right) {
+      this.root.scrollLeft += box.left + box.width / 2 - frame.left - frame.width / 2;
     }
   }
 

@@ -50,6 +50,63 @@ export function details(summary, open, ...children) {
   return make("details", { open }, make("summary", {}, summary), ...children);
 }
 
+// Text that is said anew as numbers change, while what stands around it stays.
+export class LiveTexts {
+  constructor() {
+    this.entries = [];
+  }
+
+  text(say) {
+    const node = document.createTextNode(say());
+    this.entries.push([node, say]);
+    return node;
+  }
+
+  update() {
+    for (const [node, say] of this.entries) {
+      const now = say();
+      if (node.data !== now) node.data = now;
+    }
+  }
+}
+
+// A table of rows under the names of its columns; it scrolls on its own where it is wide. A cell, or the name of a
+// column, is text or elements; { n: ... } is a number, set to the right.
+export function table(head, rows) {
+  return make(
+    "div",
+    { className: "scroll" },
+    make(
+      "table",
+      { className: "terms" },
+      head.length
+        ? make(
+            "thead",
+            {},
+            make(
+              "tr",
+              {},
+              head.map((name) => cell("th", name)),
+            ),
+          )
+        : null,
+      make("tbody", {}, rows),
+    ),
+  );
+}
+
+export function tableRow(cells, properties = {}) {
+  return make(
+    "tr",
+    properties,
+    cells.map((each) => cell("td", each)),
+  );
+}
+
+function cell(tag, content) {
+  return content?.n === undefined ? make(tag, {}, content) : make(tag, { className: "n" }, content.n);
+}
+
 // A table of [name, value] rows.
 export function facts(rows) {
   return make(

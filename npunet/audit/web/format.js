@@ -38,7 +38,7 @@ export function briefly(x) {
 
 // A whole number with separators.
 export function counted(n) {
-  return n.toLocaleString("en-US");
+  return String(n).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
 export function percent(share) {

@@ -8,7 +8,12 @@ const o = (sign) => math("mo", sign);
 const row = (...parts) => math("mrow", ...parts);
 const list = (parts) => parts.flatMap((part, k) => (k ? [o(","), part] : [part]));
 const at = (name, ...indices) => row(i(name), o("["), ...list(indices), o("]"));
-const sum = (index, last) => math("munderover", o("∑"), row(i(index), o("="), n(0)), n(last));
+const sum = (index, last) => math("munderover", sigma(), row(i(index), o("="), n(0)), n(last));
+const sigma = () => {
+  const sign = o("∑");
+  sign.setAttribute("class", "sigma");
+  return sign;
+};
 const fl = (...parts) => row(i("fl"), o("("), ...parts, o(")"));
 
 // i*stride + k*dilation - pad, with what is 1 or 0 left out

@@ -1,17 +1,18 @@
 // The gradient of a loss by backpropagation, and who hands how much of it to one number.
 
 import { BETWEEN, flat, unflat } from "./apart.js";
+import { LOSSES } from "./losses.js";
 import { likeliest } from "./overview.js";
 import { source } from "./pointwise.js";
 import { windowOf } from "./pooling.js";
 import { WIDE, firstLargest, statisticsOf } from "./wide.js";
 
-const CLIP = 1e-7; // the reference clips probabilities there
+const [FIRST] = Object.keys(LOSSES);
 
-// Cross-entropy against labels (one class a position), its gradient for the output, and everything before it; or, with
-// number = { layer, index }, one number of the network as if it were the loss.
+// A loss (a name of losses.js) against labels (one class a position), its gradient for the output, and everything
+// before it; or, with number = { layer, index }, one number of the network as if it were the loss.
 // Returns { loss, labels, trace, dtrace, dweights }: tensors { data, shape } in float64 by name.
-export function differentiate(network, output, labels, number = null) {
+export function differentiate(network, output, labels, { loss: chosen = FIRST, number = null } = {}) {
   const weights = new Map(
     [...network.weights].map(([name, { data, shape }]) => [name, { data: Float64Array.from(data), shape }]),
   );
@@ -29,7 +30,7 @@ export function differentiate(network, output, labels, number = null) {
   const last = trace.get(output);
   const wanted = labels ?? likeliest(last);
   const isProbability = network.byName.get(output)?.op === "softmax";
-  const { loss, dy } = number ? itself(trace, number) : crossEntropy(last, wanted, isProbability);
+  const { loss, dy } = number ? itself(trace, number) : LOSSES[chosen](last, wanted, isProbability);
   const dtrace = new Map(
     [...trace].map(([name, { data: y, shape: of }]) => [name, { data: new Float64Array(y.length), shape: of }]),
   );
@@ -82,26 +83,6 @@ function reads(network, node, trace) {
 function collect(home, name, gradient, shape) {
   const known = home.get(name);
   home.set(name, { data: known ? known.data.map((value, k) => value + gradient[k]) : gradient, shape });
-}
-
-// loss = mean of log(sum of exp(z)) - z[label];  dz = (softmax(z) - [k is the label]) / positions.
-// For probabilities z = log(clip(x)), and dx = dz / x, 0 where x is clipped.
-export function crossEntropy({ data, shape: [H, W, K] }, labels, isProbability) {
-  const dy = new Float64Array(data.length);
-  let loss = 0;
-  for (let p = 0; p < H * W; p++) {
-    const x = data.subarray(p * K, (p + 1) * K);
-    const clipped = x.map((value) => Math.min(1 - CLIP, Math.max(CLIP, value)));
-    const z = isProbability ? clipped.map(Math.log) : x;
-    const top = Math.max(...z);
-    const sum = z.reduce((total, score) => total + Math.exp(score - top), 0);
-    loss += Math.log(sum) - (z[labels[p]] - top);
-    for (let k = 0; k < K; k++) {
-      const dz = (Math.exp(z[k] - top) / sum - (k === labels[p] ? 1 : 0)) / (H * W);
-      dy[p * K + k] = !isProbability ? dz : x[k] >= CLIP && x[k] <= 1 - CLIP ? dz / x[k] : 0;
-    }
-  }
-  return { loss: loss / (H * W), dy };
 }
 
 // Every number that depends directly on the element `index` of a layer: [{ tensor, at, dy, slope }].

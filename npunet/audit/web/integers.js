@@ -252,6 +252,24 @@ function softmax16([x], arrays, { multiplier, shift, rounding }, [H, W, K]) {
   return y;
 }
 
+// What the operators are made of, for those who want to read them.
+const SCALED = [finish, requantize, highMultiply, roundingShift, requantizeWide];
+export const INTEGERS_MADE_OF = {
+  conv2d: [convolve, ...SCALED],
+  depthwise_conv2d: [convolve, ...SCALED],
+  max_pool2d: [pool],
+  avg_pool2d: [pool, meanOf],
+  add: [add, raised, requantize, highMultiply, roundingShift],
+  concat: [concat],
+  upsample_nearest2d: [upsampleNearest2d],
+  rescale: [rescale, requantize, highMultiply, roundingShift],
+  leaky_relu: [leakyRelu, requantize, highMultiply, roundingShift],
+  table: [table, lookUp],
+  layer_norm: [layerNorm, integerRoot, roundingShiftBig, requantizeWide],
+  softmax: [softmax, expOnNegative, oneOverOnePlus, highMultiply, roundingShift],
+  softmax16: [softmax16, lookUp, requantize],
+};
+
 // An operator of named arrays as one of a list of weights: attrs.arrays says what each is called.
 function withArrays(operator) {
   return (inputs, weights, attrs, shape) =>

@@ -1,11 +1,23 @@
 // The panel of one layer: what it computes, what it costs, its weights, its output on the input, what to change in it.
 
-import { button, details, facts, make, numberField, rebuild } from "./dom.js";
-import { briefly, counted, percent } from "./format.js";
+import { changesOf } from "./changes.js";
+import { button, details, facts, make, rebuild } from "./dom.js";
+import { counted, percent } from "./format.js";
 import { formulaOf } from "./formulas.js";
-import { figuresOf, meaning, memoryOf, oddityText, settings, shapeText, statistics } from "./layer_text.js";
-import { OPERATORS } from "./network.js";
-import { drawMap, drawSignal, pixelOf, rangeOf, widened } from "./pictures.js";
+import {
+  figuresOf,
+  limitsOf,
+  meaning,
+  memoryOf,
+  oddityText,
+  placeText,
+  rangeText,
+  settings,
+  shapeText,
+  statistics,
+} from "./layer_text.js";
+import { sourceOf } from "./network.js";
+import { drawMap, drawSignal, pixelOf, widened } from "./pictures.js";
 import { WeightView } from "./weights.js";
 
 const SHOWN = 24; // channels that are drawn before somebody asks for all
@@ -84,8 +96,9 @@ export class LayerPanel {
     return [
       make("p", { className: "does" }, description.says[node.op]),
       this.formula,
-      this.changes(node),
+      changesOf(node, app),
       facts([
+        ["place", placeText(node.name)],
         ["operator", node.op],
         ["reads", node.inputs.flatMap((name, k) => [...(k ? [", "] : []), this.link(name)])],
         ["read by", this.readers(node.name)],
@@ -105,7 +118,7 @@ export class LayerPanel {
           "costs",
           node.macs
             ? `${counted(node.macs)} multiply-accumulates (MACs), ${percent(node.macs / total)} of the ` +
-              `network's; ${counted(2 * node.macs)} FLOPs`
+              `network's; ${counted(2 * node.macs)} ${description.integer ? "integer operations" : "FLOPs"}`
             : "no multiply-accumulates",
         ],
         ["memory", memoryOf(node, description)],
@@ -132,13 +145,13 @@ export class LayerPanel {
         "Source of the operator",
         make("pre", {}, description.sources[node.op]),
         make("h4", {}, "The same in this page's JavaScript"),
-        make(
-          "pre",
-          {},
-          app.description.integer ? "see integers.js in this page's source" : OPERATORS[node.op].toString(),
-        ),
+        make("pre", {}, sourceOf(node.op, app.description.integer)),
       ),
     ].filter(Boolean);
+  }
+
+  weightView(name) {
+    return this.weightViews.find((view) => view.name === name);
   }
 
   // Show one weight of this layer, chosen in another panel.
@@ -168,51 +181,6 @@ export class LayerPanel {
       : "nobody: it is the network's output";
   }
 
-  // What can be switched in a layer.
-  changes(node) {
-    const { app } = this;
-    if (app.description.sampled || app.description.integer) return null;
-    const now = app.network.changes.get(node.name) ?? {};
-    const set = (change) =>
-      app.change(node.name, Object.values(change).some((value) => value !== undefined) ? change : null);
-    const check = (label, on, change) => {
-      const box = make("input", { type: "checkbox", checked: on, onchange: () => change(box.checked) });
-      return make("label", { className: "field" }, box, ` ${label}`);
-    };
-    if (node.op === "concat" || node.op === "add") {
-      return make(
-        "div",
-        { className: "controls change" },
-        node.inputs.map((name, k) =>
-          check(
-            `use ${name}${k ? (node.op === "concat" ? " (the skip)" : " (the residual)") : ""}`,
-            now.zeroed !== k,
-            (on) => set({ zeroed: on ? undefined : k }),
-          ),
-        ),
-      );
-    }
-    if (node.op === "max_pool2d") {
-      return make(
-        "div",
-        { className: "controls change" },
-        check("average instead of maximum", now.op === "avg_pool2d", (on) =>
-          set({ op: on ? "avg_pool2d" : undefined }),
-        ),
-      );
-    }
-    if (node.op === "upsample_nearest2d") {
-      const most = Math.max(...node.attrs.factor) - 1;
-      return make(
-        "div",
-        { className: "controls change" },
-        numberField("repeat from phase", now.phase ?? 0, 0, most, (phase) => set({ phase: phase || undefined })),
-        "0 is the network's; others shift which sample is repeated",
-      );
-    }
-    return null;
-  }
-
   // Draw again what depends on numbers.
   refresh() {
     const { app } = this;
@@ -237,16 +205,28 @@ export class LayerPanel {
 
   refreshNumbers(node, tensor) {
     const { app } = this;
-    this.showOutputs(tensor);
+    const figures = this.figures(tensor);
+    this.showOutputs(tensor, figures);
     if (node) this.gradient.replaceChildren(...[app.gradientSection(node)].filter(Boolean));
     this.stats.replaceChildren(
-      statistics(node?.figures ?? figuresOf(tensor), node?.op),
+      statistics(node?.figures ?? figures, this.limits()),
       app.description.sampled ? " (of the whole; shown are samples)." : ". Click a value to take it apart.",
     );
     for (const view of this.weightViews) view.refresh();
   }
 
-  showOutputs({ data, shape }) {
+  limits() {
+    return limitsOf(this.name, this.app.network.byName.get(this.name), this.app.description);
+  }
+
+  // figuresOf, once for each array.
+  figures(tensor) {
+    if (this.counted?.data !== tensor.data)
+      this.counted = { data: tensor.data, figures: figuresOf(tensor, this.limits()) };
+    return this.counted.figures;
+  }
+
+  showOutputs({ data, shape }, { low, high, channels }) {
     const { app } = this;
     const [H, W, C] = shape;
     const shown = Math.min(C, this.wanted);
@@ -263,7 +243,7 @@ export class LayerPanel {
         }),
       );
     }
-    const range = rangeOf(data);
+    const range = low <= high ? [low, high] : [0, 0];
     const largest = Math.max(-range[0], range[1]);
     const before = app.isEdited() ? app.original.tensors.get(this.name)?.data : null;
     const at = app.state.layer === this.name ? app.state.index : null;
@@ -274,8 +254,8 @@ export class LayerPanel {
       if (H === 1) {
         drawSignal(canvas, { data, channels: C, channel, range: widened(range), before, marked: here ? at[1] : null });
       } else drawMap(canvas, { data, shape, channel, largest, marked: here ? at.slice(0, 2) : null, size: 128 });
-      const [low, high] = rangeOf(data, channel, C);
-      figure.lastChild.textContent = `${channel}: ${briefly(low)} … ${briefly(high)}${low === high ? " (constant)" : ""}`;
+      const [least, most] = channels[channel];
+      figure.lastChild.textContent = `${channel}: ${rangeText(least, most, " … ")}${least === most ? " (constant)" : ""}`;
     });
     this.outputs.classList.toggle("maps", H > 1);
     this.columns = W;

@@ -2,10 +2,16 @@
 
 import { facts, make } from "./dom.js";
 import { briefly, counted, percent } from "./format.js";
-import { rangeOf } from "./pictures.js";
 
 export function shapeText([H, W, C]) {
   return H === 1 ? `${counted(W)} samples × ${counted(C)} channels` : `${H} × ${W} pixels × ${C} channels`;
+}
+
+// Where in the U a layer stands, by its name: ENC2_D1_conv, DEC1_pool, NECK_conv.
+export function placeText(name) {
+  const [, part, block, step] = /^(ENC|DEC)(\d+)(?:_D(\d+))?/.exec(name) ?? [];
+  if (!part) return "after the last block";
+  return `${part === "ENC" ? "encoder" : "decoder"} block ${block}${step ? `, step ${step} (D${step})` : ""}`;
 }
 
 // What the integers of a tensor stand for.
@@ -42,34 +48,52 @@ export function settings(node) {
   return parts.length ? parts.join("; ") : "none";
 }
 
-// Range, mean, saturation, dead channels of a whole tensor.
-export function figuresOf({ data, shape }) {
+// Range, mean, saturation, dead channels of a whole tensor; `channels`: the range of each.
+// zero and top: what stands for 0 and for the upper limit, which are others in an integer network.
+export function figuresOf({ data, shape }, { zero, top } = { zero: 0, top: 6 }) {
   const C = shape[2];
-  const [low, high] = rangeOf(data);
-  const figures = { low, high, zeros: 0, sixes: 0, mean: 0, wrong: 0, dead: [] };
-  for (const value of data) {
-    figures.mean += value / data.length;
-    if (value === 0) figures.zeros += 1 / data.length;
-    if (value === 6) figures.sixes += 1 / data.length;
-    if (!Number.isFinite(value)) figures.wrong++;
+  const channels = Array.from({ length: C }, () => [Infinity, -Infinity]);
+  let [sum, zeros, sixes, wrong] = [0, 0, 0, 0];
+  for (let k = 0, c = 0; k < data.length; k++, c = c + 1 < C ? c + 1 : 0) {
+    const value = data[k];
+    const range = channels[c];
+    if (value < range[0]) range[0] = value;
+    if (value > range[1]) range[1] = value;
+    sum += value;
+    if (value === zero) zeros++;
+    else if (value === top) sixes++;
+    else if (!Number.isFinite(value)) wrong++;
   }
-  for (let c = 0; c < C; c++) {
-    const [least, most] = rangeOf(data, c, C);
-    if (least === 0 && most === 0) figures.dead.push(c);
-  }
-  return figures;
+  const dead = channels.flatMap(([low, high], c) => (low === zero && high === zero ? [c] : []));
+  const low = Math.min(...channels.map(([least]) => least));
+  const high = Math.max(...channels.map(([, most]) => most));
+  const n = data.length || 1;
+  return { low, high, mean: sum / n, zeros: zeros / n, sixes: sixes / n, wrong, dead, channels };
 }
 
-export function statistics({ low, high, mean, zeros, sixes, dead, wrong }, op) {
+// What a range says where there is one: of nothing but NaN there is none.
+export function rangeText(low, high, between = " to ") {
+  return low <= high ? `${briefly(low)}${between}${briefly(high)}` : "no number";
+}
+
+export function statistics({ low, high, mean, zeros, sixes, dead, wrong }, { zero, top, isShown }) {
   const parts = [
-    `Range ${briefly(low)} to ${briefly(high)}, mean ${briefly(mean)}; ${percent(zeros)} exactly 0`,
-    op === "relu6" ? `, ${percent(sixes)} at 6` : "",
+    `Range ${rangeText(low, high)}, mean ${briefly(mean)}; ${percent(zeros)} exactly ${zero}`,
+    zero ? ", which stands for 0" : "",
+    isShown ? `, ${percent(sixes)} at ${top}` : "",
     wrong ? `, ${counted(wrong)} not finite` : "",
     dead.length
-      ? `. Dead channels (0 everywhere on this input): ${dead.slice(0, 20).join(", ")}${dead.length > 20 ? ", …" : ""}`
+      ? `. Dead channels (${zero} everywhere on this input): ${dead.slice(0, 20).join(", ")}${dead.length > 20 ? ", …" : ""}`
       : ". No dead channel",
   ];
   return parts.join("");
+}
+
+// The values that stand for 0 and for a layer's upper limit, and whether it has one.
+export function limitsOf(name, node, { integer, tensors }) {
+  if (!integer) return { zero: 0, top: 6, isShown: node?.op === "relu6" };
+  const { zeroPoint, limits } = tensors[name];
+  return { zero: zeroPoint, top: node?.attrs.act_max ?? limits[1], isShown: true };
 }
 
 export function oddityText({ what, reference, paper, cost, test }) {

@@ -1,11 +1,13 @@
 // Gradients in the page: of a layer, of one number, and a training step that uses them.
 
-import { button, details, make, rebuild } from "./dom.js";
+import { button, details, make, rebuild, table, tableRow } from "./dom.js";
 import { briefly, exactly } from "./format.js";
 import { differentiate, hasGradient, sharesOf } from "./gradients.js";
+import { LOSSES } from "./losses.js";
 import { flat } from "./apart.js";
 import { drawMap, drawSignal, rangeOf, widened } from "./pictures.js";
 
+const NAMES = { sparse_categorical_crossentropy: "cross-entropy", categorical_focal: "focal", dice: "Dice" };
 const SHARES = 40; // shares that are listed
 const CHANNELS = 12;
 
@@ -14,6 +16,7 @@ export class Learning {
     this.app = app;
     this.rate = 0.1;
     this.losses = [];
+    this.loss = Object.keys(LOSSES)[0];
     this.number = null; // { layer, index } that is differentiated instead of the loss
     this.open = false;
     this.body = make("div", {});
@@ -30,10 +33,11 @@ export class Learning {
   now() {
     if (!this.open) return null;
     const { network } = this.app;
-    const key = `${network.version} ${JSON.stringify(this.number)}`;
+    const key = `${network.version} ${this.loss} ${JSON.stringify(this.number)}`;
     if (this.key !== key) {
       this.key = key;
-      this.found = differentiate(network, this.app.description.output, this.labels(), this.number);
+      const { loss, number } = this;
+      this.found = differentiate(network, this.app.description.output, this.labels(), { loss, number });
     }
     return this.found;
   }
@@ -72,7 +76,7 @@ export class Learning {
       : make(
           "p",
           {},
-          `Cross-entropy against ${from}, in float64, batch norm by its stored statistics: loss `,
+          `The loss against ${from}, in float64, batch norm by its stored statistics, is `,
           make("strong", {}, String(Number(found.loss.toPrecision(9)))),
           ".",
         );
@@ -88,6 +92,7 @@ export class Learning {
           "data-key": "the loss",
           "aria-pressed": String(!this.number),
         }),
+        this.chooser(),
         button(
           "the number that is taken apart",
           () => this.differentiate(hasGradient(chosen.layer) ? { layer: chosen.layer, index: chosen.index } : null),
@@ -111,6 +116,23 @@ export class Learning {
     );
   }
 
+  // Which loss it is.
+  chooser() {
+    const choose = make(
+      "select",
+      {
+        "aria-label": "which loss",
+        onchange: () => {
+          this.loss = choose.value;
+          this.losses = [];
+          this.differentiate(null);
+        },
+      },
+      Object.entries(NAMES).map(([value, name]) => make("option", { value, selected: value === this.loss }, name)),
+    );
+    return choose;
+  }
+
   differentiate(number) {
     this.number = number;
     this.app.refresh();
@@ -119,7 +141,7 @@ export class Learning {
   train(count) {
     const { app } = this;
     for (let k = 0; k < count; k++) {
-      const found = differentiate(app.network, app.description.output, this.labels());
+      const found = differentiate(app.network, app.description.output, this.labels(), { loss: this.loss });
       this.losses.push(found.loss);
       for (const [name, { data }] of found.dweights) {
         const weight = app.network.weights.get(name).data;
@@ -198,41 +220,15 @@ export class Learning {
         shares.length > SHARES ? `; the ${SHARES} largest:` : "",
       ),
       listed.length
-        ? make(
-            "div",
-            { className: "scroll" },
-            make(
-              "table",
-              { className: "terms" },
-              make(
-                "thead",
-                {},
-                make(
-                  "tr",
-                  {},
-                  ["from", "its gradient", "× slope", "= share"].map((name) => make("th", {}, name)),
-                ),
-              ),
-              make(
-                "tbody",
-                {},
-                listed.map((share) =>
-                  make(
-                    "tr",
-                    {},
-                    make(
-                      "td",
-                      {},
-                      button(`${share.tensor}[${share.at.join(", ")}]`, () => this.app.pick(share.tensor, share.at), {
-                        className: "link",
-                      }),
-                    ),
-                    ...[share.dy, share.slope, share.dy * share.slope].map((value) =>
-                      make("td", { className: "n" }, briefly(value)),
-                    ),
-                  ),
-                ),
-              ),
+        ? table(
+            ["from", { n: "its gradient" }, { n: "× slope" }, { n: "= share" }],
+            listed.map((share) =>
+              tableRow([
+                button(`${share.tensor}[${share.at.join(", ")}]`, () => this.app.pick(share.tensor, share.at), {
+                  className: "link",
+                }),
+                ...[share.dy, share.slope, share.dy * share.slope].map((value) => ({ n: briefly(value) })),
+              ]),
             ),
           )
         : null,

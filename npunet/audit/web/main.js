@@ -3,16 +3,17 @@
 import { readPage } from "./data.js";
 import { Comparing } from "./comparing.js";
 import { Diagram } from "./diagram.js";
-import { button, make, rebuild } from "./dom.js";
-import { counted } from "./format.js";
+import { make } from "./dom.js";
 import { fma32 } from "./fma.js";
-import { flat, takeApart, tensorOf } from "./apart.js";
+import { BETWEEN, flat, shapeOf, takeApart } from "./apart.js";
 import { differentiate } from "./gradients.js";
+import { showHeader } from "./header.js";
 import { LayerPanel } from "./layer.js";
 import { Learning } from "./learning.js";
-import { ARITHMETICS, Network } from "./network.js";
+import { Network } from "./network.js";
 import { NumberPanel } from "./number.js";
 import { Overview } from "./overview.js";
+import { reach } from "./reach.js";
 
 const HEAVY = 2e7; // multiply-accumulates of a network that is shown in "seq" first: three times as fast as "seq_fma"
 const { description, tensors } = readPage();
@@ -34,9 +35,10 @@ const app = {
     description.sampled ? network.tensors.get(network.input).data : original.tensors.get(original.input).data,
 
   select(layer) {
-    const { shape } = network.tensors.get(layer) ?? network.byName.get(layer);
-    const index = app.state.index.map((position, axis) => Math.min(position, shape[axis] - 1));
-    app.pick(layer, index);
+    const [from, to] = [shapeOf(network, app.state.layer), network.shapeOf(layer)];
+    const sameShare = (position, axis) => Math.min(to[axis] - 1, Math.floor((position * to[axis]) / from[axis]));
+    const [i, j, c] = app.state.index;
+    app.pick(layer, [sameShare(i, 0), sameShare(j, 1), Math.min(c, to[2] - 1)]);
   },
 
   pick(layer, index) {
@@ -48,10 +50,10 @@ const app = {
   // Show what the address names: a layer and an index.
   follow() {
     const found = /^#(.+)\[(\d+),(\d+),(\d+)\]$/.exec(decodeURIComponent(location.hash));
-    const tensor = found && tensorOf(network, found[1]);
-    if (!tensor) return;
-    const index = found.slice(2).map((text, axis) => Math.min(Number(text), tensor.shape[axis] - 1));
-    const known = network.tensors.has(found[1]);
+    const shape = found && shapeOf(network, found[1]);
+    if (!shape) return;
+    const index = found.slice(2).map((text, axis) => Math.min(Number(text), shape[axis] - 1));
+    const known = Boolean(network.shapeOf(found[1]));
     const changed = known && panels.layer.name !== found[1];
     app.state = { layer: found[1], index };
     if (found[1] === network.input) panels.overview.at = index;
@@ -110,6 +112,16 @@ const app = {
     if (panels.layer.name !== node.name) app.select(node.name);
     panels.layer.chooseWeight(name, flat(network.weights.get(name).shape, index));
     panels.layer.show(panels.layer.name);
+    panels.layer.weightView(name).root.scrollIntoView({ block: "nearest" });
+  },
+
+  // The part of the input that the number which is looked at depends on: [[rows], [columns]], or undefined.
+  window: () => reach(network, app.ownLayer(), app.state.index).get(network.input),
+
+  // The layer that is looked at: the separable convolution where it is the depthwise half of one.
+  ownLayer() {
+    const { layer } = app.state;
+    return network.shapeOf(layer) ? layer : layer.slice(0, -BETWEEN.length);
   },
 
   // Compute what is stale and draw it, once a frame however much changes in between.
@@ -132,7 +144,8 @@ const app = {
     const start = performance.now();
     await network.settle();
     if (count) app.took = [count, performance.now() - start];
-    if (app.isEdited()) {
+    if (!app.isEdited()) original.share(network);
+    else {
       original.arithmetic = network.arithmetic;
       await original.settle();
     }
@@ -140,7 +153,7 @@ const app = {
   },
 
   refresh() {
-    showHeader();
+    showHeader(app);
     panels.overview.refresh();
     panels.learning.refresh();
     panels.comparing?.refresh();
@@ -149,7 +162,7 @@ const app = {
     panels.diagram.colour(app.isEdited() ? differences() : null);
   },
 };
-const panels = {};
+const panels = (app.panels = {});
 app.gradientOf = (layer, index) => panels.learning.ofNumber(layer, index);
 app.gradientSection = (node) => panels.learning.ofLayer(node);
 
@@ -170,82 +183,70 @@ function differences() {
   return shares;
 }
 
-function showHeader() {
-  const parameters = description.nodes.reduce((sum, node) => sum + node.parameters, 0);
-  const macs = description.nodes.reduce((sum, node) => sum + node.macs, 0);
-  const level = description.integer
-    ? description.level
-    : description.level === "trained"
-      ? "trained (every layer as trained)"
-      : "deploy (batch norm folded)";
-  const arithmetics = ARITHMETICS.map((name) =>
-    button(
-      name,
-      () => {
-        network.arithmetic = name;
-        app.schedule();
-      },
-      { "aria-pressed": String(network.arithmetic === name) },
-    ),
-  );
-  const took = app.took ? `; last: ${app.took[0]} layers computed in ${app.took[1].toFixed(1)} ms` : "";
-  rebuild(
-    document.getElementById("header"),
-    make("h1", {}, description.title),
-    make(
-      "p",
-      {},
-      `${counted(parameters)} parameters, ${counted(macs)} MACs, ${description.nodes.length} layers; level: ${level}${took}`,
-    ),
-    description.sampled
-      ? make(
-          "p",
-          { className: "was" },
-          "This network is too large to be held whole: the page shows samples of its " +
-            "weights and of every layer's output, computed beforehand, with figures over the whole of them. Nothing is recomputed here.",
-        )
-      : make(
-          "div",
-          { className: "controls" },
-          ...(description.integer ? [] : [make("span", {}, "Arithmetic"), ...arithmetics]),
-          app.isEdited() ? button("reset all changes", app.reset, { className: "strong" }) : null,
-        ),
-  );
-}
-
 async function begin() {
   if (description.sampled) network.hold(tensors);
   else if (description.nodes.reduce((sum, node) => sum + node.macs, 0) > HEAVY) network.arithmetic = "seq";
   if (!description.sampled) for (const each of [network, original]) each.setInput(tensors.get(description.input).data);
-  panels.diagram = new Diagram(document.getElementById("drawing"), app.select);
-  showHeader();
-  network.progress = (done) => {
-    document.getElementById("header").lastChild.textContent =
-      `Computing: ${done} of ${description.nodes.length} layers …`;
-  };
-  await network.settle();
-  network.progress = null;
+  build();
+  addEventListener("hashchange", app.follow);
+  addEventListener("resize", () => app.schedule());
+  for (const query of ["(prefers-color-scheme: dark)", "print"]) {
+    matchMedia(query).addEventListener("change", app.refresh);
+  }
+  app.follow();
+  if (!panels.layer.name) {
+    const first = description.tour[0] ?? description.nodes[0]?.name ?? network.input;
+    const [H, W] = network.shapeOf(first);
+    history.replaceState(null, "", `#${first}[${Math.floor(H / 2)},${Math.floor(W / 2)},0]`);
+    app.follow();
+  }
+  await computeFirst();
+}
+
+// Why this page has no losses, gradients and training steps; null where it has them.
+function withoutGradients() {
+  if (description.sampled) return "There are none here: the network is too large to be computed in a page.";
+  if (!description.integer) return null;
+  return (
+    "There are none here: an integer network rounds at every layer, so that its output changes in steps, and its " +
+    "gradient is 0 or undefined everywhere. Integers keep no float weights to differentiate instead. The page of the " +
+    "float network that these integers were made from (npunet page MODEL) has its losses and gradients."
+  );
+}
+
+// Everything that the page shows, before the network has been computed.
+function build() {
+  const toLayer = () => document.getElementById("layer").scrollIntoView({ behavior: "smooth" });
+  panels.diagram = new Diagram(document.getElementById("drawing"), app.select, toLayer);
+  showHeader(app);
   panels.overview = new Overview(document.getElementById("overview"), app);
-  if (description.sampled || description.integer) document.getElementById("learning").remove();
-  panels.learning =
-    description.sampled || description.integer
-      ? { refresh() {}, ofLayer: () => null, ofNumber: () => null }
-      : new Learning(document.getElementById("learning"), app);
+  const learning = document.getElementById("learning");
+  const why = withoutGradients();
+  if (why) learning.append(make("h2", {}, "Loss and gradients"), make("p", { className: "small" }, why));
+  panels.learning = why ? { refresh() {}, ofLayer: () => null, ofNumber: () => null } : new Learning(learning, app);
   if (description.comparison) panels.comparing = new Comparing(document.getElementById("comparison"), app, tensors);
   else document.getElementById("comparison").remove();
   panels.diagram.mark(panels.comparing?.statuses());
   panels.layer = new LayerPanel(document.getElementById("layer"), app);
   panels.number = new NumberPanel(document.getElementById("number"), app);
-  addEventListener("hashchange", app.follow);
-  addEventListener("resize", () => app.schedule());
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => app.schedule());
-  app.follow();
-  if (!panels.layer.name) {
-    const first = description.tour[0] ?? description.nodes[0]?.name ?? network.input;
-    const { shape } = network.tensors.get(first);
-    history.replaceState(null, "", `#${first}[${Math.floor(shape[0] / 2)},${Math.floor(shape[1] / 2)},0]`);
-    app.follow();
-  }
+}
+
+// Compute the network for the first time: the page can be used meanwhile, and the chosen layer shows as soon as it can.
+async function computeFirst() {
+  let shown = null;
+  network.progress = (done) => {
+    app.progress = `; computing: ${done} of ${description.nodes.length} layers`;
+    app.doing.textContent = app.progress;
+    if (shown === app.state.layer || !network.tensors.has(app.state.layer)) return;
+    shown = app.state.layer;
+    panels.layer.refresh();
+    panels.number.refresh();
+  };
+  await network.settle();
+  network.progress = null;
+  app.progress = null;
+  if (!app.isEdited()) original.share(network);
+  app.refresh();
 }
 
 window.npunet = {
@@ -270,9 +271,9 @@ window.npunet = {
   },
   trace: () => network.trace(),
   takeApart: (layer, index) => takeApart(network, layer, index),
-  // Cross-entropy against labels (the likeliest classes without), in float64: { loss, layers, weights } by name.
-  gradients(labels = null) {
-    const found = differentiate(network, description.output, labels);
+  // A loss against labels (the likeliest classes without), in float64: { loss, layers, weights } by name.
+  gradients(labels = null, loss = undefined) {
+    const found = differentiate(network, description.output, labels, { loss });
     const values = (map) => Object.fromEntries([...map].map(([name, { data }]) => [name, data]));
     return { loss: found.loss, layers: values(found.dtrace), weights: values(found.dweights) };
   },

@@ -1,7 +1,7 @@
 // A network that recomputes only what a change reaches.
 
-import { INTEGER_OPERATORS } from "./integers.js";
-import { conv2d, depthwiseConv2d, separableConv2d } from "./convolution.js";
+import { INTEGERS_MADE_OF, INTEGER_OPERATORS } from "./integers.js";
+import { MADE_OF, conv2d, depthwiseConv2d, separableConv2d } from "./convolution.js";
 import { batchNormInference, layerNorm } from "./norms.js";
 import {
   add,
@@ -36,8 +36,36 @@ export const OPERATORS = {
   dropout_inference: dropoutInference,
   softmax,
 };
+
+// The JavaScript of an operator, with the functions that it is made of, as text.
+export function sourceOf(op, isInteger) {
+  const functions = isInteger ? INTEGERS_MADE_OF[op] : (MADE_OF[op] ?? [OPERATORS[op]]);
+  return functions.map(String).join("\n\n");
+}
+
 export const ARITHMETICS = ["seq", "seq_fma"];
 const TIME_LIMIT = 12; // milliseconds of work before the page may draw
+
+// Let the browser draw and answer: resolves with its next task. (A timer would wait for 4 ms each time.)
+function pause() {
+  return new Promise((resume) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resume();
+    };
+    port2.postMessage(null);
+  });
+}
+
+// How far two arrays of one shape are apart, at the most; NaN where one of them is and the other is not; 0 without one.
+export function largestDifference(data, before = data) {
+  let most = 0;
+  for (let k = 0; k < data.length; k++) {
+    if (!Object.is(data[k], before[k])) most = Math.max(most, Math.abs(data[k] - before[k]));
+  }
+  return most;
+}
 
 export class Network {
   // nodes: [{ name, op, inputs, weights, attrs, shape }] in an order in which they can run; weights: name -> tensor
@@ -47,8 +75,7 @@ export class Network {
     this.nodes = nodes;
     this.byName = new Map(nodes.map((node) => [node.name, node]));
     this.input = input;
-    this.weights = new Map(weights); // arrays are shared until one is changed
-    this.changedWeights = new Set();
+    this.weights = new Map(weights); // a change makes a new array, so that networks can share them
     this.tensors = new Map([
       [input, { data: new Float32Array(inputShape.reduce((a, b) => a * b)), shape: inputShape }],
     ]);
@@ -80,21 +107,21 @@ export class Network {
 
   setInput(values) {
     this.refuseIfSampled();
-    const tensor = this.tensors.get(this.input);
-    if (values.length !== tensor.data.length) {
-      throw new Error(
-        `the input takes ${tensor.data.length} values (${tensor.shape.join(" x ")}), not ${values.length}`,
-      );
+    const { data, shape } = this.tensors.get(this.input);
+    if (values.length !== data.length) {
+      throw new Error(`the input takes ${data.length} values (${shape.join(" x ")}), not ${values.length}`);
     }
-    tensor.data = Float32Array.from(values);
+    this.tensors.set(this.input, { data: Float32Array.from(values), shape });
     this.touch(this.input);
   }
 
   setWeight(name, index, value) {
-    const { data, shape } = this.weights.get(name);
-    if (!this.changedWeights.has(name)) this.weights.set(name, { data: data.slice(), shape });
-    this.changedWeights.add(name);
-    this.weights.get(name).data[index] = value;
+    this.setWeights(name, this.weights.get(name).data.with(index, value));
+  }
+
+  // All values of one weight array at once.
+  setWeights(name, data) {
+    this.weights.set(name, { data, shape: this.weights.get(name).shape });
     for (const node of this.nodes) if (node.weights.includes(name)) this.markStale(node);
   }
 
@@ -108,21 +135,25 @@ export class Network {
   // Become what another network of the same nodes is.
   restore(other) {
     this.weights = new Map(other.weights);
-    this.changedWeights.clear();
     this.changes.clear();
-    for (const node of this.nodes) this.stale.add(node);
-    this.setInput(other.tensors.get(other.input).data);
+    this.share(other);
+    this.version++;
+  }
+
+  // Take over what another network of the same nodes and weights has computed.
+  share(other) {
+    this.tensors = new Map(other.tensors);
+    this.stale = new Set(other.stale);
+    this.arithmeticInUse = other.arithmeticInUse;
+  }
+
+  // The shape of a layer's output, or of the input, computed or not; undefined for another name.
+  shapeOf(name) {
+    return (this.tensors.get(name) ?? this.byName.get(name))?.shape;
   }
 
   touch(name) {
     for (const node of this.readers.get(name)) this.markStale(node);
-  }
-
-  // All values of one weight array at once.
-  setWeights(name, data) {
-    this.weights.set(name, { data, shape: this.weights.get(name).shape });
-    this.changedWeights.add(name);
-    for (const node of this.nodes) if (node.weights.includes(name)) this.markStale(node);
   }
 
   markStale(node) {
@@ -171,9 +202,7 @@ export class Network {
       this.runNode(node);
       if (performance.now() - since > TIME_LIMIT) {
         this.progress?.(this.nodes.length - this.stale.size);
-        await new Promise((resume) => {
-          setTimeout(resume);
-        });
+        await pause();
         since = performance.now();
       }
     }

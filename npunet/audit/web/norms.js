@@ -11,10 +11,9 @@ export function scaleShift([gamma, beta, mean, variance], eps, c) {
 // y = fl(fl(x * inv) + shift)
 export function batchNormInference([x], weights, { eps }, [H, W, C]) {
   const y = new Float32Array(H * W * C);
-  for (let c = 0; c < C; c++) {
-    const [inv, shift] = scaleShift(weights, eps, c);
-    for (let k = c; k < y.length; k += C) y[k] = fl(fl(x.data[k] * inv) + shift);
-  }
+  const channels = Array.from({ length: C }, (_, c) => scaleShift(weights, eps, c));
+  const [invs, shifts] = [0, 1].map((k) => Float32Array.from(channels, (pair) => pair[k]));
+  for (let k = 0, c = 0; k < y.length; k++, c = c + 1 < C ? c + 1 : 0) y[k] = fl(x.data[k] * invs[c]) + shifts[c];
   return y;
 }
 

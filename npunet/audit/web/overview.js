@@ -1,8 +1,10 @@
 // Input and result side by side: drag a sample of a signal or a pixel of an image, and see what becomes of it.
 
 import { button, make, numberField, rebuild } from "./dom.js";
-import { briefly } from "./format.js";
-import { CLASS_COLOURS, drawClasses, drawMap, pixelOf, rangeOf, theme, widened } from "./pictures.js";
+import { briefly, counted } from "./format.js";
+import { largestDifference } from "./network.js";
+import { reachText } from "./reach.js";
+import { CLASS_COLOURS, drawClasses, drawFrame, drawMap, pixelOf, rangeOf, theme, widened } from "./pictures.js";
 
 const SIZE = 360;
 
@@ -13,10 +15,11 @@ export class Overview {
     const { shape } = app.network.tensors.get(app.network.input);
     this.shape = shape;
     this.isSignal = shape[0] === 1;
-    this.at = [0, Math.floor(shape[1] / 2), 0];
+    this.at = [Math.floor(shape[0] / 2), Math.floor(shape[1] / 2), 0];
     this.canvas = make("canvas", { className: "input", tabIndex: 0, role: "img" });
     this.result = this.isSignal ? null : make("canvas", { className: "result" });
     this.told = make("p", { className: "told" });
+    this.effect = make("p", { className: "was", role: "status" });
     this.fields = make("div", { className: "controls" });
     this.legend = make("p", { className: "legend" });
     root.classList.toggle("signal", this.isSignal);
@@ -24,6 +27,7 @@ export class Overview {
       make("h2", {}, "Input and result"),
       make("div", { className: "pair" }, this.canvas, this.result),
       this.legend,
+      this.effect,
       this.fields,
       this.told,
     );
@@ -41,6 +45,9 @@ export class Overview {
 
   listen() {
     let last = null;
+    addEventListener("resize", () => {
+      this.isFitted = false;
+    });
     const { canvas } = this;
     canvas.addEventListener("pointerdown", (event) => {
       canvas.setPointerCapture(event.pointerId);
@@ -139,6 +146,21 @@ export class Overview {
     else this.drawImages(labels, output);
     if (!app.description.sampled) this.showFields();
     this.showLegend(labels);
+    this.effect.textContent = output && app.isEdited() ? this.effectText(output, labels) : "";
+  }
+
+  // What the changes have done to the network's output.
+  effectText(output, labels) {
+    const before = this.app.original.tensors.get(this.app.description.output);
+    if (!before) return "";
+    const most = largestDifference(output.data, before.data);
+    if (most === 0) return "The changes have not touched the output.";
+    const was = labels && likeliest(before);
+    const moved = was ? labels.reduce((count, label, p) => count + (label === was[p] ? 0 : 1), 0) : 0;
+    return (
+      `The changes move the output by up to ${briefly(most)}` +
+      (was ? `, and the likeliest class at ${counted(moved)} of ${counted(was.length)} positions.` : ".")
+    );
   }
 
   drawSignals(labels, outputShape) {
@@ -147,9 +169,11 @@ export class Overview {
       app,
       shape: [, W, C],
     } = this;
-    const box = canvas.getBoundingClientRect();
-    canvas.width = Math.max(300, Math.round(box.width * devicePixelRatio));
-    canvas.height = Math.round(180 * devicePixelRatio);
+    if (!this.isFitted) {
+      this.isFitted = true; // asking for the width makes the browser lay the page out
+      canvas.width = Math.max(300, Math.round(canvas.clientWidth * devicePixelRatio));
+      canvas.height = Math.round(180 * devicePixelRatio);
+    }
     const pen = canvas.getContext("2d");
     const colours = theme();
     const [low, high] = this.range();
@@ -160,11 +184,11 @@ export class Overview {
     pen.fillRect(0, 0, canvas.width, canvas.height);
     if (labels) {
       const step = canvas.width / outputShape[1];
-      labels.forEach((label, p) => {
-        if (label === 0) return;
-        pen.fillStyle = `${CLASS_COLOURS[label % CLASS_COLOURS.length]}44`;
-        pen.fillRect(p * step, 0, step + 0.5, canvas.height);
-      });
+      for (const [first, last] of runsOf(labels)) {
+        if (labels[first] === 0) continue;
+        pen.fillStyle = `${CLASS_COLOURS[labels[first] % CLASS_COLOURS.length]}44`;
+        pen.fillRect(first * step, 0, (last + 1 - first) * step, canvas.height);
+      }
     }
     for (const [values, colour] of [
       [before, colours.faint],
@@ -181,6 +205,11 @@ export class Overview {
     }
     pen.globalAlpha = 1;
     pen.fillStyle = colours.mark;
+    const [, columns] = app.window() ?? [];
+    if (columns) {
+      const [first, last] = [columns[0] / W, (columns[1] + 1) / W].map((share) => share * canvas.width);
+      pen.fillRect(first, canvas.height - 4 * devicePixelRatio, last - first, 4 * devicePixelRatio);
+    }
     pen.beginPath();
     pen.arc(((this.at[1] + 0.5) / W) * canvas.width, y(this.value()), 5 * devicePixelRatio, 0, 7);
     pen.fill();
@@ -191,6 +220,8 @@ export class Overview {
     const [low, high] = rangeOf(data);
     const marked = this.at.slice(0, 2);
     drawMap(this.canvas, { data, shape, channel: this.at[2], marked, largest: Math.max(-low, high), size: SIZE });
+    const window = this.app.window();
+    if (window) drawFrame(this.canvas, shape, window);
     if (labels) drawClasses(this.result, labels, output.shape, SIZE);
     else if (output) {
       const [least, most] = rangeOf(output.data);
@@ -199,6 +230,16 @@ export class Overview {
   }
 
   showFields() {
+    const how = this.isSignal ? "Drag to draw the signal anew" : "Press on a pixel and drag up or down to change it";
+    this.told.textContent =
+      `${this.app.description.told ? `Shown on ${this.app.description.told}. ` : ""}${how}; everything after ` +
+      `it is computed again. Range ${rangeOf(this.app.originalInput()).map(briefly).join(" to ")}. ${this.windowText()}`;
+    if (this.fieldsAt !== this.at) this.buildFields();
+    this.valueField.value = Number(this.value().toPrecision(6));
+  }
+
+  buildFields() {
+    this.fieldsAt = this.at;
     const {
       app,
       shape: [H, W, C],
@@ -208,7 +249,6 @@ export class Overview {
       type: "number",
       step: "any",
       className: "wide",
-      value: Number(this.value().toPrecision(6)),
       onchange: () => this.change(Number(value.value)),
     });
     rebuild(
@@ -219,16 +259,21 @@ export class Overview {
       make("label", { className: "field" }, "value ", value),
       button("reset input", () => app.resetInput()),
     );
-    const how = this.isSignal ? "Drag to draw the signal anew" : "Press on a pixel and drag up or down to change it";
-    this.told.textContent =
-      `${app.description.told ? `Shown on ${app.description.told}. ` : ""}${how}; everything after ` +
-      `it is computed again. Range ${rangeOf(app.originalInput()).map(briefly).join(" to ")}.`;
+    this.valueField = value;
+  }
+
+  // Which part of it the number that is looked at depends on.
+  windowText() {
+    const window = this.app.window();
+    const { layer, index } = this.app.state;
+    if (!window || layer === this.app.network.input) return "";
+    return `${layer}[${index.join(", ")}] depends on ${reachText(window, this.shape)} of the input, ${this.isSignal ? "underlined" : "framed"}.`;
   }
 
   showLegend(labels) {
     const names = this.app.description.classNames;
     const { shape } = this.app.network.tensors.get(this.app.description.output) ?? { shape: [0, 0, 0] };
-    if (!labels) return;
+    if (!labels || this.legend.firstChild) return;
     const items = Array.from({ length: Math.min(shape[2], 12) }, (_, k) =>
       make(
         "span",
@@ -239,6 +284,12 @@ export class Overview {
     );
     this.legend.replaceChildren("Likeliest class: ", ...items);
   }
+}
+
+// Where equal labels stand side by side: [first, last] of each run.
+function runsOf(labels) {
+  const starts = [...labels.keys()].filter((p) => p === 0 || labels[p] !== labels[p - 1]);
+  return starts.map((first, k) => [first, (starts[k + 1] ?? labels.length) - 1]);
 }
 
 // The class with the largest score at each position, the first of equal ones.

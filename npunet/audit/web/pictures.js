@@ -4,22 +4,47 @@ export const CLASS_COLOURS = ["#8a8a8a", "#0072b2", "#d55e00", "#009e73", "#cc79
 const NEGATIVE = [0, 114, 178];
 const POSITIVE = [213, 94, 0];
 
-// The page's colours as they are now, light or dark.
+const SHADES = 255; // on either side of zero
+const isDark = matchMedia("(prefers-color-scheme: dark)");
+const isPrint = matchMedia("print");
+const known = new Map(); // the colours by what they depend on: asking for a style makes the browser lay the page out
+
+// The page's colours as they are now: light, dark or in print.
 export function theme() {
+  const key = `${isDark.matches} ${isPrint.matches}`;
+  if (!known.has(key)) known.set(key, readTheme());
+  return known.get(key);
+}
+
+function readTheme() {
   const style = getComputedStyle(document.documentElement);
-  const colour = (name) => style.getPropertyValue(name).trim();
-  return {
-    paper: colour("--picture"),
-    ink: colour("--ink"),
-    line: colour("--line"),
-    faint: colour("--faint"),
-    mark: colour("--mark"),
-    changed: colour("--changed"),
-  };
+  const names = { paper: "picture", ink: "ink", line: "line", faint: "faint", mark: "mark", changed: "changed" };
+  const colours = Object.entries(names).map(([key, name]) => [key, style.getPropertyValue(`--${name}`).trim()]);
+  const found = Object.fromEntries(colours);
+  return { ...found, shades: shadesOf(found) };
 }
 
 function rgb(hex) {
   return [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16));
+}
+
+// Colours as pixels of an image: red, green, blue and opaque in one word.
+function pixels(colours) {
+  const words = new Uint32Array(colours.length);
+  const bytes = new Uint8ClampedArray(words.buffer);
+  colours.forEach((colour, k) => bytes.set([...colour, 255], 4 * k));
+  return words;
+}
+
+// From the most negative over zero, which has the colour of the paper, to the most positive; then NaN, that of the ink.
+function shadesOf({ paper, ink }) {
+  const zero = rgb(paper);
+  const shades = Array.from({ length: 2 * SHADES + 1 }, (_, k) => {
+    const full = k < SHADES ? NEGATIVE : POSITIVE;
+    const share = Math.abs(k - SHADES) / SHADES;
+    return zero.map((part, channel) => part + (full[channel] - part) * share);
+  });
+  return pixels([...shades, rgb(ink)]);
 }
 
 export function rangeOf(values, first = 0, step = 1) {
@@ -74,49 +99,42 @@ function differs(data, before, channels, channel) {
   return false;
 }
 
-// Zero is the colour of the paper, the largest magnitude blue or orange; NaN is the colour of the ink.
-function painter(largest) {
-  const { paper, ink } = theme();
-  const zero = rgb(paper);
+// The colour of a number: `largest` is the magnitude that has the full colour.
+function shader(largest) {
+  const { shades } = theme();
+  const scale = SHADES / (largest || 1);
   return (value) => {
-    if (Number.isNaN(value)) return rgb(ink);
-    const share = Math.min(1, Math.abs(value) / (largest || 1));
-    const full = value < 0 ? NEGATIVE : POSITIVE;
-    return zero.map((part, k) => part + (full[k] - part) * share);
+    if (Number.isNaN(value)) return shades[2 * SHADES + 1];
+    return shades[SHADES + Math.round(Math.max(-SHADES, Math.min(SHADES, value * scale)))];
   };
 }
 
-// Small numbers of pixels as squares of `cell` pixels: pixel(row, column) is a value or null.
-function drawCells(canvas, rows, columns, cell, pixel, largest) {
+// Squares of `cell` pixels, each of the colour that pixel(row, column) names; 0 for none.
+function drawCells(canvas, rows, columns, cell, pixel) {
   canvas.width = columns * cell;
   canvas.height = rows * cell;
   const pen = canvas.getContext("2d");
-  const colourOf = painter(largest);
   const image = pen.createImageData(canvas.width, canvas.height);
+  const words = new Uint32Array(image.data.buffer);
   for (let row = 0; row < rows; row++) {
+    const first = row * cell * canvas.width;
     for (let column = 0; column < columns; column++) {
-      const value = pixel(row, column);
-      if (value === null) continue;
-      const [red, green, blue] = colourOf(value);
-      for (let v = 0; v < cell; v++) {
-        for (let u = 0; u < cell; u++) {
-          const at = 4 * ((row * cell + v) * canvas.width + column * cell + u);
-          image.data[at] = red;
-          image.data[at + 1] = green;
-          image.data[at + 2] = blue;
-          image.data[at + 3] = 255;
-        }
-      }
+      const word = pixel(row, column);
+      for (let u = 0; u < cell; u++) words[first + column * cell + u] = word;
     }
+    for (let v = 1; v < cell; v++) words.copyWithin(first + v * canvas.width, first, first + canvas.width);
   }
   pen.putImageData(image, 0, 0);
   return pen;
 }
 
+const cellOf = (size, H, W) => Math.max(1, Math.floor(size / Math.max(H, W)));
+
 // One channel of a map; marked is [row, column]; about `size` pixels wide.
 export function drawMap(canvas, { data, shape: [H, W, C], channel, marked, largest, size }) {
-  const cell = Math.max(1, Math.floor(size / Math.max(H, W)));
-  const pen = drawCells(canvas, H, W, cell, (row, column) => data[(row * W + column) * C + channel], largest);
+  const cell = cellOf(size, H, W);
+  const shade = shader(largest);
+  const pen = drawCells(canvas, H, W, cell, (row, column) => shade(data[(row * W + column) * C + channel]));
   if (marked) {
     pen.strokeStyle = theme().mark;
     pen.lineWidth = 2;
@@ -124,16 +142,22 @@ export function drawMap(canvas, { data, shape: [H, W, C], channel, marked, large
   }
 }
 
+// A frame around rows and columns [first, last] of a map that fills the canvas.
+export function drawFrame(canvas, [H, W], [rows, columns]) {
+  const pen = canvas.getContext("2d");
+  const [height, width] = [canvas.height / H, canvas.width / W];
+  pen.strokeStyle = theme().mark;
+  pen.lineWidth = 2;
+  pen.setLineDash([6, 4]);
+  const size = [(columns[1] + 1 - columns[0]) * width - 2, (rows[1] + 1 - rows[0]) * height - 2];
+  pen.strokeRect(columns[0] * width + 1, rows[0] * height + 1, ...size);
+  pen.setLineDash([]);
+}
+
 // The likeliest class of each position of a map.
 export function drawClasses(canvas, labels, [H, W], size) {
-  const cell = Math.max(1, Math.floor(size / Math.max(H, W)));
-  canvas.width = W * cell;
-  canvas.height = H * cell;
-  const pen = canvas.getContext("2d");
-  for (let p = 0; p < H * W; p++) {
-    pen.fillStyle = CLASS_COLOURS[labels[p] % CLASS_COLOURS.length];
-    pen.fillRect((p % W) * cell, Math.floor(p / W) * cell, cell, cell);
-  }
+  const colours = pixels(CLASS_COLOURS.map(rgb));
+  drawCells(canvas, H, W, cellOf(size, H, W), (row, column) => colours[labels[row * W + column] % colours.length]);
 }
 
 // How a weight array is laid out as an image: tiles of its first two axes, one row of tiles an input channel.
@@ -155,17 +179,11 @@ export function drawWeights(canvas, { data, shape }, marked) {
   const tiles = tilesOf(shape);
   const cell = Math.max(2, Math.min(16, Math.floor(600 / tiles.columns), Math.floor(480 / tiles.rows)));
   const [low, high] = rangeOf(data);
-  const pen = drawCells(
-    canvas,
-    tiles.rows,
-    tiles.columns,
-    cell,
-    (row, column) => {
-      const at = weightAtCell(tiles, row, column);
-      return at < 0 ? null : data[at];
-    },
-    Math.max(-low, high),
-  );
+  const shade = shader(Math.max(-low, high));
+  const pen = drawCells(canvas, tiles.rows, tiles.columns, cell, (row, column) => {
+    const at = weightAtCell(tiles, row, column);
+    return at < 0 ? 0 : shade(data[at]);
+  });
   if (marked !== null && marked !== undefined) {
     for (let row = 0; row < tiles.rows; row++) {
       for (let column = 0; column < tiles.columns; column++) {

@@ -8,13 +8,17 @@ const SELU_SCALE = 1.0507009873554805;
 const SELU_ALPHA = 1.6732632423543772;
 
 // y = min(max(x, 0), 6); a zero comes out as +0, NaN as NaN
-export function relu6([x]) {
-  return x.data.map((value) => (value > 6 ? 6 : value <= 0 ? 0 : value));
+export function relu6([{ data }]) {
+  const y = data.slice();
+  for (let k = 0; k < y.length; k++) y[k] = y[k] > 6 ? 6 : y[k] <= 0 ? 0 : y[k];
+  return y;
 }
 
 // y = max(x, 0); a zero comes out as +0
-export function relu([x]) {
-  return x.data.map((value) => (value <= 0 ? 0 : value));
+export function relu([{ data }]) {
+  const y = data.slice();
+  for (let k = 0; k < y.length; k++) y[k] = y[k] <= 0 ? 0 : y[k];
+  return y;
 }
 
 // y = x for x > 0, fl(0.2 * x) otherwise
@@ -36,7 +40,9 @@ export function selu([x]) {
 
 // y = fl(a + b)
 export function add([a, b]) {
-  return a.data.map((value, k) => fl(value + b.data[k]));
+  const y = new Float32Array(a.data.length);
+  for (let k = 0; k < y.length; k++) y[k] = a.data[k] + b.data[k];
+  return y;
 }
 
 // The channels of one tensor after those of another, at every position

@@ -3,7 +3,7 @@
 import { flat, unflat } from "./apart.js";
 import { button, make, numberField, rebuild } from "./dom.js";
 import { briefly, exactly } from "./format.js";
-import { drawWeights, pixelOf, rangeOf, weightAtCell } from "./pictures.js";
+import { drawWeights, pixelOf, rangeOf, theme, weightAtCell } from "./pictures.js";
 
 export class WeightView {
   // chosen: weight name -> flat index of the chosen value, kept while layers come and go
@@ -32,8 +32,8 @@ export class WeightView {
     const { app } = this;
     const tensor = app.network.weights.get(this.name);
     const at = this.chosen.get(this.name) ?? 0;
-    const key = `${at} ${app.edits} ${getComputedStyle(document.body).color}`;
-    if (this.drawn === key) return;
+    const key = [tensor.data, at, theme()];
+    if (this.drawn?.every((part, k) => part === key[k])) return;
     this.drawn = key;
     this.layout = drawWeights(this.canvas, tensor, at);
     const { tiles } = this.layout;

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from numba import types
 
 from npunet.engine.codegen import jit
-from npunet.engine.kernels.interpreter import make_walk
+from npunet.engine.kernels.convolution import make_convolve_group
+from npunet.engine.kernels.copies import clear_halo
+from npunet.engine.kernels.interpreter import make_walk, step
 from npunet.engine.runtime.object_code import ObjectCode
 
 FLOATS = types.Array(types.float32, 1, "C")
@@ -23,4 +27,9 @@ def compile_entry(name: str) -> ObjectCode:
 
     name : "seq_fma", or "seq" with every product and every sum rounded
     """
-    return jit.compile_entry(make_walk(fused=name == "seq_fma"), PARAMETERS)
+    return jit.compile_entry(interpreter(name), PARAMETERS)
+
+
+def interpreter(name: str) -> Callable[..., None]:
+    """The interpreter in one arithmetic: every product and sum rounded once under "seq_fma", each under "seq"."""
+    return make_walk(make_convolve_group(fused=name == "seq_fma"), step, clear_halo, value=4)

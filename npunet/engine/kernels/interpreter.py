@@ -10,12 +10,12 @@ from npunet.engine.codegen.emit import INT64
 from npunet.engine.codegen.jit import inlined, jit
 from npunet.engine.codegen.simd import address
 from npunet.engine.kernels import copies, pointwise, pooling
-from npunet.engine.kernels.convolution import make_convolve_group
 from npunet.engine.kernels.shares import guided_share, static_share
 from npunet.engine.plan.opcodes import Alone, Field, Op
 
-COPY_IN, COPY_OUT, _, _, _, MAX_POOL, UPSAMPLE, ADD, CONCAT, ACTIVATE, LAYER_NORM, SOFTMAX, _, MOVE = (
-    int(op) for op in Op
+COPY_IN, COPY_OUT, MAX_POOL, UPSAMPLE, ADD, CONCAT, ACTIVATE, LAYER_NORM, SOFTMAX, MOVE = (
+    int(op) for op in (Op.COPY_IN, Op.COPY_OUT, Op.MAX_POOL, Op.UPSAMPLE, Op.ADD, Op.CONCAT, Op.ACTIVATE, Op.LAYER_NORM,
+                       Op.SOFTMAX, Op.MOVE)
 )
 SHARE, GO_ON, _ = (int(how) for how in Alone)
 ARRIVED, GENERATION, TICKET, YIELD = 0, 1, 2, 3  # places in the barrier, see runtime.barrier
@@ -96,14 +96,18 @@ def extent(p):
         return p[Field.X_HEIGHT], p[Field.X_WIDTH], 1, 1
     if p[Field.OP] == LAYER_NORM:
         return 1, p[Field.CHANNELS], 1, 1
-    if p[Field.BLOCK] > 0:
+    if p[Field.ALIGN_Y] > 0:
         return p[Field.HEIGHT], p[Field.WIDTH], p[Field.ALIGN_Y], p[Field.ALIGN_X]
     return p[Field.HEIGHT], p[Field.WIDTH], 1, 1
 
 
-def make_walk(fused: bool):
-    """The interpreter in one arithmetic: seq_fma when fused, seq when not."""
-    convolve_group = make_convolve_group(fused)
+def make_walk(convolve_group, step, clear_halo, value: int):
+    """The interpreter.
+
+    convolve_group, step, clear_halo : what a group of convolutions, another instruction, and what an image needs around
+            it are done by
+    value   : bytes of what samples and results count
+    """
 
     @jit
     def walk(program, weights, memory, samples, results, thread, threads, barrier):
@@ -117,7 +121,7 @@ def make_walk(fused: bool):
                 members, alone = p[Field.GROUP], p[Field.ALONE]
                 if thread == 0 or alone != SHARE:
                     for member in range(number, number + members):
-                        copies.clear_halo(program[member], arena)
+                        clear_halo(program[member], arena)
                 rows, columns, align_y, align_x = extent(p)
                 first, last, left, right = 0, rows, 0, columns
                 among = threads if alone == SHARE else 1
@@ -137,7 +141,7 @@ def make_walk(fused: bool):
                 if threads > 1 and alone != GO_ON:
                     wait_for_all(counters, threads)
                 number += members
-            sample += 4 * samples.shape[1]
-            result += 4 * results.shape[1]
+            sample += value * samples.shape[1]
+            result += value * results.shape[1]
 
     return walk

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from npunet.engine.plan.layout import Image
 from npunet.engine.plan.lowering import Instruction
-from npunet.engine.plan.opcodes import CONVOLUTIONS, Op
+from npunet.engine.plan.opcodes import CONVOLUTIONS, POOLS, Op
 
-ROW_BY_ROW = {Op.CONV, Op.SEPARABLE, Op.DEPTHWISE, Op.MAX_POOL, Op.ADD, Op.CONCAT, Op.ACTIVATE, Op.SOFTMAX}
+ROW_BY_ROW = {Op.CONV, Op.SEPARABLE, Op.DEPTHWISE, *POOLS, Op.ADD, Op.CONCAT, Op.ACTIVATE, Op.SOFTMAX, Op.SPREAD}
 
 
 class RowBlock(NamedTuple):
@@ -135,14 +135,14 @@ def form_chains(groups: Sequence[range], steps: Sequence[Instruction], images: M
     for group in groups:
         members = [steps[number] for number in group]
         able = all(step.op in ROW_BY_ROW for step in members)
-        change = any(step.op == Op.MAX_POOL or step.copies != (1, 1) for step in members)
+        change = any(step.op in POOLS or step.stride != (1, 1) or step.copies != (1, 1) for step in members)
         if open_ended and able and changes + change < 2:
             chains[-1].append(group)
             changes += change
         else:
             chains.append([group])
             changes = int(change)
-        open_ended = able and members[-1].op != Op.MAX_POOL
+        open_ended = able and members[-1].op not in POOLS
     formed = [Chain(chain, steps, images, near) for chain in chains]
     return [part for chain in formed for part in
             ([chain] if chain.pays(large) else [Chain((group,), steps, images, near) for group in chain.groups])]
@@ -158,12 +158,12 @@ def rows_touched(step: Instruction, name: str, first: int, last: int) -> tuple[i
     output. Rows of padding count, so that they lie before 0 or behind the image."""
     if name != step.x:
         return first, last
-    above = step.pads[0][0]
-    if step.op == Op.MAX_POOL:
-        stride = step.stride[0]
+    above, stride = step.pads[0][0], step.stride[0]
+    if step.op in POOLS:
         return first * stride - above, (last - 1) * stride - above + step.kernel[0]
-    if step.op not in CONVOLUTIONS:
-        return first, last
     if step.copies != (1, 1):
         return first // step.copies[0], -(-last // step.copies[0])
-    return first - above, last - above + (max(1, step.kernel[0]) - 1) * step.dilation[0]
+    if step.op not in CONVOLUTIONS:
+        return first, last
+    reach = (max(1, step.kernel[0]) - 1) * step.dilation[0]
+    return first * stride - above, (last - 1) * stride - above + reach + 1

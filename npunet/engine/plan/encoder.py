@@ -12,7 +12,7 @@ from npunet.engine.plan.chains import rows_touched
 from npunet.engine.plan.layout import Image
 from npunet.engine.plan.line_buffers import Move, Placed
 from npunet.engine.plan.lowering import Instruction
-from npunet.engine.plan.opcodes import FIELDS, Alone, Field, Op
+from npunet.engine.plan.opcodes import POOLS, Alone, Field, Op
 from npunet.engine.plan.schedule import Plan
 
 
@@ -72,7 +72,7 @@ class Encoder:
 
     def make_templates(self) -> np.ndarray:
         """What rows are made from: instructions for all their rows, then a move of no rows within each tensor."""
-        moves = np.zeros((len(self.moves), FIELDS), np.int64)
+        moves = np.zeros((len(self.moves), self.whole.shape[1]), np.int64)
         for row, name in zip(moves, self.moves, strict=True):
             start, pitch = self.arena.offsets[name], self.images[name].row  # all of a row, and what lies beside it
             for field, value in ((Field.OP, Op.MOVE), (Field.GROUP, 1), (Field.X, start), (Field.Y, start),
@@ -96,8 +96,8 @@ class Encoder:
 
         for number in block.group:
             step = self.steps[number]
-            first, pad_top, cut = block.first // step.copies[0], self.pads[number], 0
-            if step.op == Op.MAX_POOL:  # which looks where the image begins and ends
+            first, pad_top, cut = block.first * step.stride[0] // step.copies[0], self.pads[number], 0
+            if step.op in POOLS:  # which looks where the image begins and ends
                 above, _ = rows_touched(step, step.x, block.first, block.last)
                 first = cut = max(0, above)
                 pad_top = max(0, -above)

@@ -34,9 +34,12 @@ class Op(IntEnum):
     SOFTMAX = 11
     WINOGRAD = 12  # dense 3x3 convolution by tiles of 4x4 outputs
     MOVE = 13  # rows of a line buffer to its start
+    SPREAD = 14  # of integers: an image, each position COPIES times, among the channels of another
+    AVG_POOL = 15  # of integers
 
 
 CONVOLUTIONS = (Op.CONV, Op.SEPARABLE, Op.DEPTHWISE, Op.WINOGRAD)
+POOLS = (Op.MAX_POOL, Op.AVG_POOL)
 
 
 class Flag(IntEnum):

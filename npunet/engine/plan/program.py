@@ -11,7 +11,7 @@ import numpy as np
 from npunet.arena import Arena, Lifetime, place
 from npunet.deploy import deploy
 from npunet.engine.plan.blocking import cache_block_of, needs_scratch, pitch_of, scratch_size
-from npunet.engine.plan.chains import form_chains
+from npunet.engine.plan.chains import Chain, form_chains
 from npunet.engine.plan.encoder import Encoder
 from npunet.engine.plan.groups import form_groups, fuses_into
 from npunet.engine.plan.layout import Image, has_few_filters, lay_out, vectors
@@ -43,6 +43,7 @@ class Program:
     input_shape, output_shape : (H, W, C) of one sample and its result
     threads     : how many threads may share one sample
     margin      : elements behind the arena that a kernel may read (and does not use)
+    memory      : dtype of the arena's elements
     """
 
     table: np.ndarray
@@ -58,10 +59,13 @@ class Program:
     input_shape: Shape
     output_shape: Shape
     threads: int
+    margin: int
+    memory: str = "float32"
 
     @property
-    def margin(self) -> int:
-        return LANES * LANES + LANES * max(image.col for image in self.images.values())
+    def itemsize(self) -> int:
+        """Bytes of an element of the arena."""
+        return np.dtype(self.memory).itemsize
 
 
 def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads: int = 1, fuse: bool = True,
@@ -80,9 +84,10 @@ def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads:
     deployed, folded = deploy(graph, weights)
     lowered = Lowering(deployed, folded, fuse, in_place, tiled=arithmetic == "winograd").run()
     steps, images, groups = lowered.steps, lay_out(lowered), form_groups(lowered)
-    plans = plan_all(form_chains(groups, steps, images, large, near), threads)
-    buffers = stored_images(plans, images, threads)
-    arena = place(lifetimes(plans, steps, images, images | buffers, threads), LINE_FLOATS)
+    scratch = {number: scratch_size(steps[number], cache_block_of([steps[member] for member in group], images), images)
+               for group in groups for number in group if needs_scratch(steps[number])}
+    planned = plan_memory(form_chains(groups, steps, images, large, near), images, scratch, threads, LINE_FLOATS)
+    arena = planned.arena
     constants = Constants()
     whole = np.zeros((len(steps), FIELDS), np.int64)
     written: set[str] = set()
@@ -99,34 +104,68 @@ def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads:
             if placed and fuses_into(steps[number], steps[number - 1]):
                 whole[number - 1, Field.FLAGS] |= Flag.FUSE_NEXT
         for number, step in zip(group, members, strict=True):
-            if needs_scratch(step):
-                whole[number, Field.SCRATCH_SIZE] = scratch_size(step, cache_block_of(members, images), images)
+            if number in scratch:
+                whole[number, Field.SCRATCH_SIZE] = scratch[number]
             if has_few_filters(step):
                 whole[number, Field.PITCH] = pitch_of(step, cache_block_of(members, images))
-    encoder = Encoder(whole, steps, images, arena)
-    table = encoder.table([item for plan in plans for item in plan.alone], {})
-    shared = tuple(np.concatenate([encoder.of_thread(plan, thread) for plan in plans])
-                   for thread in range(threads)) if threads > 1 else (table,)
-    blocks = Counter(item.block.group for plan in plans for item in plan.alone if isinstance(item, Placed))
-    return Program(table, shared, whole, constants.array(), arena, images, buffers,
-                   tuple(steps), tuple(groups), tuple(blocks[group] for group in groups for _ in group),
-                   graph.input_shape, graph.shape(graph.output), threads)
+    tables = planned.tables(whole, steps, images)
+    margin = LANES * LANES + LANES * max(image.col for image in images.values())
+    return Program(*tables, whole, constants.array(), arena, images, planned.buffers, tuple(steps), tuple(groups),
+                   planned.blocks(groups), graph.input_shape, graph.shape(graph.output), threads, margin)
 
 
-def lifetimes(plans: Sequence[Plan], steps: Sequence[Instruction], images: Mapping[str, Image],
-              stored: Mapping[str, Image], threads: int) -> dict[str, Lifetime]:
+@dataclass(frozen=True)
+class PlannedMemory:
+    """When the groups of a program do which rows, and where its tensors stand then.
+
+    plans   : of each chain, for so many threads
+    buffers : the line buffers, as images
+    """
+
+    plans: Sequence[Plan]
+    buffers: Mapping[str, Image]
+    arena: Arena
+    threads: int
+
+    def tables(self, whole: np.ndarray, steps: Sequence[Instruction],
+               images: Mapping[str, Image]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """The table for one thread, and those of several, from each instruction for all its rows."""
+        encoder = Encoder(whole, steps, images, self.arena)
+        table = encoder.table([item for plan in self.plans for item in plan.alone], {})
+        if self.threads == 1:
+            return table, (table,)
+        return table, tuple(np.concatenate([encoder.of_thread(plan, thread) for plan in self.plans])
+                            for thread in range(self.threads))
+
+    def blocks(self, groups: Sequence[range]) -> tuple[int, ...]:
+        """Row blocks in which one thread does each instruction."""
+        blocks = Counter(item.block.group for plan in self.plans for item in plan.alone if isinstance(item, Placed))
+        return tuple(blocks[group] for group in groups for _ in group)
+
+
+def plan_memory(chains: Sequence[Chain], images: Mapping[str, Image], scratch: Mapping[int, int], threads: int,
+                alignment: int) -> PlannedMemory:
+    """Schedule, line buffers and arena.
+
+    scratch   : elements that one thread needs besides tensors, by the number of the instruction
+    alignment : of tensors, in elements
+    """
+    plans = plan_all(chains, threads)
+    buffers = stored_images(plans, images, threads)
+    return PlannedMemory(plans, buffers, place(lifetimes(plans, {**images, **buffers}, scratch, threads), alignment),
+                         threads)
+
+
+def lifetimes(plans: Sequence[Plan], stored: Mapping[str, Image], scratch: Mapping[int, int],
+              threads: int) -> dict[str, Lifetime]:
     """From the chain that first names a tensor to the last that does; and the scratch of single groups."""
     lives: dict[str, Lifetime] = {}
     for moment, plan in enumerate(plans):
         for name in sorted(plan.chain.names):
             first = lives[name].first if name in lives else moment
             lives[name] = Lifetime(stored[name].size, first, moment)
-        for group in plan.chain.groups:
-            for number in group:
-                if needs_scratch(steps[number]):
-                    block = cache_block_of([steps[member] for member in group], images)
-                    size = threads * scratch_size(steps[number], block, images)
-                    lives[scratch_name(number)] = Lifetime(size, moment, moment)
+        for number in (number for group in plan.chain.groups for number in group if number in scratch):
+            lives[scratch_name(number)] = Lifetime(threads * scratch[number], moment, moment)
     return lives
 
 

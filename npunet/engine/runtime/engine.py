@@ -1,37 +1,19 @@
-"""A network ready to run: its program, its memory, and the threads that share the work.
-
-Threads are started for a call and joined before it returns, but for repeated calls, which keep theirs for a moment:
-nothing is left behind at exit or in a fork, and calls from several Python threads do not wait for one another.
-"""
+"""A float network ready to run: its program, made of its weights as they are now."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from functools import partial
-from math import prod
-
 import numpy as np
 
-from npunet import memory
-from npunet.engine.plan.pack import aligned
 from npunet.engine.plan.program import compile_program
-from npunet.engine.runtime.barrier import new_barrier
 from npunet.engine.runtime.entry_points import ENTRIES
 from npunet.engine.runtime.installed import engine_installed
-from npunet.engine.runtime.native import Call
-from npunet.engine.runtime.threads import Job, ThreadPool, in_parallel
+from npunet.engine.runtime.runner import Runner, check_threads
 from npunet.graph import Graph
 from npunet.summary import rows
 from npunet.weights import WeightStore
 
-WORTH_A_THREAD = 20_000_000  # multiply-accumulates: two thirds of a millisecond, several times what starting one takes
-ARENAS_KEPT = 2**28  # bytes of arenas that an engine keeps beyond its first, for threads that call it at once
-MEMORY, SAMPLES, RESULTS = 2, 3, 4  # which argument of an entry
-NOTHING = np.zeros((0, 0), np.float32)
 
-
-class Engine:
+class Engine(Runner):
     """One network at one size, with its weights as they are now. Calls from several threads may overlap.
 
     graph      : the network as trained
@@ -44,14 +26,13 @@ class Engine:
     def __init__(self, graph: Graph, weights: WeightStore, arithmetic: str, threads: int | None) -> None:
         if not engine_installed():
             raise ImportError("backend='engine' needs Numba: pip install numba, or use backend='numpy'")
+        super().__init__("float32", "float32")
         self.most = check_threads(threads)
         weights = weights.snapshot()
         self.stamp, self.block = weights.stamp, weights.block
-        self.graph_shape = graph.input_shape
         self.macs = sum(row.macs for row in rows(graph))
         self.program = compile_program(graph, weights.read_only, threads=self.threads_for(1), arithmetic=arithmetic)
         self.native = ENTRIES[arithmetic]()
-        self.idle: list[Call] = []  # each with an arena that nobody is using
 
     def is_current(self, weights: WeightStore) -> bool:
         """Whether the weights still are, bit for bit, what this engine was made of."""
@@ -66,92 +47,4 @@ class Engine:
     @property
     def nbytes(self) -> int:
         """Bytes that it holds: weights twice (as they are and packed), tables, and the arenas that nobody is using."""
-        program, arenas = self.program, max(1, len(self.idle))
-        tables = sum(table.nbytes for table in (program.table, program.whole, *program.shared))
-        return self.block.nbytes + program.constants.nbytes + tables + arenas * self.arena_bytes
-
-    @property
-    def arena_bytes(self) -> int:
-        return 4 * (self.program.arena.size + self.program.margin)
-
-    def give_back(self, call: Call) -> None:
-        """Keep a call with its arena for the next one, unless enough are kept."""
-        if not self.idle or (len(self.idle) + 1) * self.arena_bytes <= ARENAS_KEPT:
-            self.idle.append(call)
-
-    def __call__(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Run a batch.
-
-        x : float32 (N, H, W, C);  out : float32 (N, OH, OW, K) C-contiguous, to be filled, or None for a new array
-        """
-        if out is None:
-            size = 4 * len(x) * prod(self.program.output_shape)
-            memory.require(size, f"the result of a batch of {len(x):,}", "use a smaller batch")
-            out = np.empty((len(x), *self.program.output_shape), np.float32)
-        self.share(np.ascontiguousarray(x).reshape(len(x), -1), out.reshape(len(x), -1), in_parallel)
-        return out
-
-    def repeated(self, x: np.ndarray, out: np.ndarray) -> Callable[[], object]:
-        """The same for arrays that stay where they are, to be run again and again; calls of it must not overlap."""
-        samples, results = x.reshape(len(x), -1), out.reshape(len(x), -1)
-        if self.threads_for(len(x)) > 1:
-            pool = ThreadPool()
-            return lambda: self.share(samples, results, pool.run)
-        call = self.take_call()
-        call.put(SAMPLES, samples)
-        call.put(RESULTS, results)
-        return call
-
-    def share(self, samples: np.ndarray, results: np.ndarray, in_parallel: Callable[[Sequence[Job]], None]) -> None:
-        """Run samples (N, H * W * C) in as many threads as are worth it: each some of them, or, where these are
-        few, all threads one after another."""
-        number = len(samples)
-        parts = min(number, self.threads_for(number))
-        if 0 < number < self.program.threads:
-            self.run_together(samples, results, in_parallel)
-        elif parts <= 1:
-            self.run(samples, results)
-        else:
-            slices = [slice(number * part // parts, number * (part + 1) // parts) for part in range(parts)]
-            in_parallel([partial(self.run, samples[part], results[part]) for part in slices])
-
-    def threads_for(self, samples: int) -> int:
-        return min(self.most, max(1, samples * self.macs // WORTH_A_THREAD))
-
-    def run(self, samples: np.ndarray, results: np.ndarray) -> None:
-        """In this thread, one sample after another."""
-        call = self.take_call()
-        call.put(SAMPLES, samples)
-        call.put(RESULTS, results)
-        call()
-        self.give_back(call)
-
-    def run_together(self, samples: np.ndarray, results: np.ndarray,
-                     in_parallel: Callable[[Sequence[Job]], None]) -> None:
-        """The program's threads on one sample at a time, each some rows of every instruction."""
-        threads = self.program.threads
-        call, barrier = self.take_call(), new_barrier()
-        shared = (self.program.constants, call.arguments[MEMORY], samples, results)
-        in_parallel([Call(self.native, self.program.shared[thread], *shared, thread, threads, barrier)
-                     for thread in range(threads)])
-        self.give_back(call)
-
-    def take_call(self) -> Call:
-        """For one thread, with an arena; samples and results are to be put in."""
-        try:
-            return self.idle.pop()
-        except IndexError:
-            memory.require(self.arena_bytes, f"the engine's arena at {self.graph_shape}", "use a smaller input")
-            arena = aligned(self.arena_bytes // 4)
-            return Call(self.native, self.program.table, self.program.constants, arena, NOTHING, NOTHING, 0, 1,
-                        new_barrier())
-
-
-def check_threads(threads: int | None) -> int:
-    """A number of threads; None means the cores that this process may use."""
-    if threads is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if isinstance(threads, bool) or not hasattr(threads, "__index__") or threads < 1:
-        raise ValueError(f"threads={threads!r} must be at least 1, or None for one per core")
-    return int(threads)
-
+        return self.block.nbytes + self.table_bytes

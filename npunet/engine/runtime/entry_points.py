@@ -12,3 +12,7 @@ SEQ = Entry("npunet.engine.kernels.compile", "seq", INFERENCE)
 SEQ_FMA = Entry("npunet.engine.kernels.compile", "seq_fma", INFERENCE)
 ENTRIES = {"seq": SEQ, "seq_fma": SEQ_FMA, "winograd": SEQ_FMA}  # winograd is another program, not another interpreter
 TRAIN = Entry("npunet.engine.training.kernels.compile_step", "train", TRAINING, "the engine's training step", 120)
+
+INTEGER = Entry("npunet.engine.integer.kernels.compile", "integer",
+                (*INFERENCE, "engine/integer/kernels", "engine/integer/plan", "integer/fixed_point.py",
+                 "integer/ops/softmax.py"), "the integer engine", 15)

@@ -13,11 +13,27 @@ Job = Callable[[], object]
 
 def in_parallel(jobs: Sequence[Job]) -> None:
     """Run every job, the first in this thread; returns when all are done and their threads have ended. Raises what any
-    of them raised."""
+    of them raised.
+
+    Jobs may wait for one another, so none begins before every thread is there: where one cannot be started, none does.
+    """
     failures: list[BaseException] = []
-    threads = [threading.Thread(target=guarded, args=(job, failures)) for job in jobs[1:]]
-    for thread in threads:
-        thread.start()
+    todo, gate = list(jobs[1:]), threading.Lock()
+
+    def one(number: int) -> None:
+        with gate:
+            pass
+        if todo:
+            guarded(todo[number], failures)
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(len(todo))]
+    with gate:
+        try:
+            for thread in threads:
+                thread.start()
+        except BaseException:
+            todo.clear()
+            raise
     guarded(jobs[0], failures)
     for thread in threads:
         thread.join()
@@ -42,9 +58,10 @@ class ThreadPool:
             self.workers, self.process = [], os.getpid()
         failures: list[BaseException] = []
         done: SimpleQueue[None] = SimpleQueue()
+        self.workers = [worker for worker in self.workers if not worker.left]
+        while len(self.workers) < len(jobs) - 1:  # before any begins: they may wait for one another
+            self.workers.append(Worker())
         for number, job in enumerate(jobs[1:]):
-            if number == len(self.workers):
-                self.workers.append(Worker())
             task = (job, failures, done)
             if not self.workers[number].submit(task):
                 self.workers[number] = Worker()

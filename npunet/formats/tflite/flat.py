@@ -54,6 +54,7 @@ class FlatTensor:
     data        : its constant values in that shape, or None
     scales      : float32 (1,) or one for each position of `axis`; empty for none
     zero_points : int64, as many
+    unsettled   : axes whose size the file leaves to the run, where `shape` has a 1 that means nothing
     """
 
     name: str
@@ -63,6 +64,7 @@ class FlatTensor:
     scales: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     zero_points: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     axis: int = 0
+    unsettled: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,9 @@ def _tensor(model: Any, tensor: Any, number: int, buffers: int, limit: int) -> F
         raise ValueError(f"{where} has buffer {tensor.Buffer()}, but the file has {buffers}")
     data = _data(model, tensor.Buffer(), where, dtype, shape, size) if tensor.Buffer() else None
     scales, zero_points, axis = _quantisation(tensor, where, shape)
-    return FlatTensor(name, shape, dtype, data, scales, zero_points, axis)
+    signature = _array(tensor.ShapeSignatureAsNumpy(), np.int32)
+    unsettled = tuple(at for at, extent in enumerate(signature[: len(shape)]) if extent == -1)
+    return FlatTensor(name, shape, dtype, data, scales, zero_points, axis, unsettled)
 
 
 def _data(model: Any, number: int, where: str, dtype: np.dtype, shape: tuple[int, ...], size: int) -> np.ndarray | None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from npunet.formats.tflite.flat import DESCRIPTION, FlatModel, FlatOperator, FlatTensor
 from npunet.formats.tflite.names import layer_of
+from npunet.integer.check import SHAPES
 from npunet.integer.network import LIMITS, Node, Shape, Tensor, View
 
 WAY_OUT = "export the U-Net alone, with a fixed batch of 1 and full integer quantisation"
@@ -85,6 +86,12 @@ def image_shape(shape: tuple[int, ...]) -> Shape:
 
 
 def add(reading: Reading, operator: FlatOperator, y: Tensor, node: Node) -> None:
+    """Add a node to the network. A shape that the file leaves to the run is the one that its operator gives."""
+    flat = reading.flats[operator.outputs[0]]
+    if any(axis for axis in flat.unsettled):                                 # beyond the batch
+        y = replace(y, shape=SHAPES[node.op](node, *(reading.tensors[name].shape for name in node.inputs)))
+        shape = (1, *y.shape[4 - len(flat.shape) :])
+        reading.flats[operator.outputs[0]] = replace(flat, shape=shape, unsettled=())
     reading.images[operator.outputs[0]] = y
     reading.tensors[y.name] = y
     reading.nodes.append(replace(node, layers=node.layers or (y.name,)))

@@ -41,6 +41,9 @@ def recognise(flat: FlatModel, name: str, lut: str = "f32") -> Network:
     if source.dtype.kind == "f":
         raise ValueError(f"its input ({source.name}) is {source.dtype}: it is a float model or has float ends; "
                          "quantise it with inference_input_type int8, or use npunet.quantize on the float network")
+    if any(axis for axis in source.unsettled):
+        raise ValueError(f"its input ({source.name}) leaves the size of axes {list(source.unsettled)} open; convert it "
+                         "with a fixed size")
     x = as_image(source, "input", f"the input ({source.name})")
     reading.images[flat.inputs[0]] = x
     reading.tensors[x.name] = x
@@ -54,7 +57,7 @@ def recognise(flat: FlatModel, name: str, lut: str = "f32") -> Network:
     metadata = {key.removeprefix("npunet."): value.decode("utf-8", "replace") for key, value in flat.metadata.items()
                 if key.startswith("npunet.")}
     return Network(scheme, metadata.pop("rounding", "D"), x.name, y.name, reading.tensors, tuple(reading.nodes),
-                   source.shape[1:], flat.tensors[flat.outputs[0]].shape[1:], reading.views,
+                   source.shape[1:], reading.flats[flat.outputs[0]].shape[1:], reading.views,
                    metadata.pop("name", name), metadata)
 
 

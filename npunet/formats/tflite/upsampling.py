@@ -44,7 +44,7 @@ def reshape(reading: Reading, operator: FlatOperator, where: str) -> None:
     if operator.code == "EXPAND_DIMS" or len(operator.inputs) > 1:
         shape = shape_arithmetic.reshaped(reading.flats[operator.inputs[0]].shape, operator.code,
                                           constant(reading, operator, where, 1, ("int32", "int64"))[1], where)
-        reading.flats[given] = replace(reading.flats[given], shape=shape)
+        reading.flats[given] = replace(reading.flats[given], shape=shape, unsettled=())
     flat = reading.flats[given]
     _same_meaning(where, x, flat)
     if len(flat.shape) > 4:
@@ -63,14 +63,17 @@ def tile(reading: Reading, operator: FlatOperator, where: str) -> None:
     before = reading.flats[operator.inputs[0]].shape
     repeats = tuple(constant(reading, operator, where, 1, ("int32", "int64"))[1].reshape(-1).tolist())
     image, axis = _untiled(before)
+    if flat.unsettled and len(repeats) == len(before):
+        shape = tuple(a * b for a, b in zip(before, repeats, strict=True))
+        flat = reading.flats[operator.outputs[0]] = replace(flat, shape=shape, unsettled=())
     if image != x.shape or len(repeats) != 5 or any(n != 1 for i, n in enumerate(repeats) if i != axis) or (
             flat.shape != tuple(a * b for a, b in zip(before, repeats, strict=True))):
         raise ValueError(f"{where} repeats {before} by {repeats} to {flat.shape}, which is no part of a nearest "
                          f"upsampling (RESHAPE, TILE, RESHAPE); {WAY_OUT}")
     _same_meaning(where, x, flat)
     factor = (repeats[2], 1) if axis == 2 else (1, repeats[3])
-    shape = x.shape[0] * factor[0], x.shape[1] * factor[1], x.shape[2]
-    y = replace(x, name=_tiled_name(reading, operator), shape=shape)
+    tiled = x.shape[0] * factor[0], x.shape[1] * factor[1], x.shape[2]
+    y = replace(x, name=_tiled_name(reading, operator), shape=tiled)
     add(reading, operator, y, parameters.upsampling(x, y, factor))
 
 

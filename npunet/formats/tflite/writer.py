@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -63,8 +63,12 @@ def _subgraph(classes: ModuleType, builder: Any, model: FlatModel, codes: list[t
 def _tensor(classes: ModuleType, builder: Any, tensor: FlatTensor, buffer: int) -> int:
     shape, name = _ints(builder, tensor.shape), builder.CreateString(tensor.name)
     quantisation = _quantisation(classes, builder, tensor) if tensor.scales.size else None
+    signature = tuple(-1 if at in tensor.unsettled else extent for at, extent in enumerate(tensor.shape))
+    shape_signature = _ints(builder, signature) if tensor.unsettled else None
     classes.TensorStart(builder)
     classes.TensorAddShape(builder, shape)
+    if shape_signature is not None:
+        classes.TensorAddShapeSignature(builder, shape_signature)
     classes.TensorAddType(builder, NUMBERS[tensor.dtype])
     classes.TensorAddBuffer(builder, buffer)
     classes.TensorAddName(builder, name)
@@ -141,5 +145,5 @@ def _tables(builder: Any, start: Callable[[Any, int], Any], offsets: list[int]) 
     return builder.EndVector()
 
 
-def _ints(builder: Any, values: tuple[int, ...]) -> int:
+def _ints(builder: Any, values: Sequence[int]) -> int:
     return builder.CreateNumpyVector(np.array(values, np.int32))

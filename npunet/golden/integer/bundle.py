@@ -13,6 +13,7 @@ import numpy as np
 import npunet
 from npunet.files import write_npz
 from npunet.formats.kinds import is_integer_archive, is_tflite
+from npunet.golden import boards
 from npunet.golden.integer import cases, cgen, headers
 from npunet.golden.integer.corners import layer_inputs
 from npunet.golden.integer.names import layer_ids
@@ -33,7 +34,7 @@ MAX_SIZE = 64 << 20  # bytes of tensors
 def golden_integer(model: IntegerModel | str | PathLike[str], out: str | PathLike[str], *,
                    inputs: np.ndarray | None = None, kinds: Sequence[str] | None = None,
                    formats: Sequence[str] = FORMATS, seed: int = 0, max_size: int = MAX_SIZE,
-                   progress: Progress | None = None) -> dict[str, Any]:
+                   target: str | None = None, progress: Progress | None = None) -> dict[str, Any]:
     """Write the golden bundle of an integer network; its form is in npunet.golden.integer's docstring.
 
     model    : an IntegerModel, or the path of one
@@ -43,6 +44,7 @@ def golden_integer(model: IntegerModel | str | PathLike[str], out: str | PathLik
     formats  : of "npz", "bin", "c", "hex"
     seed     : of the random case
     max_size : bytes of all tensors, in one format; cases of single layers as long as there is room, small ones first
+    target   : a processor of boards.TARGETS: c/board/ is what a board with it needs to run every case
     progress : called as progress(done, total, what)
 
     Returns the manifest. Raises ValueError for a float model and for arguments that do not fit, FileExistsError for a
@@ -55,13 +57,16 @@ def golden_integer(model: IntegerModel | str | PathLike[str], out: str | PathLik
     check_formats(tuple(formats))
     if seed < 0:
         raise ValueError(f"seed={seed} must not be negative")
+    board = None if target is None else boards.target_called(target)
+    if board is not None:
+        boards.check(board, tuple(formats))
     network = opened.network
     images = {kind: cases.network_input(kind, network, seed) for kind in chosen if kind in cases.NETWORK_CASES}
     if inputs is not None:
         images["input"] = _admitted(opened, inputs)
     room = max_size - _size(network, sum(map(len, images.values())), max_size)
     with beside(Path(out)) as root:
-        maker = _Maker(root, opened, tuple(formats), seed, progress or (lambda done, total, what: None))
+        maker = _Maker(root, opened, tuple(formats), seed, board, progress or (lambda done, total, what: None))
         return maker.make(images, room if "layers" in chosen else 0)
 
 
@@ -111,9 +116,9 @@ class _Maker:
     """One bundle while it is made; see golden_integer for the arguments."""
 
     def __init__(self, root: Path, model: IntegerModel, formats: tuple[str, ...], seed: int,
-                 progress: Progress) -> None:
+                 target: boards.Target | None, progress: Progress) -> None:
         self.root, self.model, self.network, self.formats, self.seed = root, model, model.network, formats, seed
-        self.progress, self.ids = progress, layer_ids(model.network)
+        self.target, self.progress, self.ids = target, progress, layer_ids(model.network)
         self.layers = {record["id"]: record for record in layer_records(self.network)}
         self.cases: list[dict[str, Any]] = []
         self.tensors: list[dict[str, Any]] = []
@@ -143,6 +148,8 @@ class _Maker:
         manifest = _manifest(self.network, self.formats, self.seed, self.cases, self.tensors, alone, left_out)
         write_text(self.root / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         write_text(self.root / "README.txt", readme(manifest))
+        if self.target is not None:
+            boards.write(self.root, self.target, manifest, self.network.tensors[self.network.input].dtype)
         write_sums(self.root)
         self.progress(total, total, "done")
         return manifest

@@ -7,11 +7,31 @@ static float multiply_add(float x, float w, float acc)
 }
 
 /*@ multiply_add_seq_fma */
-/* acc + x * w with one rounding. */
+/* acc + x * w with one rounding. fmaf is taken where it is known to round once: an instruction, or glibc's. Newlib's
+   rounds twice, to double and to float, also on a Cortex-M4F at -O0. -DNET_OWN_FMA never takes it. */
+#if !defined(NET_OWN_FMA) && \
+    (defined(__GLIBC__) || defined(__aarch64__) || (defined(__FP_FAST_FMAF) && defined(__OPTIMIZE__)))
 static float multiply_add(float x, float w, float acc)
 {
     return fmaf(x, w, acc);
 }
+#else
+/* The product is exact in double. The sum is rounded to odd, so that the last rounding meets no tie that was none
+   (Boldo and Melquiond 2008, "Emulation of a FMA and correctly rounded sums"). */
+static float multiply_add(float x, float w, float acc)
+{
+    const double product = (double)x * (double)w, addend = (double)acc;
+    double sum = product + addend;
+    const double other = sum - product;
+    const double error = (product - (sum - other)) + (addend - other); /* of the sum, exact (Knuth's TwoSum) */
+    uint64_t bits;
+    memcpy(&bits, &sum, sizeof bits);
+    if ((error > 0.0 || error < 0.0) && !(bits & 1u))
+        bits = (error > 0.0) == (sum > 0.0) ? bits + 1u : bits - 1u;
+    memcpy(&sum, &bits, sizeof bits);
+    return (float)sum;
+}
+#endif
 
 /*@ conv_shape */
 /* Input h w c, output oh ow f (f = c * m for a depthwise layer), kernel kh kw, stride, pads before, dilation. */

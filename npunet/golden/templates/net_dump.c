@@ -6,6 +6,8 @@
    ./net_dump ../f32/case00_random/in.bin OUT                 the network: writes OUT/<layer id>.acc.bin and .out.bin
    ./net_dump --layer 3 OUT IN0.bin [IN1.bin]                 one layer alone
 
+   Compiled for finite numbers only (-ffast-math, -ffinite-math-only), it says so in OUT/port.txt, which npunet verify
+   reads: what must be NaN or infinite is then not judged.
    Files hold little-endian floats, as many samples as there are. --all makes its folders; otherwise OUT exists. */
 #include <stdint.h>
 #include <stdio.h>
@@ -70,6 +72,22 @@ static void write_floats(int layer, int stage, const float *values, int size, vo
     write_as(key, values, size);
 }
 
+/* What a reader has to know of the port. */
+static void declare_port(const char *to)
+{
+#if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
+    char path[PATH_SIZE];
+    snprintf(path, sizeof path, "%.1000s/port.txt", to);
+    FILE *file = fopen(path, "w");
+    if (!file || fputs("NPU PORT finite-math\n", file) < 0 || fclose(file)) {
+        fprintf(stderr, "cannot write %s\n", path);
+        exit(2);
+    }
+#else
+    (void)to;
+#endif
+}
+
 static FILE *opened(const char *path)
 {
     FILE *file = fopen(path, "rb");
@@ -122,6 +140,7 @@ static void run_all(const char *bundle, const char *to)
     snprintf(path, sizeof path, "%s/c/cases.txt", bundle);
     FILE *cases = opened(path);
     make_folder(to);
+    declare_port(to);
     while (fscanf(cases, "%255s %d", id, &layer) == 2) {
         if (layer >= NET_LAYERS) {
             fprintf(stderr, "%s is of another network: it has a layer %d\n", path, layer);
@@ -148,6 +167,7 @@ int main(int argc, char **argv)
         run_all(argv[2], argv[3]);
     } else if (argc == 3) {
         folder = argv[2];
+        declare_port(folder);
         run_network(argv[1], 0);
     } else if (argc >= 5 && strcmp(argv[1], "--layer") == 0) {
         const int layer = atoi(argv[2]);
@@ -157,6 +177,7 @@ int main(int argc, char **argv)
             return 2;
         }
         folder = argv[3];
+        declare_port(folder);
         for (int k = 0; k < net_layers[layer].inputs; k++)
             snprintf(paths[k], sizeof paths[k], "%s", argv[4 + k]);
         run_layer(layer, paths, 0);

@@ -4,7 +4,8 @@
    Tensors are H W C; a signal has H = 1. No allocation: every tensor has its place in one static block.
 
    cc -std=c99 -O2 -ffp-contract=off -c net.c
-   A compiler that fuses a * b + c by itself changes bits: keep -ffp-contract=off, and never -ffast-math. */
+   A compiler that fuses a * b + c by itself changes bits: keep -ffp-contract=off, and never -ffast-math. GCC is told so
+   below, whatever its options say; clang takes its option -ffp-contract=fast before the pragma. */
 #include "net.h"
 
 #include <float.h>
@@ -22,6 +23,8 @@
 #endif
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC optimize("fp-contract=off")
 #endif
 
 #if !defined(NET_KERNEL) && defined(__GNUC__)

@@ -5,5 +5,6 @@
     ranges     which tensors share one range
     scales     from ranges and weights to scales, zero points and integers
     build      the integer network
+    fake       the float network that rounds as the integer one does, for training
     report     what quantising cost, tensor by tensor
 """

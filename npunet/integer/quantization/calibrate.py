@@ -7,7 +7,8 @@ Three methods give a range (low, high) for a tensor:
     mse         of 100 symmetric shrinkings of minmax' range the one with the smallest mean squared error of
                 quantising, counted over a histogram
 
-The last two go over the data twice: the histogram of the second pass has BINS bins over minmax' range.
+Whichever it is, `ranges` then decides which tensors share one. The last two go over the data twice: the histogram of
+the second pass has BINS bins over minmax' range.
 """
 
 from __future__ import annotations
@@ -29,18 +30,18 @@ SHRINKINGS = 100
 VALUES_AT_ONCE = 2**22  # of the largest tensor
 
 
-def calibrate(plan: Plan, x: np.ndarray, method: str, levels: int,
-              progress: Progress | None = None) -> dict[str, Range]:
-    """The range of the input and of every step's output, the network's sums in the order "seq", so that every machine
-    finds the same ranges.
+def calibrate(plan: Plan, x: np.ndarray, method: str, levels: int, progress: Progress | None = None,
+              arithmetic: str = "seq") -> dict[str, Range]:
+    """The range of the input and of every step's output.
 
-    x      : (N, H, W, C) float32
-    levels : steps between the ends of the integer type, 255 or 65535
+    x          : (N, H, W, C) float32
+    levels     : steps between the ends of the integer type, 255 or 65535
+    arithmetic : order of the network's sums; in "seq" every machine finds the same ranges, "any" is faster
     """
     passes = 1 if method == "minmax" else 2
     total, done = passes * len(x), 0
     ranges: dict[str, Range] = {}
-    for piece, activations in _activations(plan, x):
+    for piece, activations in _activations(plan, x, arithmetic):
         for name, values in activations:
             low, high = ranges.get(name, (np.inf, -np.inf))
             ranges[name] = min(low, float(values.min())), max(high, float(values.max()))
@@ -50,7 +51,7 @@ def calibrate(plan: Plan, x: np.ndarray, method: str, levels: int,
     if method == "minmax":
         return ranges
     counts = {name: np.zeros(BINS, np.int64) for name in ranges}
-    for piece, activations in _activations(plan, x):
+    for piece, activations in _activations(plan, x, arithmetic):
         for name, values in activations:
             counts[name] += np.histogram(values, BINS, _open(ranges[name]))[0]
         done += len(piece)
@@ -60,23 +61,24 @@ def calibrate(plan: Plan, x: np.ndarray, method: str, levels: int,
     return {name: choose(counts[name], ranges[name], levels) for name in ranges}
 
 
-def _activations(plan: Plan, x: np.ndarray) -> Iterator[tuple[np.ndarray, Iterator[tuple[str, np.ndarray]]]]:
+def _activations(plan: Plan, x: np.ndarray,
+                 arithmetic: str) -> Iterator[tuple[np.ndarray, Iterator[tuple[str, np.ndarray]]]]:
     """The data piece by piece, each with the plan's tensors in execution order."""
     largest = max(int(np.prod(plan.graph.shape(name))) for name in (plan.graph.input, *(n.name for n in plan.graph)))
     size = max(1, VALUES_AT_ONCE // largest)
     for start in range(0, len(x), size):
         piece = x[start : start + size]
-        yield piece, _tensors(plan, piece)
+        yield piece, _tensors(plan, piece, arithmetic)
 
 
-def _tensors(plan: Plan, x: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def _tensors(plan: Plan, x: np.ndarray, arithmetic: str) -> Iterator[tuple[str, np.ndarray]]:
     """Every planned tensor by the float operators, each let go after its last use."""
     graph, wanted = plan.graph, {step.name for step in plan}
     readers = {name: len(nodes) for name, nodes in graph.consumers().items()}
     trace = {graph.input: x}
     yield graph.input, x
     for node in graph:
-        trace[node.name], _ = run.apply(node, run.operands(node, trace, plan.weights), "seq")
+        trace[node.name], _ = run.apply(node, run.operands(node, trace, plan.weights), arithmetic)
         if node.name in wanted:
             yield node.name, trace[node.name]
         for name in node.inputs:

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from npunet.integer.bounds import check_accumulators
+from npunet.integer.bounds import check_accumulators, too_narrow
 from npunet.integer.fixed_point import ROUNDINGS
 from npunet.integer.network import SCHEMES, Network
 from npunet.integer.quantization.build import build
 from npunet.integer.quantization.calibrate import METHODS, Progress, Range, calibrate
 from npunet.integer.quantization.plan import Plan, make_plan
-from npunet.integer.quantization.ranges import as_the_converter_sees, shared
+from npunet.integer.quantization.ranges import as_the_converter_sees, shared, widened
 
 LEVELS = {"int8": 255, "int16x8": 65535}
 
@@ -35,9 +35,16 @@ def quantize_network(network: Any, calibration: np.ndarray, scheme: str, roundin
     images = admitted(network, calibration)
     plan = planned(network, images.shape[1:3])
     found = calibrate(plan, images, method, LEVELS[scheme], progress)
-    made = build(plan, settle(plan, found, scheme, method), scheme, rounding, name=network.params.name,
-                 input_shape=np.shape(calibration)[1:],
-                 output_shape=plan.graph.shape(plan.graph.output)[2 - network.sizes.rank :])
+    ranges = settle(plan, found, scheme)
+    ends = {"name": network.params.name, "input_shape": np.shape(calibration)[1:],
+            "output_shape": plan.graph.shape(plan.graph.output)[2 - network.sizes.rank :]}
+    made = build(plan, ranges, scheme, rounding, **ends)
+    for _ in plan:                                                           # a wider layer may narrow the next one
+        narrow = too_narrow(made)
+        if not narrow:
+            break
+        ranges = widened(plan, ranges, narrow, scheme)
+        made = build(plan, ranges, scheme, rounding, **ends)
     check_accumulators(made)
     return made
 
@@ -47,11 +54,9 @@ def planned(network: Any, size: tuple[int, int]) -> Plan:
     return make_plan(network.sizes.graph(size), network.weights.read_only, network.sizes.rank)
 
 
-def settle(plan: Plan, ranges: dict[str, Range], scheme: str, method: str) -> dict[str, Range]:
-    """The ranges that the scales are made from: what min/max sees is what the converter's calibrator sees."""
-    if method == "minmax":
-        ranges = as_the_converter_sees(plan, ranges)
-    return shared(plan, ranges, scheme)
+def settle(plan: Plan, ranges: dict[str, Range], scheme: str) -> dict[str, Range]:
+    """The ranges that the scales are made from: shared as the converter shares them, however they were found."""
+    return shared(plan, as_the_converter_sees(plan, ranges), scheme)
 
 
 def admitted(network: Any, calibration: np.ndarray) -> np.ndarray:
@@ -70,6 +75,6 @@ def admitted(network: Any, calibration: np.ndarray) -> np.ndarray:
         count = int(np.count_nonzero(~np.isfinite(images)))
         raise ValueError(f"calibration holds {count} values that are NaN or infinite; leave those samples out")
     if images.min() == images.max():
-        raise ValueError(f"calibration holds nothing but {images.flat[0]:g}; give inputs such as the network will see, "
-                         "prepared as for predict")
+        raise ValueError(f"calibration holds nothing but {images.flat[0] + 0:g}; give inputs such as the network will "
+                         "see, prepared as for predict")
     return images

@@ -6,12 +6,18 @@ The two schemes go by two rules, as TensorFlow's converter does:
              of its output, and everything that leads to it through such operators takes it over.
     int16x8  pooling and upsampling keep their input's scale; a concatenation has its own, and an input of another
              scale is requantised before it (QUANTIZE).
+
+Beside them stands a rule of ours: a range so narrow that no runtime defines the requantisation to its scale, such as
+that of a layer which calibration never saw alive, is widened until one does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from npunet.integer.quantization.calibrate import Range
 from npunet.integer.quantization.plan import Plan
+from npunet.integer.quantization.scales import NARROWEST
 
 KEEPING = ("max_pool2d", "upsample_nearest2d")  # one input, whose scale the output keeps
 IN_PLACE_BYTES = 4  # float tensors of so few bytes are never overwritten
@@ -58,11 +64,34 @@ def shared(plan: Plan, ranges: dict[str, Range], scheme: str) -> dict[str, Range
     return result
 
 
-def _groups(plan: Plan) -> dict[str, set[str]]:
-    """For every tensor those that have one scale with it."""
+def widened(plan: Plan, ranges: dict[str, Range], doublings: Mapping[str, int], scheme: str) -> dict[str, Range]:
+    """The ranges with some of them doubled so and so often; with them go those that share their scales, and the outputs
+    of what reads them without being able to choose its scale, as a convolution can by its weights."""
+    result, groups = dict(ranges), _groups(plan, KEEPING if scheme == "int16x8" else (*KEEPING, "concat"))
+    changed: set[str] = set()
+
+    def widen(name: str, low: float, high: float) -> None:
+        for member in groups[name]:
+            result[member] = min(low, result[member][0]), max(high, result[member][1])
+        changed.update(groups[name])
+
+    for name, times in doublings.items():
+        low, high = ranges[name]
+        if high - low < NARROWEST:
+            low, high = low - NARROWEST, high + NARROWEST
+        widen(name, low * 2.0**times, high * 2.0**times)
+    for step in plan:
+        for name in step.inputs:
+            if name in changed and step.node.op not in ("conv2d", "depthwise_conv2d", "softmax"):
+                widen(step.name, *result[name])
+    return result
+
+
+def _groups(plan: Plan, joining: tuple[str, ...] = (*KEEPING, "concat")) -> dict[str, set[str]]:
+    """For every tensor those that have one scale with it; joining : operators with one scale at all their ends."""
     groups = {name: {name} for name in plan.readers()}
     for step in plan:
-        if step.node.op in (*KEEPING, "concat"):
+        if step.node.op in joining:
             joined = set().union(*(groups[name] for name in (step.name, *step.inputs)))
             for name in joined:
                 groups[name] = joined

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from npunet.integer.fixed_point import INT32_MAX
 from npunet.integer.network import LIMITS
 from npunet.integer.quantization.calibrate import Range
 
-NARROWEST = 1e-6  # a range below this is widened to +- half of it
+NARROWEST = 1e-6  # a weight's range below this is widened to +- half of it, an int8 activation's by it at either end
+LARGEST_BIAS = 2.0**30
+DEAD = 1e-9  # an int16 activation that never leaves +- this is taken for zero
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,20 @@ class Quantisation:
 def activation_quantisation(whole: Range, dtype: str) -> Quantisation:
     """Scale and zero point of an activation.
 
-    int8  : the range is widened to include 0; scale = (high - low) / 255; the zero point is -128 - low / scale or
-            127 - high / scale, whichever was added from smaller parts, rounded half away from zero
-    int16 : scale = max(|low|, |high|) / 32767, zero point 0
+    int8  : the range is widened to include 0, then by NARROWEST at either end if it is narrower than that;
+            scale = (high - low) / 255; the zero point is -128 - low / scale or 127 - high / scale, whichever was added
+            from smaller parts, rounded half away from zero
+    int16 : scale = max(|low|, |high|) / 32767, zero point 0. A tensor that is zero throughout gets NARROWEST / 2 for
+            the maximum; the converter's scale for it, 3.6e-43, leaves the weights of its reader with infinite ones
+
+    Small ranges were found by converting ranges from 0 to 1.5e-6 with TensorFlow 2.21.
     """
     low, high = min(whole[0], 0.0), max(whole[1], 0.0)
-    if high - low < NARROWEST:
-        low, high = min(low, -NARROWEST / 2), max(high, NARROWEST / 2)
     if dtype == "int16":
-        return Quantisation(max(-low, high) / 32767, 0)
+        magnitude = max(-low, high)
+        return Quantisation((magnitude if magnitude > DEAD else NARROWEST / 2) / 32767, 0)
+    if high - low < NARROWEST:
+        low, high = low - NARROWEST, high + NARROWEST
     smallest, largest = LIMITS[dtype]
     scale = (high - low) / (largest - smallest)
     from_low, from_high = smallest - low / scale, largest - high / scale
@@ -83,11 +89,11 @@ def quantise_bias_64(b: np.ndarray, weight_scales: np.ndarray, input_scale: floa
 
 
 def widened_for_bias(scales: np.ndarray, b: np.ndarray, input_scale: float) -> np.ndarray:
-    """Weight scales (F,) so wide that each bias fits in 31 bits: a channel of nearly no weights and a bias is coarser.
+    """Weight scales (F,) so wide that no bias exceeds 2^30: a channel of nearly no weights and a bias is coarser.
 
     Source: TensorFlow Lite, `AdjustWeightsForBiasScale`.
     """
-    return np.maximum(scales, np.abs(b.astype(np.float64)) / (input_scale * (INT32_MAX // 2)))
+    return np.maximum(scales, np.abs(b.astype(np.float64)) / (input_scale * LARGEST_BIAS))
 
 
 def round_half_away(values: np.ndarray) -> np.ndarray:

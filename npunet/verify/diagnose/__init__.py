@@ -8,6 +8,7 @@ are read off the output (fitted). Behind a layer whose predecessors were not dum
 
 from npunet.verify.diagnose import (
     accumulators,
+    affine,
     bits,
     borders,
     curves,
@@ -48,6 +49,7 @@ __all__ = [
     "Hypothesis",
     "Pattern",
     "accumulators",
+    "affine",
     "bits",
     "borders",
     "curves",

@@ -27,6 +27,24 @@ def accumulator_fixed_point(s: Sight) -> Guesses:
             yield Guess(f"accumulator in fixed point, {fixed}", recipe=changed)
 
 
+@pattern(*CONVOLUTIONS)
+def accumulator_clamped(s: Sight) -> Guesses:
+    """Sums that saturate: none is beyond a limit that some of the right ones are beyond."""
+    sums = _sums(s)
+    seen = s.got.astype(np.float64) - s.recipe.bias if sums is None and s.recipe.bias is not None else sums
+    if seen is None or not np.isfinite(seen).any():
+        return
+    seen, right = seen[np.isfinite(seen)], recipes.run(s.recipe.but(bias=None))
+    most = float(np.abs(seen).max())
+    for limit in dict.fromkeys((float(f"{most:.4g}"), float(np.float32(most)))):
+        if 0 < limit < float(np.abs(right[np.isfinite(right)]).max(initial=0)):
+            for by_tap, when in ((False, "product"), (True, "tap")):
+                changed = s.recipe.but(order=replace(s.recipe.order, limit=limit, by_tap=by_tap))
+                yield Guess(f"accumulator saturates at +-{limit:.6g} after every {when}", recipe=changed)
+            once = s.recipe.but(middle=(lambda y, limit=limit: np.clip(y, np.float32(-limit), np.float32(limit)),))
+            yield Guess(f"the sum is limited to +-{limit:.6g} before the bias", recipe=once)
+
+
 def _sums(s: Sight) -> np.ndarray | None:
     """What the port had summed before the bias, where it is known to the bit."""
     if s.evidence.acc is not None:

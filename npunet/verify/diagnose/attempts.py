@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -36,14 +37,19 @@ MOST_LIMITED = 60  # causes that are tried in a part of the output
 Parts = tuple[tuple[str, str], ...]  # (hypothesis, words) of what was changed
 
 
+class TimeIsUp(Exception):
+    """The search has reached its time limit."""
+
+
 class Attempts:
     """Causes of a layer's output while they are tried.
 
-    trials : the pieces of evidence, the one that shows the fault best first; sights : the same for patterns
+    trials   : the pieces of evidence, the one that shows the fault best first; sights : the same for patterns
+    deadline : of time.perf_counter(), at which the search ends
     """
 
-    def __init__(self, trials: list[Trial], sights: list[Sight]) -> None:
-        self.trials, self.sights, self.tried = trials, sights, 0
+    def __init__(self, trials: list[Trial], sights: list[Sight], deadline: float) -> None:
+        self.trials, self.sights, self.tried, self.deadline = trials, sights, 0, deadline
         self.first = trials[0]
         self.summed = self.first.recipe.op in CONVOLUTIONS
         self.total = sum(trial.size for trial in trials)
@@ -51,6 +57,12 @@ class Attempts:
         self.partial: list[Cause] = []
         self.parts_of: list[tuple[tuple[str, str], np.ndarray]] = []  # (name, words), output: what may hold in a part
         self.seen_by: dict[Parts, Pattern] = {}  # of what is a recipe
+
+    def _next(self) -> None:
+        """One more try. Raises TimeIsUp when there is no time for it."""
+        if time.perf_counter() > self.deadline:
+            raise TimeIsUp
+        self.tried += 1
 
     def _keep(self, names: tuple[str, ...], words: str, score: Score, exact: bool) -> None:
         """Enter a cause that the rule allows."""
@@ -61,7 +73,7 @@ class Attempts:
 
     def _fits(self, parts: Parts, recipe: Recipe) -> bool:
         """Whether a summed recipe is worth a look bit by bit; what explains most only is entered at once."""
-        self.tried += 1
+        self._next()
         if not recipe.summed:
             self._try(parts, recipe)
             return False
@@ -84,7 +96,7 @@ class Attempts:
             return
         for parts, recipe in fitting:
             for name, words, changed in (*variants(recipe, FINE), *variants(recipe, FINE, RARE)):
-                self.tried += 1
+                self._next()
                 if self.first.sampled(changed):
                     self._try((*parts, (name, words)), changed)
         if self.causes or not singly:
@@ -112,7 +124,7 @@ class Attempts:
 
     def _try(self, parts: Parts, recipe: Recipe) -> None:
         """Everywhere and in every case, bit for bit."""
-        self.tried += 1
+        self._next()
         total = NOTHING
         for trial in self.trials:
             changed = recipe if trial is self.first else self._again(trial, recipe, parts)

@@ -50,6 +50,36 @@ def padding_value(s: Sight) -> Guesses:
         yield Guess(f"the border is padded with another value in every channel: {listed}", recipe=widened(r, values))
 
 
+@pattern(*CONVOLUTIONS)
+def border_not_computed(s: Sight) -> Guesses:
+    """Outputs whose window leaves the image are not summed: they hold zero, the bias, or their neighbour inside."""
+    outside = _leaving(s.recipe)
+    if not outside.any() or outside.all():
+        return
+    mask = np.broadcast_to(outside[None, :, :, None], s.right.shape)
+    for words, value in (("zero", np.float32(0)), ("the bias alone", s.recipe.bias)):
+        if value is not None:
+            words = f"outputs whose window leaves the image are not computed (valid padding): {words} stands there"
+            yield Guess(words, np.where(mask, value, s.right), of_sums=True)
+    rows, columns = np.flatnonzero(~outside.all(1)), np.flatnonzero(~outside.all(0))
+    row, column = (np.clip(np.arange(size), inside[0], inside[-1])
+                   for size, inside in zip(outside.shape, (rows, columns), strict=True))
+    moved = s.right[:, row][:, :, column]
+    yield Guess("outputs whose window leaves the image are copied from the nearest that does not", moved, of_sums=True)
+
+
+def _leaving(r: Recipe) -> np.ndarray:
+    """Positions (OH, OW) whose window lies partly outside."""
+    spans = []
+    for size, count, extent, by, step, (before, _) in zip(
+        r.inputs[0].shape[1:3], r.shape[:2], r.kernels[0].shape[:2], r.attrs["dilation"], r.attrs["stride"],
+        r.attrs["pads"], strict=True,
+    ):
+        first = np.arange(count) * step - before
+        spans.append((first < 0) | (first + (extent - 1) * by >= size))
+    return spans[0][:, None] | spans[1][None]
+
+
 @pattern("max_pool2d")
 def pool_padding_value(s: Sight) -> Guesses:
     """A border that wins where all of the image is smaller."""

@@ -65,6 +65,8 @@ class Diagnosis:
 
     unchanged : elements that the reference itself gives, of the total of the causes
     tried     : recipes and outputs that were compared
+    cut       : what was left out for want of time, in words; "" where nothing was, or all is explained
+    seconds   : that the search took
     """
 
     layer: str
@@ -72,3 +74,5 @@ class Diagnosis:
     unchanged: int
     total: int
     tried: int
+    cut: str = ""
+    seconds: float = 0.0

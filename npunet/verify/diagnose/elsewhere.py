@@ -12,6 +12,7 @@ from npunet.verify.diagnose.pointwise import ACTIVATIONS
 from npunet.verify.diagnose.sources import before
 
 F = np.float32
+LIMITS = (1, 2, 4, 6, 8, 10, 16, 32, 127 / 128)
 Input = tuple[str, np.ndarray]
 
 
@@ -117,6 +118,7 @@ def _changes(x: np.ndarray) -> Iterator[Input]:
     yield "is NHWC and read as NCHW", x.reshape(N, C, H, W).transpose(0, 2, 3, 1)
     yield "is NCHW and read as NHWC", x.transpose(0, 3, 1, 2).reshape(x.shape)
     yield "has rows and columns exchanged", x.transpose(0, 2, 1, 3).reshape(x.shape)
+    yield "is read column by column", x.reshape(N, W, H, C).transpose(0, 2, 1, 3)
     for axis, name in ((1, "row"), (2, "column"), (3, "channel")):
         if x.shape[axis] > 1:
             for words, at in (("first", 0), ("last", -1)):
@@ -128,6 +130,11 @@ def _changes(x: np.ndarray) -> Iterator[Input]:
     if C % 2 == 0:
         yield "has neighbouring channels exchanged", x.reshape(N, H, W, -1, 2)[..., ::-1].reshape(x.shape)
     yield "is taken without its sign", np.abs(x)
+    yield "has its negative values taken for zero (unsigned)", np.maximum(x, F(0))
+    yield "has its positive values taken for zero", np.minimum(x, F(0))
+    for limit in LIMITS:
+        yield f"is clipped to {-limit:g} ... {limit:g}", np.clip(x, F(-limit), F(limit))
+        yield f"is clipped to 0 ... {limit:g}", np.clip(x, F(0), F(limit))
     yield "has the other sign", -x
     yield "is all zeros", np.zeros_like(x)
     if N > 1:

@@ -8,11 +8,13 @@ import numpy as np
 
 from npunet.ops.activation import SELU_ALPHA, SELU_SCALE
 from npunet.ops.exponential import expm1_32
+from npunet.verify.diagnose import rearranged
 from npunet.verify.diagnose import recipe as recipes
 from npunet.verify.diagnose.recipe import Recipe
 
 F = np.float32
 ROWS = 4000  # positions that an unknown kernel is solved from, at most
+SPARE = 4  # positions beyond the unknowns of a filter, so that a wrong solution shows
 FEW_WEIGHTS = 0.25  # of all: when more are others, that is no cause but what any cause in a convolution looks like
 VISIBLE = 1e-5  # of the largest weight: a smaller difference is the solution's own error
 Fitted = Iterator[tuple[str, str, Recipe]]
@@ -107,16 +109,18 @@ def _weights(r: Recipe, rows: np.ndarray, wanted: np.ndarray) -> Fitted:
     x, w = recipes.columns(r, places).astype(np.float64), r.kernels[0]
     if r.op == "conv2d":
         flat = x.reshape(len(places), -1)
-        if len(places) < 2 * flat.shape[1] or not np.isfinite(flat).all():
+        if len(places) < flat.shape[1] + SPARE or not np.isfinite(flat).all():
             return
         change = np.linalg.lstsq(flat, off[places], rcond=1e-9)[0]
     else:
         taps = x.reshape(len(places), -1, w.shape[2])  # (P, T, C)
-        if len(places) < 2 * taps.shape[1] or not np.isfinite(taps).all():
+        if len(places) < taps.shape[1] + SPARE or not np.isfinite(taps).all():
             return
         moved = off[places].reshape(len(places), *w.shape[2:])
         change = np.stack([np.linalg.lstsq(taps[..., c], moved[:, c], rcond=1e-9)[0] for c in range(w.shape[2])], 1)
     change = change.reshape(w.shape)
+    for name, words, kernel in rearranged.of_weights(w, w + change):
+        yield name, words, r.but(kernels=(kernel, *r.kernels[1:]))
     change = np.where(np.abs(change) > VISIBLE * np.abs(w).max(initial=0), change, 0)
     count = int(np.count_nonzero(change))
     limit = np.abs((w + change)[change != 0])

@@ -104,8 +104,12 @@ def activation_threshold(s: Sight) -> Guesses:
         return
     for at, words in ((wrong.max(), "at or above"), (np.nextafter(wrong.min(), F(-np.inf)), "at or below")):
         y = np.where(x > at, above(x), below(x)) + F(0)
-        told = _short(at, x)
-        yield Guess(f"the branches meet {words} {told:.6g} instead of at 0", y)
+        told = f"the branches meet {words} {_short(at, x):.6g} instead of at 0"
+        if not (x > at).any():
+            told = "the branch of what is negative is taken for all"
+        elif (x > at).all():
+            told = "the branch of what is positive is taken for all"
+        yield Guess(told, y)
     if s.recipe.op == "relu6":
         y = np.where(x >= wrong.min(), F(6), s.right)
         yield Guess(f"what is at or above {wrong.min():.6g} becomes 6", y)

@@ -7,9 +7,11 @@ import numpy as np
 from npunet.verify.compare import same
 from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
 from npunet.verify.diagnose.places import DENSE, byte_runs, places
+from npunet.verify.diagnose.regions import tile
 from npunet.verify.diagnose.sources import others
 
 POISON = {0xDEADBEEF, 0xCDCDCDCD, 0xCCCCCCCC, 0xA5A5A5A5, 0xAAAAAAAA, 0x55555555, 0xFFFFFFFF, 0xBAADF00D, 0xFEEEFEEE}
+TILE = 0.9  # share of a tile that must differ: in a convolution's output it lies all over
 LEAST = 3  # elements of another tensor that are recognised
 FOREIGN = 0.5  # share of the output up to which a run of unknown content is told
 
@@ -111,6 +113,19 @@ def foreign_run(s: Sight) -> Guesses:
             y = np.where(place.mask, s.got, s.right)
             yield Guess(f"other content in {place.words}; all else is right", y, name="foreign_bytes")
             return
+
+
+@pattern(rank=3)
+def foreign_tile(s: Sight) -> Guesses:
+    """A rectangle of unknown content: a tile that was not loaded, or stored elsewhere."""
+    words = tile(s.differs)
+    rows, columns = (np.flatnonzero(s.differs.any(axes)) for axes in ((0, 2, 3), (0, 1, 3)))
+    if words and len(rows) > 1 and len(columns) > 1:
+        mask = np.zeros(s.differs.shape, bool)
+        mask[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
+        if np.count_nonzero(s.differs) >= TILE * np.count_nonzero(mask):
+            yield Guess(f"other content in {words}; all else is right", np.where(mask, s.got, s.right),
+                        name="foreign_bytes")
 
 
 @pattern()

@@ -10,8 +10,9 @@ import numpy as np
 from npunet.ops.table import CONVOLUTIONS
 from npunet.verify.diagnose import recipe as recipes
 from npunet.verify.diagnose.folds import folded_norms
-from npunet.verify.diagnose.normal import Seen, norm_of, solve
+from npunet.verify.diagnose.normal import Seen, norm_of
 from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
+from npunet.verify.diagnose.solving import solve
 
 
 @pattern("batch_norm_inference")

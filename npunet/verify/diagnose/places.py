@@ -10,6 +10,7 @@ import numpy as np
 from npunet.verify.diagnose.regions import AXES, runs
 
 LANES = (2, 4, 8, 16, 32)
+BLOCKS = tuple(2**k for k in range(1, 13))  # elements of a block, where buffers take turns
 DENSE = 0.6  # share of a set that must differ for it to be told
 
 
@@ -31,7 +32,7 @@ def places(differs: np.ndarray, most: float = 0.999) -> Iterator[Place]:
     wrong = np.count_nonzero(differs)
     filled = [span for span in spans if wrong >= DENSE * np.count_nonzero(span.mask)]
     alone, product = (axes, []) if len(axes) == 1 else (axes[1:], axes[:1])
-    for place in (*alone, *filled, *product, *spans, *_lanes(differs)):
+    for place in (*alone, *filled, *product, *spans, *_lanes(differs), *_blocks(differs)):
         share = np.count_nonzero(place.mask) / differs.size
         if share <= most and not any(np.array_equal(place.mask, mask) for mask in found):
             found.append(place.mask)
@@ -99,3 +100,16 @@ def _lanes(differs: np.ndarray) -> Iterator[Place]:
             mask = np.isin(np.arange(size) % lanes, at)
             yield Place(f"every element whose number modulo {lanes} is {runs(at)}",
                         np.broadcast_to(mask, (len(differs), size)).reshape(differs.shape))
+
+
+def _blocks(differs: np.ndarray) -> Iterator[Place]:
+    """Every second or fourth block of a sample: buffers that take turns, the largest blocks first."""
+    size, row = differs.size // len(differs), differs.shape[2] * differs.shape[3]
+    flat = np.flatnonzero(differs.reshape(len(differs), -1).any(0))
+    for block in sorted({*BLOCKS, differs.shape[3], row}, reverse=True):
+        for turns in (2, 4):
+            at = np.unique(flat // block % turns)
+            if len(at) <= turns // 2 and flat[-1] // block - flat[0] // block >= turns:
+                mask = np.isin(np.arange(size) // block % turns, at)
+                words = f"of every {turns} blocks of {block} elements ({4 * block} bytes) number {runs(at)}"
+                yield Place(words, np.broadcast_to(mask, (len(differs), size)).reshape(differs.shape))

@@ -77,15 +77,16 @@ def windows_inside(size: int, count: int, step: int, length: int, first: int) ->
 def pool_pads_zero(r: Recipe) -> Variants:
     if any(sum(pair) for pair in r.attrs["pads"]):
         yield "padded with 0 instead of minus infinity", pooled(r, fill=0.0)
-    yield "the running maximum starts at 0", r.but(compute=lambda c: np.maximum(recipes.run(pooled(c)), F(0)))
-    yield (
-        "the running maximum starts at the smallest positive float (FLT_MIN)",
-        r.but(compute=lambda c: np.maximum(recipes.run(pooled(c)), np.finfo(F).tiny)),
-    )
-    yield (
-        "the running maximum starts at -FLT_MAX",
-        r.but(compute=lambda c: np.maximum(recipes.run(pooled(c)), np.finfo(F).min)),
-    )
+    for words, start in (
+        ("0", 0.0), ("the smallest positive float (FLT_MIN)", np.finfo(F).tiny), ("-FLT_MAX", np.finfo(F).min),
+    ):
+        yield f"the running maximum starts at {words}", r.but(
+            compute=lambda c, start=start: np.maximum(unfinished(pooled(c)), F(start)))
+
+
+def unfinished(r: Recipe) -> np.ndarray:
+    """What a recipe gives before what happens to every element of the output: that is done once, by who runs it."""
+    return recipes.run(r.but(after=()))
 
 
 @hypothesis("max_pool2d")

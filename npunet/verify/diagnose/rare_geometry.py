@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from npunet.ops.table import CONVOLUTIONS
-from npunet.verify.diagnose import recipe as recipes
 from npunet.verify.diagnose.geometry import padded
-from npunet.verify.diagnose.pooling import pooled
+from npunet.verify.diagnose.pooling import pooled, unfinished
 from npunet.verify.diagnose.recipe import Recipe
 from npunet.verify.diagnose.registry import Variants, rare
 
 WIDEST = 8  # dilation that is tried
+GROUPS = (2, 3, 4, 6, 8)
 FEWEST = 400  # pixels of an input from which on poolings are tried with few windows only
 
 
@@ -89,6 +89,19 @@ def part_left_out(r: Recipe) -> Variants:
             yield f"only input channel {c} is summed", r.but(kernels=(kept, *r.kernels[1:]))
 
 
+@rare("conv2d", "separable_conv2d")
+def channel_groups(r: Recipe) -> Variants:
+    """A convolution in groups: a filter sums the channels of its own group alone."""
+    w = r.kernels[-1]
+    c, f = np.arange(w.shape[2])[:, None], np.arange(w.shape[3])[None]
+    for groups in GROUPS:
+        if groups <= min(w.shape[2:]):
+            for words, same in (("one after the other", c * groups // w.shape[2] == f * groups // w.shape[3]),
+                                ("in turn", c % groups == f % groups)):
+                kernel = np.where(same, w, np.float32(0))
+                yield f"summed in {groups} groups of channels, {words}", r.but(kernels=(*r.kernels[:-1], kernel))
+
+
 @rare("max_pool2d")
 def pool_geometry(r: Recipe) -> Variants:
     (KH, KW), ((top, bottom), (left, right)) = r.attrs["window"], r.attrs["pads"]
@@ -103,7 +116,7 @@ def pool_geometry(r: Recipe) -> Variants:
     for words, at in (("first", (top, left)), ("last", (top - KH + 1, left - KW + 1))):
         yield f"the {words} element of the window instead of the largest", pooled(r, window=(1, 1), before=at)
     yield "the sum of the window instead of the largest", r.but(
-        compute=lambda c: recipes.run(pooled(c, fill=0.0, how="mean", among="window")) * np.float32(KH * KW))
+        compute=lambda c: unfinished(pooled(c, fill=0.0, how="mean", among="window")) * np.float32(KH * KW))
     for other in product((1, 2, 3), (1, 2, 3)):
         if other != tuple(r.attrs["stride"]):
             yield f"stride {other[0]} x {other[1]} of the pooling", pooled(r, stride=other)

@@ -30,6 +30,11 @@ def total_cut(r: Recipe) -> Variants:
                _ordered(r, grouping=f"turns{count}", fused=other))
     for count in (2, 16, 32):
         yield f"summed with {count} partial sums side by side", _ordered(r, grouping=f"lanes{count}")
+    if r.kernels[0].shape[0] > 1:
+        for fused in (r.order.fused, other):
+            how = "" if fused == r.order.fused else f", {'fused' if other else 'two roundings'}"
+            words = f"summed with a partial sum for every row of the kernel{how}"
+            yield words, _ordered(r, grouping="row", fused=fused)
     if r.bias is not None:
         yield "summed in float64 with the bias, rounded once", r.but(order=replace(r.order, wide=True), when="first")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import permutations
+from itertools import combinations, permutations
 
 import numpy as np
 
@@ -18,6 +18,10 @@ from npunet.verify.diagnose.weighting import printed, quantised
 
 MOVES = (1, 2, 3, 4, 8, 16)
 POINTS = range(3, 17)
+LIMITS = (1e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1)
+SHARES = (10, 20, 25, 30, 40, 50, 60, 70, 75, 80, 90)
+FACTORS = (0.5, 3, 4, 6, 8, 10, 16, 100, 128, 256, 1000, 0.1, 0.01, 0.001, 1 / 128, 1 / 256)  # what a scale is off by
+MOST_PAIRS = 16  # channels up to which every two are exchanged
 Named = Iterator[tuple[str, np.ndarray]]
 
 
@@ -45,6 +49,20 @@ def weights_layout(r: Recipe) -> Variants:
 
 
 @rare(*CONVOLUTIONS)
+def kernel_extents_exchanged(r: Recipe) -> Variants:
+    """Height and width of the kernel exchanged, its weights as raw memory."""
+    w, (dy, dx) = r.kernels[0], r.attrs["dilation"]
+    KH, KW = w.shape[:2]
+    if KH != KW and min(r.inputs[0].shape[1:3]) > 1:
+        turned = np.ascontiguousarray(w.reshape(KW, KH, *w.shape[2:]))
+        (top, _), (left, _) = r.attrs["pads"]
+        for words, before in (("the padding as declared", (top, left)), ("the padding too", (left, top)),
+                              ("padded for that", ((KW - 1) * dy // 2, (KH - 1) * dx // 2))):
+            changed = r.but(kernels=(turned, *r.kernels[1:])).having(pads=((before[0], 0), (before[1], 0)))
+            yield f"height and width of the kernel exchanged ({KW} x {KH}), {words}", changed
+
+
+@rare(*CONVOLUTIONS)
 def weights_moved(r: Recipe) -> Variants:
     for number, w in enumerate(r.kernels):
         flat = w.ravel()
@@ -68,6 +86,18 @@ def weights_moved(r: Recipe) -> Variants:
                 yield _each(r, number, f"{name} of the weights in reverse order", np.flip(w, axis))
             if extent > 3 and extent % 2 == 0:
                 yield _each(r, number, f"halves of the {name} of the weights exchanged", np.roll(w, extent // 2, axis))
+
+
+@rare(*CONVOLUTIONS)
+def weights_exchanged(r: Recipe) -> Variants:
+    """Two input channels, or two filters, whose weights stand in each other's place; the bias stays."""
+    for number, w in enumerate(r.kernels):
+        for axis, name in ((2, "input channels"), (3, "filters")):
+            if w.shape[axis] <= MOST_PAIRS:
+                for a, b in combinations(range(w.shape[axis]), 2):
+                    order = list(range(w.shape[axis]))
+                    order[a], order[b] = b, a
+                    yield _each(r, number, f"weights of {name} {a} and {b} exchanged", np.take(w, order, axis))
 
 
 @rare(*CONVOLUTIONS)
@@ -102,9 +132,24 @@ def _formats() -> Iterator[tuple[str, Callable[[np.ndarray], np.ndarray]]]:
         yield f"in {bits} bits from the lowest to the highest, without a zero", partial(_from_lowest, bits=bits)
     yield "without their sign", np.abs
     yield "with the other sign", np.negative
+    for limit in LIMITS:
+        yield f"below {limit:g} in magnitude taken for zero (pruned)", partial(_pruned, limit=limit)
+    for share in SHARES:
+        yield f"without the smallest {share} in 100 (pruned)", partial(_smallest, share=share)
     yield "twice as large", partial(np.multiply, np.float32(2))
     yield "half as large", partial(np.multiply, np.float32(0.5))
     yield "all zero", np.zeros_like
+
+
+def _pruned(w: np.ndarray, limit: float) -> np.ndarray:
+    return np.where(np.abs(w) < np.float32(limit), np.float32(0), w)
+
+
+def _smallest(w: np.ndarray, share: int) -> np.ndarray:
+    count = w.size * share // 100
+    cut = w.ravel().copy()
+    cut[np.argsort(np.abs(cut), kind="stable")[:count]] = 0
+    return cut.reshape(w.shape)
 
 
 def _pointed(w: np.ndarray, point: int, rounding: str) -> np.ndarray:
@@ -136,7 +181,7 @@ def _from_lowest(w: np.ndarray, bits: int) -> np.ndarray:
 def inputs_format(r: Recipe) -> Variants:
     x = r.inputs[0]
     for words, function in _formats():
-        if not any(other in words for other in ("printed", "without their", "input channel", "filter")):
+        if not any(other in words for other in ("printed", "without their", "input channel", "filter", "pruned")):
             yield f"inputs {words}", r.but(inputs=(function(x).astype(np.float32),))
     for point in POINTS:
         both = [np.rint(value.astype(np.float64) * 2.0**point) / 2.0**point for value in (x, *r.kernels)]
@@ -168,7 +213,7 @@ def bias_other(r: Recipe) -> Variants:
 
 
 def _unbiased(c: Recipe, bias: np.ndarray) -> np.ndarray:
-    return recipes.run(c.but(compute=None)) + bias
+    return recipes.run(c.but(compute=None, after=())) + bias
 
 
 def _biases(bias: np.ndarray) -> Named:
@@ -177,7 +222,7 @@ def _biases(bias: np.ndarray) -> Named:
         yield f"moved by {by} channels, zero at the end", np.concatenate([bias[by:], np.zeros(by, np.float32)])
     yield "in reverse order", bias[::-1]
     yield "half as large", bias / 2
-    for factor in (0.5, 4, 8, 16, 128, 256, 1 / 128, 1 / 256):
+    for factor in FACTORS:
         yield f"times {factor:g}", bias * np.float32(factor)
     for bits in (8, 16):
         yield f"in {bits} bits", quantised(bias.reshape(1, 1, 1, -1), bits, None).ravel()

@@ -28,13 +28,27 @@ def fallback(differs: np.ndarray, explained: int, total: int, tried: int) -> Cau
 def region(differs: np.ndarray) -> str:
     """Rows, columns, channels, or the bytes between which everything that differs lies; "" where it lies all over."""
     found = [_along(differs, axis) for axis in range(4)]
-    said = ", ".join(words for words in found if words)
+    said = tile(differs) or ", ".join(words for words in found if words)
     flat = np.flatnonzero(differs.ravel())
     first, last = int(flat[0]), int(flat[-1])
     if (last - first + 1) <= SPREAD * differs.size:
         run = f"bytes {4 * first} to {4 * last + 3} of {4 * differs.size}"
         return f"{said} ({run})" if said else run
     return said
+
+
+def tile(differs: np.ndarray) -> str:
+    """A rectangle of rows and columns around all that differs, "" where it is not small in both."""
+    _, H, W, C = differs.shape
+    rows, columns = (np.flatnonzero(differs.any(axes)) for axes in ((0, 2, 3), (0, 1, 3)))
+    spans = [int(at[-1] - at[0]) + 1 for at in (rows, columns)]
+    if H == 1 or W == 1 or spans[0] > SPREAD * H or spans[1] > SPREAD * W:
+        return ""
+    channels = _along(differs, 3)
+    offset = 4 * (int(rows[0]) * W + int(columns[0])) * C
+    where = f"row {rows[0]} of {H}, column {columns[0]} of {W}"
+    return (f"a tile of {spans[0]} rows x {spans[1]} columns at {where} (from byte {offset} of a sample on, "
+            f"{4 * W * C} bytes from row to row)" + (f", {channels}" if channels else ""))
 
 
 def _along(differs: np.ndarray, axis: int) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from math import inf
 
 import numpy as np
 
+from npunet.golden.bounds import output_bound
 from npunet.golden.reader import Bundle
 from npunet.graph import Node
 from npunet.verify.compare import ordered
 from npunet.verify.diagnose import fitted
 from npunet.verify.diagnose import recipe as recipes
-from npunet.verify.diagnose.attempts import FINE, Attempts, Parts, output_of, variants
+from npunet.verify.diagnose.attempts import FINE, Attempts, Parts, TimeIsUp, output_of, variants
 from npunet.verify.diagnose.causes import Cause, Diagnosis, Evidence
 from npunet.verify.diagnose.folds import kin_of, other_folds
 from npunet.verify.diagnose.patterns import PATTERNS, Guess, Pattern, Sight
@@ -26,15 +28,21 @@ from npunet.verify.diagnose.wholes import WHOLES, Scene
 SHOWN = 4
 VARIED = 4  # values that differ: fewer are no evidence for a part
 FEW_ULP = 16
+NORMS = ("layer_norm", "batch_norm_inference", "softmax")
 TIME_LIMIT = 6.0  # seconds for pairs
+PAIRS_CUT = "not every pair of causes was tried"
+CUT = "the search was cut at its time limit: not every cause was tried"
 OTHER_ROUNDING = "only the rounding differs: an order of summation or a precision that is not on the list"
 
 
-def diagnose(bundle: Bundle, node: Node, evidence: list[Evidence], bounded: bool = False) -> Diagnosis:
+def diagnose(
+    bundle: Bundle, node: Node, evidence: list[Evidence], bounded: bool = False, deadline: float = inf
+) -> Diagnosis:
     """Find what gives the port's output of a layer.
 
     evidence : cases, the one that shows the fault best first
     bounded  : the port does not claim the declared order, so agreement up to rounding is all that can be had
+    deadline : of time.perf_counter(), at which the search ends with what it has
     """
     folds, kin = other_folds(bundle, node), kin_of(bundle, node)
     layer = next(key for key, record in bundle.layers.items() if record["name"] == node.name)
@@ -42,12 +50,13 @@ def diagnose(bundle: Bundle, node: Node, evidence: list[Evidence], bounded: bool
     for piece in evidence:
         recipe = recipes.recipe_of(node, piece.inputs, bundle.weights, bundle.arithmetic, folds, kin)
         trials.append(Trial(piece, recipe, bundle.run_layer(layer, piece.inputs).out))
-    found = _Search(trials, [_sight(trial, node, bundle) for trial in trials])
+    found = _Search(trials, [_sight(trial, node, bundle) for trial in trials], deadline)
     causes = found.run()
     unchanged = sum(trial.unchanged for trial in trials)
     if not causes:
         causes = [fallback(~trials[0].equal, unchanged, found.total, found.tried)]
-    return Diagnosis(node.name, tuple(causes[:SHOWN]), unchanged, found.total, found.tried)
+    cut = "" if any(cause.whole and cause.found for cause in causes) else found.cut
+    return Diagnosis(node.name, tuple(causes[:SHOWN]), unchanged, found.total, found.tried, cut)
 
 
 def _sight(trial: Trial, node: Node, bundle: Bundle) -> Sight:
@@ -55,7 +64,12 @@ def _sight(trial: Trial, node: Node, bundle: Bundle) -> Sight:
 
 
 class _Search(Attempts):
-    """The stages of a search, in order; the first that explains everything ends it."""
+    """The stages of a search, in order; the first that explains everything ends it.
+
+    cut : what was left out for want of time, in words
+    """
+
+    cut = ""
 
     def run(self) -> list[Cause]:
         """Causes that explain everything, else those that explain most of what the reference does not."""
@@ -72,8 +86,13 @@ class _Search(Attempts):
             lambda: self._patterns(3),
         ]
         for stage in stages:
-            stage()
-            if self.causes:
+            try:
+                stage()
+            except TimeIsUp:
+                self.cut = CUT
+            if self.causes or self.cut == CUT:
+                if not self.causes:
+                    break
                 alone = [cause for cause in self.causes if len(cause.names) == 1 and cause.exact]
                 return alone or sorted(self.causes, key=lambda cause: (not cause.exact, len(cause.names)))
         return sorted(self.partial, key=lambda cause: (-cause.explained, len(cause.names)))[:2]
@@ -98,7 +117,7 @@ class _Search(Attempts):
             return
         for (name, words), y in self.parts_of:
             for place in places(~first.equal):
-                self.tried += 1
+                self._next()
                 found = first.judge(np.where(place.mask, y.astype(np.float32), first.right))
                 for trial in self.trials[1:]:  # only the first case is looked at: in others the part may be another
                     found += Score(trial.size, trial.size - trial.unchanged, trial.size - trial.unchanged, 0)
@@ -112,7 +131,7 @@ class _Search(Attempts):
                 dict(build(Scene(trial.right, trial.evidence.inputs, trial.evidence.others))) for trial in self.trials
             ]
             for words in listed[0]:
-                self.tried += 1
+                self._next()
                 total = NOTHING
                 for trial, outputs in zip(self.trials, listed, strict=True):
                     total += trial.judge(outputs.get(words, trial.right))
@@ -136,15 +155,15 @@ class _Search(Attempts):
                 name = guess.name or pattern.name
                 if guess.recipe is not None and guess.recipe.summed:
                     self.seen_by[(name, guess.words),] = pattern
-                    if guess.recipe.order.fixed is not None:
-                        self.tried += 1
+                    if guess.recipe.order.changes_sums:
+                        self._next()
                         fits = self.first.sampled(guess.recipe)
                     else:
                         fits = self._fits(((name, guess.words),), guess.recipe)
                     if fits:
                         fitting.append((((name, guess.words),), guess.recipe))
                     continue
-                self.tried += 1
+                self._next()
                 y = output_of(guess)
                 if y.shape != self.first.got.shape:
                     continue
@@ -195,6 +214,9 @@ class _Search(Attempts):
         if 0 < most <= FEW_ULP * (4 if self.first.recipe.op == "softmax" else 1):  # three operations more
             words = f"only the rounding differs, by at most {most} ULP: another order, precision or exponential"
             self.causes.append(Cause(("rounding",), words, self.total, self.total, False))
+        elif all(_within_bound(trial, sight) for trial, sight in zip(self.trials, self.sights, strict=True)):
+            words = "only the rounding differs: every element is within the derived bound of its layer"
+            self.causes.append(Cause(("rounding",), words, self.total, self.total, False))
 
     def _pairs(self) -> None:
         """Two things at once, bit for bit, as long as patience lasts."""
@@ -207,14 +229,25 @@ class _Search(Attempts):
                 if (other in FINE and self.summed) or order.index(other) <= order.index(name):
                     continue
                 if time.perf_counter() - start > TIME_LIMIT:
+                    self.cut = PAIRS_CUT
                     break
-                self.tried += 1
+                self._next()
                 if both.summed:
                     if self.first.near(both).whole:
                         fitting.append((((name, words), (other, said)), both))
                 elif not self.summed:
                     self._try(((name, words), (other, said)), both)
         self._exactly(fitting[:8], singly=False)
+
+
+def _within_bound(trial: Trial, sight: Sight) -> bool:
+    """Whether a right port of another order or precision might give this output of a norm or a softmax."""
+    if sight.node.op not in NORMS:
+        return False
+    bound = output_bound(sight.node, sight.inputs, [np.zeros(x.shape) for x in sight.inputs], sight.bundle.weights)
+    with np.errstate(all="ignore"):
+        off = np.abs(trial.got.astype(np.float64) - trial.right)
+    return bool((trial.equal | (off <= bound)).all())
 
 
 def _like(guess: Guess, pattern: Pattern, sight: Sight) -> list[Guess]:

@@ -9,6 +9,7 @@ import numpy as np
 from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
 
 CLOSE = 2e-6  # of values: the solution's own error and that of one formula or another
+TINY = 1e-30
 LITTLE = 1e-3  # of a deviation: statistics that are no further off are less exact, not others
 
 
@@ -26,9 +27,12 @@ def layer_norm_statistics(s: Sight) -> Guesses:
     for k in range(N):
         for c in range(C):
             columns = np.stack([(x[k, ..., c] * gamma[0, ..., 0]).ravel(), gamma[0, ..., 0].ravel()], 1)
-            if not (np.isfinite(columns).all() and np.isfinite(got[k, ..., c]).all()):
+            wanted = got[k, ..., c].ravel()
+            if not (np.isfinite(columns).all() and np.isfinite(wanted).all()):
                 return
-            scale[k, c], shift[k, c] = np.linalg.lstsq(columns, got[k, ..., c].ravel(), rcond=None)[0]
+            size = np.abs(columns) @ [inv[k, c], np.abs(mean[k, c]) * inv[k, c]] + np.abs(beta[0, ..., 0]).ravel()
+            size = np.maximum(size, TINY)
+            scale[k, c], shift[k, c] = np.linalg.lstsq(columns / size[:, None], wanted / size, rcond=None)[0]
     y = (x * scale[:, None, None] + shift[:, None, None]) * gamma + beta
     size = np.abs(x * scale[:, None, None] * gamma) + np.abs(shift[:, None, None] * gamma) + np.abs(beta)
     near = CLOSE * size
@@ -57,6 +61,9 @@ def _told(
     tight = 4e-6 * (1 + np.abs(mean) * inv) / inv  # (N, C): the solution's error of a mean
     right_mean, right_scale = np.abs(middle - mean) <= tight, np.abs(scale / inv - 1) <= 4e-6
     ratio = scale / inv
+    root = np.sqrt(var + mean * mean + eps)
+    yield "no mean is taken off, neither from the values nor in the deviation (RMS norm)", bool(
+        (np.abs(middle) <= tight).all() and (np.abs(scale * root - 1) <= 4e-6).all())
     if right_mean.all():
         factor = float(np.median(ratio))
         yield f"1 / deviation times {factor:.6g} in every channel", bool((np.abs(ratio - factor) <= 4e-6).all())
@@ -70,5 +77,8 @@ def _told(
         first = mean[:, :1]
         near = tight + 4e-6 * np.abs(first)
         yield "the mean of the first channel for all", bool((np.abs(middle - first) <= near).all())
+        before = np.concatenate([np.zeros_like(first), mean[:, :-1]], 1)
+        near = tight + 4e-6 * np.abs(before)
+        yield "the mean of the channel before", bool((np.abs(middle - before)[:, 1:] <= near[:, 1:]).all())
         share = float(np.median(middle / np.where(mean == 0, 1, mean)))
         yield f"the mean times {share:.6g}", bool((np.abs(middle - share * mean) <= 2 * tight).all())

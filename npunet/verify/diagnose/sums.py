@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
@@ -19,13 +20,15 @@ class Order:
     fused    : multiply and add with one rounding
     walk     : "taps" (ky, kx, c), "columns" (kx, ky, c), "channels" (c, ky, kx), "back" (taps from the last), or any
                other: "axes 2+ 0- 1+" (c, ky from the last, kx)
-    grouping : "" one running total; "tap" a total a tap; "lanes4", "lanes8" running totals side by side, added at the
-               end; "turns4" the same, but every fourth product whatever its channel; "pairs" halves of halves
+    grouping : "" one running total; "tap" a total a tap; "row" one a row of the kernel; "lanes4", "lanes8" running
+               totals side by side, added at the end; "turns4" the same, but every fourth product whatever its channel;
+               "pairs" halves of halves
     wide     : sums in float64, rounded once
     rounding : "" or "float16", "bfloat16", "bfloat16 cut", "zero" (towards zero) after every step; "float16 products"
     by_tap   : rounding happens after every tap instead
     flush    : subnormal operands and results are zero
     fixed    : an accumulator in fixed point instead
+    limit    : magnitude at which a running total saturates
     """
 
     fused: bool
@@ -36,6 +39,12 @@ class Order:
     by_tap: bool = False
     flush: bool = False
     fixed: Fixed | None = None
+    limit: float = inf
+
+    @property
+    def changes_sums(self) -> bool:
+        """Whether sums are others than any order of rounding makes them, so that only bits tell."""
+        return self.fixed is not None or self.limit < inf
 
 
 def to_bfloat16(x: np.ndarray) -> np.ndarray:
@@ -86,7 +95,8 @@ def fold(
     start = (
         np.zeros((len(x), w.shape[1]), np.float32) if first is None else np.broadcast_to(first, (len(x), len(first)))
     )
-    return total(terms, start, order, [k // shape[2] for k in pick], [k % shape[2] for k in pick])
+    part = shape[2] * (shape[1] if order.grouping == "row" else 1)
+    return total(terms, start, order, [k // part for k in pick], [k % shape[2] for k in pick])
 
 
 def fold_depthwise(
@@ -100,7 +110,8 @@ def fold_depthwise(
         if first is None
         else np.broadcast_to(first.reshape(w.shape[1:]), (len(x), *w.shape[1:]))
     )
-    return total(terms, start, order, pick, pick).reshape(len(x), -1)
+    taps = [t // shape[1] for t in pick] if order.grouping == "row" else pick
+    return total(terms, start, order, taps, pick).reshape(len(x), -1)
 
 
 def walk(name: str, shape: tuple[int, int, int]) -> list[int]:
@@ -127,7 +138,7 @@ def total(
         for x, w in terms:
             acc = acc + x.astype(np.float64) * w
         return acc.astype(np.float32)
-    if order.grouping == "tap":
+    if order.grouping in ("tap", "row"):
         acc, part = start, zero
         for k, (x, w) in enumerate(terms):
             part = _step(part, x, w, order)
@@ -146,7 +157,7 @@ def total(
     if order.grouping == "pairs":
         return start + _halves([x * w for x, w in terms])
     acc = np.ascontiguousarray(start, np.float32)
-    plain = replace(order, rounding="")
+    plain = replace(order, rounding="", limit=inf)
     for k, (x, w) in enumerate(terms):
         within = order.by_tap and k + 1 < len(terms) and taps[k + 1] == taps[k]
         acc = _step(acc, x, w, plain if within else order)
@@ -176,4 +187,6 @@ def _step(acc: np.ndarray, x: np.ndarray, w: np.ndarray, order: Order) -> np.nda
     acc = fma32(x, w, acc) if order.fused else acc + (flushed(x * w) if order.flush else x * w)
     if order.rounding in ROUNDED:
         return ROUNDED[order.rounding](acc)
+    if order.limit < inf:
+        return np.clip(acc, np.float32(-order.limit), np.float32(order.limit))
     return flushed(acc) if order.flush else acc

@@ -13,7 +13,7 @@ from npunet.verify.diagnose import recipe as recipes
 from npunet.verify.diagnose.attempts import variants
 from npunet.verify.diagnose.causes import Cause, Diagnosis, Evidence
 from npunet.verify.diagnose.folds import kin_of, other_folds
-from npunet.verify.diagnose.search import SHOWN
+from npunet.verify.diagnose.search import CUT, SHOWN
 from npunet.verify.diagnose.wholes import WHOLES, Scene
 from npunet.verify.feeds import Feeds
 from npunet.verify.judge import within
@@ -22,26 +22,29 @@ from npunet.verify.results import Check
 TIME_LIMIT = 8.0  # seconds
 
 
-def before(feeds: Feeds, check: Check, evidence: Evidence, told: Diagnosis) -> Diagnosis:
+def before(feeds: Feeds, check: Check, evidence: Evidence, told: Diagnosis, deadline: float) -> Diagnosis:
     """The diagnosis of a layer, or where it explains nothing whole that of a layer before it which was not dumped.
 
     check    : of the layer's output; its `unseen` are tried, the nearest first, as long as patience lasts
     evidence : what the layer gave
     told     : what was found for the layer itself
+    deadline : of time.perf_counter(), at which the search ends
     """
-    causes, tried, start = [], 0, time.perf_counter()
+    causes, tried, cut = [], 0, told.cut
+    end = min(time.perf_counter() + TIME_LIMIT, deadline)
     equal = _equal(feeds, check, evidence)
     for suspect in sorted(set(check.unseen), key=list(feeds.bundle.layers).index, reverse=True):
         for name, words, out in _wrong_outputs(feeds, check.case, suspect):
-            if time.perf_counter() - start > TIME_LIMIT:
+            if time.perf_counter() > end:
+                cut = CUT
                 break
             tried += 1
             if equal(feeds.replayed(check.case, check.layer, check.unseen, suspect, out)):
                 words = f"{suspect} (not dumped): {words}"
                 causes.append(Cause((name,), words, evidence.got.size, evidence.got.size, not feeds.bounded))
         if causes:
-            return replace(told, causes=tuple(causes[:SHOWN]), tried=told.tried + tried)
-    return replace(told, tried=told.tried + tried)
+            return replace(told, causes=tuple(causes[:SHOWN]), tried=told.tried + tried, cut="")
+    return replace(told, tried=told.tried + tried, cut=cut)
 
 
 def _wrong_outputs(feeds: Feeds, case: str, layer: str) -> Iterator[tuple[str, str, np.ndarray]]:

@@ -1,0 +1,1 @@
+"""What each integer instruction does. Imports Numba."""

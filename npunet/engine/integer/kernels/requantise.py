@@ -1,0 +1,283 @@
+"""From int32 sums to int16 activations: requantise by the profile, add the residual, clamp, store.
+
+One function a mode, all emitted by the same formulas; each runs along the positions of one vector of filters, whose
+multipliers and shifts stay in registers. The formulas are those of npunet.integer.fixed_point, rearranged:
+
+    h = (x * m + 2^30) >> 31            even and odd lanes as 64-bit products, blended
+    D: (h + ((h >> 31) & mask) + round) >> r       mask, round = 2^(r - 1) for r >= 1, both 0 for r = 0
+    D, large: ((h + ((h >> 31) & mask)) >> (r - 1) + 1) >> 1   where h + round could leave 32 bits; the floors nest
+    S: the upper 32 bits of x * m + 2^(30 + r), >> (r - 1)
+
+An addition's two operands are (a << L) with L = 20 or 15, whose factor is at most 1/2. With k = 31 - L and
+m = mh * 2^k + ml, (a * 2^L * m + 2^30) >> 31 = a * mh + ((a * ml + 2^(k - 1)) >> k), all within 32 bits.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from npunet.engine.codegen.emit import INT64, choose, repeat, shuffle
+from npunet.engine.codegen.integers import (
+    INT16,
+    INT32,
+    all_lanes,
+    clamp,
+    halves,
+    join,
+    larger,
+    load,
+    load_one,
+    splat,
+    store,
+    to_shorts,
+    vector_of,
+    widen,
+)
+from npunet.engine.codegen.jit import jit
+from npunet.engine.codegen.simd import stand_alone
+from npunet.engine.integer.plan.opcodes import ADDITION_WORDS, Mode
+from npunet.engine.target import LANES
+
+WORDS, SHORTS, LONGS = vector_of(INT32), vector_of(INT16), vector_of(INT64, LANES // 2)
+LONG_LANES = vector_of(INT64)
+SUM_BYTES = 4 * LANES
+SINGLE = (Mode.S, Mode.S_ANY, Mode.LONG_S)
+LONG = (Mode.LONG, Mode.LONG_S)
+
+
+def words(value: int):
+    return all_lanes(WORDS, value)
+
+
+class Products:
+    """x * m of eight int32 lanes as 64-bit products of the even and the odd ones, plus a constant."""
+
+    def __init__(self, builder, multiplier) -> None:
+        self.builder = builder
+        self.m = self.even_and_odd(multiplier)
+
+    def even_and_odd(self, value):
+        """The even lanes, and the odd ones, as int64."""
+        builder, by = self.builder, all_lanes(LONGS, 32)
+        pairs = builder.bitcast(value, LONGS)
+        return builder.ashr(builder.shl(pairs, by), by), builder.ashr(pairs, by)
+
+    def of(self, x, plus) -> list:
+        """[even, odd] of x * m + plus, `plus` a pair of vectors."""
+        x = self.even_and_odd(x)
+        return [self.builder.add(self.builder.mul(a, b), c) for a, b, c in zip(x, self.m, plus, strict=True)]
+
+    def blend(self, even, odd):
+        """The lower halves of the even and the upper halves of the odd products' lanes, as int32."""
+        even, odd = (self.builder.bitcast(value, WORDS) for value in (even, odd))
+        return shuffle(self.builder, even, odd, [k + LANES * (k % 2) for k in range(LANES)])
+
+    def high_rounded(self, x):
+        """(x * m + 2^30) >> 31."""
+        half = all_lanes(LONGS, 2**30)
+        even, odd = self.of(x, (half, half))
+        return self.blend(self.builder.lshr(even, all_lanes(LONGS, 31)), self.builder.shl(odd, all_lanes(LONGS, 1)))
+
+
+class Requantisation:
+    """One mode, for one vector of filters whose multipliers m and shifts s (int32 vectors) are given."""
+
+    def __init__(self, builder, mode: Mode, m, s, bias=None) -> None:
+        self.builder, self.mode, self.m, self.s, self.bias = builder, mode, m, s, bias
+        zero, one = words(0), words(1)
+        self.right = larger(builder, builder.sub(zero, s), zero)
+        self.left = larger(builder, s, zero)
+        self.products = Products(builder, m)
+        self.rounds = builder.icmp_signed(">", self.right, zero)
+        half = builder.shl(one, larger(builder, builder.sub(self.right, one), zero))
+        self.half = builder.select(self.rounds, half, zero)
+        self.mask = builder.sext(self.rounds, WORDS)
+        self.fewer = larger(builder, builder.sub(self.right, one), zero)
+        if mode in (Mode.S, Mode.S_ANY):
+            self.total = [builder.sub(all_lanes(LONGS, 31), value) for value in self.products.even_and_odd(s)]
+            self.rounding = [builder.shl(all_lanes(LONGS, 1), builder.sub(total, all_lanes(LONGS, 1)))
+                             for total in self.total]
+
+    def __call__(self, x):
+        builder, products = self.builder, self.products
+        if self.mode == Mode.D:
+            h = products.high_rounded(x)
+            return builder.ashr(builder.add(builder.add(h, builder.ashr(h, words(31))), self.half), self.right)
+        if self.mode == Mode.D_ANY:
+            h = products.high_rounded(builder.shl(x, self.left))
+            h = builder.ashr(builder.add(h, builder.and_(builder.ashr(h, words(31)), self.mask)), self.fewer)
+            return builder.ashr(builder.sub(h, self.mask), builder.sub(words(0), self.mask))
+        even, odd = products.of(x, self.rounding)
+        if self.mode == Mode.S:
+            return builder.ashr(products.blend(builder.lshr(even, all_lanes(LONGS, 32)), odd), self.fewer)
+        even, odd = builder.ashr(even, self.total[0]), builder.ashr(odd, self.total[1])
+        return products.blend(even, builder.shl(odd, all_lanes(LONGS, 32)))
+
+
+class LongRequantisation:
+    """requantize_64: of sums with a bias of 64 bits, by the multiplier's upper 16 bits. Saturates to 32 bits."""
+
+    def __init__(self, builder, m, s, bias) -> None:
+        self.builder, self.bias = builder, bias
+        rounded = builder.lshr(builder.add(m, words(2**15)), words(16))
+        largest = builder.icmp_signed(">=", m, words(0x7FFF0000))
+        self.m = builder.zext(builder.select(largest, words(0x7FFF), rounded), LONG_LANES)
+        self.total = builder.sub(all_lanes(LONG_LANES, 15), builder.sext(s, LONG_LANES))
+        one = all_lanes(LONG_LANES, 1)
+        self.half = builder.shl(one, builder.sub(self.total, one))
+
+    def __call__(self, x):
+        builder = self.builder
+        x = x if x.type == LONG_LANES else builder.sext(x, LONG_LANES)
+        scaled = builder.add(builder.mul(builder.add(x, self.bias), self.m), self.half)
+        return builder.trunc(clamp(builder, builder.ashr(scaled, self.total), all_lanes(LONG_LANES, -(2**31)),
+                                   all_lanes(LONG_LANES, 2**31 - 1)), WORDS)
+
+
+class Operand:
+    """One side of an addition: its record is (mh, ml, c, k, mask, round, r), see plan.constants.addition."""
+
+    def __init__(self, builder, record: list) -> None:
+        self.builder = builder
+        self.high, self.low, self.c, self.k, self.mask, self.half, self.right = record
+
+    def __call__(self, a):
+        builder = self.builder
+        rest = builder.ashr(builder.add(builder.mul(a, self.low), self.c), self.k)
+        h = builder.add(builder.mul(a, self.high), rest)
+        h = builder.add(builder.add(h, builder.and_(builder.ashr(h, words(31)), self.mask)), self.half)
+        return builder.ashr(h, self.right)
+
+
+class Addition:
+    """The sum of two activations in the scale of a third, clamped; `at` is the address of its record."""
+
+    def __init__(self, builder, at, mode: Mode) -> None:
+        self.builder = builder
+        places = [builder.add(at, INT64(4 * k)) for k in range(ADDITION_WORDS)]
+        record = [splat(builder, load_one(builder, place, INT32)) for place in places]
+        self.first, self.second = Operand(builder, record[:7]), Operand(builder, record[7:14])
+        self.total = Requantisation(builder, Mode.S if mode in SINGLE else Mode.D, *record[14:16])
+        self.low, self.high = record[16:18]
+
+    def __call__(self, a, b):
+        builder = self.builder
+        return clamp(builder, self.total(builder.add(self.first(a), self.second(b))), self.low, self.high)
+
+
+def splat_number(builder, value, kind: ir.VectorType):
+    return splat(builder, builder.trunc(value, kind.element), kind.count)
+
+
+def along_positions(builder, count, starts: list, steps: list, make) -> None:
+    """Emits make(addresses of operand positions) -> [(value int16, address)] for two positions at a time, then for
+    what is left.
+
+    make(two, starts) : gives the int16 values of one or two positions, joined
+    The last of starts is where they are stored.
+    """
+    def pass_of(positions: int):
+        def body(carried):
+            values = make(positions, carried)
+            y = carried[-1]
+            for m, part in enumerate(halves(builder, values) if positions == 2 else [values]):
+                store(builder, part, builder.add(y, steps[-1]) if m else y)
+            return [builder.add(start, builder.mul(step, INT64(positions)))
+                    for start, step in zip(carried, steps, strict=True)]
+        return body
+
+    ends = repeat(builder, builder.lshr(count, INT64(1)), starts, pass_of(2))
+    choose(builder, builder.trunc(count, ir.IntType(1)), ends, pass_of(1))
+
+
+def make_finish(mode: Mode, adds: bool, source: ir.Type):
+    """The intrinsic that finishes `count` positions of one vector of filters.
+
+    x, x_step  : sums, or with an int16 source activations;  m, s, bias : addresses of the vector's constants
+    low, high  : clamp;  y, y_step : of the first position's vector, and to the next position
+    addend, addend_step, addition : the residual's second operand and the addition's record, if it adds
+    """
+
+    @intrinsic
+    def finish(typing, arguments):
+        def generate(context, builder, signature, values):
+            count, x, x_step, m, s, bias, low, high, y, y_step, addend, addend_step, addition = (
+                cgutils.unpack_tuple(builder, values[0]))
+            m, s = load(builder, m, INT32), load(builder, s, INT32)
+            if mode in LONG:
+                requantise = LongRequantisation(builder, m, s, load(builder, bias, INT64))
+            else:
+                requantise = Requantisation(builder, mode, m, s)
+            adder = Addition(builder, addition, mode) if adds else None
+            lows, highs = (splat_number(builder, value, WORDS) for value in (low, high))
+            limits = [splat_number(builder, value, vector_of(INT16, 2 * LANES)) for value in (low, high)]
+
+            def make(positions, starts):
+                outputs = []
+                for m in range(positions):
+                    at = builder.add(starts[0], x_step) if m else starts[0]
+                    value = load(builder, at, source)
+                    value = requantise(widen(builder, value) if source == INT16 else value)
+                    if adder is not None:
+                        other = builder.add(starts[1], addend_step) if m else starts[1]
+                        value = adder(clamp(builder, value, lows, highs), widen(builder, load(builder, other, INT16)))
+                    outputs.append(value)
+                value = to_shorts(builder, join(builder, *outputs) if positions == 2 else outputs[0])
+                if adder is not None:
+                    return value
+                around = limits if positions == 2 else [halves(builder, limit)[0] for limit in limits]
+                return clamp(builder, value, *around)
+
+            along_positions(builder, count, [x, addend, y], [x_step, addend_step, y_step], make)
+            return context.get_dummy_value()
+
+        return types.void(arguments), generate
+
+    return finish
+
+
+def make_finish_row(adds: bool):
+    """All vectors of `count` positions from their sums, in the mode that is told.
+
+    plane : bytes from one vector's sums to the next's;  padded : filters with their padding
+    params : address of m (padded int32), s (padded int32), bias (padded int64)
+    """
+    of_d, of_d_any, of_s, of_s_any, of_long, of_long_s = (make_finish(mode, adds, INT32) for mode in Mode)
+    of_longs, of_longs_s = (make_finish(mode, adds, INT64) for mode in LONG)
+
+    @jit
+    def finish_row(mode, wide, count, vectors, sums, plane, params, low, high, y, y_step, addend, addend_step, record):
+        stand_alone()
+        m, padded = params, 4 * LANES * vectors
+        for v in range(vectors):
+            place = 4 * LANES * v
+            arguments = (count, sums, SUM_BYTES * (1 + wide), m + place, m + padded + place,
+                         m + 2 * padded + 2 * place, low, high, y, y_step, addend, addend_step, record)
+            if mode == D:
+                of_d(arguments)
+            elif mode == D_ANY:
+                of_d_any(arguments)
+            elif mode == S:
+                of_s(arguments)
+            elif mode == S_ANY:
+                of_s_any(arguments)
+            elif mode == LONG_D and wide:
+                of_longs(arguments)
+            elif mode == LONG_D:
+                of_long(arguments)
+            elif wide:
+                of_longs_s(arguments)
+            else:
+                of_long_s(arguments)
+            sums += plane
+            y += 2 * LANES
+            addend += 2 * LANES
+
+    return finish_row
+
+
+D, D_ANY, S, S_ANY, LONG_D, LONG_S = (int(mode) for mode in Mode)
+finish_row, finish_and_add_row = make_finish_row(adds=False), make_finish_row(adds=True)
+

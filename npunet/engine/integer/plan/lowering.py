@@ -1,0 +1,295 @@
+"""From an integer network to fused steps: what is computed together, and what needs no copy.
+
+- a depthwise convolution moves into the 1x1 convolution that reads it;
+- the addition of a residual moves into the later of the convolutions whose result it adds;
+- an upsampling moves into the concat that reads it, and a concat is its inputs spread side by side.
+
+Integers are the same whatever is fused. Zero points go into what is stored, q - zero point, so that operators see the
+differences that their formulas begin with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from npunet.engine.integer.plan.opcodes import Kind, Mode
+from npunet.engine.integer.plan.refusals import check, refuse
+from npunet.engine.plan.lowering import Instruction, Lowered
+from npunet.engine.plan.opcodes import Flag, Op
+from npunet.engine.plan.taps import taps_of
+from npunet.integer.bounds import accumulator_bound
+from npunet.integer.network import Network, Node, Shape
+
+FAST_BOUND = 2**30  # of sums, up to which Mode.D cannot leave 32 bits
+
+
+class Finish(NamedTuple):
+    """What makes activations of a convolution's sums.
+
+    bias             : (F,) int64
+    multiplier, shift : (F,) int32
+    low, high        : clamp, less the output's zero point
+    """
+
+    mode: Mode
+    bias: np.ndarray
+    multiplier: np.ndarray
+    shift: np.ndarray
+    low: int
+    high: int
+
+    @property
+    def long(self) -> bool:
+        """Whether the bias is added in 64 bits, to sums that begin at 0."""
+        return self.mode in (Mode.LONG, Mode.LONG_S)
+
+
+@dataclass(frozen=True)
+class IntegerInstruction(Instruction):
+    """An Instruction of integers; weights and depthwise are int8.
+
+    finish, first : of the convolution, of its depthwise half
+    wide          : whether its sums are kept in 64 bits
+    addition      : attributes of the addition that is fused, or of an ADD, in the order of (result, addend)
+    constants     : attributes and arrays of another operator
+    zero          : a zero point, see opcodes.Extra
+    place         : channel of y that a SPREAD begins at
+    """
+
+    finish: Finish | None = None
+    first: Finish | None = None
+    wide: bool = False
+    addition: Mapping[str, int] | None = None
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    zero: int = 0
+    place: int = 0
+
+
+@dataclass
+class IntegerLowering:
+    """One pass over a network. With fuse=False every node is its own step; with in_place=False no step writes over what
+    it reads."""
+
+    network: Network
+    fuse: bool = True
+    in_place: bool = True
+    steps: list[Instruction] = field(default_factory=list)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    absorbed: set[str] = field(default_factory=set)  # nodes that another node's step computes
+    home: dict[str, str] = field(default_factory=dict)  # tensor -> the tensor in whose memory it lives
+
+    def run(self) -> Lowered:
+        check(self.network)
+        network = self.network = without_unread(self.network)
+        self.readers = network.consumers()
+        self.order = {node.name: number for number, node in enumerate(network)}
+        self.nodes = {node.name: node for node in network}
+        x, y = network.tensors[network.input], network.tensors[network.output]
+        self.new(network.input)
+        self.emit(IntegerInstruction(Op.COPY_IN, "input", y=network.input, zero=x.zero_point))
+        for node in network:
+            if node.name not in self.absorbed:
+                self.lower(node)
+        self.emit(IntegerInstruction(Op.COPY_OUT, "output", x=self.where(network.output), y="", zero=y.zero_point))
+        return Lowered(self.steps, self.shapes, network.input, self.where(network.output))
+
+    def emit(self, step: IntegerInstruction) -> None:
+        self.steps.append(step)
+
+    def where(self, name: str) -> str:
+        """The tensor in whose memory `name` lives."""
+        while name in self.home:
+            name = self.home[name]
+        return name
+
+    def new(self, name: str) -> str:
+        self.shapes[name] = self.network.tensors[name].shape
+        return name
+
+    def lower(self, node: Node) -> None:
+        if node.op == "conv2d":
+            self.lower_conv(node)
+        elif node.op == "depthwise_conv2d":
+            if not self.fused_depthwise(node):
+                self.finish_conv(self.depthwise_of(node), node)
+        elif node.op == "concat":
+            self.lower_concat(node)
+        elif node.op == "upsample_nearest2d":
+            if not self.absorbed_by_concat(node):
+                x = self.where(node.inputs[0])
+                self.emit(IntegerInstruction(Op.SPREAD, node.name, x=x, y=self.new(node.name),
+                                             copies=node.attrs["factor"]))
+        else:
+            self.lower_plain(node)
+
+    def lower_plain(self, node: Node) -> None:
+        """A node that is a step of its own."""
+        attrs, zero = node.attrs, self.zero(node.inputs[0])
+        step = IntegerInstruction(Op.ACTIVATE, node.name, x=self.where(node.inputs[0]), y="", zero=zero,
+                                  constants={**attrs, **node.arrays})
+        if node.op in ("max_pool2d", "avg_pool2d"):
+            op = Op.MAX_POOL if node.op == "max_pool2d" else Op.AVG_POOL
+            step = replace(step, op=op, kernel=attrs["window"], stride=attrs["stride"], pads=attrs["pads"])
+        elif node.op == "add":
+            step = replace(step, op=Op.ADD, addend=self.where(node.inputs[1]), addition=attrs)
+        elif node.op in ("softmax", "softmax16"):
+            step = replace(step, op=Op.SOFTMAX)
+        elif node.op == "layer_norm":
+            step = replace(step, op=Op.LAYER_NORM)
+        elif node.op in ("rescale", "leaky_relu"):
+            step = replace(step, kind=Kind[node.op.upper()])
+        elif node.op == "table":
+            step = replace(step, kind=Kind.TABLE if self.network.scheme == "int8" else Kind.LINES)
+        else:
+            refuse(node, f"has no instruction for {node.op!r}")
+        in_place = step.op in (Op.ADD, Op.ACTIVATE, Op.SOFTMAX) and self.in_place
+        if in_place and self.overwritable(node.inputs[0]):
+            self.home[node.name] = step.x
+            self.emit(replace(step, y=step.x))
+        else:
+            self.emit(replace(step, y=self.new(node.name)))
+
+    def lower_conv(self, node: Node) -> None:
+        producer = self.nodes.get(node.inputs[0])
+        if self.fuse and producer is not None and self.fused_depthwise(producer):
+            half = self.depthwise_of(producer)
+            step = replace(half, op=Op.SEPARABLE, layer=node.name, fused=(producer.name,), first=half.finish,
+                           weights=node.arrays["weights"])
+        else:
+            step = IntegerInstruction(Op.CONV, node.name, x=self.where(node.inputs[0]), y="",
+                                      weights=node.arrays["weights"])
+            step = trimmed(placed(step, node), self.shape_of_input(node))
+        self.finish_conv(replace(step, finish=self.finish_of(node), wide=self.is_wide(node)), node)
+
+    def depthwise_of(self, node: Node) -> IntegerInstruction:
+        """A depthwise convolution; with several filters a channel, a dense one whose other weights are 0."""
+        weights = node.arrays["weights"]
+        step = IntegerInstruction(Op.DEPTHWISE, node.name, x=self.where(node.inputs[0]), y="", weights=weights,
+                                  finish=self.finish_of(node))
+        step = trimmed(placed(step, node), self.shape_of_input(node))
+        if weights.shape[3] == 1:
+            return replace(step, depthwise=step.weights, weights=None)
+        KH, KW, C, M = step.dense.shape
+        dense = np.zeros((KH, KW, C, C, M), np.int8)
+        dense[:, :, np.arange(C), np.arange(C)] = step.dense
+        return replace(step, op=Op.CONV, weights=dense.reshape(KH, KW, C, C * M))
+
+    def finish_conv(self, step: IntegerInstruction, node: Node) -> None:
+        """Emit a convolution, with the addition that follows it where that can be."""
+        name, reader = node.name, self.only_reader(node.name)
+        if self.fuse and reader is not None and reader.op == "add" and reader.inputs[0] != reader.inputs[1]:
+            number = reader.inputs.index(node.name)
+            other = reader.inputs[1 - number]
+            if self.order.get(other, -1) < self.order[node.name]:
+                self.absorbed.add(reader.name)
+                name = reader.name
+                step = replace(step, flags=step.flags | Flag.ADD, addend=self.where(other), fused=(*step.fused, name),
+                               addition=reader.attrs if number == 0 else swapped(reader.attrs))
+                if self.in_place and self.overwritable(other) and self.where(other) != step.x:
+                    self.home[name] = step.addend
+                    self.emit(replace(step, y=step.addend))
+                    return
+        self.emit(replace(step, y=self.new(name)))
+
+    def lower_concat(self, node: Node) -> None:
+        """Each input, upsampled where only this concat reads it so, to its channels."""
+        y, place = self.new(node.name), 0
+        for name in node.inputs:
+            producer, copies, fused = self.nodes.get(name), (1, 1), (node.name,)
+            if producer is not None and producer.op == "upsample_nearest2d" and self.absorbed_by_concat(producer):
+                copies, fused, name = producer.attrs["factor"], (producer.name, node.name), producer.inputs[0]
+            x = self.where(name)
+            self.emit(IntegerInstruction(Op.SPREAD, node.name, x=x, y=y, copies=copies, place=place, fused=fused))
+            place += self.shapes[x][2]
+
+    def finish_of(self, node: Node) -> Finish:
+        """Of a convolution."""
+        bound = accumulator_bound(self.network, node)
+        shift = np.where(node.arrays["multiplier"] == 0, np.int32(-1), node.arrays["shift"])
+        single = self.network.rounding == "S"
+        if node.arrays["bias"].dtype == np.int64:
+            mode = Mode.LONG_S if single else Mode.LONG
+        elif shift.max() < 0 and bound.max() < FAST_BOUND:
+            mode = Mode.S if single else Mode.D
+        else:
+            mode = Mode.S_ANY if single else Mode.D_ANY
+        zero = self.zero(node.name)
+        return Finish(mode, node.arrays["bias"].astype(np.int64), node.arrays["multiplier"], shift,
+                      node.attrs["act_min"] - zero, node.attrs["act_max"] - zero)
+
+    def is_wide(self, node: Node) -> bool:
+        """Whether sums without the bias could leave 32 bits: those of one tap still do not."""
+        if node.arrays["bias"].dtype != np.int64:
+            return False
+        bound = accumulator_bound(self.network, node) - np.abs(node.arrays["bias"])
+        return bool(bound.max() >= 2**31)
+
+    def fused_depthwise(self, node: Node) -> bool:
+        """Whether it is computed by the 1x1 convolution that reads it, and no one else."""
+        reader = self.only_reader(node.name)
+        return (self.fuse and node.op == "depthwise_conv2d" and node.arrays["weights"].shape[3] == 1
+                and reader is not None and reader.op == "conv2d" and reads_one_position(reader))
+
+    def absorbed_by_concat(self, node: Node) -> bool:
+        reader = self.only_reader(node.name)
+        return self.fuse and reader is not None and reader.op == "concat" and reader.inputs.count(node.name) == 1
+
+    def only_reader(self, name: str) -> Node | None:
+        readers = self.readers[name]
+        return readers[0] if len(readers) == 1 and name != self.network.output else None
+
+    def overwritable(self, name: str) -> bool:
+        """Whether its memory may become its reader's: nobody else reads it."""
+        return self.only_reader(name) is not None and name != self.network.input
+
+    def shape_of_input(self, node: Node) -> Shape:
+        return self.network.tensors[node.inputs[0]].shape
+
+    def zero(self, name: str) -> int:
+        return self.network.tensors[name].zero_point
+
+
+def without_unread(network: Network) -> Network:
+    """The network less what its output does not depend on."""
+    needed, nodes = {network.output}, []
+    for node in reversed(network.nodes):
+        if node.name in needed:
+            needed |= set(node.inputs)
+            nodes.append(node)
+    return replace(network, nodes=tuple(reversed(nodes)))
+
+
+def reads_one_position(node: Node) -> bool:
+    return (node.arrays["weights"].shape[:2] == (1, 1) and node.attrs["stride"] == (1, 1)
+            and not any(map(any, node.attrs["pads"])))
+
+
+def placed(step: IntegerInstruction, node: Node) -> IntegerInstruction:
+    """With where its taps lie."""
+    return replace(step, kernel=node.arrays["weights"].shape[:2], stride=node.attrs["stride"], pads=node.attrs["pads"],
+                   dilation=node.attrs["dilation"])
+
+
+def trimmed(step: IntegerInstruction, shape: Shape) -> IntegerInstruction:
+    """With its kernel less the taps that see nothing but padding; strides keep all.
+
+    shape : of its input
+    """
+    if step.stride != (1, 1):
+        return step
+    y, x = taps_of(step.kernel, step.pads, step.dilation, shape[:2])
+    if not (y.count and x.count):
+        return step
+    kernel = step.dense[y.kept, x.kept]
+    return replace(step, weights=kernel, kernel=kernel.shape[:2], pads=(y.pads, x.pads))
+
+
+def swapped(attrs: Mapping[str, int]) -> dict[str, int]:
+    """An addition's attributes with its inputs exchanged."""
+    other = {"1": "2", "2": "1"}
+    return {f"input{other[key[5]]}{key[6:]}" if key.startswith("input") else key: value
+            for key, value in attrs.items()}

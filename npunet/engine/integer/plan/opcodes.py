@@ -1,0 +1,59 @@
+"""What integer instructions have besides the common columns: their own, behind them in the table, and the modes of
+requantisation.
+
+WEIGHTS, DEPTHWISE_WEIGHTS and BIAS count bytes from the start of the constants; what counts elements counts int16.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from npunet.engine.plan.opcodes import FIELDS
+
+ADDITION_WORDS = 18  # int32 of an addition's record, see constants.addition
+FAR = -1  # in a softmax' table of exponentials: so far below the maximum that it counts as nothing
+EXP_TABLE, RECIPROCAL_TABLE = 16, 16 + 2 * 520  # bytes from a 16-bit softmax' parameters to its tables
+
+
+class Mode(IntEnum):
+    """How sums are requantised: the profile, and what may be left out."""
+
+    D = 0  # no left shifts, every right shift at least 1, |acc| < 2^30
+    D_ANY = 1
+    S = 2  # no left shifts, every right shift at least 1
+    S_ANY = 3
+    LONG = 4  # 16x8 with a bias of 64 bits; what is added to it, by profile D
+    LONG_S = 5  # the same, what is added to it by profile S
+
+
+class Kind(IntEnum):
+    """What an ACTIVATE does to each value."""
+
+    RESCALE = 0
+    LEAKY_RELU = 1
+    TABLE = 2  # of 256 entries
+    LINES = 3  # of 513 entries, interpolated
+
+
+class Extra(IntEnum):
+    """The columns behind opcodes.Field. What an operator does not use is 0."""
+
+    MODE = FIELDS
+    PARAMS = FIELDS + 1  # multipliers, shifts and long biases, see constants.finish
+    LOW = FIELDS + 2  # clamp, less the output's zero point
+    HIGH = FIELDS + 3
+    WIDE = FIELDS + 4  # 1 where sums are kept in 64 bits, tap by tap
+    DEPTHWISE_MODE = FIELDS + 5  # the same of the depthwise half of a SEPARABLE, or of a DEPTHWISE
+    DEPTHWISE_PARAMS = FIELDS + 6
+    DEPTHWISE_BIAS = FIELDS + 7
+    DEPTHWISE_LOW = FIELDS + 8
+    DEPTHWISE_HIGH = FIELDS + 9
+    ADDITION = FIELDS + 10  # record of an addition, fused (flag ADD) or alone
+    ZERO = FIELDS + 11  # zero point, of what is read or written at the two ends, of a table's input
+    PLACE = FIELDS + 12  # channel of the output that a SPREAD begins at
+    BYTES = FIELDS + 13  # of a value of the user's
+    PAIRS = FIELDS + 14  # pairs of channels of a run of taps
+    PAIRED = FIELDS + 15  # 1 where a depthwise convolution takes neighbouring taps of a row in pairs
+
+
+COLUMNS = FIELDS + len(Extra)

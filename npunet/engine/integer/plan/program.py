@@ -1,0 +1,158 @@
+"""The program of an integer network: the same planner as for float, columns and constants of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from npunet.arena import Arena
+from npunet.engine.integer.plan.constants import IntegerConstants
+from npunet.engine.integer.plan.lowering import IntegerInstruction, IntegerLowering
+from npunet.engine.integer.plan.opcodes import COLUMNS, Extra, Mode
+from npunet.engine.integer.plan.scratch import block_of, scratch_size
+from npunet.engine.plan.chains import form_chains
+from npunet.engine.plan.layout import Image, halos_of, vectors
+from npunet.engine.plan.lowering import Lowered
+from npunet.engine.plan.opcodes import CONVOLUTIONS, Field, Op
+from npunet.engine.plan.program import Program, plan_memory, scratch_name
+from npunet.engine.target import CACHE_LINE, LINE_BUFFERED, TOUCHED
+from npunet.integer.network import Network
+
+SHORT = 2  # bytes of an element
+PAIRED_TAPS = (3, 5)  # in a row of a depthwise kernel that is taken in pairs
+BEYOND = 16  # positions behind a tensor that a tile may read
+
+
+def compile_integer_program(network: Network, *, threads: int = 1, fuse: bool = True, in_place: bool = True,
+                            large: int = 2 * LINE_BUFFERED, near: int = 2 * TOUCHED) -> Program:
+    """The program of an integer network at its size.
+
+    fuse, in_place : leave out these savings, for what they save to be seen
+    large, near    : as for float, plan.program.compile_program; elements have half as many bytes
+
+    Raises Unsupported for what the kernels cannot do, ValueError for an accumulator that could leave its bits.
+    """
+    lowered = IntegerLowering(network, fuse, in_place).run()
+    steps, images = lowered.steps, lay_out(lowered)
+    groups = [range(number, number + 1) for number in range(len(steps))]
+    blocks = {number: block_of(step, images) for number, step in enumerate(steps) if step.op in CONVOLUTIONS}
+    scratch = {number: scratch_size(steps[number], block, images) for number, block in blocks.items()}
+    planned = plan_memory(form_chains(groups, steps, images, large, near), images, scratch, threads,
+                          CACHE_LINE // SHORT)
+    encoder = Encoding(network, images, planned.arena)
+    whole = np.zeros((len(steps), COLUMNS), np.int64)
+    for number, step in enumerate(steps):
+        fields = encoder.fields(step) | {Field.GROUP: 1}
+        if number in scratch:
+            fields |= {Field.BLOCK: blocks[number], Field.SCRATCH_SIZE: scratch[number],
+                       Field.SCRATCH: planned.arena.offsets[scratch_name(number)]}
+        whole[number, list(fields)] = list(fields.values())
+    margin = max(BEYOND * step.stride[1] * images[step.x].col for step in steps if step.x)
+    shapes = (image_shape(network.input_shape), image_shape(network.output_shape))
+    return Program(*planned.tables(whole, steps, images), whole, encoder.constants.array(), planned.arena, images,
+                   planned.buffers, tuple(steps), tuple(groups), planned.blocks(groups), *shapes, threads, margin,
+                   "int16")
+
+
+def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """The user's shape of a sample as (H, W, C); leading sizes are one."""
+    rest = shape[-3:]
+    height, width, channels = (1,) * (3 - len(rest)) + rest
+    return height, width, channels
+
+
+def lay_out(lowered: Lowered) -> dict[str, Image]:
+    """Every tensor with the halo of zeros that its readers need."""
+    reads = [(step.x, (*step.pads[0], *step.pads[1])) for step in lowered.steps if step.op in CONVOLUTIONS]
+    return {name: Image(*lowered.shapes[name], halo) for name, halo in halos_of(lowered.shapes, reads).items()}
+
+
+class Encoding:
+    """The fields of instructions for all their rows, and the constants that these name."""
+
+    def __init__(self, network: Network, images: Mapping[str, Image], arena: Arena) -> None:
+        self.network, self.images, self.arena = network, images, arena
+        self.single = network.rounding == "S"
+        self.constants = IntegerConstants()
+        self.written: set[str] = set()
+
+    def fields(self, step: IntegerInstruction) -> dict[int, int]:
+        """Of one instruction."""
+        fields: dict[int, int] = {Field.OP: step.op, Field.FLAGS: step.flags, Field.KIND: step.kind,
+                                  Extra.ZERO: step.zero, Extra.PLACE: step.place,
+                                  Extra.BYTES: 1 if self.network.scheme == "int8" else 2,
+                                  Extra.MODE: Mode.S if self.single else Mode.D}
+        self.add_images(fields, step)
+        fields[Field.KH], fields[Field.KW] = step.kernel
+        fields[Field.STRIDE_Y], fields[Field.STRIDE_X] = step.stride
+        fields[Field.COPIES_Y], fields[Field.COPIES_X] = fields[Field.ALIGN_Y], fields[Field.ALIGN_X] = step.copies
+        (top, _), (left, _) = step.pads
+        fields[Field.PAD_TOP], fields[Field.PAD_LEFT] = top, left
+        if step.op in CONVOLUTIONS:
+            self.add_convolution(fields, step)
+        elif step.op in (Op.MAX_POOL, Op.AVG_POOL, Op.ACTIVATE, Op.LAYER_NORM):
+            self.add_function(fields, step)
+        elif step.op == Op.SOFTMAX:
+            fields[Extra.PARAMS] = self.constants.softmax(step.constants)
+        if step.addition is not None:
+            zero = step.addition["output_offset"]
+            fields[Extra.ADDITION] = self.constants.addition(step.addition, self.single, zero)
+        return fields
+
+    def add_images(self, fields: dict[int, int], step: IntegerInstruction) -> None:
+        """Where its operands stand."""
+        images = self.images
+        for name, start, row, col in ((step.x, Field.X, Field.X_ROW, Field.X_COL),
+                                      (step.addend, Field.ADDEND, Field.ADDEND_ROW, Field.ADDEND_COL),
+                                      (step.y, Field.Y, Field.Y_ROW, Field.Y_COL)):
+            if name:
+                fields[start] = self.arena.offsets[name] + images[name].inner
+                fields[row], fields[col] = images[name].row, images[name].col
+        shown = images[step.y or step.x]
+        x = images[step.x or step.y]
+        fields[Field.HEIGHT], fields[Field.WIDTH], fields[Field.VECTORS] = shown.height, shown.width, vectors(
+            shown.channels)
+        fields[Field.X_HEIGHT], fields[Field.X_WIDTH], fields[Field.CHANNELS] = x.height, x.width, x.channels
+        if step.y and step.y not in self.written:
+            fields.update(zip((Field.TOP, Field.BOTTOM, Field.LEFT, Field.RIGHT), images[step.y].halo, strict=True))
+            self.written.add(step.y)
+
+    def add_convolution(self, fields: dict[int, int], step: IntegerInstruction) -> None:
+        """Taps, weights, and what makes activations of sums."""
+        x, constants, (top, _), (left, _) = self.images[step.x], self.constants, *step.pads
+        fields[Field.START] = -top * x.row - left * x.col
+        fields[Field.TAP_ROW], fields[Field.TAP_COL] = step.dilation[0] * x.row, step.dilation[1] * x.col
+        if step.depthwise is not None:
+            first = step.first if step.op == Op.SEPARABLE else step.finish
+            assert first is not None
+            paired = step.stride[1] == step.dilation[1] == 1 and step.kernel[1] in PAIRED_TAPS
+            fields |= {Field.DEPTHWISE_WEIGHTS: constants.depthwise(step.depthwise, paired), Extra.PAIRED: paired,
+                       Extra.DEPTHWISE_MODE: first.mode, Extra.DEPTHWISE_PARAMS: constants.finish(first),
+                       Extra.DEPTHWISE_BIAS: constants.bias(first), Extra.DEPTHWISE_LOW: first.low,
+                       Extra.DEPTHWISE_HIGH: first.high}
+        if step.op == Op.DEPTHWISE:
+            return
+        assert step.finish is not None
+        kernel = step.dense
+        if step.op == Op.CONV and not step.wide and step.dilation[1] == 1 and x.col == x.channels:
+            kernel = kernel.reshape(kernel.shape[0], 1, -1, kernel.shape[3])  # taps of a row are neighbouring channels
+            fields[Field.KW] = 1
+        fields |= {Field.WEIGHTS: constants.kernel(kernel), Field.BIAS: constants.bias(step.finish),
+                   Extra.PAIRS: (kernel.shape[2] + 1) // 2, Extra.MODE: step.finish.mode,
+                   Extra.PARAMS: constants.finish(step.finish), Extra.LOW: step.finish.low,
+                   Extra.HIGH: step.finish.high, Extra.WIDE: step.wide}
+
+    def add_function(self, fields: dict[int, int], step: IntegerInstruction) -> None:
+        """Of a pooling, an activation or a layer norm."""
+        attrs, zero = step.constants, self.network.tensors[step.layer].zero_point
+        if "act_min" in attrs:
+            fields[Extra.LOW], fields[Extra.HIGH] = attrs["act_min"] - zero, attrs["act_max"] - zero
+        if step.op == Op.ACTIVATE and "table" in attrs:
+            fields[Extra.PARAMS] = self.constants.table(attrs["table"], zero)
+        elif step.op == Op.LAYER_NORM:
+            fields[Extra.PARAMS] = self.constants.layer_norm(attrs)
+        elif step.op == Op.ACTIVATE:
+            fields[Extra.PARAMS] = self.constants.factors(attrs)
+
+

@@ -1,0 +1,109 @@
+"""Integer networks in the engine: 0 differences to the operators' definition."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from integer_judges import CASES, SCHEMES, STORED, calibration, float_model, integers, manifest
+from random_integers import random_network
+from test_data import ROOT
+
+import npunet
+from npunet import IntegerModel, quantize
+from npunet.integer import resize, run
+
+pytest.importorskip("numba")
+
+from npunet.engine.integer.engine import IntegerEngine
+from npunet.engine.integer.plan.program import compile_integer_program
+
+NETWORKS = 300  # random ones; every third also by three threads and in line buffers
+FIELD = ROOT / "heartkit" / "ecg_segmentation_int8.tflite"
+
+
+def assert_the_definition(network, x, told="", **planned):
+    """The engine's integers are the definition's; returns them. planned : how, for compile_integer_program."""
+    engine = IntegerEngine(network, planned.get("threads", 1))
+    if planned:
+        engine.program = compile_integer_program(network, **planned)
+    expected = run.infer(network, x)
+    got = engine(x).reshape(expected.shape)
+    assert got.dtype == expected.dtype
+    off = np.argwhere(got != expected)
+    if len(off):
+        at = tuple(off[0].tolist())
+        raise AssertionError(f"{told}{list(at)}: got {got[at]}, expected {expected[at]}; {len(off):,} of {got.size:,}")
+    return got
+
+
+@pytest.mark.parametrize("rounding", ["D", "S"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_networks_calibrated_here(scheme, rounding, rng):
+    for name in CASES:
+        model = quantize(float_model(name), calibration(name), scheme=scheme, rounding=rounding)
+        network, x = model.network, integers(model, 3, rng)
+        x = x.reshape(len(x), *network.tensors[network.input].shape)
+        for planned in ({}, {"threads": 3}, {"fuse": False, "in_place": False}, {"large": 1, "near": 2000}):
+            assert_the_definition(network, x, f"{name} {planned}", **planned)
+
+
+def test_networks_that_tensorflow_converted(rng):
+    for file in sorted(manifest()):
+        model = npunet.load(STORED / "integer" / file)
+        x = integers(model, 2, rng)
+        assert_the_definition(model.network, x.reshape(len(x), *model.network.tensors[model.network.input].shape), file)
+
+
+@pytest.mark.skipif(not FIELD.is_file(), reason=f"heartkit's model is not at {FIELD}")
+def test_a_trained_network_from_the_field(rng):
+    model = npunet.load(FIELD)
+    assert_the_definition(model.network, integers(model, 5, rng))
+
+
+def test_random_networks():
+    """Among them strides, VALID, depth multipliers, means, several inputs to a concat, left shifts, wide sums."""
+    seen, spread = set(), []
+    for seed in range(NETWORKS):
+        network, x = random_network(seed)
+        seen |= {node.op for node in network}
+        got = assert_the_definition(network, x, f"seed {seed} {[node.op for node in network]} ")
+        spread.append(len(np.unique(got)) > 8)
+        if seed % 3 == 0:
+            assert_the_definition(network, x, f"seed {seed}, in turns ", threads=3, large=1, near=100)
+            assert_the_definition(network, x, f"seed {seed}, plain ", fuse=False, in_place=False)
+    assert len(seen) == 13, seen
+    assert np.mean(spread) > 0.7, "outputs vary"
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("size", [(16,), (112,), (1008,)])
+def test_awkward_sizes_and_batches(scheme, size, rng):
+    model = quantize(float_model("d1_ecg_small"), calibration("d1_ecg_small"), scheme=scheme)
+    network = resize.resized(model.network, (1, *size))
+    low, high = network.tensors[network.input].limits
+    for batch in (1, 2, 5):
+        x = rng.integers(low, high + 1, (batch, *network.tensors[network.input].shape)).astype(model.dtype)
+        assert_the_definition(network, x, threads=2)
+
+
+def test_predict_takes_the_engine(rng):
+    model = quantize(float_model("d2_strides_mixed"), calibration("d2_strides_mixed"))
+    x = integers(model, 4, rng)
+    expected = model.predict(x, backend="numpy")
+    for options in ({}, {"backend": "engine"}, {"threads": 2}):
+        np.testing.assert_array_equal(model.predict(x, **options), expected)
+    assert model._engines.kept
+    assert model.predict(x[:0], backend="engine").shape == (0, *model.output_shape)
+    model.release()
+    assert not model._engines.kept
+
+
+def test_what_the_kernels_cannot_do_runs_in_numpy(rng):
+    model = quantize(float_model("d1_ecg_small"), calibration("d1_ecg_small"))
+    first = model.network.nodes[0]
+    odd = dataclasses.replace(first, attrs={**first.attrs, "input_offset": first.attrs["input_offset"] + 1})
+    changed = IntegerModel(dataclasses.replace(model.network, nodes=(odd, *model.network.nodes[1:])))
+    x = integers(changed, 2, rng)
+    np.testing.assert_array_equal(changed.predict(x), changed.predict(x, backend="numpy"))
+    with pytest.raises(ValueError, match=f"{first.name}: the integer engine takes offsets that are its tensors'"):
+        changed.predict(x, backend="engine")
