@@ -193,5 +193,6 @@ SHAPES: dict[str, tuple[Rule, tuple[int, int], int, int]] = {
     "batch_norm_inference": (_batch_norm, ONE, 4, 4), "batch_norm_train": (_batch_norm, ONE, 2, 2),
     "layer_norm": (_layer_norm, ONE, 2, 2), "concat": (_concat, ANY, 0, 0), "add": (_same, TWO, 0, 0),
     "dropout": (_same, ONE, 1, 1), "dropout_inference": (_same, ONE, 0, 0), "softmax": (_same, ONE, 0, 0),
+    "fake_quantize": (_same, ONE, 0, 0),
     **{name: (_same, ONE, 0, 0) for name, operator in OPERATORS.items() if operator.activation},
 }
