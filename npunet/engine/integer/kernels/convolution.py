@@ -39,11 +39,11 @@ def convolve_block(p, arena, constants, scratch, i, at, count):
             finish_and_add_row(p[Extra.DEPTHWISE_MODE], 0, count, vectors, scratch, plane,
                                constants + p[Extra.DEPTHWISE_PARAMS], p[Extra.DEPTHWISE_LOW], p[Extra.DEPTHWISE_HIGH],
                                to, to_step, addend_of(p, arena, i, at), SHORT * p[Field.ADDEND_COL],
-                               constants + p[Extra.ADDITION])
+                               constants + p[Extra.ADDITION], p[Extra.HALVED])
         else:
             finish_row(p[Extra.DEPTHWISE_MODE], 0, count, vectors, scratch, plane,
                        constants + p[Extra.DEPTHWISE_PARAMS], p[Extra.DEPTHWISE_LOW], p[Extra.DEPTHWISE_HIGH], to,
-                       to_step, 0, 0, 0)
+                       to_step, 0, 0, 0, -1)
         x, x_step, kh, kw = to, to_step, 1, 1
     if op != DEPTHWISE:
         dot_row(wide, count, p[Field.VECTORS], x, x_step, constants + p[Field.WEIGHTS], pairs, kh, kw, tap_row, tap_col,
@@ -52,10 +52,10 @@ def convolve_block(p, arena, constants, scratch, i, at, count):
             finish_and_add_row(p[Extra.MODE], wide, count, p[Field.VECTORS], scratch, plane,
                                constants + p[Extra.PARAMS], p[Extra.LOW], p[Extra.HIGH], y, y_step,
                                addend_of(p, arena, i, at), SHORT * p[Field.ADDEND_COL],
-                               constants + p[Extra.ADDITION])
+                               constants + p[Extra.ADDITION], p[Extra.HALVED])
         else:
             finish_row(p[Extra.MODE], wide, count, p[Field.VECTORS], scratch, plane, constants + p[Extra.PARAMS],
-                       p[Extra.LOW], p[Extra.HIGH], y, y_step, 0, 0, 0)
+                       p[Extra.LOW], p[Extra.HIGH], y, y_step, 0, 0, 0, -1)
 
 
 @inlined

@@ -59,10 +59,13 @@ class Products:
         self.m = self.even_and_odd(multiplier)
 
     def even_and_odd(self, value):
-        """The even lanes, and the odd ones, as int64."""
+        """The even lanes, and the odd ones, as int64.
+
+        In a form of which LLVM sees, wherever it moves it, that one instruction multiplies it: pmuldq.
+        """
         builder, by = self.builder, all_lanes(LONGS, 32)
-        pairs = builder.bitcast(value, LONGS)
-        return builder.ashr(builder.shl(pairs, by), by), builder.ashr(pairs, by)
+        odd = shuffle(builder, value, value, [lane | 1 for lane in range(LANES)])
+        return [builder.ashr(builder.shl(builder.bitcast(lanes, LONGS), by), by) for lanes in (value, odd)]
 
     def of(self, x, plus) -> list:
         """[even, odd] of x * m + plus, `plus` a pair of vectors."""
@@ -137,34 +140,44 @@ class LongRequantisation:
 
 
 class Operand:
-    """One side of an addition: its record is (mh, ml, c, k, mask, round, r), see plan.constants.addition."""
+    """One side of an addition: its record is (mh, ml, c, k, mask, round, r), see plan.constants.addition.
 
-    def __init__(self, builder, record: list) -> None:
-        self.builder = builder
-        self.high, self.low, self.c, self.k, self.mask, self.half, self.right = record
+    half : whether its factor is 1/2, which leaves nothing to round
+    """
+
+    def __init__(self, builder, record: list, half: bool) -> None:
+        self.builder, self.half = builder, half
+        self.high, self.low, self.c, self.k, self.mask, self.rounding, self.right = record
 
     def __call__(self, a):
         builder = self.builder
+        if self.half:
+            return builder.mul(a, self.high)
         rest = builder.ashr(builder.add(builder.mul(a, self.low), self.c), self.k)
         h = builder.add(builder.mul(a, self.high), rest)
-        h = builder.add(builder.add(h, builder.and_(builder.ashr(h, words(31)), self.mask)), self.half)
+        h = builder.add(builder.add(h, builder.and_(builder.ashr(h, words(31)), self.mask)), self.rounding)
         return builder.ashr(h, self.right)
 
 
 class Addition:
-    """The sum of two activations in the scale of a third, clamped; `at` is the address of its record."""
+    """The sum of two activations in the scale of a third, not yet clamped.
 
-    def __init__(self, builder, at, mode: Mode) -> None:
+    at     : address of its record
+    halved : which operand has the factor 1/2, 0 or 1; None where neither is known to
+    """
+
+    def __init__(self, builder, at, single: bool, halved: int | None) -> None:
         self.builder = builder
         places = [builder.add(at, INT64(4 * k)) for k in range(ADDITION_WORDS)]
         record = [splat(builder, load_one(builder, place, INT32)) for place in places]
-        self.first, self.second = Operand(builder, record[:7]), Operand(builder, record[7:14])
-        self.total = Requantisation(builder, Mode.S if mode in SINGLE else Mode.D, *record[14:16])
+        self.operands = [Operand(builder, record[7 * k : 7 * k + 7], half=halved == k) for k in (0, 1)]
+        self.total = Requantisation(builder, Mode.S if single else Mode.D, *record[14:16])
         self.low, self.high = record[16:18]
 
     def __call__(self, a, b):
-        builder = self.builder
-        return clamp(builder, self.total(builder.add(self.first(a), self.second(b))), self.low, self.high)
+        """Before the clamp."""
+        first, second = (operand(value) for operand, value in zip(self.operands, (a, b), strict=True))
+        return self.total(self.builder.add(first, second))
 
 
 def splat_number(builder, value, kind: ir.VectorType):
@@ -192,43 +205,38 @@ def along_positions(builder, count, starts: list, steps: list, make) -> None:
     choose(builder, builder.trunc(count, ir.IntType(1)), ends, pass_of(1))
 
 
-def make_finish(mode: Mode, adds: bool, source: ir.Type):
+def make_finish(mode: Mode, source: ir.Type, adds: bool, halved: int | None = None):
     """The intrinsic that finishes `count` positions of one vector of filters.
 
-    x, x_step  : sums, or with an int16 source activations;  m, s, bias : addresses of the vector's constants
+    x, x_step  : sums;  m, s, bias : addresses of the vector's constants
     low, high  : clamp;  y, y_step : of the first position's vector, and to the next position
-    addend, addend_step, addition : the residual's second operand and the addition's record, if it adds
+    addend, addend_step, record : the residual's second operand and the addition's record, if it adds
     """
 
     @intrinsic
     def finish(typing, arguments):
         def generate(context, builder, signature, values):
-            count, x, x_step, m, s, bias, low, high, y, y_step, addend, addend_step, addition = (
+            count, x, x_step, m, s, bias, low, high, y, y_step, addend, addend_step, record = (
                 cgutils.unpack_tuple(builder, values[0]))
             m, s = load(builder, m, INT32), load(builder, s, INT32)
             if mode in LONG:
                 requantise = LongRequantisation(builder, m, s, load(builder, bias, INT64))
             else:
                 requantise = Requantisation(builder, mode, m, s)
-            adder = Addition(builder, addition, mode) if adds else None
+            adder = Addition(builder, record, mode in SINGLE, halved) if adds else None
             lows, highs = (splat_number(builder, value, WORDS) for value in (low, high))
-            limits = [splat_number(builder, value, vector_of(INT16, 2 * LANES)) for value in (low, high)]
+            ends = (adder.low, adder.high) if adder is not None else (lows, highs)
+            limits = [splat_shorts(builder, value) for value in ends]
 
             def make(positions, starts):
                 outputs = []
                 for m in range(positions):
-                    at = builder.add(starts[0], x_step) if m else starts[0]
-                    value = load(builder, at, source)
-                    value = requantise(widen(builder, value) if source == INT16 else value)
+                    value = requantise(load(builder, builder.add(starts[0], x_step) if m else starts[0], source))
                     if adder is not None:
-                        other = builder.add(starts[1], addend_step) if m else starts[1]
-                        value = adder(clamp(builder, value, lows, highs), widen(builder, load(builder, other, INT16)))
+                        other = load(builder, builder.add(starts[1], addend_step) if m else starts[1], INT16)
+                        value = adder(clamp(builder, value, lows, highs), widen(builder, other))
                     outputs.append(value)
-                value = to_shorts(builder, join(builder, *outputs) if positions == 2 else outputs[0])
-                if adder is not None:
-                    return value
-                around = limits if positions == 2 else [halves(builder, limit)[0] for limit in limits]
-                return clamp(builder, value, *around)
+                return clamped_shorts(builder, outputs, limits)
 
             along_positions(builder, count, [x, addend, y], [x_step, addend_step, y_step], make)
             return context.get_dummy_value()
@@ -238,24 +246,44 @@ def make_finish(mode: Mode, adds: bool, source: ir.Type):
     return finish
 
 
+def splat_shorts(builder, value):
+    """A vector of int32 with the same number in all lanes, as twice as many int16."""
+    narrow = builder.trunc(value, SHORTS)
+    return join(builder, narrow, narrow)
+
+
+def clamped_shorts(builder, outputs: list, limits: list):
+    """One or two vectors of int32 as int16 within limits."""
+    if len(outputs) == 2:
+        return clamp(builder, to_shorts(builder, join(builder, *outputs)), *limits)
+    return clamp(builder, to_shorts(builder, outputs[0]), *(halves(builder, limit)[0] for limit in limits))
+
+
 def make_finish_row(adds: bool):
     """All vectors of `count` positions from their sums, in the mode that is told.
 
-    plane : bytes from one vector's sums to the next's;  padded : filters with their padding
-    params : address of m (padded int32), s (padded int32), bias (padded int64)
+    plane  : bytes from one vector's sums to the next's
+    params : address of m, of s, both int32, and of a long bias, each of whole vectors
+    halved : which operand of the addition has the factor 1/2, or another number
     """
-    of_d, of_d_any, of_s, of_s_any, of_long, of_long_s = (make_finish(mode, adds, INT32) for mode in Mode)
-    of_longs, of_longs_s = (make_finish(mode, adds, INT64) for mode in LONG)
+    of_d, of_d_any, of_s, of_s_any, of_long, of_long_s = (make_finish(mode, INT32, adds) for mode in Mode)
+    of_longs, of_longs_s = (make_finish(mode, INT64, adds) for mode in LONG)
+    of_d_first, of_d_second = (make_finish(Mode.D, INT32, adds, half) for half in (0, 1))
 
     @jit
-    def finish_row(mode, wide, count, vectors, sums, plane, params, low, high, y, y_step, addend, addend_step, record):
+    def finish_row(mode, wide, count, vectors, sums, plane, params, low, high, y, y_step, addend, addend_step, record,
+                   halved):
         stand_alone()
         m, padded = params, 4 * LANES * vectors
         for v in range(vectors):
             place = 4 * LANES * v
             arguments = (count, sums, SUM_BYTES * (1 + wide), m + place, m + padded + place,
                          m + 2 * padded + 2 * place, low, high, y, y_step, addend, addend_step, record)
-            if mode == D:
+            if adds and mode == D and halved == 0:
+                of_d_first(arguments)
+            elif adds and mode == D and halved == 1:
+                of_d_second(arguments)
+            elif mode == D:
                 of_d(arguments)
             elif mode == D_ANY:
                 of_d_any(arguments)
@@ -280,4 +308,3 @@ def make_finish_row(adds: bool):
 
 D, D_ANY, S, S_ANY, LONG_D, LONG_S = (int(mode) for mode in Mode)
 finish_row, finish_and_add_row = make_finish_row(adds=False), make_finish_row(adds=True)
-

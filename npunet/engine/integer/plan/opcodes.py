@@ -54,6 +54,7 @@ class Extra(IntEnum):
     BYTES = FIELDS + 13  # of a value of the user's
     PAIRS = FIELDS + 14  # pairs of channels of a run of taps
     PAIRED = FIELDS + 15  # 1 where a depthwise convolution takes neighbouring taps of a row in pairs
+    HALVED = FIELDS + 16  # operand of an addition with the factor 1/2: 0 for a convolution's result, 1 the other, or -1
 
 
 COLUMNS = FIELDS + len(Extra)

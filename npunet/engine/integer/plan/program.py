@@ -55,6 +55,12 @@ def compile_integer_program(network: Network, *, threads: int = 1, fuse: bool = 
                    "int16")
 
 
+def halved(attrs: Mapping[str, int]) -> int:
+    """Which operand of an addition has the factor 1/2 exactly, which TensorFlow Lite gives the larger scale; or -1."""
+    halves = [attrs[f"input{number}_multiplier"] == 2**30 and attrs[f"input{number}_shift"] == 0 for number in (1, 2)]
+    return halves.index(True) if any(halves) else -1
+
+
 def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """The user's shape of a sample as (H, W, C); leading sizes are one."""
     rest = shape[-3:]
@@ -98,6 +104,7 @@ class Encoding:
         if step.addition is not None:
             zero = step.addition["output_offset"]
             fields[Extra.ADDITION] = self.constants.addition(step.addition, self.single, zero)
+            fields[Extra.HALVED] = halved(step.addition)
         return fields
 
     def add_images(self, fields: dict[int, int], step: IntegerInstruction) -> None:
