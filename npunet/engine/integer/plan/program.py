@@ -17,7 +17,7 @@ from npunet.engine.plan.lowering import Lowered
 from npunet.engine.plan.opcodes import CONVOLUTIONS, Field, Op
 from npunet.engine.plan.program import Program, plan_memory, scratch_name
 from npunet.engine.target import CACHE_LINE, LINE_BUFFERED, TOUCHED
-from npunet.integer.network import Network
+from npunet.integer.network import DTYPES, Network
 
 SHORT = 2  # bytes of an element
 PAIRED_TAPS = (3, 5)  # in a row of a depthwise kernel that is taken in pairs
@@ -52,7 +52,7 @@ def compile_integer_program(network: Network, *, threads: int = 1, fuse: bool = 
     shapes = (image_shape(network.input_shape), image_shape(network.output_shape))
     return Program(*planned.tables(whole, steps, images), whole, encoder.constants.array(), planned.arena, images,
                    planned.buffers, tuple(steps), tuple(groups), planned.blocks(groups), *shapes, threads, margin,
-                   "int16")
+                   "int16", DTYPES[network.scheme])
 
 
 def halved(attrs: Mapping[str, int]) -> int:
