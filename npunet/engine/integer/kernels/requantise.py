@@ -10,6 +10,10 @@ multipliers and shifts stay in registers. The formulas are those of npunet.integ
 
 An addition's two operands are (a << L) with L = 20 or 15, whose factor is at most 1/2. With k = 31 - L and
 m = mh * 2^k + ml, (a * 2^L * m + 2^30) >> 31 = a * mh + ((a * ml + 2^(k - 1)) >> k), all within 32 bits.
+
+TensorFlow Lite gives the operand of the larger scale the factor 1/2 exactly: a << (L - 1), nothing is rounded. Of the
+other, profile D then is (a * mh + ((a * ml + [a < 0] * -2^k + 2^(k - 1) + 2^(r - 1 + k)) >> k)) >> r: the sign's part
+is the second product of a pair, for a int32 is a pair of int16, a and its sign.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from npunet.engine.codegen.integers import (
     INT32,
     all_lanes,
     clamp,
+    dot,
     halves,
     join,
     larger,
@@ -37,7 +42,7 @@ from npunet.engine.codegen.integers import (
 )
 from npunet.engine.codegen.jit import jit
 from npunet.engine.codegen.simd import stand_alone
-from npunet.engine.integer.plan.opcodes import ADDITION_WORDS, Mode
+from npunet.engine.integer.plan.opcodes import ADDITION_WORDS, INT8_LEFT, Mode
 from npunet.engine.target import LANES
 
 WORDS, SHORTS, LONGS = vector_of(INT32), vector_of(INT16), vector_of(INT64, LANES // 2)
@@ -140,37 +145,61 @@ class LongRequantisation:
 
 
 class Operand:
-    """One side of an addition: its record is (mh, ml, c, k, mask, round, r), see plan.constants.addition.
+    """One side of an addition: its record is (mh, ml, c, k, mask, round, r), see plan.constants.addition."""
 
-    half : whether its factor is 1/2, which leaves nothing to round
-    """
-
-    def __init__(self, builder, record: list, half: bool) -> None:
-        self.builder, self.half = builder, half
+    def __init__(self, builder, record: list) -> None:
+        self.builder = builder
         self.high, self.low, self.c, self.k, self.mask, self.rounding, self.right = record
 
     def __call__(self, a):
         builder = self.builder
-        if self.half:
-            return builder.mul(a, self.high)
         rest = builder.ashr(builder.add(builder.mul(a, self.low), self.c), self.k)
         h = builder.add(builder.mul(a, self.high), rest)
         h = builder.add(builder.add(h, builder.and_(builder.ashr(h, words(31)), self.mask)), self.rounding)
         return builder.ashr(h, self.right)
 
 
+class HalfOperand:
+    """The side of an addition of int8 that has the factor 1/2."""
+
+    def __init__(self, builder) -> None:
+        self.builder = builder
+
+    def __call__(self, a):
+        return self.builder.shl(a, words(INT8_LEFT - 1))
+
+
+class OtherOperand:
+    """The side of an addition of int8 beside a HalfOperand, by profile D, r >= 1; its record is (pair of ml and 2^k,
+    both roundings, mh, r)."""
+
+    def __init__(self, builder, record: list) -> None:
+        self.builder = builder
+        pair, self.rounding, self.high, self.right = record
+        self.pair = builder.bitcast(pair, vector_of(INT16, 2 * LANES))
+
+    def __call__(self, a):
+        builder = self.builder
+        rest = dot(builder, self.rounding, builder.bitcast(a, vector_of(INT16, 2 * LANES)), self.pair)
+        rest = builder.ashr(rest, words(31 - INT8_LEFT))
+        return builder.ashr(builder.add(builder.mul(a, self.high), rest), self.right)
+
+
 class Addition:
     """The sum of two activations in the scale of a third, not yet clamped.
 
     at     : address of its record
-    halved : which operand has the factor 1/2, 0 or 1; None where neither is known to
+    halved : which operand has the factor 1/2, 0 or 1; None where neither is known to, or for int16 or profile S
     """
 
     def __init__(self, builder, at, single: bool, halved: int | None) -> None:
         self.builder = builder
         places = [builder.add(at, INT64(4 * k)) for k in range(ADDITION_WORDS)]
         record = [splat(builder, load_one(builder, place, INT32)) for place in places]
-        self.operands = [Operand(builder, record[7 * k : 7 * k + 7], half=halved == k) for k in (0, 1)]
+        self.operands: list = [Operand(builder, record[7 * k : 7 * k + 7]) for k in (0, 1)]
+        if halved is not None:
+            self.operands[halved] = HalfOperand(builder)
+            self.operands[1 - halved] = OtherOperand(builder, record[18 + 4 * (1 - halved) :][:4])
         self.total = Requantisation(builder, Mode.S if single else Mode.D, *record[14:16])
         self.low, self.high = record[16:18]
 

@@ -24,6 +24,7 @@ from npunet.engine.plan.taps import taps_of
 from npunet.integer.bounds import accumulator_bound
 from npunet.integer.network import Network, Node, Shape
 
+TILED_CHANNELS = 9  # of input and output, from which Winograd's algorithm pays
 FAST_BOUND = 2**30  # of sums, up to which Mode.D cannot leave 32 bits
 
 
@@ -54,6 +55,7 @@ class IntegerInstruction(Instruction):
 
     finish, first : of the convolution, of its depthwise half
     wide          : whether its sums are kept in 64 bits
+    winograd      : whether tiles of 2 x 2 outputs are computed by Winograd's algorithm
     addition      : attributes of the addition that is fused, or of an ADD, in the order of (result, addend)
     constants     : attributes and arrays of another operator
     zero          : a zero point, see opcodes.Extra
@@ -63,6 +65,7 @@ class IntegerInstruction(Instruction):
     finish: Finish | None = None
     first: Finish | None = None
     wide: bool = False
+    winograd: bool = False
     addition: Mapping[str, int] | None = None
     constants: Mapping[str, Any] = field(default_factory=dict)
     zero: int = 0
@@ -163,7 +166,8 @@ class IntegerLowering:
             step = IntegerInstruction(Op.CONV, node.name, x=self.where(node.inputs[0]), y="",
                                       weights=node.arrays["weights"])
             step = trimmed(placed(step, node), self.shape_of_input(node))
-        self.finish_conv(replace(step, finish=self.finish_of(node), wide=self.is_wide(node)), node)
+        tiled = self.fuse and self.is_tiled(step, node)
+        self.finish_conv(replace(step, finish=self.finish_of(node), wide=self.is_wide(node), winograd=tiled), node)
 
     def depthwise_of(self, node: Node) -> IntegerInstruction:
         """A depthwise convolution; with several filters a channel, a dense one whose other weights are 0."""
@@ -227,6 +231,14 @@ class IntegerLowering:
             return False
         bound = accumulator_bound(self.network, node) - np.abs(node.arrays["bias"])
         return bool(bound.max() >= 2**31)
+
+    def is_tiled(self, step: IntegerInstruction, node: Node) -> bool:
+        """Whether Winograd's algorithm serves, and pays: four times every sum stays within 32 bits."""
+        _, _, channels, filters = node.arrays["weights"].shape
+        height, width, _ = self.network.tensors[node.name].shape
+        return (step.op == Op.CONV and step.kernel == (3, 3) and step.stride == step.dilation == (1, 1)
+                and self.network.scheme == "int8" and channels >= TILED_CHANNELS and filters >= TILED_CHANNELS
+                and height > 1 and width > 2 and bool(accumulator_bound(self.network, node).max() < 2**29))
 
     def fused_depthwise(self, node: Node) -> bool:
         """Whether it is computed by the 1x1 convolution that reads it, and no one else."""

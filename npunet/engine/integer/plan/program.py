@@ -9,8 +9,8 @@ import numpy as np
 from npunet.arena import Arena
 from npunet.engine.integer.plan.constants import IntegerConstants
 from npunet.engine.integer.plan.lowering import IntegerInstruction, IntegerLowering
-from npunet.engine.integer.plan.opcodes import COLUMNS, Extra, Mode
-from npunet.engine.integer.plan.scratch import block_of, scratch_size
+from npunet.engine.integer.plan.opcodes import COLUMNS, INT8_LEFT, Extra, Mode
+from npunet.engine.integer.plan.scratch import TILE, block_of, scratch_size
 from npunet.engine.plan.chains import form_chains
 from npunet.engine.plan.layout import Image, halos_of, vectors
 from npunet.engine.plan.lowering import Lowered
@@ -21,6 +21,7 @@ from npunet.integer.network import DTYPES, Network
 
 SHORT = 2  # bytes of an element
 PAIRED_TAPS = (3, 5)  # in a row of a depthwise kernel that is taken in pairs
+LEAST_FACTOR = 19  # right shifts of an addition's operand beside one of factor 1/2
 BEYOND = 16  # positions behind a tensor that a tile may read
 
 
@@ -48,7 +49,8 @@ def compile_integer_program(network: Network, *, threads: int = 1, fuse: bool = 
             fields |= {Field.BLOCK: blocks[number], Field.SCRATCH_SIZE: scratch[number],
                        Field.SCRATCH: planned.arena.offsets[scratch_name(number)]}
         whole[number, list(fields)] = list(fields.values())
-    margin = max(BEYOND * step.stride[1] * images[step.x].col for step in steps if step.x)
+    margin = max(BEYOND * step.stride[1] * images[step.x].col + step.winograd * images[step.x].row
+                 for step in steps if step.x)
     shapes = (image_shape(network.input_shape), image_shape(network.output_shape))
     return Program(*planned.tables(whole, steps, images), whole, encoder.constants.array(), planned.arena, images,
                    planned.buffers, tuple(steps), tuple(groups), planned.blocks(groups), *shapes, threads, margin,
@@ -56,9 +58,14 @@ def compile_integer_program(network: Network, *, threads: int = 1, fuse: bool = 
 
 
 def halved(attrs: Mapping[str, int]) -> int:
-    """Which operand of an addition has the factor 1/2 exactly, which TensorFlow Lite gives the larger scale; or -1."""
-    halves = [attrs[f"input{number}_multiplier"] == 2**30 and attrs[f"input{number}_shift"] == 0 for number in (1, 2)]
-    return halves.index(True) if any(halves) else -1
+    """Which operand of an addition of int8 has the factor 1/2 exactly, which TensorFlow Lite gives the larger scale; or
+    -1, also where the other shrinks so much that its rounding needs more than 32 bits."""
+    if attrs["left_shift"] != INT8_LEFT:
+        return -1
+    for number, other in ((1, 2), (2, 1)):
+        if (attrs[f"input{number}_multiplier"], attrs[f"input{number}_shift"]) == (2**30, 0):
+            return number - 1 if -attrs[f"input{other}_shift"] <= LEAST_FACTOR else -1
+    return -1
 
 
 def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -70,7 +77,13 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 def lay_out(lowered: Lowered) -> dict[str, Image]:
     """Every tensor with the halo of zeros that its readers need."""
-    reads = [(step.x, (*step.pads[0], *step.pads[1])) for step in lowered.steps if step.op in CONVOLUTIONS]
+    reads = []
+    for step in lowered.steps:
+        if step.op in CONVOLUTIONS:
+            height, width, _ = lowered.shapes[step.y]
+            rest = (height % TILE, width % TILE) if step.winograd else (0, 0)  # whole tiles
+            (top, bottom), (left, right) = step.pads
+            reads.append((step.x, (top, bottom + rest[0], left, right + rest[1])))
     return {name: Image(*lowered.shapes[name], halo) for name, halo in halos_of(lowered.shapes, reads).items()}
 
 
@@ -104,7 +117,7 @@ class Encoding:
         if step.addition is not None:
             zero = step.addition["output_offset"]
             fields[Extra.ADDITION] = self.constants.addition(step.addition, self.single, zero)
-            fields[Extra.HALVED] = halved(step.addition)
+            fields[Extra.HALVED] = -1 if self.single else halved(step.addition)
         return fields
 
     def add_images(self, fields: dict[int, int], step: IntegerInstruction) -> None:
@@ -138,17 +151,21 @@ class Encoding:
                        Extra.DEPTHWISE_MODE: first.mode, Extra.DEPTHWISE_PARAMS: constants.finish(first),
                        Extra.DEPTHWISE_BIAS: constants.bias(first), Extra.DEPTHWISE_LOW: first.low,
                        Extra.DEPTHWISE_HIGH: first.high}
+        assert step.finish is not None
+        fields |= {Extra.MODE: step.finish.mode, Extra.PARAMS: constants.finish(step.finish),
+                   Extra.LOW: step.finish.low, Extra.HIGH: step.finish.high, Extra.WIDE: step.wide}
         if step.op == Op.DEPTHWISE:
             return
-        assert step.finish is not None
+        fields |= {Field.BIAS: constants.bias(step.finish), Extra.WINOGRAD: step.winograd}
+        if step.winograd:
+            fields |= {Field.WEIGHTS: constants.winograd(step.dense), Extra.PAIRS: (x.channels + 1) // 2,
+                       Field.ALIGN_Y: TILE}
+            return
         kernel = step.dense
         if step.op == Op.CONV and not step.wide and step.dilation[1] == 1 and x.col == x.channels:
             kernel = kernel.reshape(kernel.shape[0], 1, -1, kernel.shape[3])  # taps of a row are neighbouring channels
             fields[Field.KW] = 1
-        fields |= {Field.WEIGHTS: constants.kernel(kernel), Field.BIAS: constants.bias(step.finish),
-                   Extra.PAIRS: (kernel.shape[2] + 1) // 2, Extra.MODE: step.finish.mode,
-                   Extra.PARAMS: constants.finish(step.finish), Extra.LOW: step.finish.low,
-                   Extra.HIGH: step.finish.high, Extra.WIDE: step.wide}
+        fields |= {Field.WEIGHTS: constants.kernel(kernel), Extra.PAIRS: (kernel.shape[2] + 1) // 2}
 
     def add_function(self, fields: dict[int, int], step: IntegerInstruction) -> None:
         """Of a pooling, an activation or a layer norm."""
