@@ -5,6 +5,7 @@ from __future__ import annotations
 from npunet.engine.codegen.jit import inlined
 from npunet.engine.integer.kernels.depthwise import depthwise_row
 from npunet.engine.integer.kernels.dot_tile import dot_row
+from npunet.engine.integer.kernels.partial_sums import add_row, keep_row
 from npunet.engine.integer.kernels.requantise import finish_and_add_row, finish_row
 from npunet.engine.integer.kernels.winograd import winograd_rows
 from npunet.engine.integer.plan.opcodes import Extra
@@ -13,7 +14,7 @@ from npunet.engine.plan.opcodes import Field, Flag, Op
 from npunet.engine.target import LANES
 
 CONV, SEPARABLE, DEPTHWISE = int(Op.CONV), int(Op.SEPARABLE), int(Op.DEPTHWISE)
-ADD = int(Flag.ADD)
+ADD, CONTINUE, SUMS = int(Flag.ADD), int(Flag.CONTINUE), int(Flag.SUMS)
 SHORT = 2
 
 
@@ -50,7 +51,14 @@ def convolve_block(p, arena, constants, scratch, i, at, count):
     if op != DEPTHWISE:
         dot_row(wide, count, p[Field.VECTORS], x, x_step, constants + p[Field.WEIGHTS], p[Extra.PAIRS], kh, kw, tap_row,
                 tap_col, constants + p[Field.BIAS], scratch, plane)
-    finish(p, arena, constants, scratch, plane, i, at, count, y, y_step)
+    if p[Field.FLAGS] & CONTINUE:
+        copies_x, low_step = p[Field.COPIES_X], SHORT * p[Field.ADDEND_COL]
+        low = arena + SHORT * (p[Field.ADDEND] + i // p[Field.COPIES_Y] * p[Field.ADDEND_ROW])
+        add_row(count, copies_x, p[Field.VECTORS], scratch, plane, low + at // copies_x * low_step, low_step)
+    if p[Field.FLAGS] & SUMS:
+        keep_row(count, p[Field.VECTORS], scratch, plane, y, y_step)
+    else:
+        finish(p, arena, constants, scratch, plane, i, at, count, y, y_step)
 
 
 @inlined

@@ -10,7 +10,7 @@ from npunet.arena import Arena
 from npunet.engine.integer.plan.constants import IntegerConstants
 from npunet.engine.integer.plan.lowering import IntegerInstruction, IntegerLowering
 from npunet.engine.integer.plan.opcodes import COLUMNS, INT8_LEFT, Extra, Mode
-from npunet.engine.integer.plan.scratch import TILE, block_of, scratch_size
+from npunet.engine.integer.plan.scratch import TILE, block_of, filter_vectors, scratch_size
 from npunet.engine.plan.chains import form_chains
 from npunet.engine.plan.layout import Image, halos_of, vectors
 from npunet.engine.plan.lowering import Lowered
@@ -105,7 +105,8 @@ class Encoding:
         self.add_images(fields, step)
         fields[Field.KH], fields[Field.KW] = step.kernel
         fields[Field.STRIDE_Y], fields[Field.STRIDE_X] = step.stride
-        fields[Field.COPIES_Y], fields[Field.COPIES_X] = fields[Field.ALIGN_Y], fields[Field.ALIGN_X] = step.copies
+        copies = step.copies if step.addend_copies == (1, 1) else step.addend_copies
+        fields[Field.COPIES_Y], fields[Field.COPIES_X] = fields[Field.ALIGN_Y], fields[Field.ALIGN_X] = copies
         (top, _), (left, _) = step.pads
         fields[Field.PAD_TOP], fields[Field.PAD_LEFT] = top, left
         if step.op in CONVOLUTIONS:
@@ -156,7 +157,8 @@ class Encoding:
                    Extra.LOW: step.finish.low, Extra.HIGH: step.finish.high, Extra.WIDE: step.wide}
         if step.op == Op.DEPTHWISE:
             return
-        fields |= {Field.BIAS: constants.bias(step.finish), Extra.WINOGRAD: step.winograd}
+        fields |= {Field.BIAS: constants.bias(step.finish), Extra.WINOGRAD: step.winograd,
+                   Field.VECTORS: filter_vectors(step, self.images)}
         if step.winograd:
             fields |= {Field.WEIGHTS: constants.winograd(step.dense), Extra.PAIRS: (x.channels + 1) // 2,
                        Field.ALIGN_Y: TILE}
@@ -178,5 +180,3 @@ class Encoding:
             fields[Extra.PARAMS] = self.constants.layer_norm(attrs)
         elif step.op == Op.ACTIVATE:
             fields[Extra.PARAMS] = self.constants.factors(attrs)
-
-

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from npunet.engine.integer.plan.lowering import IntegerInstruction
+from npunet.engine.integer.plan.lowering import BLOCK_UNIT, IntegerInstruction
 from npunet.engine.plan.layout import Image, vectors
-from npunet.engine.plan.opcodes import CONVOLUTIONS, Op
+from npunet.engine.plan.opcodes import CONVOLUTIONS, Flag, Op
 from npunet.engine.target import FIRST_CACHE, LANES
 
 SUM_WORDS = LANES  # int32 of a vector's sums
 PLANE_ROOM = 8  # positions that the last tile may go beyond a cache block
-UNIT = 24  # a multiple of the positions of every tile
+UNIT = BLOCK_UNIT  # also a multiple of the positions of every tile
 MOST = 192
 SUM_BYTES = FIRST_CACHE // 2
 TILE, PATCH = 2, 4  # outputs and inputs of one of Winograd's tiles, along an axis
@@ -36,7 +36,12 @@ def block_of(step: IntegerInstruction, images: Mapping[str, Image]) -> int:
 def most_vectors(step: IntegerInstruction, images: Mapping[str, Image]) -> int:
     """Of what a convolution sums at a time."""
     between = vectors(images[step.x].channels) if step.op != Op.CONV else 0
-    return max(vectors(images[step.y].channels), between)
+    return max(filter_vectors(step, images), between)
+
+
+def filter_vectors(step: IntegerInstruction, images: Mapping[str, Image]) -> int:
+    """Vectors of filters: of what it leaves as sums, half of what the image has as int16."""
+    return vectors(images[step.y].channels) // (2 if step.flags & Flag.SUMS else 1)
 
 
 def scratch_size(step: IntegerInstruction, block: int, images: Mapping[str, Image]) -> int:
