@@ -32,9 +32,9 @@ def move_sums(typing, arguments):
     return types.void(arguments), generate
 
 
-@intrinsic
-def add_sums(typing, arguments):
-    """To `count` times `copies` neighbouring vectors of sums: each vector at x, `step` bytes apart, to `copies`."""
+def make_add_sums(twice: bool):
+    """The intrinsic that adds, to `count` times `copies` neighbouring vectors of sums, each vector at x, `step` bytes
+    apart, to `copies` of them, which are two where `twice` says so."""
 
     def generate(context, builder, signature, values):
         count, copies, x, step, sums = cgutils.unpack_tuple(builder, values[0])
@@ -48,12 +48,21 @@ def add_sums(typing, arguments):
                 store(builder, builder.add(load(builder, sums, INT32), more), sums)
                 return [builder.add(sums, INT64(SUM_BYTES))]
 
-            return [builder.add(x, step), *repeat(builder, copies, [sums], copy)]
+            if not twice:
+                return [builder.add(x, step), *repeat(builder, copies, [sums], copy)]
+            return [builder.add(x, step), *copy(copy([sums]))]
 
         repeat(builder, count, [x, sums], one)
         return context.get_dummy_value()
 
-    return types.void(arguments), generate
+    @intrinsic
+    def add_sums(typing, arguments):
+        return types.void(arguments), generate
+
+    return add_sums
+
+
+add_sums, add_sums_twice = make_add_sums(twice=False), make_add_sums(twice=True)
 
 
 @inlined
@@ -67,4 +76,8 @@ def keep_row(count, vectors, sums, plane, y, y_step):
 def add_row(count, copies, vectors, sums, plane, x, x_step):
     """A row of an image of sums, each position `copies` times, to the sums of a row of so many positions."""
     for v in range(vectors):
-        add_sums(((count + copies - 1) // copies, copies, x + SUM_BYTES * v, x_step, sums + plane * v))
+        arguments = ((count + copies - 1) // copies, copies, x + SUM_BYTES * v, x_step, sums + plane * v)
+        if copies == 2:
+            add_sums_twice(arguments)
+        else:
+            add_sums(arguments)

@@ -4,8 +4,9 @@ One function a mode, all emitted by the same formulas; each runs along the posit
 multipliers and shifts stay in registers. The formulas are those of npunet.integer.fixed_point, rearranged:
 
     h = (x * m + 2^30) >> 31            even and odd lanes as 64-bit products, blended
-    D: (h + ((h >> 31) & mask) + round) >> r       mask, round = 2^(r - 1) for r >= 1, both 0 for r = 0
-    D, large: ((h + ((h >> 31) & mask)) >> (r - 1) + 1) >> 1   where h + round could leave 32 bits; the floors nest
+    D: (h + (h >> 31) + 2^(r - 1)) >> r            of sums that are doubled, by their weights: h is the upper half of
+                                                   2 x * m + 2^31
+    D_ANY: ((h + ((h >> 31) & mask)) >> (r - 1) + 1) >> 1   mask = 0 for r = 0; floors nest, nothing leaves 32 bits
     S: the upper 32 bits of x * m + 2^(30 + r), >> (r - 1)
 
 An addition's two operands are (a << L) with L = 20 or 15, whose factor is at most 1/2. With k = 31 - L and
@@ -82,6 +83,12 @@ class Products:
         even, odd = (self.builder.bitcast(value, WORDS) for value in (even, odd))
         return shuffle(self.builder, even, odd, [k + LANES * (k % 2) for k in range(LANES)])
 
+    def high_of_doubled(self, x):
+        """(x * m + 2^31) >> 32."""
+        half = all_lanes(LONGS, 2**31)
+        even, odd = self.of(x, (half, half))
+        return self.blend(self.builder.lshr(even, all_lanes(LONGS, 32)), odd)
+
     def high_rounded(self, x):
         """(x * m + 2^30) >> 31."""
         half = all_lanes(LONGS, 2**30)
@@ -90,10 +97,13 @@ class Products:
 
 
 class Requantisation:
-    """One mode, for one vector of filters whose multipliers m and shifts s (int32 vectors) are given."""
+    """One mode, for one vector of filters whose multipliers m and shifts s (int32 vectors) are given.
 
-    def __init__(self, builder, mode: Mode, m, s, bias=None) -> None:
-        self.builder, self.mode, self.m, self.s, self.bias = builder, mode, m, s, bias
+    doubled : whether what comes is 2 x, in Mode.D
+    """
+
+    def __init__(self, builder, mode: Mode, m, s, doubled: bool = False) -> None:
+        self.builder, self.mode, self.doubled = builder, mode, doubled
         zero, one = words(0), words(1)
         self.right = larger(builder, builder.sub(zero, s), zero)
         self.left = larger(builder, s, zero)
@@ -111,7 +121,7 @@ class Requantisation:
     def __call__(self, x):
         builder, products = self.builder, self.products
         if self.mode == Mode.D:
-            h = products.high_rounded(x)
+            h = products.high_of_doubled(x) if self.doubled else products.high_rounded(x)
             return builder.ashr(builder.add(builder.add(h, builder.ashr(h, words(31))), self.half), self.right)
         if self.mode == Mode.D_ANY:
             h = products.high_rounded(builder.shl(x, self.left))
@@ -251,7 +261,7 @@ def make_finish(mode: Mode, source: ir.Type, adds: bool, halved: int | None = No
             if mode in LONG:
                 requantise = LongRequantisation(builder, m, s, load(builder, bias, INT64))
             else:
-                requantise = Requantisation(builder, mode, m, s)
+                requantise = Requantisation(builder, mode, m, s, doubled=mode == Mode.D)
             adder = Addition(builder, record, mode in SINGLE, halved) if adds else None
             lows, highs = (splat_number(builder, value, WORDS) for value in (low, high))
             ends = (adder.low, adder.high) if adder is not None else (lows, highs)

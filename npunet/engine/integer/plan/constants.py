@@ -73,8 +73,9 @@ class IntegerConstants:
         return self.put(np.stack([padded, np.zeros_like(padded)], -1))
 
     def bias(self, finish: Finish) -> int:
-        """What the sums begin with, int32: the bias, or 0 where it has 64 bits."""
-        return self.put(in_vectors(np.zeros_like(finish.bias) if finish.long else finish.bias, np.int32))
+        """What the sums begin with, int32: the bias times its factor, or 0 where it has 64 bits."""
+        factor = 0 if finish.long else finish.factor
+        return self.put(in_vectors(factor * finish.bias, np.int32))
 
     def finish(self, finish: Finish) -> int:
         """Multipliers and shifts, int32, then the bias in 64 bits where it is one."""

@@ -28,7 +28,8 @@ from npunet.integer.bounds import accumulator_bound
 from npunet.integer.network import Network, Node, Shape
 
 BLOCK_UNIT = 24  # positions that a cache block is a multiple of
-TILED_CHANNELS = 9  # of input and output, from which Winograd's algorithm pays
+TILED_CHANNELS = 9  # of the input, from which Winograd's algorithm pays
+TILED_BOUND = 2**28  # of sums, of which it takes four times as much, doubled in Mode.D
 FAST_BOUND = 2**30  # of sums, up to which Mode.D cannot leave 32 bits
 
 
@@ -46,6 +47,11 @@ class Finish(NamedTuple):
     shift: np.ndarray
     low: int
     high: int
+
+    @property
+    def factor(self) -> int:
+        """By which weights and bias are multiplied."""
+        return 2 if self.mode == Mode.D else 1
 
     @property
     def long(self) -> bool:
@@ -277,12 +283,12 @@ class IntegerLowering:
         return bool(bound.max() >= 2**31)
 
     def is_tiled(self, step: IntegerInstruction, node: Node) -> bool:
-        """Whether Winograd's algorithm serves, and pays: four times every sum stays within 32 bits."""
+        """Whether Winograd's algorithm serves, and pays."""
         _, _, channels, filters = node.arrays["weights"].shape
         height, width, _ = self.network.tensors[node.name].shape
         return (step.op == Op.CONV and step.kernel == (3, 3) and step.stride == step.dilation == (1, 1)
-                and self.network.scheme == "int8" and channels >= TILED_CHANNELS and filters >= TILED_CHANNELS
-                and height > 1 and width > 2 and bool(accumulator_bound(self.network, node).max() < 2**29))
+                and self.network.scheme == "int8" and channels >= TILED_CHANNELS and filters > 1
+                and height > 1 and width > 2 and bool(accumulator_bound(self.network, node).max() < TILED_BOUND))
 
     def fused_depthwise(self, node: Node) -> bool:
         """Whether it is computed by the 1x1 convolution that reads it, and no one else."""

@@ -20,7 +20,7 @@ EXP_TABLE, RECIPROCAL_TABLE = 16, 16 + 2 * 520  # bytes from a 16-bit softmax' p
 class Mode(IntEnum):
     """How sums are requantised: the profile, and what may be left out."""
 
-    D = 0  # no left shifts, every right shift at least 1, |acc| < 2^30
+    D = 0  # no left shifts, every right shift at least 1, |acc| < 2^30: weights and bias are doubled
     D_ANY = 1
     S = 2  # no left shifts, every right shift at least 1
     S_ANY = 3

@@ -8,7 +8,7 @@ import numpy as np
 
 from npunet.arena import Arena
 from npunet.engine.integer.plan.constants import IntegerConstants
-from npunet.engine.integer.plan.lowering import IntegerInstruction, IntegerLowering
+from npunet.engine.integer.plan.lowering import Finish, IntegerInstruction, IntegerLowering
 from npunet.engine.integer.plan.opcodes import COLUMNS, INT8_LEFT, Extra, Mode
 from npunet.engine.integer.plan.scratch import TILE, block_of, filter_vectors, scratch_size
 from npunet.engine.plan.chains import form_chains
@@ -55,6 +55,11 @@ def compile_integer_program(network: Network, *, threads: int = 1, fuse: bool = 
     return Program(*planned.tables(whole, steps, images), whole, encoder.constants.array(), planned.arena, images,
                    planned.buffers, tuple(steps), tuple(groups), planned.blocks(groups), *shapes, threads, margin,
                    "int16", DTYPES[network.scheme])
+
+
+def doubled(weights: np.ndarray, finish: Finish) -> np.ndarray:
+    """Weights times the factor that their requantisation expects, int16."""
+    return weights.astype(np.int16) * np.int16(finish.factor)
 
 
 def halved(attrs: Mapping[str, int]) -> int:
@@ -148,7 +153,8 @@ class Encoding:
             first = step.first if step.op == Op.SEPARABLE else step.finish
             assert first is not None
             paired = step.stride[1] == step.dilation[1] == 1 and step.kernel[1] in PAIRED_TAPS
-            fields |= {Field.DEPTHWISE_WEIGHTS: constants.depthwise(step.depthwise, paired), Extra.PAIRED: paired,
+            weights = constants.depthwise(doubled(step.depthwise, first), paired)
+            fields |= {Field.DEPTHWISE_WEIGHTS: weights, Extra.PAIRED: paired,
                        Extra.DEPTHWISE_MODE: first.mode, Extra.DEPTHWISE_PARAMS: constants.finish(first),
                        Extra.DEPTHWISE_BIAS: constants.bias(first), Extra.DEPTHWISE_LOW: first.low,
                        Extra.DEPTHWISE_HIGH: first.high}
@@ -159,11 +165,11 @@ class Encoding:
             return
         fields |= {Field.BIAS: constants.bias(step.finish), Extra.WINOGRAD: step.winograd,
                    Field.VECTORS: filter_vectors(step, self.images)}
+        kernel = doubled(step.dense, step.finish)
         if step.winograd:
-            fields |= {Field.WEIGHTS: constants.winograd(step.dense), Extra.PAIRS: (x.channels + 1) // 2,
+            fields |= {Field.WEIGHTS: constants.winograd(kernel), Extra.PAIRS: (x.channels + 1) // 2,
                        Field.ALIGN_Y: TILE}
             return
-        kernel = step.dense
         if step.op == Op.CONV and not step.wide and step.dilation[1] == 1 and x.col == x.channels:
             kernel = kernel.reshape(kernel.shape[0], 1, -1, kernel.shape[3])  # taps of a row are neighbouring channels
             fields[Field.KW] = 1
