@@ -77,8 +77,10 @@ def max_pool(p, arena, first, last, left, right):
             step = stride_x * x_col
             inside = min(right, (p[Field.X_WIDTH] - kw + p[Field.PAD_LEFT]) // stride_x + 1) - j
             if start >= 0 and inside > 0 and 2 <= kw <= 3:
+                at = rows + start * x_col
                 for v in range(p[Field.VECTORS]):
-                    arguments = (inside, rows + start * x_col + VECTOR_BYTES * v, step, below - above, x_row, x_col, y + VECTOR_BYTES * v, 2 * p[Field.Y_COL], p[Extra.LOW], p[Extra.HIGH])
+                    arguments = (inside, at + VECTOR_BYTES * v, step, below - above, x_row, x_col, y + VECTOR_BYTES * v,
+                                 2 * p[Field.Y_COL], p[Extra.LOW], p[Extra.HIGH])
                     if kw == 2:
                         largest(2, arguments)
                     else:
