@@ -15,7 +15,7 @@ from npunet.engine.codegen.integers import INT16, INT32, all_lanes, dot, load, s
 from npunet.engine.codegen.jit import inlined
 from npunet.engine.target import LANES
 
-POSITIONS = 4  # of a tile
+POSITIONS = 8  # of a tile
 VECTOR_WORDS = 4 * LANES
 
 
