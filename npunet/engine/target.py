@@ -98,14 +98,18 @@ def target_of(triple: str, cpu: str, features: str) -> Target:
     """The target of a machine, by LLVM's names for it: triple, CPU, and features such as "+avx2,-avx512f"."""
     if triple.startswith(("aarch64", "arm64")):
         return NEON
-    has = set(features.split(",")) if triple.startswith("x86_64") else set()
+    if not triple.startswith("x86_64"):
+        return SSE2._replace(dot="")
+    has = set(features.split(","))
     if {"+avx512f", "+avx512vl"} <= has:
-        target, needed = AVX512 if cpu in ONE_FMA_UNIT else AVX512_TWO_FMA, "+avx512bw"
+        target, pairs = AVX512 if cpu in ONE_FMA_UNIT else AVX512_TWO_FMA, "+avx512bw" in has
+    elif "+avx" in has:
+        target, pairs = AVX2, "+avx2" in has
     else:
-        target, needed = (AVX2, "+avx2") if "+avx" in has else (SSE2, "+sse2")
-    if needed not in has:
+        return SSE2
+    if not pairs:
         return target._replace(dot="")
-    return target._replace(dot="vpdpwssd") if VNNI & has and target.whole else target
+    return target._replace(dot="vpdpwssd") if VNNI & has else target
 
 
 @cache

@@ -20,7 +20,7 @@ import numpy as np
 from npunet.engine.integer.plan.opcodes import Kind, Mode
 from npunet.engine.integer.plan.refusals import check, refuse
 from npunet.engine.plan.layout import vectors
-from npunet.engine.plan.lowering import Instruction, Lowered
+from npunet.engine.plan.lowering import Instruction
 from npunet.engine.plan.opcodes import Flag, Op
 from npunet.engine.plan.taps import taps_of
 from npunet.engine.target import LANES
@@ -90,12 +90,13 @@ class IntegerLowering:
     network: Network
     fuse: bool = True
     in_place: bool = True
-    steps: list[Instruction] = field(default_factory=list)
+    steps: list[IntegerInstruction] = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)
     absorbed: set[str] = field(default_factory=set)  # nodes that another node's step computes
     home: dict[str, str] = field(default_factory=dict)  # tensor -> the tensor in whose memory it lives
 
-    def run(self) -> Lowered:
+    def run(self) -> IntegerLowering:
+        """Fills in steps and shapes; returns itself."""
         check(self.network)
         network = self.network = without_unread(self.network)
         self.readers = network.consumers()
@@ -108,7 +109,7 @@ class IntegerLowering:
             if node.name not in self.absorbed:
                 self.lower(node)
         self.emit(IntegerInstruction(Op.COPY_OUT, "output", x=self.where(network.output), y="", zero=y.zero_point))
-        return Lowered(self.steps, self.shapes, network.input, self.where(network.output))
+        return self
 
     def emit(self, step: IntegerInstruction) -> None:
         self.steps.append(step)
@@ -253,7 +254,8 @@ class IntegerLowering:
         """Each input, upsampled where only this concat reads it so, to its channels."""
         y, place = self.new(node.name), 0
         for name in node.inputs:
-            producer, copies, fused = self.nodes.get(name), (1, 1), (node.name,)
+            producer, copies = self.nodes.get(name), (1, 1)
+            fused: tuple[str, ...] = (node.name,)
             if producer is not None and producer.op == "upsample_nearest2d" and self.absorbed_by_concat(producer):
                 copies, fused, name = producer.attrs["factor"], (producer.name, node.name), producer.inputs[0]
             x = self.where(name)

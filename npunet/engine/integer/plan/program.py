@@ -13,7 +13,6 @@ from npunet.engine.integer.plan.opcodes import COLUMNS, INT8_LEFT, Extra, Mode
 from npunet.engine.integer.plan.scratch import TILE, block_of, filter_vectors, scratch_size
 from npunet.engine.plan.chains import form_chains
 from npunet.engine.plan.layout import Image, halos_of, vectors
-from npunet.engine.plan.lowering import Lowered
 from npunet.engine.plan.opcodes import CONVOLUTIONS, Field, Op
 from npunet.engine.plan.program import Program, plan_memory, scratch_name
 from npunet.engine.target import CACHE_LINE, LINE_BUFFERED, TOUCHED
@@ -80,7 +79,7 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return height, width, channels
 
 
-def lay_out(lowered: Lowered) -> dict[str, Image]:
+def lay_out(lowered: IntegerLowering) -> dict[str, Image]:
     """Every tensor with the halo of zeros that its readers need."""
     reads = []
     for step in lowered.steps:
