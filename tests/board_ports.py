@@ -11,9 +11,7 @@ from npunet import UNet, presets, pretrained
 from npunet.golden import golden
 from npunet.golden.boards import TARGETS, commands
 from npunet.golden.integer.bundle import golden_integer
-from npunet.golden.integer.reader import is_integer_bundle
 from npunet.verify import boards, program, verify
-from npunet.verify.integer import verify_integer
 
 IN_CI = ("cortex-m4", "aarch64", "riscv64")
 FORMATS = ("bin", "c")
@@ -57,4 +55,4 @@ def built(bundle, target, elf, *optimise, output=None):
 def judged(bundle, target, elf, log):
     """Run a program in the target's emulator, and verify what it prints."""
     program.run(commands.running(TARGETS[target], str(elf)), log, seconds=300, most=1 << 28)
-    return (verify_integer if is_integer_bundle(bundle) else verify)(bundle, log)
+    return verify(bundle, log)

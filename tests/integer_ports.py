@@ -8,7 +8,7 @@ import pytest
 from integer_judges import calibration, float_model
 
 from npunet import quantize
-from npunet.golden.integer.bundle import golden_integer
+from npunet.golden import golden
 
 FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-DNET_OBSERVE")
 
@@ -24,7 +24,7 @@ def integer_network(name, scheme="int8", rounding="D"):
 
 
 def make_bundle(model, folder, **options):
-    golden_integer(model, folder, **options)
+    golden(model, folder, **options)
     return folder
 
 

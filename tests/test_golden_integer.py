@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 from dataclasses import replace
 
@@ -13,8 +14,10 @@ from integer_ports import integer_network, make_bundle, needs_compiler, run_port
 
 from npunet import IntegerModel, pretrained
 from npunet.cli import main
+from npunet.golden import golden
 from npunet.golden.integer import cgen
 from npunet.golden.integer.bundle import golden_integer
+from npunet.golden.integer.cases import NETWORK_CASES
 from npunet.golden.integer.reader import IntegerBundle
 from npunet.golden.integer.stages import stages
 from npunet.integer.network import Network, Node, Tensor
@@ -30,13 +33,14 @@ def assert_equal(model, bundle, out):
     """Every tensor of every case of a port; returns how many values were compared."""
     count, golden = 0, IntegerBundle(bundle)
     for case in golden.cases.values():
-        x = golden.tensor(case["id"], "in").reshape(-1, *model.input_shape)
-        trace = model.trace(x)
-        for layer in golden.layers.values():
+        trace = {}
+        if case["scope"] == "network":
+            trace = model.trace(golden.tensor(case["id"], "in").reshape(-1, *model.input_shape))
+        for layer in golden.layers.values() if trace else [golden.layers[case["id"]]]:
             got = np.fromfile(out / case["id"] / f"{layer['id']}.out.bin", layer["dtype"])
-            np.testing.assert_array_equal(got, trace[layer["name"]].ravel(), layer["id"])
-            fed = np.fromfile(out / case["id"] / f"{layer['id']}.fed.bin", layer["dtype"])
-            np.testing.assert_array_equal(fed, got)
+            want = trace[layer["name"]] if trace else golden.run_layer(layer["id"], golden.inputs(
+                case["id"], layer["id"])).out
+            np.testing.assert_array_equal(got, want.ravel(), layer["id"])
             for role, kind in (("acc", layer["accumulator"]), ("pre", layer["before_clamp"])):
                 if kind is not None:
                     wide = np.fromfile(out / case["id"] / f"{layer['id']}.{role}.bin", kind)
@@ -50,7 +54,7 @@ def assert_equal(model, bundle, out):
 def test_the_generated_c_computes_the_same_integers(number, name, scheme, rounding, tmp_path):
     needs_compiler()
     model = integer_network(name, scheme, rounding)
-    bundle = make_bundle(model, tmp_path / "b", formats=("bin", "c"), kinds=("random", "minimum", "impulse"))
+    bundle = make_bundle(model, tmp_path / "b", formats=("bin", "c"), cases=("random", "minimum", "impulse"))
     level = ("-O0", "-O2", "-O3")[number % 3]
     flags = (level,) if number % 2 else ("-O1", "-fsanitize=undefined,address", "-fno-sanitize-recover=all")
     assert assert_equal(model, bundle, run_port(bundle, tmp_path, flags=flags)) > 1000
@@ -60,7 +64,7 @@ def test_the_generated_c_computes_the_same_integers(number, name, scheme, roundi
 def test_the_shipped_ecg_network_in_c(scheme, tmp_path):
     needs_compiler()
     model = pretrained.quantized("ecg-trained", scheme)
-    bundle = make_bundle(model, tmp_path / "b", formats=("bin", "c"), kinds=("signal",))
+    bundle = make_bundle(model, tmp_path / "b", formats=("bin", "c"), cases=("signal",))
     assert assert_equal(model, bundle, run_port(bundle, tmp_path, flags=("-O2",))) > 200_000
     told = subprocess.run([tmp_path / "net_dump", "--sizes"], capture_output=True, text=True, timeout=10).stdout
     used = cgen.memory(model.network)
@@ -111,13 +115,16 @@ def test_every_file_of_a_bundle(tmp_path):
     root = tmp_path / "b"
     assert json.loads((root / "manifest.json").read_text()) == json.loads(json.dumps(manifest))
     case = manifest["cases"][0]["id"]
-    assert [each["kind"] for each in manifest["cases"]] == ["random", "zeros", "minimum", "maximum", "impulse",
-                                                            "signal"]
+    assert [each["kind"] for each in manifest["cases"][:6]] == list(NETWORK_CASES)
+    assert {each["id"] for each in manifest["cases"][6:]} == {layer["id"] for layer in manifest["layers"]}
     with np.load(root / "npz" / f"{case}.npz") as ends:
         np.testing.assert_array_equal(model.predict(ends["input_0"]), ends["output_0"])
-    with np.load(root / "int8" / case / "tensors.npz") as stored:
+    for each in (manifest["cases"][0], manifest["cases"][6]):
+        case = each["id"]
+        with np.load(root / each["folder"] / "tensors.npz") as archive:
+            stored = dict(archive)
         for record in manifest["tensors"]:
-            if record["id"].startswith(f"{case}/"):
+            if record["case"] == case:
                 raw = (root / record["files"]["bin"]).read_bytes()
                 assert raw == stored[record["key"]].tobytes() and len(raw) == record["bytes"]
                 words = (root / "hex" / case / f"{record['key']}.mem").read_text().split("row-major\n")[1].split()
@@ -149,7 +156,7 @@ def test_a_bundle_is_the_same_bytes_and_replaces_only_bundles(tmp_path):
 def test_cmsis_headers_compile(tmp_path):
     needs_compiler()
     model = integer_network("d1_ecg_small")
-    bundle = make_bundle(model, tmp_path / "b", kinds=("random",))
+    bundle = make_bundle(model, tmp_path / "b", cases=("random",))
     node = next(node for node in model.network if node.op == "conv2d")
     stem = f"golden_{cgen.c_names(model.network)[node.name]}"
     (tmp_path / "use.c").write_text(
@@ -180,8 +187,69 @@ def test_what_is_refused(tmp_path, capsys):
         cgen.sources(replace(model.network, nodes=nodes), "t")
     assert not (tmp_path / "b").exists()
     model.save(tmp_path / "m.npz")
+    for option in ({"bounds": True}, {"arithmetic": "seq"}, {"size": (64,)}):
+        with pytest.raises(ValueError, match=f"--{next(iter(option))} is for float networks"):
+            golden(tmp_path / "m.npz", tmp_path / "b", **option)
     assert main(["golden", str(tmp_path / "m.npz"), "-o", str(tmp_path / "b"), "--bounds"]) == 2
     assert "--bounds is for float networks" in capsys.readouterr().err
     assert main(["golden", str(tmp_path / "m.npz"), "-o", str(tmp_path / "b")]) == 0
     assert "flash" in capsys.readouterr().out
     assert set(CASES) >= {name for name, _, _ in NETWORKS}
+
+
+COMPILERS = [(compiler, level) for compiler in ("gcc", "clang") for level in ("-O0", "-O2", "-O3")]
+SANITIZED = ("-fsanitize=undefined,address", "-fno-sanitize-recover=all")
+QUICK = (("gcc", "-O3"), ("clang", "-O2"), ("clang", "-O1", *SANITIZED))
+EVERY_COMPILER = (*COMPILERS, ("gcc", "-O1", *SANITIZED), ("clang", "-O1", *SANITIZED))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_compilers_and_levels_give_the_vectors_integers(scheme, tmp_path):
+    """Every tensor of every case is the same bytes in the bundle and in what each program writes."""
+    model = integer_network("d1_softmax", scheme)
+    bundle = make_bundle(model, tmp_path / "b", formats=("bin", "c"), cases=("random", "minimum", "layers"))
+    ran = 0
+    for number, (compiler, *flags) in enumerate(EVERY_COMPILER if os.environ.get("NPUNET_THOROUGH") else QUICK):
+        if shutil.which(compiler) is None:
+            continue
+        work = tmp_path / f"w{number}"
+        work.mkdir()
+        assert assert_equal(model, bundle, run_port(bundle, work, flags=flags, compiler=compiler)) > 1000
+        ran += 1
+    if not ran:
+        pytest.skip("there is no compiler")
+
+
+FORBIDDEN = re.compile(r"div|mod|aeabi_[fd]|i2[fd]|[fd]2|float|malloc|__(add|sub|mul|div|fix|float)[sdt]")
+DIVISION_OF_64, FLOAT = re.compile(r"\b(i?divq)\b"), re.compile(r"\b(v?(mul|add|sub|div)[sp][sd]|v?cvt\w+)\b")
+
+
+@pytest.mark.parametrize("name, scheme, rounding", NETWORKS)
+def test_the_object_needs_nothing_but_copies_and_has_no_float(name, scheme, rounding, tmp_path):
+    """On a Cortex-M every 64-bit division and every float is a call; on x86-64 they are instructions."""
+    needs_compiler()
+    for file, text in cgen.sources(integer_network(name, scheme, rounding).network, "t").items():
+        (tmp_path / file).write_text(text)
+    subprocess.run(["gcc", "-std=c99", "-O2", "-c", str(tmp_path / "net.c"), "-o", str(tmp_path / "x86.o")], check=True,
+                   timeout=100)
+    undefined = subprocess.run(["nm", "-u", tmp_path / "x86.o"], capture_output=True, text=True, timeout=20).stdout
+    assert set(undefined.split()) <= {"U", "memcpy", "memset", "__stack_chk_fail", "_GLOBAL_OFFSET_TABLE_"}
+    code = subprocess.run(["objdump", "-d", tmp_path / "x86.o"], capture_output=True, text=True, timeout=20).stdout
+    assert "<net_run>" in code and not DIVISION_OF_64.search(code) and not FLOAT.search(code)
+    if shutil.which("arm-none-eabi-gcc"):
+        arm = ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft"]
+    elif shutil.which("clang"):
+        (tmp_path / "string.h").write_text("#include <stddef.h>\nvoid *memcpy(void *, const void *, size_t);\n")
+        arm = ["clang", "--target=thumbv7em-none-eabi", "-mfloat-abi=soft", "-ffreestanding"]
+    else:
+        pytest.skip("there is no compiler for a Cortex-M")
+    (tmp_path / "wrong.c").write_text("long long f(long long a, long long b) { return a / b; }\n"
+                                      "double g(double a) { return a * 3; }\n")
+    called = {}
+    for name in ("net", "wrong"):
+        subprocess.run([*arm, "-std=c99", "-O2", f"-I{tmp_path}", "-c", str(tmp_path / f"{name}.c"), "-o",
+                        str(tmp_path / f"{name}.o")], check=True, timeout=100)
+        symbols = subprocess.run(["nm", "-u", tmp_path / f"{name}.o"], capture_output=True, text=True,
+                                 timeout=20).stdout
+        called[name] = {each for each in symbols.split() if FORBIDDEN.search(each)}
+    assert len(called["wrong"]) == 2 and called["net"] == set(), called

@@ -130,7 +130,7 @@ def test_tflite_micro_json_as_flatc_writes_it(bundle, outputs, tmp_path):
     assert verdict().verdict == "FAIL" and verdict().first.record["id"] == "in"
     del described["input_data"]
     listed[0]["dtype"] = "INT32"
-    assert "expected is FLOAT32" in str(verdict().faults[0]) and key in str(verdict().faults[0])
+    assert "expected is float32" in str(verdict().faults[0]) and key in str(verdict().faults[0])
     listed[0]["dtype"], listed[0]["shape"] = "FLOAT32", [1, 2]
     assert "has the shape [1, 2]" in str(verdict().faults[0])
     del listed[0]["shape"]

@@ -1,4 +1,4 @@
-"""npunet golden and npunet verify for integer networks."""
+"""npunet golden for integer networks."""
 
 from __future__ import annotations
 
@@ -11,25 +11,15 @@ from npunet.cli import models, sources
 
 FLOAT_ONLY = {"level": "deploy", "arithmetic": "seq_fma", "backward": False, "bounds": False, "layers": None,
               "size": "auto"}
-FLOAT_ONLY_IN_VERIFY = {"bounded": False, "flush_to_zero": False, "finite_math": False, "layout": None,
-                        "time_limit": None, "junit": None, "html": None, "picture": None}
-
-
-def refuse(arguments: Namespace, only: dict[str, Any]) -> None:
-    """Refuse options that mean nothing for integers."""
-    given = [f"--{name.replace('_', '-')}" for name, usual in only.items() if getattr(arguments, name) != usual]
-    if given:
-        raise ValueError(f"{', '.join(given)} is for float networks; integers are exact and have one order: leave it "
-                         "out")
 
 
 def golden(model: IntegerModel, arguments: Namespace, progress: Any) -> None:
     """Make the bundle of an integer network, and tell what is in it."""
     from npunet.cli.predict import meaning_of
-    from npunet.golden.integer.bundle import MAX_SIZE, golden_integer
+    from npunet.golden.integer.bundle import MAX_SIZE, golden_integer, refuse_for_integers
     from npunet.golden.writers import FORMATS
 
-    refuse(arguments, FLOAT_ONLY)
+    refuse_for_integers(**{name: getattr(arguments, name) != usual for name, usual in FLOAT_ONLY.items()})
     given = None
     if arguments.input is not None:
         face = models.with_float_face(model)
@@ -47,13 +37,19 @@ def golden(model: IntegerModel, arguments: Namespace, progress: Any) -> None:
           f"{profile['accumulator_bits']} bits, bias {profile['bias_bits']} bits")
     print(f"memory  of the generated C: flash {used['flash']:,} bytes, RAM {used['ram']:,} bytes (arena "
           f"{used['arena']:,}, input {used['input']:,}, output {used['output']:,})")
-    print(f"cases   {', '.join(case['kind'] for case in manifest['cases'])}: {len(manifest['layers'])} layers each")
+    named = [case["kind"] for case in manifest["cases"] if case["scope"] == "network"]
+    alone = sum(case["scope"] == "layer" for case in manifest["cases"])
+    print(f"cases   network: {', '.join(named) or 'none'}, {len(manifest['layers'])} layers each; single layers: "
+          f"{alone}")
+    if manifest["left_out"]:
+        print(f"left out, for want of room (--max-size): the cases of {len(manifest['left_out'])} single layers")
     print(f"wrote   {out}: {total / 1e6:.1f} MB in {', '.join(manifest['formats'])}")
     print(f"next    npunet verify {out} {'--run' if arguments.target else 'OUTPUTS'}, or read {out / 'README.txt'}")
     if arguments.score:
+        from npunet.verify import report
         from npunet.verify.integer import score
 
-        print(score.text(score.score(out, progress)), end="")
+        print(report.score(score.score(out, progress)), end="")
 
 
 def _cut(x: Any, model: IntegerModel) -> Any:
@@ -62,17 +58,3 @@ def _cut(x: Any, model: IntegerModel) -> Any:
     if any(have < want for have, want in zip(x.shape[1:-1], size, strict=True)):
         raise ValueError(f"the input is {x.shape[1:-1]}, smaller than the network's {size}; give a longer one")
     return x[(slice(None), *(slice(extent) for extent in size))]
-
-
-def verify(arguments: Namespace, progress: Any) -> int:
-    """Compare with a bundle of integers, tell, and return the exit status."""
-    from npunet.files import write_text
-    from npunet.verify.integer import report, verify_integer
-
-    refuse(arguments, FLOAT_ONLY_IN_VERIFY)
-    result = verify_integer(arguments.bundle, arguments.outputs, layers=arguments.layers, case=arguments.case,
-                            explain=not arguments.no_diagnosis, progress=progress)
-    if arguments.json:
-        write_text(arguments.json, report.as_json(result))
-    print(report.text(result, arguments.all), end="")
-    return result.status

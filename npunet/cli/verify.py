@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from npunet.cli import golden_integer, models, values
+from npunet.cli import models, values
 from npunet.cli.golden import show
 from npunet.files import write_text
 
@@ -75,16 +75,10 @@ def verify(arguments: Namespace) -> None:
 
 def judge(arguments: Namespace) -> None:
     """Compare the outputs and leave with the verdict's exit status."""
-    from npunet.golden.integer.reader import is_integer_bundle
     from npunet.verify import html, machine, picture, report
     from npunet.verify import verify as compare_outputs
     from npunet.verify.verdict import TIME_LIMIT
 
-    if is_integer_bundle(arguments.bundle):
-        status = golden_integer.verify(arguments, show if sys.stderr.isatty() else None)
-        if status:
-            raise SystemExit(status)
-        return
     if arguments.picture:
         picture.suffix(arguments.picture)
     result = compare_outputs(

@@ -60,6 +60,7 @@ A port's dump repeats the names: `<case>/<key>.bin`, or an npz whose members are
 """
 
 from npunet.golden.bundle import golden
+from npunet.golden.integer.reader import open_bundle
 from npunet.golden.reader import Bundle
 
-__all__ = ["Bundle", "golden"]
+__all__ = ["Bundle", "golden", "open_bundle"]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import npunet
-from npunet import UNet
+from npunet import IntegerModel, UNet
 from npunet.deploy import check_level
 from npunet.files import write_npz
 from npunet.golden import boards, cases, constants, cport, graphs, hexbench, manifest, texts
@@ -23,6 +23,8 @@ from npunet.golden.bounds import output_bound, rounded_up
 from npunet.golden.collect import Collector
 from npunet.golden.corners import layer_inputs
 from npunet.golden.draws import RANDOM
+from npunet.golden.integer.bundle import MAX_SIZE as MAX_SIZE_OF_INTEGERS
+from npunet.golden.integer.bundle import golden_integer, is_integer, refuse_for_integers
 from npunet.golden.layer_run import run_layer, run_network
 from npunet.golden.names import unknown
 from npunet.golden.place import beside
@@ -38,11 +40,11 @@ LAYER_NORM = "two passes, sums in float64 row-major, mean and inverse rounded on
 Progress = Callable[[int, int, str], None]
 
 
-def golden(model: UNet | str | PathLike[str], out: str | PathLike[str], *, inputs: np.ndarray | None = None,
-           level: str = "deploy", arithmetic: str = "seq_fma", cases: Sequence[str] | None = None,
-           formats: Sequence[str] = FORMATS, backward: bool = False, bounds: bool = False,
-           layers: Iterable[str] | None = None, size: str | tuple[int, ...] = "auto", max_size: int = MAX_SIZE,
-           seed: int = 0, weights: str | None = None, target: str | None = None,
+def golden(model: UNet | IntegerModel | str | PathLike[str], out: str | PathLike[str], *,
+           inputs: np.ndarray | None = None, level: str = "deploy", arithmetic: str = "seq_fma",
+           cases: Sequence[str] | None = None, formats: Sequence[str] = FORMATS, backward: bool = False,
+           bounds: bool = False, layers: Iterable[str] | None = None, size: str | tuple[int, ...] = "auto",
+           max_size: int = MAX_SIZE, seed: int = 0, weights: str | None = None, target: str | None = None,
            progress: Progress | None = None) -> dict[str, Any]:
     """Write a golden bundle: what a port of a network has to reproduce; its form is in npunet.golden's docstring.
 
@@ -68,8 +70,17 @@ def golden(model: UNet | str | PathLike[str], out: str | PathLike[str], *, input
     target     : a processor of boards.TARGETS: c/board/ is what a board with it needs to run every case
     progress   : called as progress(done, total, what)
 
+    An integer network (an IntegerModel, or the path of one) gets a bundle of integers, of which npunet.golden.integer
+    is the form: it takes inputs, cases (integer.cases.KINDS), formats, max_size, seed, target and progress.
+
     Returns the manifest. Raises ValueError for arguments that do not fit, FileExistsError for a folder in use.
     """
+    if is_integer(model):
+        refuse_for_integers(level=level != "deploy", arithmetic=arithmetic != "seq_fma", backward=backward,
+                            bounds=bounds, layers=layers is not None, size=size != "auto", weights=weights == "drawn")
+        return golden_integer(model, out, inputs=inputs, kinds=cases, formats=formats, seed=seed,
+                              max_size=MAX_SIZE_OF_INTEGERS if max_size == MAX_SIZE else max_size, target=target,
+                              progress=progress)
     check_level(level)
     if arithmetic not in ORDERS:
         raise ValueError(f"arithmetic={arithmetic!r} must be one of {', '.join(ORDERS)}: a bundle's order is declared")

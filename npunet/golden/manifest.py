@@ -195,8 +195,7 @@ def load(folder: str | PathLike[str]) -> dict[str, Any]:
     if isinstance(manifest, dict) and manifest.get("schema") != SCHEMA:
         found = f"{manifest.get('schema')!r:.80}"
         if found.startswith("'npunet-golden-integer/"):
-            raise ValueError(f"{path} has schema {found}: a bundle of integers, which `npunet verify` and "
-                             "npunet.verify.integer.verify_integer compare")
+            raise ValueError(f"{path} has schema {found}: a bundle of integers, which npunet.golden.open_bundle opens")
         raise ValueError(f"{path} has schema {found}, this npunet reads {SCHEMA}. Make the bundle again")
     check(manifest, str(path))
     return manifest

@@ -37,7 +37,7 @@ class Bundle:
 
     def __init__(self, folder: str | PathLike[str]) -> None:
         self.root = Path(folder)
-        self.manifest: dict[str, Any] = manifest.load(folder)
+        self.manifest: dict[str, Any] = self._load()
         self.cases = {case["id"]: case for case in self.manifest["cases"]}
         self.layers = {layer["id"]: layer for layer in self.manifest["layers"]}
         self.tensors = {tensor["id"]: tensor for tensor in self.manifest["tensors"]}
@@ -52,6 +52,9 @@ class Bundle:
             if missing:
                 raise ValueError(f"{self.root}: case {case['id']} lists tensors without a record: {', '.join(missing)}")
         self._again: tuple[str, dict[str, np.ndarray]] = ("", {})
+
+    def _load(self) -> dict[str, Any]:
+        return manifest.load(self.root)
 
     @property
     def arithmetic(self) -> str:

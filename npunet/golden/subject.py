@@ -77,8 +77,7 @@ def _model(source: UNet | Segmenter | str | PathLike[str]) -> UNet:
     if isinstance(source, UNet):
         return source
     if isinstance(source, IntegerModel):
-        raise ValueError(f"{source!r} is an integer network; npunet.golden.integer.bundle.golden_integer makes its "
-                         "bundle")
+        raise ValueError(f"{source!r} is an integer network, which has no float arithmetic")
     if isinstance(source, Segmenter):
         return source.network
     if is_described(source):

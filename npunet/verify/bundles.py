@@ -20,7 +20,7 @@ def check_sums(bundle: Bundle) -> None:
     model = bundle.manifest["model"]
     listed = read_sums(bundle.root)
     try:
-        for name in ("manifest.json", model["graph"], model["weights"], model["file"]):
+        for name in ("manifest.json", *(model[key] for key in ("graph", "weights", "file") if key in model)):
             if hashlib.sha256((bundle.root / name).read_bytes()).hexdigest() != listed.get(name):
                 raise ValueError(f"{bundle.root}/{name} is not the file that SHA256SUMS lists; make the bundle again")
     except OSError as error:

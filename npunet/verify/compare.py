@@ -158,6 +158,8 @@ def pattern(got: np.ndarray, want: np.ndarray, differ: np.ndarray) -> str:
     if got.size > 1 and not got.any():
         return "every element is zero: nothing was written"
     a, b = got[differ], want[differ]
+    if got.dtype.kind != "f":
+        a, b = a.astype(np.int64), b.astype(np.int64)
     with np.errstate(all="ignore"):
         tests = (
             ("only the signs of zeros differ", (a == 0) & (b == 0)),
@@ -172,7 +174,14 @@ def pattern(got: np.ndarray, want: np.ndarray, differ: np.ndarray) -> str:
     for words, test in tests:
         if test.all():
             return words
+    if got.dtype.kind != "f" and (np.abs(a - b) == 1).all():
+        return f"all that differ are 1 off{_of_where(differ)}"
     return _where(differ) or ("all that differ are 1 ULP off" if _one_ulp(a, b) else "")
+
+
+def _of_where(differ: np.ndarray) -> str:
+    told = _where(differ)
+    return f", {told}" if told else ""
 
 
 def _one_ulp(a: np.ndarray, b: np.ndarray) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
-from npunet.golden.reader import Bundle
+from npunet.golden.integer.reader import is_integer_bundle, open_bundle
 from npunet.verify.bundles import checked_files
 from npunet.verify.results import Result
 from npunet.verify.verdict import verify
@@ -34,7 +34,7 @@ def verify_c(folder: str | PathLike[str]) -> Result:
     Raises ValueError when there is no compiler, when it fails, when the bundle lacks "c" or "bin", when a file was
     changed or added.
     """
-    bundle, name = Bundle(folder), compiler()
+    bundle, name = open_bundle(folder), compiler()
     if name is None:
         raise ValueError(f"no C compiler: none of {', '.join(COMPILERS)} is there")
     if not {"c", "bin"} <= set(bundle.manifest["formats"]):
@@ -60,7 +60,8 @@ def run_c(bundle: Path, sources: Path, scratch: Path) -> Path:
     if name is None:
         raise ValueError(f"no C compiler: none of {', '.join(COMPILERS)} is there")
     program, out = scratch / "net_dump", scratch / "out"
-    _run([name, *FLAGS, str(sources / "net_dump.c"), str(sources / "net.c"), "-lm", "-o", str(program)])
+    observed = ["-DNET_OBSERVE"] if is_integer_bundle(bundle) else []  # accumulators and values before the clamps
+    _run([name, *FLAGS, *observed, str(sources / "net_dump.c"), str(sources / "net.c"), "-lm", "-o", str(program)])
     _run([str(program), "--all", str(bundle), str(out)])
     return out
 

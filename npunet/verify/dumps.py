@@ -93,24 +93,19 @@ class Names:
         for layer in bundle.layers.values():
             for name in (layer["id"], layer["name"], fit_for_files(layer["name"])):
                 self.aliases.setdefault(name, f"{layer['id']}.out")
-                for role in ("out", "acc"):
+                for role in ("out", "acc", "pre"):
                     self.aliases.setdefault(f"{name}.{role}", f"{layer['id']}.{role}")
         output = bundle.manifest["model"]["output"]
         if output is not None:
-            self.aliases.setdefault("out", f"{output}.out")
-        self.aliases.setdefault("input", "in")
+            self.aliases |= {name: f"{output}.out" for name in ("out", "output_0") if name not in self.aliases}
+        self.aliases |= {name: "in" for name in ("input", "input_0") if name not in self.aliases}
 
     def place(self, name: str, folder: tuple[str, ...] = ()) -> Place | None:
         """Where a tensor called `name` in sub-folders `folder` belongs, or None."""
-        head, _, tail = name.rpartition("/")
-        for case, text in ((head, tail), (None, name)):
-            if case is not None and case.rpartition("/")[2] not in self.bundle.cases:
-                continue
-            case = (
-                case.rpartition("/")[2]
-                if case
-                else next((part for part in reversed(folder) if part in self.bundle.cases), self.default)
-            )
+        parts = name.split("/")
+        splits = [(parts[k - 1], "/".join(parts[k:])) for k in range(len(parts) - 1, 0, -1)]  # layers' names may have /
+        around = next((part for part in reversed(folder) if part in self.bundle.cases), self.default)
+        for case, text in (*(split for split in splits if split[0] in self.bundle.cases), (around, name)):
             for key in (text, self.aliases.get(text)):
                 if key is not None and f"{case}/{key}" in self.bundle.tensors:
                     return case, key
@@ -179,7 +174,8 @@ def _read_file(path: Path, where: str, folder: tuple[str, ...], names: Names, du
     elif suffix == ".bin":
         dump.put(place, path.read_bytes(), where)
     else:
-        dump.put(place, forms.read_mem(path.read_text(encoding="utf-8", errors="strict")), where)
+        digits = 2 * np.dtype(names.bundle.tensors["/".join(place)]["dtype"]).itemsize
+        dump.put(place, forms.read_mem(path.read_text(encoding="utf-8", errors="strict"), digits), where)
 
 
 def _read_npz(path: Path, where: str, folder: tuple[str, ...], names: Names, dump: Dump) -> None:

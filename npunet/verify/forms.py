@@ -7,10 +7,13 @@ import re
 WORD_DIGITS = 8
 
 
-def read_mem(text: str) -> bytes:
-    """The 32-bit words of a $readmemh file as little-endian bytes. Raises ValueError for anything else."""
+def read_mem(text: str, digits: int = WORD_DIGITS) -> bytes:
+    """The words of a $readmemh file as little-endian bytes. Raises ValueError for anything else.
+
+    digits : of a word, two for every byte of the tensor's type
+    """
     words = [word for line in text.splitlines() for word in line.partition("//")[0].split()]
-    return words_to_bytes(words)
+    return words_to_bytes(words, digits)
 
 
 def words_to_bytes(words: list[str], digits: int = WORD_DIGITS) -> bytes:

@@ -24,7 +24,7 @@ Deltas = Mapping[str, np.ndarray]
 def check(feeds: Feeds, case: Mapping[str, Any], layer: str, role: str, deltas: Deltas, layout: str) -> Check:
     """Compare one tensor of a network or layer case.
 
-    role   : "out" or "acc"
+    role   : "out", "acc", or of integers "pre", what stands before the clamp
     deltas : bounds of the whole network by tensor name, for a network case that is compared with bounds
     layout : in which the tensor was read
     """
@@ -114,4 +114,5 @@ def moved_layout(got: np.ndarray, want: np.ndarray) -> str | None:
 
 
 def _tensor(step: LayerRun, role: str) -> np.ndarray:
-    return step.out if role == "out" or step.acc is None else step.acc
+    value = getattr(step, role, None)
+    return step.out if value is None else value

@@ -34,7 +34,9 @@ def arrange(raw: Raw, record: Mapping[str, Any], layout: str | None = None) -> t
         size = record["bytes"]
         if len(raw.value) != size:
             expected = f"{size} are expected for {_told(shape)} {dtype.name}"
-            raise ValueError(f"{_of_another_size(raw.value, size)} {len(raw.value)} bytes, {expected}")
+            told = _of_another_size(raw.value, size) if dtype.kind == "f" else (
+                f"dump {dtype.name}, {dtype.itemsize} bytes a value, and every sample: it has")
+            raise ValueError(f"{told} {len(raw.value)} bytes, {expected}")
         value = np.frombuffer(raw.value, dtype)
     else:
         value = _typed(raw.value, dtype)
@@ -103,6 +105,8 @@ def _typed(value: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Numbers in the bundle's type; unsigned words are bits. Raises ValueError when a value would change."""
     if value.dtype.kind == "u" and value.dtype.itemsize == dtype.itemsize:
         return value.astype(value.dtype.newbyteorder("<")).view(dtype)
+    if dtype.kind == "i" and value.dtype.kind in "iu":
+        return value.astype(np.int64)  # as they are: what does not fit the type is a difference like any other
     if value.dtype.kind != dtype.kind:
         raise ValueError(f"holds {value.dtype}, expected is {dtype.name}")
     with np.errstate(all="ignore"):

@@ -63,7 +63,7 @@ def _scope(result: Result) -> list[str]:
 
 
 def _head(result: Result) -> list[str]:
-    how = "within the derived bound of every element" if result.bounded else f"bit for bit, order {result.arithmetic}"
+    how = "within the derived bound of every element" if result.bounded else f"bit for bit, {result.order}"
     lines = [f"{result.bundle['model']}: {result.bundle['folder']} ({result.bundle['fingerprint'][:16]}), {how}"]
     lines += [f"ERROR   {fault}" for fault in result.faults[:SHOWN]]
     if len(result.faults) > SHOWN:
@@ -120,8 +120,10 @@ def _diagnosis(found: Diagnosis | None) -> list[str]:
             return [f"  DIAGNOSIS  {cause.words}", *cut]
         head = "DIAGNOSIS " if number == 0 else "  or       "
         how = "" if cause.exact else " up to rounding"
+        words = cause.words
+        told = words if words.startswith("the layer ") else f"output equals the reference with: {words}"
         lines.append(
-            f"  {head} output equals the reference with: {cause.words}  ({cause.explained}/{cause.total}{how})"
+            f"  {head} {told}  ({cause.explained}/{cause.total}{how})"
             if cause.whole
             else f"  {head} nearest: {cause.words}  ({cause.explained}/{cause.total}{how}; "
             f"unchanged reference {found.unchanged}/{found.total})"
@@ -146,6 +148,8 @@ def amount(found: Comparison) -> str:
     """The largest difference."""
     if found.classes == found.differ and found.differ:
         return "a difference of kind (NaN or infinity)"
+    if isinstance(found.want, int):
+        return f"{found.max_abs:,.0f}"
     return f"{found.max_ulp} ULP ({found.max_abs:.3g})" + (
         f", {found.classes} of another kind" if found.classes else ""
     )
@@ -306,8 +310,8 @@ def score(told: dict[str, Any]) -> str:
         [
             *lines,
             f"{told['mutants']} mutants in {told['instances']} instances: {told['killed']} killed, "
-            f"{told['equivalent']} proven equivalent whatever the weights, {told['hidden']} hidden by this network's "
-            f"weights, {told['survived']} survived",
+            f"{told['equivalent']} proven equivalent {told.get('whatever', 'whatever the weights')}, "
+            f"{told['hidden']} hidden by this network's weights, {told['survived']} survived",
             f"MUTATION SCORE {_percent(told['score'])} %"
             + (f" of what these weights can show; {told['hidden']} instances cannot be seen" if told["hidden"] else ""),
             "",

@@ -128,6 +128,11 @@ class Result:
     finite_math: bool = False
 
     @property
+    def order(self) -> str:
+        """The arithmetic in words."""
+        return self.arithmetic if "," in self.arithmetic else f"order {self.arithmetic}"
+
+    @property
     def first(self) -> LayerVerdict | None:
         """The first layer that errs by itself; before all of them the input."""
         wrong = tuple(check for check in self.inputs if check.status == FAIL)

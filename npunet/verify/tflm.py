@@ -8,9 +8,10 @@
          "layer_number": 2}]}],
      "tensors": {"17": "ENC1_D1_conv"}, "bundle": "<digest>"}
 
-flatc leaves out what is 0 (a dtype of 0 is FLOAT32), and quotes of names without --strict-json; both are read. The file
-has no names: "tensors" is the port's addition and says which layer an index of the model is ("name" beside "data" does
-too). "bundle" may state the fingerprint of the bundle. An output without a name is passed over, and said to be.
+flatc leaves out what is 0 (a dtype of 0 is FLOAT32; INT8, INT16, INT32 and INT64 are 9, 7, 2 and 4), and quotes of
+names without --strict-json; both are read. The file has no names: "tensors" is the port's addition and says which
+layer an index of the model is ("name" beside "data" does too). "bundle" may state the fingerprint of the bundle. An
+output without a name is passed over, and said to be.
 What is in "input_data" must be the bundle's input: the tool draws its own unless that is changed.
 
 Source: tensorflow/tflite-micro, tensorflow/lite/micro/tools/layer_by_layer_schema.fbs.
@@ -29,8 +30,8 @@ import numpy as np
 Entries = list[tuple[str, np.ndarray]]
 Faults = list[tuple[str, str]]
 BARE_NAME = re.compile(r"^(\s*)([A-Za-z_]\w*):", re.MULTILINE)  # flatc writes one field a line
-FLOAT = (0, "FLOAT32")
-WORD = 4
+TYPES = {0: "FLOAT32", 2: "INT32", 4: "INT64", 7: "INT16", 9: "INT8"}  # TensorType of TensorFlow Lite
+WORDS = {"FLOAT32": "<u4", "INT32": "<i4", "INT64": "<i8", "INT16": "<i2", "INT8": "<i1"}  # floats as their bits
 NOTHING = np.empty(0, "<u4")  # of a tensor without a name, which nobody looks at
 
 
@@ -87,17 +88,20 @@ def _entry(tensor: Any) -> Mapping[str, Any]:
 
 
 def _value(tensor: Mapping[str, Any]) -> np.ndarray:
-    """The tensor's words as uint32, in its shape where it has one. Raises ValueError."""
+    """The tensor's integers, or the bits of its floats, in its shape where it has one. Raises ValueError."""
     data, shape = tensor.get("data", []), tensor.get("shape")
     if not isinstance(data, list) or not all(type(byte) is int and -128 <= byte <= 255 for byte in data):
         raise ValueError('"data" must be a list of bytes')
     if tensor.get("num_bytes", len(data)) != len(data):
         raise ValueError(f"has {len(data)} bytes, its num_bytes says {tensor['num_bytes']!r:.40}")
-    if tensor.get("dtype", 0) not in FLOAT:
-        raise ValueError(f"is {tensor['dtype']!r:.40}, expected is FLOAT32")
-    if len(data) % WORD:
+    told = tensor.get("dtype", 0)
+    kind = TYPES.get(told, told) if isinstance(told, (int, str)) else told
+    if not isinstance(kind, str) or kind not in WORDS:
+        raise ValueError(f"is {told!r:.40}, expected is one of {', '.join(WORDS)}")
+    word = np.dtype(WORDS[kind])
+    if len(data) % word.itemsize:
         raise ValueError(f"is truncated: {len(data)} bytes are no whole number of words")
-    words = np.frombuffer(bytes(byte & 255 for byte in data), "<u4")
+    words = np.frombuffer(bytes(byte & 255 for byte in data), word)
     if shape is None:
         return words
     if not isinstance(shape, list) or not all(type(extent) is int and extent >= 0 for extent in shape):

@@ -14,14 +14,18 @@ from npunet.golden import manifest
 from npunet.golden.blind import in_words
 from npunet.golden.bounds import Port
 from npunet.golden.bundle import Progress
+from npunet.golden.integer.bundle import refuse_for_integers
+from npunet.golden.integer.reader import IntegerBundle, open_bundle
 from npunet.golden.reader import Bundle
 from npunet.verify import dumps
 from npunet.verify.bundles import asked_for, check_sums
 from npunet.verify.compare import compare
+from npunet.verify.diagnose import Diagnosis
 from npunet.verify.dumps import Fault
 from npunet.verify.explain import Explainer
 from npunet.verify.feeds import Feeds
 from npunet.verify.gradients import Gradients
+from npunet.verify.integer.explain import explain_integers, with_its_integers
 from npunet.verify.judge import check
 from npunet.verify.layouts import LAYOUTS, arrange, common_layout, stored_as
 from npunet.verify.results import (
@@ -38,6 +42,7 @@ from npunet.verify.results import (
 )
 from npunet.verify.statistics import Spread
 
+ROLES = ("acc", "pre", "out")  # in the order of computation
 TRUSTED = 0.95  # share of zeros or of elements at a clamp's limit from which on a golden tensor tells little
 FLUSHED = 2.0**-126
 TIME_LIMIT = 60.0  # seconds for the search of the cause
@@ -59,7 +64,7 @@ def verify(
 ) -> Result:
     """Compare a port's outputs with a golden bundle.
 
-    bundle  : folder, or a Bundle that was opened
+    bundle  : folder, or a Bundle that was opened; of floats, or of integers, which have to be equal
     outputs : file or folder; forms are in npunet.verify's docstring
     bounded : against the derived bound of every element, instead of bit for bit in the declared order
     flushes : with bounded, the port flushes subnormals to zero and that is meant: it needs no note
@@ -85,7 +90,9 @@ def verify(
         raise ValueError("a port that flushes subnormals is compared with bounds only: add --bounded (bounded=True)")
     if finite_math and not bounded:
         raise ValueError("a port of finite numbers only is compared with bounds only: add --bounded (bounded=True)")
-    opened = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
+    opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    if isinstance(opened, IntegerBundle):
+        refuse_for_integers(bounded=bounded, finite_math=finite_math)
     check_sums(opened)
     asked = asked_for(opened, layers)
     dump = dumps.read(outputs, opened, case)
@@ -154,11 +161,14 @@ class _Run:
             finite_math=self.bounded and "finite-math" in self.dump.port,
         )
         progress(len(met), steps, "diagnosis")
-        diagnosis = None
-        if limit is not None:
-            diagnosis = Explainer(self.bundle, self.feeds, self.values, self.bounded, limit).explain(found.first)
+        diagnosis = self._diagnosis(found.first, limit) if limit is not None else None
         progress(steps, steps, "done")
         return Result(**{**found.__dict__, "diagnosis": diagnosis, "seconds": time.perf_counter() - start})
+
+    def _diagnosis(self, first: LayerVerdict | None, limit: float) -> Diagnosis | None:
+        if isinstance(self.bundle, IntegerBundle):
+            return explain_integers(self.bundle, self.feeds, first)
+        return Explainer(self.bundle, self.feeds, self.values, self.bounded, limit).explain(first)
 
     def _take(self) -> None:
         records = {place: self.bundle.tensors["/".join(place)] for place in self.dump.tensors}
@@ -234,11 +244,11 @@ class _Run:
             return
         of_network = case["scope"] == "network"
         listed = list(self.bundle.layers) if of_network else [name]
-        if not any((name, f"{layer}.{role}") in self.values for layer in listed for role in ("out", "acc")):
+        if not any((name, f"{layer}.{role}") in self.values for layer in listed for role in ROLES):
             return
         deltas = self.feeds.deltas(name) if self.bounded and of_network else {}
         for layer in listed:
-            for role in ("acc", "out"):
+            for role in ROLES:
                 if (name, f"{layer}.{role}") in self.values and layer in self.asked:
                     key = f"{layer}.{role}"
                     checked = check(self.feeds, case, layer, role, deltas, self.layouts[name, key])
@@ -248,6 +258,8 @@ class _Run:
                         cause = f"transposed: it stands in {checked.layout} order, the others in another"
                         checked = replace(checked, status=FAIL, chained=wrong, own=None, note="", cause=cause)
                     checked = self._by_statistics(checked)
+                    if checked.status == FAIL and isinstance(self.bundle, IntegerBundle):
+                        checked = with_its_integers(checked, self.bundle, self.feeds)
                     self.checks[layer].append(checked)
 
     def _verdict(self, number: int, record: dict[str, Any]) -> LayerVerdict:

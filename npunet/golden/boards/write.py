@@ -45,7 +45,7 @@ def write(root: Path, target: Target, manifest: Mapping[str, Any], arrays_of: st
     """
     made = cases.cases_of(manifest)
     value = "float" if arrays_of == "float32" else C_TYPES[arrays_of]
-    output = manifest["model"].get("output_layer") or manifest["model"]["output"]
+    output = manifest["model"]["output"]
     values = _values(target) | {
         "TYPE": value, "FINGERPRINT": fingerprint(manifest),
         "OUTPUT_LAYER": [layer["id"] for layer in manifest["layers"]].index(output),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from npunet.golden.draws import Draws
 from npunet.integer.network import Network
 
-KINDS = ("random", "zeros", "minimum", "maximum", "impulse", "signal")
+NETWORK_CASES = ("random", "zeros", "minimum", "maximum", "impulse", "signal")
+KINDS = (*NETWORK_CASES, "layers")  # "layers": one case for every layer, see corners
 RANDOM_SAMPLES = 2
 
 
@@ -31,7 +33,7 @@ def network_input(kind: str, network: Network, seed: int) -> np.ndarray:
     H, W, C = x.shape
     low, high = x.limits
     if kind == "random":
-        drawn = np.random.default_rng(seed).integers(low, high, (RANDOM_SAMPLES, H, W, C), endpoint=True)
+        drawn = Draws(seed, "network random").integers((RANDOM_SAMPLES, H, W, C), low, high + 1)
     elif kind == "impulse":
         drawn = np.full((C, H, W, C), x.zero_point)
         drawn[np.arange(C), H // 2, W // 2, np.arange(C)] = high

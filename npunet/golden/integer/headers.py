@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -88,7 +88,7 @@ def _parameters(node: Node, stem: str, arrays: str, network: Network) -> list[st
     return [f"/* {', '.join(told)} */"] if told else []
 
 
-def case_header(network: Network, case: str, tensors: Mapping[str, np.ndarray], title: str) -> str | None:
+def case_header(case: str, tensors: Mapping[str, np.ndarray], title: str) -> str | None:
     """golden_<case>.h: the first sample of every tensor, or None where that is too large."""
     first = {key: value[0] for key, value in tensors.items()}
     if sum(value.nbytes for value in first.values()) > HEADER_CAP:
@@ -99,13 +99,12 @@ def case_header(network: Network, case: str, tensors: Mapping[str, np.ndarray], 
                       "#include <stdint.h>", "", *arrays, "#endif", ""])
 
 
-def case_list(network: Network, scheme: str, cases: list[str]) -> str:
-    """cases.txt of net_dump: "case <id> <input>", then "layer <number> <input> ..." of each layer to be fed."""
-    ids, lines = layer_ids(network), []
-    for case in cases:
-        lines.append(f"case {case} {scheme}/{case}/in.bin")
-        for number, node in enumerate(network):
-            files = [f"{scheme}/{case}/{'in' if name == network.input else ids[name] + '.out'}.bin"
-                     for name in node.inputs]
-            lines.append(f"layer {number} {' '.join(files)}")
+def case_list(network: Network, scheme: str, cases: Sequence[str], alone: Collection[str]) -> str:
+    """cases.txt of net_dump: "case <id> <file>" of a network case, "layer <id> <number> <file> ..." of a layer's."""
+    lines = [f"case {case} {scheme}/{case}/in.bin" for case in cases]
+    for number, node in enumerate(network):
+        layer = layer_ids(network)[node.name]
+        if layer in alone:
+            files = [f"{scheme}/{layer}/{layer}.in{k}.bin" for k in range(len(node.inputs))]
+            lines.append(f"layer {layer} {number} {' '.join(files)}")
     return "\n".join(lines) + "\n"

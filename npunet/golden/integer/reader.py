@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -11,85 +11,90 @@ from typing import Any
 
 import numpy as np
 
+from npunet.golden.integer.cases import NETWORK_CASES, network_input
+from npunet.golden.integer.corners import layer_inputs
 from npunet.golden.integer.names import layer_ids
-from npunet.golden.integer.records import SCHEMA, digest
-from npunet.golden.integer.stages import run_network
-from npunet.golden.manifest import fingerprint
+from npunet.golden.integer.records import SCHEMA
+from npunet.golden.integer.stages import Stages, run_network, stages
+from npunet.golden.reader import AGAIN, Bundle
 from npunet.integer.network import Network
 from npunet.integer_model import IntegerModel
 from npunet.reading import json_object
 
-AGAIN = "make the bundle again"
 
-
-class IntegerBundle:
-    """A golden bundle of integers in a folder.
+class IntegerBundle(Bundle):
+    """A golden bundle of integers in a folder; all else is as in Bundle.
 
     manifest : as records and bundle made it
-    network  : the integer network, from model/model.npz
-    layers, cases, tensors : records by id; a tensor's is "<case>/<key>"
 
     Raises ValueError when the folder holds no such bundle or a damaged one.
     """
 
     def __init__(self, folder: str | PathLike[str]) -> None:
-        self.root = Path(folder)
-        self.manifest = _manifest(self.root)
         try:
-            self.layers = {layer["id"]: layer for layer in self.manifest["layers"]}
-            self.cases = {case["id"]: case for case in self.manifest["cases"]}
-            self.tensors = {tensor["id"]: tensor for tensor in self.manifest["tensors"]}
-            self._check_sums()
-            self.network: Network = IntegerModel.load(self.root / self.manifest["model"]["file"]).network
-        except (KeyError, TypeError, OSError) as error:
-            raise ValueError(f"{self.root} is damaged: {error!r:.120}; {AGAIN}") from None
-        self.ids = layer_ids(self.network)
-        if list(self.layers) != [self.ids[node.name] for node in self.network]:
-            raise ValueError(f"{self.root}: the layers of the manifest are not those of its model; {AGAIN}")
-        self._computed: dict[str, dict[str, np.ndarray]] = {}
+            super().__init__(folder)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{folder} is damaged: {error!r:.120}; {AGAIN}") from None
+
+    def _load(self) -> dict[str, Any]:
+        path = self.root / "manifest.json"
+        try:
+            manifest = json_object(path.read_bytes())
+        except OSError as error:
+            raise ValueError(f"{self.root} is no golden bundle: cannot read manifest.json ({error.strerror})") from None
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged ({error}); {AGAIN}") from None
+        if manifest.get("schema") != SCHEMA:
+            raise ValueError(f"{path} has schema {manifest.get('schema')!r:.80}, this npunet reads {SCHEMA}; {AGAIN}")
+        return manifest
+
+    @property
+    def arithmetic(self) -> str:
+        """The scheme and the profile of its requantisations."""
+        model, profile = self.manifest["model"], self.manifest["profile"]
+        return f"{model['scheme']}, requantised by profile {profile['requant']} ({profile['requant_name']})"
 
     @cached_property
-    def fingerprint(self) -> str:
-        """What tells this bundle from others."""
-        return fingerprint(self.manifest)
+    def network(self) -> Network:
+        """The integer network, from model/model.npz."""
+        path = self.inside(self.manifest["model"]["file"])
+        network = IntegerModel.load(path).network
+        if list(self.layers) != [key for name, key in layer_ids(network).items() if name != network.input]:
+            raise ValueError(f"{path}: the layers of the manifest are not those of this model; {AGAIN}")
+        return network
 
-    def tensor(self, case: str, key: str) -> np.ndarray:
-        """A golden tensor, computed from the bundle's model and input and checked against its SHA-256."""
-        if case not in self._computed:
-            self._computed[case] = self._run(case)
-        return self._computed[case][key]
+    @property
+    def graph(self) -> Network:  # type: ignore[override]
+        """The same: nodes in the order in which they run, by name."""
+        return self.network
 
-    def _run(self, case: str) -> dict[str, np.ndarray]:
-        tensors = {"in": self._input(case)}
-        for stage in run_network(self.network, tensors["in"]):
-            tensors |= {f"{self.ids[stage.node.name]}.{role}": values for role, values in stage.items()}
-        for key, value in tensors.items():
-            if digest(value) != self.tensors.get(f"{case}/{key}", {}).get("sha256"):
-                raise ValueError(f"{self.root}: {case}/{key} is not what this npunet computes from the bundle's model; "
-                                 f"{AGAIN}")
-        return tensors
+    def run_layer(self, layer: str, inputs: Sequence[np.ndarray]) -> Stages:  # type: ignore[override]
+        """One layer on given inputs, (N, H, W, C) integers."""
+        return stages(self.network[self.layers[layer]["name"]], inputs, self.network)
 
-    def _input(self, case: str) -> np.ndarray:
-        record = self.tensors[f"{case}/in"]
-        try:
-            if "bin" in record["files"]:
-                raw = (self.root / record["files"]["bin"]).read_bytes()
-                x = np.frombuffer(raw, np.dtype(record["dtype"]).newbyteorder("<")).reshape(record["shape"])
-            elif "npz" in record["files"]:
-                with np.load(self.root / record["files"]["npz"], allow_pickle=False) as archive:
-                    x = archive["in"]
-            else:
-                raise ValueError("it has neither the format npz nor bin")
-        except (OSError, KeyError, ValueError) as error:
-            raise ValueError(f"{self.root}: cannot read the input of {case} ({error}); {AGAIN}") from None
-        return x.astype(record["dtype"])
+    def _network(self, case: str) -> dict[str, np.ndarray]:
+        kind = self.cases[case]["kind"]
+        if self.tensors[f"{case}/in"]["files"]:
+            x = self.tensor(case, "in")
+        elif kind in NETWORK_CASES:
+            x = network_input(kind, self.network, self.manifest["seed"])
+        else:
+            raise ValueError("its input was given and has no file; make the bundle again with the format npz or bin")
+        made, ids = {"in": x}, layer_ids(self.network)
+        for stage in run_network(self.network, x):
+            made |= {f"{ids[stage.node.name]}.{role}": values for role, values in stage.items()}
+        return made
 
-    def _check_sums(self) -> None:
-        lines = (self.root / "SHA256SUMS").read_text(encoding="utf-8", errors="replace").splitlines()
-        listed = {line[66:]: line[:64] for line in lines}
-        for name in ("manifest.json", self.manifest["model"]["file"]):
-            if hashlib.sha256((self.root / name).read_bytes()).hexdigest() != listed.get(name):
-                raise ValueError(f"{self.root}/{name} is not the file that SHA256SUMS lists; {AGAIN}")
+    def _layer(self, case: str) -> dict[str, np.ndarray]:
+        node = self.network[self.layers[case]["name"]]
+        inputs = layer_inputs(node, self.network, self.manifest["seed"])
+        made = {f"{case}.in{k}": x for k, x in enumerate(inputs)}
+        return made | {f"{case}.{role}": values for role, values in stages(node, inputs, self.network).items()}
+
+
+def open_bundle(folder: str | PathLike[str]) -> Bundle:
+    """A bundle of floats or of integers, as its manifest says. Raises ValueError for what is none."""
+    return IntegerBundle(folder) if is_integer_bundle(folder) else Bundle(folder)
 
 
 def is_integer_bundle(folder: str | PathLike[str]) -> bool:
@@ -99,17 +104,3 @@ def is_integer_bundle(folder: str | PathLike[str]) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(told, dict) and str(told.get("schema", "")).startswith(SCHEMA.partition("/")[0])
-
-
-def _manifest(root: Path) -> dict[str, Any]:
-    path = root / "manifest.json"
-    try:
-        manifest = json_object(path.read_bytes())
-    except OSError as error:
-        raise ValueError(f"{root} is no golden bundle: cannot read manifest.json ({error.strerror})") from None
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); {AGAIN}") from None
-    if manifest.get("schema") != SCHEMA:
-        raise ValueError(f"{path} has schema {manifest.get('schema')!r:.80}, a bundle of integers has {SCHEMA}; verify "
-                         "a float bundle with npunet.verify.verify, or make the bundle again")
-    return manifest

@@ -7,6 +7,10 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 
+from npunet.golden.cgen import fill
+
+WIDTHS = ({"BITS": 32, "REQUANTIZE": "requantize"}, {"BITS": 64, "REQUANTIZE": "requantize_64"})  # of a sum
+
 
 @cache
 def template(name: str) -> str:
@@ -16,9 +20,14 @@ def template(name: str) -> str:
 
 @cache
 def sections() -> dict[str, tuple[tuple[str, ...], str]]:
-    """Kernels by name: what each needs, and its text."""
-    parts = re.split(r"^/\*@ (\w+)(?: : ([\w ]+))? \*/\n", template("kernels.c"), flags=re.MULTILINE)[1:]
-    return {name: (tuple((needs or "").split()), text) for name, needs, text in zip(*[iter(parts)] * 3, strict=True)}
+    """Kernels by name: what each needs, and its text; one that sums stands here for either width of its sum."""
+    parts = re.split(r"^/\*@ ([\w@]+)(?: : ([\w@ ]+))? \*/\n", template("kernels.c"), flags=re.MULTILINE)[1:]
+    made = {}
+    for name, needs, text in zip(*[iter(parts)] * 3, strict=True):
+        for of_width in WIDTHS if "@" in name else ({},):
+            named, needed, filled = (fill(words or "", of_width) for words in (name, needs, text))
+            made[named] = tuple(needed.split()), filled
+    return made
 
 
 def kernels(names: Iterable[str], rounding: str) -> str:

@@ -9,19 +9,20 @@ import numpy as np
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.hypotheses import HYPOTHESES
 from npunet.verify.integer.hypotheses.registry import Hypothesis
-from npunet.verify.integer.results import IntegerCause
 
 RUN_ERRORS = (ValueError, IndexError, OverflowError)  # of integers with which an operator cannot run at all
 
 
-def diagnose(evidence: Sequence[Evidence]) -> tuple[tuple[IntegerCause, ...], int]:
-    """(causes, how many variants were tried). Nothing is told that leaves one element unexplained."""
-    causes, tried = [], 0
-    if not evidence or not evidence[0].wrong:
-        return (), 0
+def diagnose(evidence: Sequence[Evidence]) -> tuple[list[tuple[str, str]], int]:
+    """Hypothesis and words of every cause, and how many variants were tried.
+
+    evidence : of every case, one that is wrong first. Nothing is told that leaves one element unexplained
+    """
+    causes: list[tuple[str, str]] = []
+    tried = 0
     op = evidence[0].node.op
     for hypothesis in HYPOTHESES.values():
-        if hypothesis.ops and op not in hypothesis.ops:
+        if not hypothesis.is_for(op):
             continue
         made = variants(hypothesis, evidence[0])
         tried += len(made)
@@ -29,9 +30,10 @@ def diagnose(evidence: Sequence[Evidence]) -> tuple[tuple[IntegerCause, ...], in
         for other in evidence[1:]:
             if left:
                 again = variants(hypothesis, other)
-                left = [words for words in left if words not in again or np.array_equal(again[words], other.got)]
-        causes += [IntegerCause(hypothesis.name, words) for words in left]
-    return tuple(causes), tried
+                left = [words for words in left
+                        if (np.array_equal(again[words], other.got) if words in again else not other.wrong)]
+        causes += [(hypothesis.name, words) for words in left]
+    return causes, tried
 
 
 def variants(hypothesis: Hypothesis, evidence: Evidence) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from npunet.golden.integer.reach import reach_of_accumulator
 from npunet.golden.integer.stages import UNLIMITED, accumulator
 from npunet.integer import run
 from npunet.integer.network import Network, Node
@@ -21,16 +22,30 @@ class Evidence:
 
     inputs : what it read, (N, H, W, C)
     got    : what the port made of it, int64
+    bound  : of a convolution's accumulator, where that is not what its weights say
     """
 
     node: Node
     network: Network
     inputs: tuple[np.ndarray, ...]
     got: np.ndarray
+    bound: int | None = None
 
     def unclamped(self, got: np.ndarray) -> Evidence:
         """The same of the values before the clamp, which the port shows."""
         node = replace(self.node, attrs={**self.node.attrs, "act_min": -UNLIMITED, "act_max": UNLIMITED})
+        return replace(self, node=node, got=got)
+
+    def summed(self, got: np.ndarray) -> Evidence:
+        """The same of the accumulators, which the port shows: a requantisation by 2^30 and a shift of 1 leaves them."""
+        unlimited = {"act_min": -UNLIMITED, "act_max": UNLIMITED, "output_offset": 0}
+        if self.node.op == "add":
+            node = replace(self.node, attrs={**self.node.attrs, **unlimited, "output_multiplier": 2**30,
+                                             "output_shift": 1})
+        else:
+            F = len(self.node.arrays["bias"])
+            node = replace(self.node, attrs={**self.node.attrs, **unlimited}, arrays={
+                **self.node.arrays, "multiplier": np.full(F, 2**30, np.int32), "shift": np.ones(F, np.int32)})
         return replace(self, node=node, got=got)
 
     @cached_property
@@ -49,6 +64,11 @@ class Evidence:
         acc = accumulator(self.node, self.inputs, self.network)
         assert acc is not None, f"{self.node.op} has no accumulator"
         return acc
+
+    @property
+    def reach(self) -> int:
+        """The largest magnitude that a convolution's accumulator can have."""
+        return reach_of_accumulator(self.node, self.network) if self.bound is None else self.bound
 
     @property
     def wide(self) -> bool:

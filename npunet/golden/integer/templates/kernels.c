@@ -53,15 +53,15 @@ typedef struct {
     int input_offset, output_offset, act_min, act_max;
 } conv_shape;
 
-/*@ conv2d_32 : conv_shape requantize clamp */
+/*@ conv2d_@BITS@ : conv_shape @REQUANTIZE@ clamp */
 /* acc = bias + sum of (x + input_offset) * w over the taps inside the image; weights KH KW C F. */
-static void conv2d_32(const net_value *x, const int8_t *weights, const int32_t *bias, const int32_t *multiplier,
-                      const int32_t *shift, net_value *y, const conv_shape *s)
+static void conv2d_@BITS@(const net_value *x, const int8_t *weights, const int@BITS@_t *bias,
+                      const int32_t *multiplier, const int32_t *shift, net_value *y, const conv_shape *s)
 {
     for (int i = 0; i < s->oh; i++)
         for (int j = 0; j < s->ow; j++)
             for (int f = 0; f < s->f; f++) {
-                int32_t acc = bias[f];
+                int@BITS@_t acc = bias[f];
                 for (int ky = 0; ky < s->kh; ky++)
                     for (int kx = 0; kx < s->kw; kx++) {
                         const int row = i * s->sy + ky * s->dy - s->top, column = j * s->sx + kx * s->dx - s->left;
@@ -73,48 +73,22 @@ static void conv2d_32(const net_value *x, const int8_t *weights, const int32_t *
                             acc += (from[c] + s->input_offset) * with[c * s->f];
                     }
                 const int n = (i * s->ow + j) * s->f + f;
-                const int64_t whole = requantize(acc, multiplier[f], (int)shift[f]) + s->output_offset;
+                const int64_t whole = @REQUANTIZE@(acc, multiplier[f], (int)shift[f]) + s->output_offset;
                 NOTE(n, acc, whole);
                 y[n] = clamp(whole, s->act_min, s->act_max);
             }
 }
 
-/*@ conv2d_64 : conv_shape requantize_64 clamp */
-/* acc = bias + sum of (x + input_offset) * w over the taps inside the image; weights KH KW C F. */
-static void conv2d_64(const net_value *x, const int8_t *weights, const int64_t *bias, const int32_t *multiplier,
-                      const int32_t *shift, net_value *y, const conv_shape *s)
-{
-    for (int i = 0; i < s->oh; i++)
-        for (int j = 0; j < s->ow; j++)
-            for (int f = 0; f < s->f; f++) {
-                int64_t acc = bias[f];
-                for (int ky = 0; ky < s->kh; ky++)
-                    for (int kx = 0; kx < s->kw; kx++) {
-                        const int row = i * s->sy + ky * s->dy - s->top, column = j * s->sx + kx * s->dx - s->left;
-                        if (row < 0 || row >= s->h || column < 0 || column >= s->w)
-                            continue;
-                        const net_value *from = x + (row * s->w + column) * s->c;
-                        const int8_t *with = weights + (ky * s->kw + kx) * s->c * s->f + f;
-                        for (int c = 0; c < s->c; c++)
-                            acc += (from[c] + s->input_offset) * with[c * s->f];
-                    }
-                const int n = (i * s->ow + j) * s->f + f;
-                const int64_t whole = requantize_64(acc, multiplier[f], (int)shift[f]) + s->output_offset;
-                NOTE(n, acc, whole);
-                y[n] = clamp(whole, s->act_min, s->act_max);
-            }
-}
-
-/*@ depthwise_conv2d_32 : conv_shape requantize clamp */
+/*@ depthwise_conv2d_@BITS@ : conv_shape @REQUANTIZE@ clamp */
 /* Output channel f = c * M + m reads channel c; weights KH KW C M. */
-static void depthwise_conv2d_32(const net_value *x, const int8_t *weights, const int32_t *bias,
+static void depthwise_conv2d_@BITS@(const net_value *x, const int8_t *weights, const int@BITS@_t *bias,
                                 const int32_t *multiplier, const int32_t *shift, net_value *y, const conv_shape *s)
 {
     const int each = s->f / s->c;
     for (int i = 0; i < s->oh; i++)
         for (int j = 0; j < s->ow; j++)
             for (int f = 0; f < s->f; f++) {
-                int32_t acc = bias[f];
+                int@BITS@_t acc = bias[f];
                 for (int ky = 0; ky < s->kh; ky++)
                     for (int kx = 0; kx < s->kw; kx++) {
                         const int row = i * s->sy + ky * s->dy - s->top, column = j * s->sx + kx * s->dx - s->left;
@@ -124,32 +98,7 @@ static void depthwise_conv2d_32(const net_value *x, const int8_t *weights, const
                              * weights[(ky * s->kw + kx) * s->f + f];
                     }
                 const int n = (i * s->ow + j) * s->f + f;
-                const int64_t whole = requantize(acc, multiplier[f], (int)shift[f]) + s->output_offset;
-                NOTE(n, acc, whole);
-                y[n] = clamp(whole, s->act_min, s->act_max);
-            }
-}
-
-/*@ depthwise_conv2d_64 : conv_shape requantize_64 clamp */
-/* Output channel f = c * M + m reads channel c; weights KH KW C M. */
-static void depthwise_conv2d_64(const net_value *x, const int8_t *weights, const int64_t *bias,
-                                const int32_t *multiplier, const int32_t *shift, net_value *y, const conv_shape *s)
-{
-    const int each = s->f / s->c;
-    for (int i = 0; i < s->oh; i++)
-        for (int j = 0; j < s->ow; j++)
-            for (int f = 0; f < s->f; f++) {
-                int64_t acc = bias[f];
-                for (int ky = 0; ky < s->kh; ky++)
-                    for (int kx = 0; kx < s->kw; kx++) {
-                        const int row = i * s->sy + ky * s->dy - s->top, column = j * s->sx + kx * s->dx - s->left;
-                        if (row < 0 || row >= s->h || column < 0 || column >= s->w)
-                            continue;
-                        acc += (x[(row * s->w + column) * s->c + f / each] + s->input_offset)
-                             * weights[(ky * s->kw + kx) * s->f + f];
-                    }
-                const int n = (i * s->ow + j) * s->f + f;
-                const int64_t whole = requantize_64(acc, multiplier[f], (int)shift[f]) + s->output_offset;
+                const int64_t whole = @REQUANTIZE@(acc, multiplier[f], (int)shift[f]) + s->output_offset;
                 NOTE(n, acc, whole);
                 y[n] = clamp(whole, s->act_min, s->act_max);
             }

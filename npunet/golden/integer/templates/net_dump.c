@@ -2,8 +2,7 @@
 
    cc -std=c99 -O2 -DNET_OBSERVE net_dump.c net.c -o net_dump
    ./net_dump --sizes                       flash and RAM
-   ./net_dump --all .. OUT                  every case of the bundle in .. (c/cases.txt lists them) into OUT/<case>/, and
-                                            every layer once more fed with the golden inputs: <layer id>.fed.bin
+   ./net_dump --all .. OUT                  every case of the bundle in .. (c/cases.txt lists them) into OUT/<case>/
    ./net_dump IN.bin OUT                    the network on the samples of a file: OUT/<layer id>.acc.bin .pre.bin .out.bin
 
    Files hold little-endian two's complement, as many samples as there are. --all makes its folders; else OUT exists. */
@@ -122,8 +121,8 @@ static int run_file(const char *path)
     return samples;
 }
 
-/* One layer alone on golden inputs: line is "<layer> <number of inputs> <file> ...". */
-static void run_fed(const char *bundle, int layer, char *names)
+/* One layer alone on the inputs of its own case: names is "<file> ...", one an input. */
+static void run_alone(const char *bundle, int layer, char *names)
 {
     FILE *files[NET_MOST_INPUTS];
     const net_value *given[NET_MOST_INPUTS];
@@ -143,7 +142,7 @@ static void run_fed(const char *bundle, int layer, char *names)
         if (!whole)
             break;
         net_run_layer(layer, given, out);
-        write_values(layer, "fed", out, about->size);
+        observe(layer, out, 0);
         first_sample = 0;
     }
     for (int k = 0; k < about->inputs; k++)
@@ -161,15 +160,17 @@ static int run_all(const char *bundle, const char *into)
         int used = 0;
         if (sscanf(line, "%7s %255s %n", kind, name, &used) < 2)
             continue;
+        snprintf(place, sizeof place, "%s/%s", into, name);
+        make_folder(place);
+        folder = place;
+        char *rest = line + used;
         if (strcmp(kind, "case") == 0) {
-            snprintf(place, sizeof place, "%s/%s", into, name);
-            make_folder(place);
-            folder = place;
-            char *file = strtok(line + used, " \n");
+            char *file = strtok(rest, " \n");
             snprintf(path, sizeof path, "%s/%s", bundle, file ? file : "");
             run_file(path);
         } else {
-            run_fed(bundle, atoi(name), line + used);
+            const int layer = (int)strtol(rest, &rest, 10);
+            run_alone(bundle, layer, rest);
         }
     }
     fclose(list);

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from npunet.geometry import Pads, Pair
+from npunet.ops.windows import windows
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS, Variant, hypothesis
 
@@ -53,7 +55,8 @@ def weight_layout(e: Evidence) -> Iterator[Variant]:
             yield f"reads its weights, KH KW C F, as {name}", e.run(arrays={"weights": np.ascontiguousarray(stored)})
     if not np.array_equal(w[::-1, ::-1], w):
         yield "mirrors its kernel (convolution for correlation)", e.run(arrays={"weights": w[::-1, ::-1]})
-    yield "takes its weights as unsigned", e.run(arrays={"weights": w.astype(np.int16) & 255})
+    if w.min() < 0:
+        yield "takes its weights as unsigned", e.run(arrays={"weights": w.astype(np.int16) & 255})
 
 
 @hypothesis("pads on the wrong side")
@@ -79,13 +82,25 @@ def dilation(e: Evidence) -> Iterator[Variant]:
     if a["dilation"] == (1, 1):
         return
     for words, pads in (("", a["pads"]), (" and pads accordingly", _smaller(a, (KH, KW)))):
-        (top, _), (left, _) = pads
-        yield f"ignores the dilation{words}", side_by_side(e, (top, left), (KH, KW)).run(
-            attrs={"dilation": (1, 1), "pads": ((0, 0), (0, 0))})
+        yield f"ignores the dilation{words}", dilated_by(e, pads, (1, 1))
+    dy, dx = a["dilation"]
+    others = {"takes a dilation that is one larger": (dy + (KH > 1), dx + (KW > 1)),
+              "takes a dilation that is one smaller": (max(1, dy - 1), max(1, dx - 1)),
+              "takes the dilation of rows for columns, and the other way round": (dx, dy)}
+    for words, other in others.items():
+        if other not in ((dy, dx), (1, 1)):
+            yield words, dilated_by(e, a["pads"], other)
 
 
-def side_by_side(e: Evidence, before: tuple[int, int], kernel: tuple[int, int]) -> Evidence:
-    """The evidence with its input padded, or cut, to what undilated windows of the same number read."""
+def dilated_by(e: Evidence, pads: Pads, dilation: Pair) -> np.ndarray:
+    """The layer's output with another dilation at the same positions, pads before as given."""
+    kernel = [(k - 1) * d + 1 for k, d in zip(e.node.arrays["weights"].shape[:2], dilation, strict=True)]
+    read = side_by_side(e, (pads[0][0], pads[1][0]), (kernel[0], kernel[1]))
+    return read.run(attrs={"dilation": dilation, "pads": ((0, 0), (0, 0))})
+
+
+def side_by_side(e: Evidence, before: Pair, kernel: Pair) -> Evidence:
+    """The evidence with its input padded, or cut, to what windows of the same number, of another extent, read."""
     x, axes = e.inputs[0], zip(before, kernel, e.node.attrs["stride"], e.right.shape[1:3], strict=True)
     for axis, (first, k, stride, count) in enumerate(axes, 1):
         length = (count - 1) * stride + k
@@ -106,8 +121,11 @@ def _smaller(a: Mapping[str, Any], kernel: tuple[int, int]) -> tuple[tuple[int, 
 
 @hypothesis("channels of a depthwise", "depthwise_conv2d")
 def depthwise_order(e: Evidence) -> Iterator[Variant]:
-    """Output channel m * C + c instead of c * M + m."""
+    """Output channel m * C + c instead of c * M + m, one input channel for all."""
     C, M = e.node.arrays["weights"].shape[2:]
+    if C > 1:
+        first = np.broadcast_to(e.inputs[0][..., :1], e.inputs[0].shape)
+        yield "reads channel 0 of its input in every channel", replace(e, inputs=(first,)).run()
     if C > 1 and M > 1:
         order = np.arange(C * M).reshape(C, M).T.ravel()
         yield "orders its channels m * C + c, not c * M + m", e.right[..., order]
@@ -124,10 +142,24 @@ def concat_order(e: Evidence) -> Iterator[Variant]:
             yield f"copies input {number} into every part", np.concatenate([x] * len(xs), -1)
 
 
+@hypothesis("stride", "max_pool2d", "avg_pool2d", *CONVOLUTIONS)
+def stride(e: Evidence) -> Iterator[Variant]:
+    """Windows side by side."""
+    if e.node.attrs["stride"] != (1, 1):
+        OH, OW = e.right.shape[1:3]
+        yield "ignores the stride", e.run(attrs={"stride": (1, 1)})[:, :OH, :OW]
+
+
 @hypothesis("upsampling", "upsample_nearest2d")
 def upsampling(e: Evidence) -> Iterator[Variant]:
-    """The image repeated instead of its pixels, zeros between pixels."""
+    """The image repeated instead of its pixels, zeros between pixels, pixels one late or chosen by rounding."""
     (x,), (fy, fx) = e.inputs, e.node.attrs["factor"]
+    H, W = x.shape[1:3]
+    if H > 1 or W > 1:
+        yield "takes every position one late", _picked(e, -1, -1)
+    if not (fy > 1 < H or fx > 1 < W):
+        return
+    yield "takes the nearest by rounding halves up", _picked(e, fy // 2, fx // 2)
     yield "repeats the whole image instead of each position", np.tile(x, (1, fy, fx, 1)).astype(np.int64)
     for value in dict.fromkeys((0, e.zero_point)):
         spread = np.full(e.right.shape, value, np.int64)
@@ -135,22 +167,53 @@ def upsampling(e: Evidence) -> Iterator[Variant]:
         yield f"sets {value} between the positions instead of repeating them", spread
 
 
+def _picked(e: Evidence, down: int, across: int) -> np.ndarray:
+    """out[i, j] = x[(i + down) / fy, (j + across) / fx], at the border what is nearest."""
+    x, factors = e.inputs[0], e.node.attrs["factor"]
+    rows, columns = (np.clip((np.arange(extent) + by) // k, 0, size - 1) for extent, by, k, size in
+                     zip(e.right.shape[1:3], (down, across), factors, x.shape[1:3], strict=True))
+    return x[:, rows][:, :, columns].astype(np.int64)
+
+
 @hypothesis("pooling", "max_pool2d", "avg_pool2d")
 def pooling(e: Evidence) -> Iterator[Variant]:
-    """The other pooling, or a border of zeros."""
+    """The other pooling, a border of zeros, another beginning, another mean."""
     other = {"max_pool2d": "avg_pool2d", "avg_pool2d": "max_pool2d"}[e.node.op]
     yield f"runs {other}", replace(e, node=replace(e.node, op=other)).run()
+    if e.node.op == "max_pool2d":
+        open_ends = {"act_min": -(2**62), "act_max": 2**62}
+        whole = e.run(attrs=open_ends)
+        yield "has a maximum that begins at 0, not at the smallest value", e.clamp(np.maximum(whole, 0))
+        yield "takes the minimum", e.clamp(-replace(e, inputs=(-e.inputs[0].astype(np.int64),)).run(attrs=open_ends))
+    else:
+        yield from _means(e)
     if np.any(e.node.attrs["pads"]):
         padded = np.pad(e.inputs[0], [(0, 0), *e.node.attrs["pads"], (0, 0)])
         yield "pads with 0 and lets that take part", replace(e, inputs=(padded,)).run(
             attrs={"pads": ((0, 0), (0, 0))})
 
 
+def _means(e: Evidence) -> Iterator[Variant]:
+    """Means that are rounded in another way, or count the border."""
+    x, a = e.inputs[0].astype(np.int64), e.node.attrs
+    taps = windows(x, a["window"], a["stride"], a["pads"])
+    inside = windows(np.ones((1, *x.shape[1:3], 1), np.int64), a["window"], a["stride"], a["pads"])
+    total = np.sum([taps[tap] for tap in taps], 0)
+    count = np.sum([inside[tap] for tap in inside], 0)
+    area = a["window"][0] * a["window"][1]
+    magnitude = np.sign(total)
+    yield "floors its mean", e.clamp(total // count)
+    yield "cuts its mean towards zero", e.clamp(magnitude * (np.abs(total) // count))
+    yield "rounds the ties of its mean upward", e.clamp((2 * total + count) // (2 * count))
+    if (count != area).any():
+        yield "counts the border in its mean", e.clamp(magnitude * ((np.abs(total) + area // 2) // area))
+
+
 @hypothesis("another tensor")
 def another(e: Evidence) -> Iterator[Variant]:
     """The layer was not run, or is a sample behind."""
     for number, x in enumerate(e.inputs):
-        if x.shape == e.got.shape:
+        if x.shape == e.got.shape and e.node.attrs.get("factor") != (1, 1):
             yield f"is its input {number}, unchanged", x.astype(np.int64)
     y = e.network.tensors[e.node.name]
     yield "is 0 everywhere: not written", np.zeros_like(e.right)

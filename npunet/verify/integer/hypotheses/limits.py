@@ -7,20 +7,18 @@ from collections.abc import Iterator
 import numpy as np
 
 from npunet.golden.integer.stages import before_clamp, has_pre
-from npunet.integer.bounds import accumulator_bound
 from npunet.integer.ops.conv import unclamped
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS, Variant, hypothesis
 
 
-@hypothesis("accumulator too narrow", *CONVOLUTIONS)
+@hypothesis("accumulator too narrow", *CONVOLUTIONS, of_values=True)
 def narrow(e: Evidence) -> Iterator[Variant]:
     """16, 24 or (for 16x8) 32 bits, wrapping or saturating at the end of the sum."""
     acc, arrays = e.accumulator, e.node.arrays
-    reach = int(accumulator_bound(e.network, e.node).max())
     for bits in (16, 24, 32) if e.wide else (16, 24):
         half = 1 << (bits - 1)
-        if reach < half:
+        if e.reach < half:
             return
         for words, cut in (("wraps", ((acc + half) & (2 * half - 1)) - half),
                            ("saturates", np.clip(acc, -half, half - 1))):
@@ -29,7 +27,7 @@ def narrow(e: Evidence) -> Iterator[Variant]:
             yield f"has an accumulator of {bits} bits that {words}", e.clamp(whole)
 
 
-@hypothesis("saturation missing")
+@hypothesis("saturation missing", of_values=True)
 def wraps(e: Evidence) -> Iterator[Variant]:
     """Values that do not fit are cut to the type's bits."""
     if not has_pre(e.node):
@@ -40,7 +38,7 @@ def wraps(e: Evidence) -> Iterator[Variant]:
            ((whole - low) & (high - low)) + low)
 
 
-@hypothesis("clamp")
+@hypothesis("clamp", of_values=True)
 def clamp(e: Evidence) -> Iterator[Variant]:
     """The activation's clamp is missing, or its limits are others."""
     if not has_pre(e.node):
@@ -51,6 +49,7 @@ def clamp(e: Evidence) -> Iterator[Variant]:
     whole = before_clamp(e.node, e.inputs, e.network)
     if (act_min, act_max) != (low, high):
         yield "leaves out the activation's clamp", np.clip(whole, low, high)
+    if act_min > low and act_max < high:
         yield "leaves out the upper limit of the activation's clamp", np.clip(whole, act_min, high)
         yield "leaves out the lower limit of the activation's clamp", np.clip(whole, low, act_max)
     scaled = whole - offset
@@ -58,6 +57,7 @@ def clamp(e: Evidence) -> Iterator[Variant]:
         yield ("clamps before it adds the output's zero point",
                np.clip(np.clip(scaled, act_min, act_max) + offset, low, high))
         yield "clamps at 0 instead of the output's zero point", np.clip(whole, 0, act_max)
-    relu = np.clip(np.maximum(scaled, 0) + offset, low, high)
-    yield "applies a ReLU that this layer does not have", relu
-    yield "clamps at 6 itself instead of what stands for 6", np.clip(whole, act_min, min(act_max, 6))
+    if act_min < offset:
+        yield "applies a ReLU that this layer does not have", np.clip(np.maximum(scaled, 0) + offset, low, high)
+    if act_max > 6:
+        yield "clamps at 6 itself instead of what stands for 6", np.clip(whole, act_min, 6)

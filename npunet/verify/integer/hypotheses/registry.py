@@ -17,20 +17,28 @@ REQUANTISED = (*CONVOLUTIONS, "add", "rescale", "leaky_relu")
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """What may be wrong with the operators `ops` (empty: with all)."""
+    """What may be wrong with the operators `ops` (empty: with all).
+
+    of_values : whether it is about single values wherever they stand: sums of a convolution, elements, softmax rows
+    """
 
     name: str
     ops: tuple[str, ...]
     variants: Function
+    of_values: bool = False
+
+    def is_for(self, op: str) -> bool:
+        """Whether it is about an operator."""
+        return not self.ops or op in self.ops
 
 
 HYPOTHESES: dict[str, Hypothesis] = {}
 
 
-def hypothesis(name: str, *ops: str) -> Callable[[Function], Function]:
+def hypothesis(name: str, *ops: str, of_values: bool = False) -> Callable[[Function], Function]:
     """Register a function that yields variants."""
     def register(function: Function) -> Function:
-        HYPOTHESES[name] = Hypothesis(name, ops, function)
+        HYPOTHESES[name] = Hypothesis(name, ops, function, of_values)
         return function
 
     return register

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from npunet.integer.fixed_point import doubling_high_multiply, requantize, requantize_64
+from npunet.integer.fixed_point import doubling_high_multiply, requantize, requantize_64, rounding_shift
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.hypotheses.registry import REQUANTISED, Variant, hypothesis
 
@@ -82,6 +82,13 @@ def half_away(x: np.ndarray, m: Any, s: Any) -> np.ndarray:
     return np.sign(product) * ((np.abs(product) + (np.int64(1) << (30 - s))) >> (31 - s))
 
 
+def product_of_32_bits(x: np.ndarray, m: Any, s: Any) -> np.ndarray:
+    """The product keeps its lower 32 bits."""
+    m, s = np.asarray(m, np.int64), np.asarray(s, np.int64)
+    product = (x << np.maximum(s, 0)) * m + 2**30
+    return rounding_shift((((product + 2**31) & (2**32 - 1)) - 2**31) >> 31, np.maximum(-s, 0))
+
+
 RULES: dict[str, Rule] = {
     "requantises by profile U (LiteRT's optimised kernels): ties of the right shift go upward": ties_upward,
     "requantises by profile E (XNNPACK): the real product, ties to even": half_even,
@@ -90,10 +97,11 @@ RULES: dict[str, Rule] = {
     "rounds the product, but truncates the right shift that follows": second_shift_floors,
     "truncates the product's lower 31 bits, but rounds the right shift that follows": product_floors,
     "rounds once, ties away from zero": half_away,
+    "keeps 32 bits of the product with its multiplier, which has 62": product_of_32_bits,
 }
 
 
-@hypothesis("rounding profile", *REQUANTISED)
+@hypothesis("rounding profile", *REQUANTISED, of_values=True)
 def profile(e: Evidence) -> Iterator[Variant]:
     """D for S, S for D, U, E, truncation."""
     if e.wide:
@@ -117,7 +125,9 @@ def _of_64_bits(e: Evidence) -> Iterator[Variant]:
         m, s = np.asarray(m, np.int64), np.asarray(s, np.int64)
         return (x * np.where(m < 0x7FFF0000, (m + 2**15) >> 16, 0x7FFF)) >> (15 - s)
 
-    yield "cuts the multiplier to its upper 16 bits without rounding it", through(e, cut)
+    m = e.node.arrays["multiplier"].astype(np.int64)
+    if ((m & 0xFFFF) >= 2**15).any():
+        yield "cuts the multiplier to its upper 16 bits without rounding it", through(e, cut)
     yield "truncates (floor) where it should round", through(e, floors)
     if np.abs(e.accumulator).max() < 2**31:
         yield ("requantises with the whole 32-bit multiplier by profile D, where an accumulator of 64 bits takes its "

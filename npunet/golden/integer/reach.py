@@ -1,0 +1,145 @@
+"""Which sums a convolution can reach: over all its windows, from the values that its input can hold."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import numpy as np
+
+from npunet.golden.draws import Draws
+from npunet.integer.bounds import input_limits
+from npunet.integer.network import Network, Node
+from npunet.ops.windows import windows
+
+FEW = 8  # taps, of which every sum is listed
+LONGEST = 2**23  # from the smallest to the largest of them
+WIDTHS = (40, 40, 40, 256, 256)  # values of a tap that are tried out, try by try
+
+
+def alive(node: Node, network: Network) -> np.ndarray:
+    """Whether a tap lies inside of the image: (OH, OW, KH, KW) bool."""
+    H, W, _ = network.tensors[node.inputs[0]].shape
+    kernel = node.arrays["weights"].shape[:2]
+    inside = windows(np.ones((1, H, W, 1), bool), (kernel[0], kernel[1]),
+                     *(node.attrs[key] for key in ("stride", "pads", "dilation")))
+    found = np.empty((*inside.shape_out[1:], *kernel), bool)
+    for ky, kx in inside:
+        found[:, :, ky, kx] = inside[ky, kx][0, :, :, 0]
+    return found
+
+
+def patterns(node: Node, network: Network) -> list[np.ndarray]:
+    """The sets of taps (KH, KW) that lie inside of the image together somewhere; the largest first."""
+    found = alive(node, network)
+    rows = {tuple(row) for row in found.any((1, 3)).tolist()}
+    columns = {tuple(column) for column in found.any((0, 2)).tolist()}
+    made = [np.outer(row, column) for row, column in product(sorted(rows), sorted(columns))]
+    return sorted(made, key=lambda taps: -int(taps.sum()))
+
+
+def taps_of(node: Node, channel: int) -> np.ndarray:
+    """The weights that make one output channel: (KH, KW, C), of a depthwise convolution (KH, KW, 1)."""
+    weights = node.arrays["weights"].astype(np.int64)
+    if node.op == "conv2d":
+        return weights[..., channel]
+    c, m = divmod(channel, weights.shape[3])
+    return weights[:, :, c : c + 1, m]
+
+
+def sums_of_windows(node: Node, network: Network) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest sum of (x + input_offset) * w of each output channel, without the bias: (F,) int64 each."""
+    least, most = (value + node.attrs["input_offset"] for value in input_limits(network, node.inputs[0]))
+    weights = node.arrays["weights"].astype(np.int64)
+    low, high = (end(weights * least, weights * most) for end in (np.minimum, np.maximum))
+    axes = (0, 1) if node.op == "depthwise_conv2d" else (0, 1, 2)
+    ends = [[(each * taps[:, :, None, None]).sum(axes).ravel() for each in (low, high)]
+            for taps in patterns(node, network)]
+    return np.min([lowest for lowest, _ in ends], 0), np.max([highest for _, highest in ends], 0)
+
+
+def reach_of_accumulator(node: Node, network: Network) -> int:
+    """The largest magnitude that an accumulator can have, bias included."""
+    bias = node.arrays["bias"].astype(np.int64)
+    return max(int(np.abs(end + bias).max()) for end in sums_of_windows(node, network))
+
+
+def largest_norm(node: Node) -> int:
+    """A bound of a layer norm's values, in its own steps: of n numbers none is further than sqrt(n - 1) from the mean.
+
+    One value far from all others, which are equal, comes there.
+    """
+    return math.isqrt((node.arrays["gamma"].size - 1) << (2 * node.attrs["fraction_bits"])) + 2
+
+
+def sums_of_few(weights: np.ndarray, limits: tuple[int, int]) -> np.ndarray | None:
+    """Every sum v * w that few taps can make, in order; None for many taps, whose sums leave hardly a gap.
+
+    weights : (T,) int64;  limits : of v, both ends included
+
+    Bit k of a number says whether the smallest sum plus k is one; adding a tap shifts it by each of the tap's values.
+    """
+    low, high = limits
+    steps = np.abs(weights[weights != 0]).tolist()
+    if len(steps) > FEW or (high - low) * sum(steps) >= LONGEST:
+        return None
+    bits = 1
+    for step in steps:
+        made, there = 1, high - low + 1
+        while made < there:  # `made` values of the tap are in; as many again by one more shift
+            more = min(made, there - made)
+            bits |= bits << (more * step)
+            made += more
+    raw = np.frombuffer(bits.to_bytes(bits.bit_length() // 8 + 1, "little"), np.uint8)
+    smallest = int(np.minimum(weights * low, weights * high).sum())
+    return smallest + np.flatnonzero(np.unpackbits(raw, bitorder="little"))
+
+
+def solve(weights: np.ndarray, limits: tuple[int, int], target: int, draws: Draws) -> np.ndarray | None:
+    """Values v within limits with sum v * w = target, or None where none are found.
+
+    weights : (T,) int64
+    limits  : of v, both ends included
+
+    All taps but three take a share that comes near; the last three are tried out.
+    """
+    low, high = limits
+    live = np.flatnonzero(weights)
+    v = np.clip(np.zeros(len(weights), np.int64), low, high)
+    w = weights[live]
+    at_least, at_most = np.where(w > 0, low, high), np.where(w > 0, high, low)
+    smallest, largest = int(w @ at_least), int(w @ at_most)
+    if not smallest <= target <= largest:
+        return None
+    if not len(live):
+        return v
+    share = (target - smallest) / max(1, largest - smallest)
+    slack = min(share, 1 - share) * (high - low) / 2
+    order = np.argsort(np.abs(w), kind="stable")
+    for width in WIDTHS if len(w) > 2 else (high - low + 1,):
+        near = at_least + share * (at_most - at_least) + slack * draws.uniform(w.shape).astype(np.float64)
+        chosen = np.clip(np.rint(near), low, high).astype(np.int64)
+        last = int(draws.choice(order[:4], (1,))[0])
+        others = [k for k in np.argsort(draws.words(len(w)), kind="stable").tolist() if k != last][:2]
+        rest = target - int(w @ chosen) + int(w[[last, *others]] @ chosen[[last, *others]])
+        tried = [_around(int(chosen[k]), low, high, width) for k in others]
+        left = np.array([rest])
+        for k, values in zip(others, tried, strict=True):
+            left = (left[:, None] - w[k] * values).ravel()
+        value = left // w[last]
+        fits = np.flatnonzero((value * w[last] == left) & (low <= value) & (value <= high))
+        if len(fits):
+            found = int(draws.choice(fits, (1,))[0])
+            chosen[last] = value[found]
+            for k, values, place in zip(others, tried, np.unravel_index(found, [len(x) for x in tried] or (1,)),
+                                        strict=False):
+                chosen[k] = values[place]
+            v[live] = chosen
+            return v
+    return None
+
+
+def _around(middle: int, low: int, high: int, width: int) -> np.ndarray:
+    """`width` values around the middle, within the limits."""
+    first = max(low, min(middle - width // 2, high - width + 1))
+    return np.arange(first, min(high, first + width - 1) + 1)

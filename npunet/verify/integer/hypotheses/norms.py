@@ -1,0 +1,50 @@
+"""Layer norms that leave something out, or normalise over something else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from npunet.integer.fixed_point import requantize_64, rounding_shift
+from npunet.integer.ops.norm import bit_length_64, integer_sqrt
+from npunet.verify.integer.evidence import Evidence
+from npunet.verify.integer.hypotheses.registry import Variant, hypothesis
+
+AXES = {"over the columns alone": (2,), "over the rows alone": (1,), "over the channels": (3,),
+        "over rows, columns and channels": (1, 2, 3)}
+
+
+@hypothesis("layer norm", "layer_norm")
+def layer_norm(e: Evidence) -> Iterator[Variant]:
+    """Without epsilon, gamma, beta or the mean; rounded otherwise; over other axes."""
+    a, gamma, beta = e.node.attrs, e.node.arrays["gamma"], e.node.arrays["beta"]
+    if a["epsilon"] > 1:
+        yield "leaves out epsilon (1 stands in its place)", e.run(attrs={"epsilon": 1})
+    if beta.any():
+        yield "leaves out beta", e.run(arrays={"beta": np.zeros_like(beta)})
+    if (gamma != gamma.flat[0]).any():
+        yield "takes gamma of position 0 in every position", e.run(arrays={"gamma": np.full_like(gamma, gamma.flat[0])})
+        yield "takes gamma and beta of the position after", e.run(
+            arrays={"gamma": np.roll(gamma, -1), "beta": np.roll(beta, -1)})
+    yield "does not take the mean off", _normalised(e, centred=False)
+    yield "truncates the normalised value (floor)", _normalised(e, floors=True)
+    H, W, C = e.inputs[0].shape[1:]
+    for words, axes in AXES.items():
+        over = {axis for axis in axes if (H, W, C)[axis - 1] > 1}
+        if over != {axis for axis in (1, 2) if (H, W, C)[axis - 1] > 1}:
+            yield f"normalises {words}", _normalised(e, axes=axes)
+
+
+def _normalised(e: Evidence, axes: tuple[int, ...] = (1, 2), centred: bool = True, floors: bool = False) -> np.ndarray:
+    """layer_norm (integer.ops.norm) with one step changed."""
+    x, a = e.inputs[0].astype(np.int64), e.node.attrs
+    n = int(np.prod([x.shape[axis] for axis in axes]))
+    total = x.sum(axes, keepdims=True)
+    v = n * (x * x).sum(axes, keepdims=True) - total * total + a["epsilon"]
+    j = (62 - bit_length_64(v)) >> 1
+    r = np.int64(2**61) // integer_sqrt(v << (2 * j))
+    product, right = (n * x - (total if centred else 0)) * r, 61 - j - a["fraction_bits"]
+    h = product >> right if floors else rounding_shift(product, right)
+    acc = h * e.node.arrays["gamma"].astype(np.int64)[:, :, None] + e.node.arrays["beta"][:, :, None]
+    return e.clamp(requantize_64(acc, a["multiplier"], a["shift"]) + a["output_offset"])
