@@ -7,6 +7,7 @@ from npunet.engine.integer.kernels.depthwise import depthwise_row
 from npunet.engine.integer.kernels.dot_tile import dot_row
 from npunet.engine.integer.kernels.partial_sums import add_row, keep_row
 from npunet.engine.integer.kernels.requantise import finish_and_add_row, finish_row
+from npunet.engine.integer.kernels.vectors import aligned_stack
 from npunet.engine.integer.kernels.winograd import winograd_rows
 from npunet.engine.integer.plan.opcodes import Extra
 from npunet.engine.integer.plan.scratch import PLANE_ROOM, SUM_WORDS, TILE
@@ -80,6 +81,7 @@ def winograd_block(p, arena, constants, scratch, i, last, at, count):
 @inlined
 def convolve_group(program, start, arena, constants, thread, first, last, left, right):
     """Rows first ... last-1, positions left ... right-1, of a convolution, a cache block at a time."""
+    aligned_stack()
     p = program[start]
     rows = TILE if p[Extra.WINOGRAD] else 1
     scratch = arena + SHORT * (p[Field.SCRATCH] + thread * p[Field.SCRATCH_SIZE])

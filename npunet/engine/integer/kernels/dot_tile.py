@@ -29,6 +29,7 @@ from npunet.engine.codegen.integers import (
 )
 from npunet.engine.codegen.jit import inlined, jit
 from npunet.engine.codegen.simd import stand_alone
+from npunet.engine.integer.kernels.vectors import aligned_stack
 from npunet.engine.plan.pack import block_of
 from npunet.engine.target import LANES, Shapes
 
@@ -229,6 +230,7 @@ cut = make_cut(TARGET.dots)
 def dot_row(wide, count, vectors, x, x_step, w, pairs, kh, kw, tap_row, tap_col, bias, sums, plane):
     """The sums of `count` neighbouring positions of a row, for all vectors of filters."""
     stand_alone()
+    aligned_stack()
     done = 0
     while done < vectors:
         block = block_vectors(vectors - done)

@@ -43,6 +43,7 @@ from npunet.engine.codegen.integers import (
 )
 from npunet.engine.codegen.jit import jit
 from npunet.engine.codegen.simd import stand_alone
+from npunet.engine.integer.kernels.vectors import aligned_stack
 from npunet.engine.integer.plan.opcodes import ADDITION_WORDS, INT8_LEFT, Mode
 from npunet.engine.target import LANES
 
@@ -313,6 +314,7 @@ def make_finish_row(adds: bool):
     def finish_row(mode, wide, count, vectors, sums, plane, params, low, high, y, y_step, addend, addend_step, record,
                    halved):
         stand_alone()
+        aligned_stack()
         m, padded = params, 4 * LANES * vectors
         for v in range(vectors):
             place = 4 * LANES * v
