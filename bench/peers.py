@@ -32,6 +32,9 @@ class Peer:
     packages : distributions that it needs, the first of which gives the version
     encoded, decoded : between float32 and what the function takes and gives; None for float32
     slow     : left out of --quick
+    exact    : must give TFLite-Micro's integers
+    saturates : sums pairs of int8 products in 16 bits where the machine has no VNNI (vpmaddubsw), which is wrong for
+               large weights: shown, whatever it gives
     """
 
     name: str
@@ -40,6 +43,8 @@ class Peer:
     encoded: Callable[[Path, np.ndarray], np.ndarray] | None = None
     decoded: Callable[[Path, np.ndarray], np.ndarray] | None = None
     slow: bool = False
+    exact: bool = False
+    saturates: bool = False
 
     def missing(self) -> list[str]:
         """Packages that are not installed; npunet itself may stand beside this file."""
@@ -136,12 +141,72 @@ def open_litert(suffix: str) -> Callable[[Path, int, int], Call]:
     return open_it
 
 
-def int8_scale(folder: Path, end: str) -> tuple[np.float32, int]:
-    from ai_edge_litert.interpreter import Interpreter
+def open_integer_session(folder: Path, batch: int, threads: int) -> Call:
+    return integer_model(folder).compile(batch=batch, threads=threads)
 
-    interpreter = Interpreter(str(folder / "int8.tflite"))
-    details = interpreter.get_input_details() if end == "input" else interpreter.get_output_details()
-    scale, zero = details[0]["quantization"]
+
+def open_integer_predict(folder: Path, batch: int, threads: int) -> Call:
+    model = integer_model(folder)
+    return lambda x: model.predict(x, backend="engine", threads=threads)
+
+
+def integer_model(folder: Path) -> Any:
+    from npunet import IntegerModel
+
+    return IntegerModel.load(present(folder / "int8.npz"))
+
+
+def open_openvino_int8(folder: Path, batch: int, threads: int) -> Call:
+    """One sample at a time: the file is made for batch 1."""
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(present(folder / "int8.tflite"))
+    request = core.compile_model(model, "CPU", {
+        "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads,
+    }).create_infer_request()
+
+    def call(x: np.ndarray) -> np.ndarray:
+        return request.infer([x], share_inputs=True)[0]
+
+    return call if batch == 1 else one_by_one(call)
+
+
+def open_tflite_micro(folder: Path, batch: int, threads: int) -> Call:
+    from tflite_micro.python.tflite_micro import runtime
+
+    interpreter = runtime.Interpreter.from_bytes(present(folder / "int8.tflite").read_bytes(), arena_size=64 << 20)
+
+    def call(x: np.ndarray) -> np.ndarray:
+        interpreter.set_input(x, 0)
+        interpreter.invoke()
+        return interpreter.get_output(0)
+
+    return call if batch == 1 else one_by_one(call)
+
+
+def to_uint8(folder: Path, x: np.ndarray) -> np.ndarray:
+    """For the QDQ model: 128 higher, (B, C, H, W)."""
+    x = (to_int8(folder, x).astype(np.int16) + 128).astype(np.uint8)
+    x = x[:, None] if x.ndim == 3 else x
+    return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+
+
+def from_uint8(folder: Path, y: np.ndarray) -> np.ndarray:
+    return from_int8(folder, as_int8(y, len(json.loads((folder / "about.json").read_text())["input_shape"])))
+
+
+def as_int8(y: np.ndarray, rank: int) -> np.ndarray:
+    """What an int8 peer gives as (B, L, K) or (B, H, W, K) int8."""
+    if y.dtype != np.uint8:
+        return y
+    y = (y.astype(np.int16) - 128).astype(np.int8).transpose(0, 2, 3, 1)
+    return y[:, 0] if rank == 2 else y
+
+
+def int8_scale(folder: Path, end: str) -> tuple[np.float32, int]:
+    model = integer_model(folder)
+    scale, zero = model.input_qparams if end == "input" else model.output_qparams
     return np.float32(scale), int(zero)
 
 
@@ -228,6 +293,11 @@ PEERS = {peer.name: peer for peer in (
     Peer("onnxruntime tf2onnx", open_onnxruntime("tf2onnx.onnx"), ("onnxruntime",)),
     Peer("openvino", open_openvino, ("openvino",)),
     Peer("litert", open_litert("float.tflite"), ("ai-edge-litert",)),
+    Peer("npunet int8", open_integer_predict, NUMBA, to_int8, from_int8, exact=True),
+    Peer("npunet int8 session", open_integer_session, NUMBA, to_int8, from_int8, exact=True),
+    Peer("onnxruntime int8", open_onnxruntime("int8.onnx"), ("onnxruntime",), to_uint8, from_uint8, saturates=True),
+    Peer("openvino int8", open_openvino_int8, ("openvino",), to_int8, from_int8, saturates=True),
+    Peer("tflite-micro", open_tflite_micro, ("tflite-micro",), to_int8, from_int8, slow=True, exact=True),
     Peer("litert int8", open_litert("int8.tflite"), ("ai-edge-litert",), to_int8, from_int8),
     Peer("torch", open_torch("contiguous_format"), ("torch",), slow=True),
     Peer("torch channels-last", open_torch("channels_last"), ("torch",), slow=True),

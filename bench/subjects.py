@@ -4,6 +4,7 @@ A subject is a folder. Peers only see the folder, so that each can run in a proc
 
     model.npz     npunet's own file                x.npy     two inputs, float32
     model.onnx    npunet's export, batch open      y.npy     what the definition gives for them, in float64
+    int8.npz, int8.tflite, int8.onnx, y_int8.npy              the integer network, and TFLite-Micro's integers for x
     NAME.float.tflite, NAME.int8.tflite, tf2onnx.onnx         where reference/export.py or the stored files give them
     about.json    name, params, input_shape, num_classes, multiply-accumulates a sample
 """
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from npunet import UNet, presets, run, summary
+from npunet import IntegerModel, UNet, presets, quantize, run, summary
 from npunet.deploy import deploy
 from npunet.extras import MissingExtra
 from npunet.formats.onnx import write_onnx
@@ -64,6 +65,7 @@ def prepare(name: str, cache: Path, export: bool) -> Subject:
         write_onnx(folder / "model.onnx", model.graph, model.weights, model.input_shape, name=name)
     except MissingExtra as missing:
         print(f"{name}: {missing}; no peer gets an .onnx", file=sys.stderr)
+    write_integers(folder, model, x)
     np.save(folder / "x.npy", x)
     np.save(folder / "y.npy", exact(model, x))
     rows = summary.rows(model.graph)
@@ -71,6 +73,39 @@ def prepare(name: str, cache: Path, export: bool) -> Subject:
              "num_classes": model.num_classes, "macs": sum(row.macs for row in rows)}
     (folder / "about.json").write_text(json.dumps(about))
     return Subject(name, folder, about["macs"], sum(row.parameters for row in rows))
+
+
+def write_integers(folder: Path, model: UNet, x: np.ndarray) -> None:
+    """int8.npz: of the exported int8.tflite where there is one, else quantised here, with a .tflite of its own; the
+    QDQ form of it; and what TFLite-Micro gives for the inputs, which the definition gives too.
+
+    Raises AssertionError where the two differ, or the engine from them.
+    """
+    import peers
+    import qdq
+
+    path = folder / "int8.tflite"
+    try:
+        if not path.exists():
+            made = quantize(model, np.random.default_rng(1).standard_normal((8, *model.input_shape)))
+            made.save(folder / "int8.npz")
+            made.export_tflite(path)
+        made = IntegerModel.load(path)
+    except MissingExtra as missing:
+        print(f"{folder.name}: {missing}; no peer gets integers", file=sys.stderr)
+        return
+    made.save(folder / "int8.npz")
+    given = peers.to_int8(folder, x)
+    expected = made.predict(given, backend="numpy")
+    np.save(folder / "y_int8.npy", expected)
+    assert np.array_equal(made.predict(given, backend="engine"), expected), f"{folder.name}: integers of the engine"
+    if not peers.PEERS["tflite-micro"].missing():
+        judged = peers.open_tflite_micro(folder, 1, 1)(given[:1])
+        assert np.array_equal(judged, expected[:1]), f"{folder.name}: not TFLite-Micro's integers"
+    try:
+        qdq.write(folder / "int8.onnx", made.network)
+    except ImportError as missing:
+        print(f"{folder.name}: {missing}; no QDQ model", file=sys.stderr)
 
 
 def build(name: str) -> UNet:

@@ -35,7 +35,8 @@ def markdown(result: dict[str, Any]) -> str:
              f"{machine['python']}; npunet {result['npunet']}. FMA peak "
              + ", ".join(f"{value['fma_gflops']:.0f} GFLOP/s on {count} thread{'s' * (int(count) > 1)}"
                          for count, value in peak.items()) + ".",
-             "Medians in ms a sample; in brackets how many times npunet's own.", ""]
+             "Medians in ms a sample; in brackets how many times npunet's own. Of integers, \"off by\" is the largest "
+             "difference to TFLite-Micro's outputs, in steps of the last bit.", ""]
     for name, subject in result["subjects"].items():
         lines += [f"**{name}**, {' x '.join(map(str, subject['input_shape']))}, {subject['parameters']:,} parameters, "
                   f"{2 * subject['macs'] / 1e6:,.1f} MFLOP a sample; FMA limit "
@@ -67,7 +68,8 @@ def peers_table(result: dict[str, Any], subject: str) -> list[str]:
 def cell(row: Row | None) -> str:
     if row is None:
         return ""
-    return f"{row['ms']:.3g}" + (f" ({row['ratio']:.2f})" if "ratio" in row else "")
+    off = f", off by {row['steps_off']}" if row.get("steps_off") is not None else ""
+    return f"{row['ms']:.3g}" + (f" ({row['ratio']:.2f})" if "ratio" in row else "") + off
 
 
 def machine_table(result: dict[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from peers import FLOAT_LIMIT, INT8_LIMIT, PEERS, Peer
+from peers import FLOAT_LIMIT, INT8_LIMIT, PEERS, Peer, as_int8
 
 LEAST_CALLS = 3
 LONG = 1.0  # seconds; of a call that takes longer, one a round is enough
@@ -48,14 +48,29 @@ def pin(cores: list[int]) -> None:
         os.sched_setaffinity(0, cores)
 
 
-def opened(peer: Peer, folder: Path, batch: int, threads: int) -> tuple[Any, np.ndarray, float]:
-    """(function, its input, how far it is from the definition). Raises WrongOutput when that is too far."""
+def opened(peer: Peer, folder: Path, batch: int, threads: int) -> tuple[Any, np.ndarray, tuple[float, int | None]]:
+    """(function, its input, (how far it is from the definition, of integers the most steps from TFLite-Micro's)).
+
+    Raises WrongOutput when that is too far.
+    """
     x = batch_of(np.load(folder / "x.npy"), batch)
     call = peer.open(folder, batch, threads)
     given = peer.encoded(folder, x) if peer.encoded else x
     y = np.array(call(given))
     got = peer.decoded(folder, y) if peer.decoded else y
-    return call, given, checked(peer, got, batch_of(np.load(folder / "y.npy"), batch))
+    error = checked(peer, got, batch_of(np.load(folder / "y.npy"), batch))
+    off = steps_off(folder, y, batch) if peer.encoded else None
+    if peer.exact and off:
+        raise WrongOutput(f"is off by {off} steps from TFLite-Micro's integers")
+    return call, given, (error, off)
+
+
+def steps_off(folder: Path, y: np.ndarray, batch: int) -> int | None:
+    """The largest difference of int8 outputs to TFLite-Micro's, in steps; None where these are not there."""
+    if not (folder / "y_int8.npy").exists():
+        return None
+    expected = batch_of(np.load(folder / "y_int8.npy"), batch).astype(int)
+    return int(np.abs(as_int8(y, expected.ndim - 1).reshape(expected.shape).astype(int) - expected).max())
 
 
 def batch_of(samples: np.ndarray, batch: int) -> np.ndarray:
@@ -68,7 +83,8 @@ def checked(peer: Peer, got: np.ndarray, expected: np.ndarray) -> float:
     if got.shape != expected.shape:
         raise WrongOutput(f"gives {got.shape}, the definition {expected.shape}")
     if peer.encoded:
-        error, limit = float(np.sqrt(np.mean((got - expected) ** 2) / np.mean(expected**2))), INT8_LIMIT
+        error = float(np.sqrt(np.mean((got - expected) ** 2) / np.mean(expected**2)))
+        limit = float("inf") if peer.saturates else INT8_LIMIT
     else:
         error, limit = float(np.abs(got - expected).max() / np.abs(expected).max()), FLOAT_LIMIT
     if not error <= limit:

@@ -46,7 +46,8 @@ def deploy(graph: Graph, weights: Mapping[str, np.ndarray]) -> tuple[Graph, Weig
     nodes, output = fold_batch_norms(nodes, lowered, output)
     named = [name for node in nodes for name in node.weights]
     specs = {name: WeightSpec(name, lowered[name].shape, "zeros", trainable=False) for name in named}
-    return replace(graph, nodes=tuple(nodes), weights=specs, output=output), {name: lowered[name] for name in named}
+    made = replace(graph, nodes=tuple(nodes), weights=specs, output=output).as_checked()
+    return made, {name: lowered[name] for name in named}
 
 
 def deploy_backward(graph: Graph, weights: Mapping[str, np.ndarray], deployed: Graph,

@@ -6,7 +6,6 @@ What unet.build draws always is; a graph that was made by hand or read from a fi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ def check_graph(graph: Graph) -> None:
     check_names(graph)
     for node in graph:
         _check_shape(graph, node)
-    object.__setattr__(graph, "checked", True)
+    graph.as_checked()
 
 
 def check_names(graph: Graph) -> None:
@@ -65,6 +64,8 @@ def check_tensors(graph: Graph, tensors: Mapping[str, np.ndarray], x: np.ndarray
 def operator_of(node: Node) -> Operator:
     """A node's operator. Raises ValueError where there is none of that name."""
     if node.op not in OPERATORS:
+        from difflib import get_close_matches  # which only an error needs
+
         near = get_close_matches(str(node.op), OPERATORS, n=1, cutoff=0.0)[0]
         raise ValueError(f"{node.name}: there is no operator {node.op!r}; the nearest is {near!r}")
     return OPERATORS[node.op]
@@ -192,5 +193,6 @@ SHAPES: dict[str, tuple[Rule, tuple[int, int], int, int]] = {
     "batch_norm_inference": (_batch_norm, ONE, 4, 4), "batch_norm_train": (_batch_norm, ONE, 2, 2),
     "layer_norm": (_layer_norm, ONE, 2, 2), "concat": (_concat, ANY, 0, 0), "add": (_same, TWO, 0, 0),
     "dropout": (_same, ONE, 1, 1), "dropout_inference": (_same, ONE, 0, 0), "softmax": (_same, ONE, 0, 0),
+    "fake_quantize": (_same, ONE, 0, 0),
     **{name: (_same, ONE, 0, 0) for name, operator in OPERATORS.items() if operator.activation},
 }

@@ -8,14 +8,14 @@ from dataclasses import replace
 from functools import lru_cache
 from os import PathLike
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from npunet.engine.runtime import first_use
 from npunet.engine.runtime.cache import IntegerEngines
 from npunet.engine.runtime.entry_points import INTEGER
-from npunet.engine.runtime.installed import engine_usable
+from npunet.engine.runtime.installed import EngineUnavailable, engine_usable, remember_failure
 from npunet.formats import integer_file, tflite
 from npunet.formats.kinds import is_tflite
 from npunet.integer import run
@@ -26,6 +26,10 @@ from npunet.integer.quantization.scales import round_half_away
 from npunet.integer.resize import multiple_of, resized
 from npunet.layer_values import LayerValues
 from npunet.limits import Unsupported
+
+if TYPE_CHECKING:  # imported where used
+    from npunet.inference.session import Session
+    from npunet.inference.stream import Stream
 
 BACKENDS = ("auto", "numpy", "engine")
 VALUES_AT_ONCE = 2**19  # of the largest tensor: more do not stay in a cache
@@ -186,6 +190,53 @@ class IntegerModel:
             return self._engines.get(network, threads)(images) if chosen else None
         except Unsupported:
             return None
+
+    def compile(self, input_shape: tuple[int, ...] | None = None, *, batch: int = 1,
+                threads: int | None = None) -> Session:
+        """The network ready for repeated calls at one size; see Session.
+
+        input_shape : of one sample, (L, C) or (H, W, C); None for the model's own
+        batch       : samples a call
+
+        The rest as for predict(backend="engine"). Raises ValueError for a size that does not fit, ImportError without
+        Numba.
+        """
+        from npunet.inference.session import Session, new_input
+
+        shape = self.input_shape if input_shape is None else tuple(input_shape)
+        if any(isinstance(size, bool) or not hasattr(size, "__index__") or size < 1 for size in shape):
+            raise ValueError(f"input_shape={input_shape!r} must hold sizes from 1; a session is for one size")
+        x = new_input(batch, shape, self.dtype)
+        network, images = self.admit(x)
+        return Session(self._engines.make(network, threads), x, images, network.output_shape)
+
+    def stream(self, output: str = "logits", *, backend: str = "auto", threads: int | None = 1) -> Stream:
+        """The network for a signal that arrives piece by piece, in its own integers; see Stream.
+
+        output : "logits", what predict gives, or "labels", the likeliest class of each sample
+
+        Raises ValueError for a network of images, and for one that is bound to its size.
+        """
+        from npunet.inference.stream import Stream, integer_signal
+
+        if backend not in BACKENDS:
+            raise ValueError(f"backend={backend!r} must be one of {', '.join(BACKENDS)}")
+        if backend == "auto":
+            backend = "engine" if self._runs_in_engine(threads) else "numpy"
+        return Stream(integer_signal(self.network, backend, threads), output)
+
+    def _runs_in_engine(self, threads: int | None) -> bool:
+        """Whether the engine can run the network, its code being compiled now if it is not there yet."""
+        if not engine_usable():
+            return False
+        try:
+            self._engines.get(self.network, threads)
+        except EngineUnavailable as error:
+            remember_failure(error)
+            return False
+        except Unsupported:
+            return False
+        return True
 
     def release(self) -> None:
         """Let the engines that predict has kept go, with their memory; the next prediction makes its own anew."""

@@ -149,10 +149,10 @@ class UNet:
 
         The rest as for predict(backend="engine"). Raises ValueError for a size that is open or does not fit.
         """
-        from npunet.inference.session import Session
+        from npunet.inference.session import float_session
 
         _, arithmetic = self._choose("engine", arithmetic)
-        return Session(self.sizes, self.weights, input_shape, batch, arithmetic, threads)
+        return float_session(self.sizes, self.weights, input_shape, batch, arithmetic, threads)
 
     def stream(self, output: str = "logits", *, backend: str = "auto", arithmetic: str | None = None,
                threads: int | None = 1) -> Stream:
@@ -163,14 +163,14 @@ class UNet:
 
         Raises ValueError for a network of images or with layer norm.
         """
-        from npunet.inference.stream import Stream
+        from npunet.inference.stream import Stream, float_signal
 
         _check_threads(threads)
         wanted = arithmetic or ("seq_fma" if self.dtype == "float32" else "seq")
         chosen, arithmetic = self._choose(backend, wanted)
         if chosen == "engine" and backend == "auto" and not engine_ready(arithmetic):
             chosen = "numpy"
-        return Stream(self.sizes, self.weights, output=output, backend=chosen, arithmetic=arithmetic, threads=threads)
+        return Stream(float_signal(self.sizes, self.weights, chosen, arithmetic, threads), output)
 
     def _choose(self, backend: str, arithmetic: str | None) -> tuple[str, str]:
         if backend not in BACKENDS:

@@ -44,7 +44,7 @@ def build(params: UNetParams, input_shape: Shape, num_classes: int | None, *, ra
         y = decoder_block(net, f"DEC{number}", y, skips.pop(), block, leftover_dilation=dilation)
     if params.include_top:
         y = top(net, y, params, num_classes)
-    return net.build(output=y)
+    return net.build(output=y).as_checked()
 
 
 def encoder_block(net: GraphBuilder, name: str, x: str, block: ResolvedBlock) -> tuple[str, str, Pair]:

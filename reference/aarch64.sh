@@ -6,8 +6,8 @@
 #   sh reference/aarch64.sh [FOLDER]          FOLDER keeps the packages and the compiled engine (default .aarch64)
 #
 # Debian's packages are unpacked, not installed: no root rights, no chroot, no binfmt. The first run downloads 150 MB and
-# keeps 600 MB; it compiles the engine for three arithmetics, some ten minutes of one idle core; a second run with the
-# same sources takes one minute. LIMIT=7200 allows more seconds than the 2400 of the default.
+# keeps 600 MB; it compiles the engine twice, some ten minutes of one idle core; a second run with the same sources
+# takes one minute. LIMIT=7200 allows more seconds than the 2400 of the default.
 # Exit status: 0 all digests as stored, 1 another one, 2 a program is missing, 124 out of time.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)

@@ -30,6 +30,9 @@ class Drawing:
         self.nodes: list[Node] = []
         self.last = self.tensor((*self.pair(1, 7, 9), self.pick(CHANNELS))).name
 
+    def often(self, share):
+        return self.rng.random() < share
+
     def pick(self, values):
         return values[self.rng.integers(len(values))]
 
@@ -65,22 +68,22 @@ class Drawing:
         y = self.tensor((*output_size_2d(x.shape[:2], kernel, stride, pads, dilation), out))
         weights = self.rng.integers(-127, 128, (*kernel, channels, filters)).astype(np.int8)
         wanted = y.scale * 100 / (60 * 70 * math.sqrt(taps) * x.scale)  # of the weights, for outputs that vary
-        scales = (wanted * np.exp(self.rng.normal(0, 1.5 if self.rng.random() < 0.3 else 0.5, out))).astype(np.float32)
-        wide = self.dtype == "int16" and self.rng.random() < 0.8
+        scales = (wanted * np.exp(self.rng.normal(0, 1.5 if self.often(0.3) else 0.5, out))).astype(np.float32)
+        wide = self.dtype == "int16" and self.often(0.8)
         bias = self.rng.integers(-9000, 9000, out).astype(np.int64 if wide else np.int32)
         return self.done(parameters.convolution(op, x, y, weights, bias, scales, stride=stride, pads=pads,
                                                 dilation=dilation, padding=padding, clamp=clamp))
 
     def conv(self, name):
-        kernel = self.pair(1, 4, 5)
-        stride = self.pair(1, 3) if self.rng.random() < 0.3 else (1, 1)
-        dilation = self.pair(1, 3) if stride == (1, 1) and self.rng.random() < 0.3 else (1, 1)
+        kernel = (3, 3) if self.often(0.4) else self.pair(1, 4, 5)
+        stride = self.pair(1, 3) if self.often(0.3) else (1, 1)
+        dilation = self.pair(1, 3) if stride == (1, 1) and self.often(0.3) else (1, 1)
         return self.convolve(name, "conv2d", kernel, self.pick(CHANNELS), stride, dilation, self.clamp())
 
     def depthwise(self, name):
-        multiplier = 2 if self.rng.random() < 0.2 else 1
+        multiplier = 2 if self.often(0.2) else 1
         kernel = self.pick(((1, 3), (3, 3), (1, 5), (5, 5), (2, 4), (1, 1)))
-        stride = self.pair(1, 2) if self.rng.random() < 0.3 else (1, 1)
+        stride = self.pair(1, 2) if self.often(0.3) else (1, 1)
         return self.convolve(name, "depthwise_conv2d", kernel, multiplier, stride, (1, 1), self.clamp())
 
     def separable(self, name):
@@ -90,8 +93,8 @@ class Drawing:
         filters = self.pick(CHANNELS)
         main = self.convolve(name, "conv2d", (1, 1), filters, clamp=self.clamp())
         x = self.tensors[name]
-        other = self.convolve(name, "conv2d", (1, 1), filters) if self.rng.random() < 0.8 else main
-        pair = (main, other) if self.rng.random() < 0.5 else (other, main)
+        other = self.convolve(name, "conv2d", (1, 1), filters) if self.often(0.8) else main
+        pair = (main, other) if self.often(0.5) else (other, main)
         y = self.tensor((*x.shape[:2], filters))
         return self.done(parameters.addition(*(self.tensors[each] for each in pair), y, clamp=self.clamp()))
 

@@ -10,7 +10,7 @@ import pytest
 from npunet import UNet, cli, presets
 from npunet.deploy import deploy
 from npunet.engine.runtime import first_use, installed, native
-from npunet.engine.runtime.entry_points import SEQ_FMA, TRAIN
+from npunet.engine.runtime.entry_points import INTEGER, SEQ_FMA, TRAIN
 from npunet.engine.runtime.notice import Notice
 
 
@@ -26,7 +26,7 @@ def new_machine(monkeypatch, tmp_path):
 
     monkeypatch.setattr(native, "folders", lambda: iter([tmp_path / "cache"]))
     monkeypatch.setattr(native.Entry, "_compile", compile_entry)
-    for entry in (SEQ_FMA, TRAIN):
+    for entry in (SEQ_FMA, TRAIN, INTEGER):
         monkeypatch.setattr(entry, "_native", None)
         monkeypatch.setattr(entry, "_looked", -1e9)
     monkeypatch.setattr(first_use, "ALLOWED", 20.0)
@@ -146,7 +146,7 @@ def test_warmup_compiles_training_too(new_machine, monkeypatch, capsys):
     made = type("Made", (), {"path": None, "found": False})()
     monkeypatch.setattr(native.Entry, "_compile", lambda self: compiled.append(self.name) or made)
     assert cli.main(["warmup"]) == 0
-    assert compiled == ["seq_fma", "train"]
+    assert compiled == ["seq_fma", "train", "integer"]
     assert cli.main(["warmup", "--for", "predict", "--arithmetic", "seq"]) == 0
     assert "training" in capsys.readouterr().out
 
@@ -167,3 +167,14 @@ def test_compiling_shows_its_progress(monkeypatch):
     with Notice("the engine", 100, 60):
         pass
     assert quiet.getvalue() == ""
+
+
+def test_a_small_first_job_of_integers_runs_in_numpy(new_machine, tiny, rng):
+    from npunet import quantize
+
+    model = quantize(tiny, rng.standard_normal((5, *tiny.input_shape)))
+    x = model.quantize_input(rng.standard_normal((3, *tiny.input_shape)))
+    np.testing.assert_array_equal(model.predict(x), model.predict(x, backend="numpy"))
+    assert not model._engines.kept and first_use._Account.spent > 0
+    with pytest.raises(Compiling):
+        model.predict(x, backend="engine")

@@ -167,5 +167,6 @@ def test_every_operator_has_a_rule_and_every_preset_keeps_it():
         description = presets.load(name)
         model = UNet(description["architecture"]["params"], description["input_shape"], description["num_classes"])
         for graph in (model.graph, model.graph.for_training(), deploy(model.graph, model.weights.read_only)[0]):
-            check_graph(graph)
-            assert graph.checked
+            unmarked = replace(graph)  # who draws or lowers a network says that it is right
+            assert not unmarked.checked
+            check_graph(unmarked)

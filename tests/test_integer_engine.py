@@ -27,7 +27,9 @@ def assert_the_definition(network, x, told="", **planned):
     if planned:
         engine.program = compile_integer_program(network, **planned)
     expected = run.infer(network, x)
-    got = engine(x).reshape(expected.shape)
+    together = engine.program.threads > 1  # threads share a sample where these are fewer
+    got = np.concatenate([engine(x[n : n + 1]) for n in range(len(x))]) if together else engine(x)
+    got = got.reshape(expected.shape)
     assert got.dtype == expected.dtype
     off = np.argwhere(got != expected)
     if len(off):
@@ -107,3 +109,73 @@ def test_what_the_kernels_cannot_do_runs_in_numpy(rng):
     np.testing.assert_array_equal(changed.predict(x), changed.predict(x, backend="numpy"))
     with pytest.raises(ValueError, match=f"{first.name}: the integer engine takes offsets that are its tensors'"):
         changed.predict(x, backend="engine")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_sessions(scheme, rng):
+    model = quantize(float_model("d1_ecg_small"), calibration("d1_ecg_small"), scheme=scheme)
+    low, high = model.network.tensors[model.network.input].limits
+    for batch, length, threads in ((1, 16, 1), (3, 112, 2)):
+        session = model.compile((length, model.input_shape[-1]), batch=batch, threads=threads)
+        assert session.input.dtype == session.output.dtype == model.dtype
+        for _ in range(2):
+            x = rng.integers(low, high + 1, session.input.shape).astype(model.dtype)
+            np.testing.assert_array_equal(session(x), model.predict(x, backend="numpy"))
+    session.input[...] = x[::-1]
+    np.testing.assert_array_equal(session(), model.predict(x[::-1], backend="numpy"))
+    for wrong, way in ((lambda: session(x.astype(float)), "quantize_input"), (lambda: session(x[:1]), "has shape"),
+                       (lambda: model.compile((17, model.input_shape[-1])), "not a multiple"),
+                       (lambda: model.compile((None, 1)), "a session is for one size"),
+                       (lambda: model.compile(batch=0), "batch=0 must be at least 1")):
+        with pytest.raises(ValueError, match=way):
+            wrong()
+
+
+@pytest.mark.parametrize("backend", ["numpy", "engine"])
+def test_streams(backend, rng):
+    """Piece by piece the integers of the whole signal, which ends in what stands for 0."""
+    model = quantize(float_model("d1_ecg_small"), calibration("d1_ecg_small"))
+    stream, zero = model.stream(backend=backend), model.input_qparams[1]
+    for length in (1000, 5):
+        x = rng.integers(-128, 128, (length, model.input_shape[-1])).astype(np.int8)
+        pieces, start = [], 0
+        while start < length:
+            step = int(rng.integers(1, 200))
+            pieces.append(stream.push(x[start : start + step]))
+            start += step
+        pieces.append(stream.flush())
+        padded = np.concatenate([x, np.full((-length % stream.period, x.shape[1]), zero, np.int8)])
+        expected = model.predict(padded[None], backend="numpy")[0, :length]
+        np.testing.assert_array_equal(np.concatenate(pieces), expected)
+    labels = model.stream("labels", backend=backend)
+    np.testing.assert_array_equal(np.concatenate([labels.push(x), labels.flush()]), expected.argmax(-1))
+    with pytest.raises(ValueError, match="quantize_input"):
+        stream.push(x.astype(np.float32))
+
+
+def test_streams_are_of_signals(rng):
+    image = quantize(float_model("d2_plain"), calibration("d2_plain"))
+    with pytest.raises(ValueError, match="the network takes images"):
+        image.stream()
+    bound = quantize(float_model("d1_layer_norm"), calibration("d1_layer_norm"))
+    with pytest.raises(ValueError, match="binds the network to the size"):
+        bound.stream()
+
+
+def test_the_program_and_warmup_verbs(tmp_path, capsys):
+    import json
+
+    from npunet import cli
+
+    model = quantize(float_model("d1_ecg_small"), calibration("d1_ecg_small"))
+    model.save(tmp_path / "m.npz")
+    assert cli.main(["program", str(tmp_path / "m.npz")]) == 0
+    out = capsys.readouterr().out
+    assert "separable" in out and "arena on one thread" in out
+    assert cli.main(["program", str(tmp_path / "m.npz"), "--json", "--threads", "2", "--input-shape", "112,1"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["threads"] == 2 and told["totals"]["input"] == 112 and told["totals"]["macs"] > 0
+    assert cli.main(["program", str(tmp_path / "m.npz"), "--arithmetic", "seq"]) == 2
+    assert "integers come out the same" in capsys.readouterr().err
+    assert cli.main(["warmup", "--for", "integer"]) == 0
+    assert "integer networks in " in capsys.readouterr().out

@@ -94,14 +94,14 @@ def _golden(made: IntegerModel, x: np.ndarray, folder: Path) -> tuple[str, str]:
 
 def verified(folder: Path) -> str:
     """Build the C of a bundle that was made this moment, run it, compare every integer; in words."""
-    from npunet.verify.integer import verify_integer
+    from npunet.verify import verify
 
     with tempfile.TemporaryDirectory() as scratch:
         cport.run_c(folder, folder / "c", Path(scratch))
-        result = verify_integer(folder, Path(scratch) / "out", explain=False)
-    checks = [check for layer in result.layers for check in layer.checks]
+        result = verify(folder, Path(scratch) / "out", explain=False)
+    found = [check.chained for layer in result.layers for check in layer.checks]
     return (f"net.c, built by {cport.compiler()}: {result.verdict}, {len(result.layers)} layers, "
-            f"{sum(check.differ for check in checks)} of {sum(check.size for check in checks):,} integers differ")
+            f"{sum(each.differ for each in found)} of {sum(each.size for each in found):,} integers differ")
 
 
 def _size(path: Path) -> str:

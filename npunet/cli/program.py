@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from npunet import IntegerModel
 from npunet.cli import models, values
+from npunet.engine.integer.plan.program import compile_integer_program
 from npunet.engine.plan import report
-from npunet.engine.plan.program import compile_program
+from npunet.engine.plan.program import Program, compile_program
 from npunet.engine.runtime.entry_points import ENTRIES
 from npunet.engine.runtime.runner import check_threads
 
@@ -32,7 +34,10 @@ def add(verbs: Any) -> None:
 def program(arguments: Namespace) -> None:
     """Compile, which needs no Numba, and print."""
     threads = check_threads(arguments.threads)
-    model = models.open_network(arguments.model)
+    opened = models.open_model(arguments.model)
+    if isinstance(opened, IntegerModel):
+        return integer_program(opened, arguments, threads)
+    model = models.network_of(opened)
     shape = arguments.input_shape or model.input_shape
     if model.dtype != "float32":
         raise ValueError(f"the engine runs float32, the model is {model.dtype}")
@@ -41,8 +46,27 @@ def program(arguments: Namespace) -> None:
     images, _ = model.sizes.admit(np.empty((1, *shape), np.float32), model.dtype, None)
     graph = model.sizes.graph(images.shape[1:3])
     compiled = compile_program(graph, model.weights, threads=threads, arithmetic=arguments.arithmetic)
-    peaks = report.peaks(graph, model.weights, arguments.arithmetic)
-    if arguments.json:
-        print(json.dumps(report.as_dict(compiled, peaks), indent=1))
+    peaks = report.peaks(lambda fuse, in_place: compile_program(graph, model.weights, fuse=fuse, in_place=in_place,
+                                                                arithmetic=arguments.arithmetic))
+    show(compiled, peaks, model.params.name, arguments.json)
+
+
+def integer_program(model: IntegerModel, arguments: Namespace, threads: int) -> None:
+    """The same of an integer network."""
+    if arguments.arithmetic != "seq_fma":
+        raise ValueError(f"--arithmetic {arguments.arithmetic} is for float networks; integers come out the same in "
+                         "every order: leave it out")
+    shape = arguments.input_shape or model.input_shape
+    if None in shape:
+        raise ValueError(f"a program is for one size, {shape} leaves one open; give --input-shape all sizes")
+    network, _ = model.admit(np.empty((0, *shape), model.dtype))
+    peaks = report.peaks(lambda fuse, in_place: compile_integer_program(network, fuse=fuse, in_place=in_place))
+    show(compile_integer_program(network, threads=threads), peaks, network.name, arguments.json)
+
+
+def show(program: Program, peaks: dict[str, int], title: str, as_json: bool) -> None:
+    """Print a program."""
+    if as_json:
+        print(json.dumps(report.as_dict(program, peaks), indent=1))
     else:
-        print(report.text(compiled, peaks, model.params.name))
+        print(report.text(program, peaks, title))

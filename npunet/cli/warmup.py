@@ -8,21 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from npunet.cli import models
-from npunet.engine.runtime.entry_points import ENTRIES, TRAIN
+from npunet.engine.runtime.entry_points import ENTRIES, INTEGER, TRAIN
 from npunet.engine.runtime.installed import engine_installed
 from npunet.extras import MissingExtra
 
-JOBS = ("predict", "train")
+JOBS = ("predict", "train", "integer")
 
 
 def add(verbs: Any) -> None:
     """Arguments of `npunet warmup`."""
     parser = models.verb(verbs, "warmup", warmup, "compile the engine for this machine, or load what is compiled: for "
-                         "prediction and for training", "npunet warmup --for predict --arithmetic seq_fma seq")
+                         "prediction, for training and for integer networks",
+                         "npunet warmup --for predict --arithmetic seq_fma seq")
     parser.add_argument("--arithmetic", nargs="+", choices=tuple(ENTRIES), default=["seq_fma"],
                         help="of predictions (default seq_fma)")
     parser.add_argument("--for", nargs="+", choices=JOBS, default=JOBS, dest="jobs",
-                        help="what it is to do (default: both)")
+                        help="what it is to do (default: all)")
 
 
 def warmup(arguments: Namespace) -> None:
@@ -32,6 +33,8 @@ def warmup(arguments: Namespace) -> None:
     wanted = {ENTRIES[name]: name for name in arguments.arithmetic if "predict" in arguments.jobs}
     if "train" in arguments.jobs:
         wanted[TRAIN] = "training"
+    if "integer" in arguments.jobs:
+        wanted[INTEGER] = "integer networks"
     for entry, name in wanted.items():
         start = time.perf_counter()
         native = entry()

@@ -30,8 +30,8 @@ class Target(NamedTuple):
     load_bound : multiplies two full registers in a cycle, faster than it loads the scalars for them: micro-kernels then
                 take four vectors of filters for each scalar that they load
     prefetches : whether a convolution has registers and loads to spare for a software prefetch of the next image row
-    dot, dots  : the instruction for dot products of pairs of 16-bit integers ("" for what LLVM makes of it), and their
-                register tiles
+    dot, dots  : the instruction for dot products of pairs of 16-bit integers, "pmaddwd" or VNNI's "vpdpwssd" ("" for
+                what LLVM makes of it), and their register tiles
     fuses_next : whether registers are left for the 1x1 convolution of the residual, which then is added tile by tile
     convolution, step_convolution, kernel_gradient, few_filters, winograd : register tiles of prediction, of training
                 steps (fewer, since batches have long rows and compiling takes time), of kernels' gradients, of
@@ -90,6 +90,7 @@ AVX512 = Target("avx512", 16, 32, EIGHT_POSITIONS, EIGHT_POSITIONS, EIGHT_OF_GRA
 AVX512_TWO_FMA = Target("avx512-two-fma", 16, 32, FOUR_VECTORS, FOUR_VECTORS, EIGHT_OF_GRADIENTS, FEW_FILTERS_IN_PAIRS,
                         DOTS_OF_32, dot="pmaddwd", load_bound=True)
 TARGETS = (SSE2, NEON, AVX2, AVX512, AVX512_TWO_FMA)
+VNNI = {"+avx512vnni", "+avxvnni"}  # features with vpdpwssd, which multiplies pairs and adds them at once
 ONE_FMA_UNIT = ("znver4",)  # AVX-512 machines, by LLVM's names, that start one multiplication of full registers a cycle
 
 
@@ -97,12 +98,18 @@ def target_of(triple: str, cpu: str, features: str) -> Target:
     """The target of a machine, by LLVM's names for it: triple, CPU, and features such as "+avx2,-avx512f"."""
     if triple.startswith(("aarch64", "arm64")):
         return NEON
-    has = set(features.split(",")) if triple.startswith("x86_64") else set()
+    if not triple.startswith("x86_64"):
+        return SSE2._replace(dot="")
+    has = set(features.split(","))
     if {"+avx512f", "+avx512vl"} <= has:
-        target, needed = AVX512 if cpu in ONE_FMA_UNIT else AVX512_TWO_FMA, "+avx512bw"
+        target, pairs = AVX512 if cpu in ONE_FMA_UNIT else AVX512_TWO_FMA, "+avx512bw" in has
+    elif "+avx" in has:
+        target, pairs = AVX2, "+avx2" in has
     else:
-        target, needed = (AVX2, "+avx2") if "+avx" in has else (SSE2, "+sse2")
-    return target if needed in has else target._replace(dot="")
+        return SSE2
+    if not pairs:
+        return target._replace(dot="")
+    return target._replace(dot="vpdpwssd") if VNNI & has else target
 
 
 @cache

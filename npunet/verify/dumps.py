@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import warnings
-import zipfile
 from dataclasses import dataclass, field
 from math import prod
 from os import PathLike
@@ -20,7 +19,7 @@ from npunet.damage import told
 from npunet.golden.manifest import fit_for_files
 from npunet.golden.names import unknown
 from npunet.golden.reader import Bundle
-from npunet.reading import FAULTS
+from npunet.reading import FAULTS, opened_zip
 from npunet.verify import forms, serial_log, tflm
 
 SPARE = 1 << 16  # bytes that a file's head may take besides its numbers
@@ -180,7 +179,7 @@ def _read_file(path: Path, where: str, folder: tuple[str, ...], names: Names, du
 
 
 def _read_npz(path: Path, where: str, folder: tuple[str, ...], names: Names, dump: Dump) -> None:
-    with zipfile.ZipFile(path) as archive:
+    with opened_zip(path) as archive:
         for info in archive.infolist():
             name = info.filename.removesuffix(".npy")
             if name == "bundle":

@@ -95,6 +95,9 @@ def dot(builder, acc, x, w):
     if lanes > TARGET.register:
         parts = zip(*(halves(builder, value) for value in (acc, x, w)), strict=True)
         return join(builder, *(dot(builder, *part) for part in parts))
+    if TARGET.dot == "vpdpwssd":
+        words = [builder.bitcast(value, acc.type) for value in (x, w)]
+        return call(builder, f"llvm.x86.avx512.vpdpwssd.{32 * lanes}", acc.type, [acc, *words])
     if TARGET.dot == "pmaddwd":
         return builder.add(acc, call(builder, PAIR_DOT[lanes], x.type, [x, w], acc.type))
     products = []

@@ -44,7 +44,8 @@ class Chain:
         self.groups, self.steps, self.images, self.near = tuple(groups), steps, images, near
         self.names = set().union(*(names_of(group, steps) for group in groups))
         self.heights = [images[steps[group.start].y or steps[group.start].x].height for group in groups]
-        self.aligns = [max(steps[member].copies[0] for member in group) for group in groups]
+        self.aligns = [max(max(steps[member].copies[0], steps[member].addend_copies[0]) for member in group)
+                       for group in groups]
         elements = sum(images[name].row * images[name].height for name in self.names)
         self.rows = max(1, near * self.heights[-1] // elements)
         self.sources = self.find_sources()
@@ -157,7 +158,8 @@ def rows_touched(step: Instruction, name: str, first: int, last: int) -> tuple[i
     """The first row that a step touches of a tensor, and the one behind the last, for rows first ... last-1 of its
     output. Rows of padding count, so that they lie before 0 or behind the image."""
     if name != step.x:
-        return first, last
+        copies = step.addend_copies[0] if name == step.addend else 1
+        return first // copies, -(-last // copies)
     above, stride = step.pads[0][0], step.stride[0]
     if step.op in POOLS:
         return first * stride - above, (last - 1) * stride - above + step.kernel[0]

@@ -101,7 +101,8 @@ class Encoder:
                 above, _ = rows_touched(step, step.x, block.first, block.last)
                 first = cut = max(0, above)
                 pad_top = max(0, -above)
-            yield Row(number, down(step.x, first), down(step.y, block.first), down(step.addend, block.first),
+            yield Row(number, down(step.x, first), down(step.y, block.first),
+                      down(step.addend, block.first // step.addend_copies[0]),
                       block.last - block.first, block.first == 0, block.last == self.images[step.y].height, pad_top,
                       cut)
 

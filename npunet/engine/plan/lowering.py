@@ -36,6 +36,7 @@ class Instruction:
     layer   : the layer whose value it finishes, the names that were fused into it behind
     kernel  : taps (or window, or upsampling factor); pads, stride, dilation as in the graph
     copies  : how often a convolution writes each result, vertically and horizontally
+    addend_copies : how often it takes each position of the addend
     weights : kernel (KH, KW, C, F), or gamma of a layer norm;  bias : (F,), or beta
     depthwise : (KH, KW, C, 1) of a separable or depthwise convolution
     eps     : of a layer norm
@@ -57,6 +58,7 @@ class Instruction:
     kind: int = 0
     eps: float = 0.0
     copies: Pair = (1, 1)
+    addend_copies: Pair = (1, 1)
     fused: tuple[str, ...] = ()
 
     @property

@@ -52,6 +52,7 @@ class Flag(IntEnum):
     ADD = 16  # add the image at ADDEND last
     SPREAD = 32  # write every result COPIES_Y x COPIES_X times: nearest upsampling of the output
     FUSE_NEXT = 64  # the next instruction adds to what this one gives: both can be done tile by tile
+    SUMS = 128  # of integers: leave int32 sums, which another CONTINUEs; that one adds them from ADDEND
 
 
 class Alone(IntEnum):

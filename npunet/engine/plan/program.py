@@ -43,7 +43,7 @@ class Program:
     input_shape, output_shape : (H, W, C) of one sample and its result
     threads     : how many threads may share one sample
     margin      : elements behind the arena that a kernel may read (and does not use)
-    memory      : dtype of the arena's elements
+    memory, values : dtype of the arena's elements, of samples and results
     """
 
     table: np.ndarray
@@ -61,6 +61,7 @@ class Program:
     threads: int
     margin: int
     memory: str = "float32"
+    values: str = "float32"
 
     @property
     def itemsize(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
@@ -12,12 +12,11 @@ import numpy as np
 from npunet.engine.plan.layout import Image
 from npunet.engine.plan.lowering import Instruction
 from npunet.engine.plan.opcodes import CONVOLUTIONS, Flag, Op
-from npunet.engine.plan.program import Program, compile_program
+from npunet.engine.plan.program import Program
 from npunet.engine.plan.winograd_blocking import MATRICES
-from npunet.graph import Graph, Shape
+from npunet.graph import Shape
 from npunet.ops.winograd import TILE
 
-FLOAT = 4  # bytes
 FLAG_WORDS = {Flag.CONTINUE: "continues y", Flag.BIAS: "bias", Flag.RELU: "relu", Flag.RELU6: "relu6", Flag.ADD: "add"}
 
 
@@ -71,25 +70,26 @@ def instructions(program: Program) -> list[ProgramRow]:
         if step.flags & Flag.CONTINUE:
             reads.append(step.y)
         arrays = [array for array in (step.depthwise, step.weights, step.bias) if array is not None]
-        touched = sum(inner_bytes(program.images[name]) for name in (*reads, step.y) if name)
+        touched = sum(inner(program.images[name]) for name in (*reads, step.y) if name)
         rows.append(ProgramRow(
             number, step.op.name.lower(), step.layer, tuple(operand(program, name) for name in reads),
             (operand(program, step.y),) if step.y else (), tuple(array.shape for array in arrays),
             (*words(step.flags), *step.fused), heads[number], program.blocks[number],
             macs(step, program), done(step, program),
-            touched + FLOAT * sum(array.size for array in arrays),
+            program.itemsize * (touched + sum(array.size for array in arrays)),
         ))
     return rows
 
 
 def operand(program: Program, name: str) -> Operand:
     image, stored = program.images[name], program.buffers.get(name, program.images[name])
-    offset = FLOAT * (program.arena.offsets[name] + (0 if name in program.buffers else image.inner))
+    offset = program.itemsize * (program.arena.offsets[name] + (0 if name in program.buffers else image.inner))
     return Operand(name, (image.height, image.width, image.channels), offset, image.halo, stored.size // stored.row)
 
 
-def inner_bytes(image: Image) -> int:
-    return FLOAT * image.height * image.width * image.col
+def inner(image: Image) -> int:
+    """Elements of an image without its halo."""
+    return image.height * image.width * image.col
 
 
 def words(flags: int) -> list[str]:
@@ -112,22 +112,22 @@ def done(step: Instruction, program: Program) -> int:
     return -(-y.height // TILE) * -(-y.width // TILE) * MATRICES * C * F
 
 
-def peaks(graph: Graph, weights: Mapping[str, np.ndarray], arithmetic: str = "seq_fma") -> dict[str, int]:
-    """Bytes of the arena on one thread with each saving and without."""
+def peaks(compile_one: Callable[[bool, bool], Program]) -> dict[str, int]:
+    """Bytes of the arena on one thread with each saving and without; of programs by (fuse, in_place)."""
     kinds = {"fused, in place": (True, True), "fused": (True, False), "in place": (False, True),
              "neither": (False, False)}
-    programs = {kind: compile_program(graph, weights, fuse=fuse, in_place=in_place, arithmetic=arithmetic)
-                for kind, (fuse, in_place) in kinds.items()}
-    return {kind: FLOAT * program.arena.size for kind, program in programs.items()}
+    programs = {kind: compile_one(*savings) for kind, savings in kinds.items()}
+    return {kind: program.itemsize * program.arena.size for kind, program in programs.items()}
 
 
 def totals(program: Program) -> dict[str, int]:
     """Sums over a program: instructions, MACs, bytes moved, and the bytes that it stands in."""
-    rows = instructions(program)
+    rows, value = instructions(program), np.dtype(program.values).itemsize
+    arena = program.itemsize * program.arena.size
     return {"instructions": len(rows), "macs": sum(row.macs for row in rows),
             "done": sum(row.done for row in rows), "moved": sum(row.moved for row in rows),
-            "arena": FLOAT * program.arena.size, "constants": program.constants.nbytes, "table": program.table.nbytes,
-            "input": FLOAT * prod(program.input_shape), "output": FLOAT * prod(program.output_shape)}
+            "arena": arena, "constants": program.constants.nbytes, "table": program.table.nbytes,
+            "input": value * prod(program.input_shape), "output": value * prod(program.output_shape)}
 
 
 def as_dict(program: Program, arena_peaks: Mapping[str, int]) -> dict[str, Any]:

@@ -91,8 +91,10 @@ class IntegerEngines(KeptEngines["IntegerEngine"]):
         """The engine of the network at this size."""
         key = (network.tensors[network.input].shape, threads)
         engine = self.kept.get(key)
-        if engine is None:
-            from npunet.engine.integer.engine import IntegerEngine
+        return self.keep(key, self.make(network, threads)) if engine is None else engine
 
-            engine = self.keep(key, IntegerEngine(network, threads))
-        return engine
+    def make(self, network: Network, threads: int | None) -> IntegerEngine:
+        """A new one, which is not kept."""
+        from npunet.engine.integer.engine import IntegerEngine
+
+        return IntegerEngine(network, threads)

@@ -27,7 +27,9 @@ from npunet.engine.codegen.integers import (
     vector_of,
     widen,
 )
-from npunet.engine.codegen.jit import inlined
+from npunet.engine.codegen.jit import inlined, jit
+from npunet.engine.codegen.simd import stand_alone
+from npunet.engine.integer.kernels.vectors import aligned_stack
 from npunet.engine.plan.pack import block_of
 from npunet.engine.target import LANES, Shapes
 
@@ -188,7 +190,7 @@ def store_tile(builder, acc: list, registers: list[tuple[int, int]], sums, plane
 
 
 def make_cut(shapes: Shapes):
-    """Pairs of a tile's positions and a number of tiles that cover so many positions, and few more."""
+    """Positions of a tile and a number of tiles, twice, that cover so many positions, and few more."""
     (_, one), (_, two), (_, three) = shapes
     most_one, most_two, most_three = one[0], two[0], three[0]
 
@@ -216,7 +218,7 @@ def make_cut(shapes: Shapes):
                 last = ends_two[left - 1]
             else:
                 last = ends_three[left - 1]
-        return most, whole, last
+        return (most, whole), (last, min(last, 1))
 
     return cut
 
@@ -224,22 +226,23 @@ def make_cut(shapes: Shapes):
 cut = make_cut(TARGET.dots)
 
 
-@inlined
+@jit
 def dot_row(wide, count, vectors, x, x_step, w, pairs, kh, kw, tap_row, tap_col, bias, sums, plane):
     """The sums of `count` neighbouring positions of a row, for all vectors of filters."""
+    stand_alone()
+    aligned_stack()
     done = 0
     while done < vectors:
         block = block_vectors(vectors - done)
-        most, whole, last = cut(count, block)
         if wide > 0:
             long_tiles(block, (count, x, x_step, w, pairs, kh, kw, tap_row, tap_col, bias, sums, plane))
-            whole, last = 0, 0
-        if whole > 0:
-            dot_tiles(most, block, (whole, x, x_step, w, pairs, kh, kw, tap_row, tap_col, bias, sums, plane))
-        if last > 0:
-            at = whole * most
-            dot_tiles(last, block, (1, x + at * x_step, x_step, w, pairs, kh, kw, tap_row, tap_col, bias,
-                                    sums + VECTOR_WORDS * at, plane))
+        else:
+            at = 0
+            for rows, tiles in cut(count, block):
+                if tiles > 0:
+                    dot_tiles(rows, block, (tiles, x + at * x_step, x_step, w, pairs, kh, kw, tap_row, tap_col, bias,
+                                            sums + VECTOR_WORDS * at, plane))
+                at += rows * tiles
         done += block
         w += kh * kw * pairs * VECTOR_WORDS * block
         bias += VECTOR_WORDS * block

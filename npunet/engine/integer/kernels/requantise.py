@@ -4,12 +4,17 @@ One function a mode, all emitted by the same formulas; each runs along the posit
 multipliers and shifts stay in registers. The formulas are those of npunet.integer.fixed_point, rearranged:
 
     h = (x * m + 2^30) >> 31            even and odd lanes as 64-bit products, blended
-    D: (h + ((h >> 31) & mask) + round) >> r       mask, round = 2^(r - 1) for r >= 1, both 0 for r = 0
-    D, large: ((h + ((h >> 31) & mask)) >> (r - 1) + 1) >> 1   where h + round could leave 32 bits; the floors nest
+    D: (h + (h >> 31) + 2^(r - 1)) >> r            of sums that are doubled, by their weights: h is the upper half of
+                                                   2 x * m + 2^31
+    D_ANY: ((h + ((h >> 31) & mask)) >> (r - 1) + 1) >> 1   mask = 0 for r = 0; floors nest, nothing leaves 32 bits
     S: the upper 32 bits of x * m + 2^(30 + r), >> (r - 1)
 
 An addition's two operands are (a << L) with L = 20 or 15, whose factor is at most 1/2. With k = 31 - L and
 m = mh * 2^k + ml, (a * 2^L * m + 2^30) >> 31 = a * mh + ((a * ml + 2^(k - 1)) >> k), all within 32 bits.
+
+TensorFlow Lite gives the operand of the larger scale the factor 1/2 exactly: a << (L - 1), nothing is rounded. Of the
+other, profile D then is (a * mh + ((a * ml + [a < 0] * -2^k + 2^(k - 1) + 2^(r - 1 + k)) >> k)) >> r: the sign's part
+is the second product of a pair, for a int32 is a pair of int16, a and its sign.
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ from npunet.engine.codegen.integers import (
     INT32,
     all_lanes,
     clamp,
+    dot,
     halves,
     join,
     larger,
@@ -37,7 +43,8 @@ from npunet.engine.codegen.integers import (
 )
 from npunet.engine.codegen.jit import jit
 from npunet.engine.codegen.simd import stand_alone
-from npunet.engine.integer.plan.opcodes import ADDITION_WORDS, Mode
+from npunet.engine.integer.kernels.vectors import aligned_stack
+from npunet.engine.integer.plan.opcodes import ADDITION_WORDS, INT8_LEFT, Mode
 from npunet.engine.target import LANES
 
 WORDS, SHORTS, LONGS = vector_of(INT32), vector_of(INT16), vector_of(INT64, LANES // 2)
@@ -59,10 +66,13 @@ class Products:
         self.m = self.even_and_odd(multiplier)
 
     def even_and_odd(self, value):
-        """The even lanes, and the odd ones, as int64."""
+        """The even lanes, and the odd ones, as int64.
+
+        In a form of which LLVM sees, wherever it moves it, that one instruction multiplies it: pmuldq.
+        """
         builder, by = self.builder, all_lanes(LONGS, 32)
-        pairs = builder.bitcast(value, LONGS)
-        return builder.ashr(builder.shl(pairs, by), by), builder.ashr(pairs, by)
+        odd = shuffle(builder, value, value, [lane | 1 for lane in range(LANES)])
+        return [builder.ashr(builder.shl(builder.bitcast(lanes, LONGS), by), by) for lanes in (value, odd)]
 
     def of(self, x, plus) -> list:
         """[even, odd] of x * m + plus, `plus` a pair of vectors."""
@@ -74,6 +84,12 @@ class Products:
         even, odd = (self.builder.bitcast(value, WORDS) for value in (even, odd))
         return shuffle(self.builder, even, odd, [k + LANES * (k % 2) for k in range(LANES)])
 
+    def high_of_doubled(self, x):
+        """(x * m + 2^31) >> 32."""
+        half = all_lanes(LONGS, 2**31)
+        even, odd = self.of(x, (half, half))
+        return self.blend(self.builder.lshr(even, all_lanes(LONGS, 32)), odd)
+
     def high_rounded(self, x):
         """(x * m + 2^30) >> 31."""
         half = all_lanes(LONGS, 2**30)
@@ -82,10 +98,13 @@ class Products:
 
 
 class Requantisation:
-    """One mode, for one vector of filters whose multipliers m and shifts s (int32 vectors) are given."""
+    """One mode, for one vector of filters whose multipliers m and shifts s (int32 vectors) are given.
 
-    def __init__(self, builder, mode: Mode, m, s, bias=None) -> None:
-        self.builder, self.mode, self.m, self.s, self.bias = builder, mode, m, s, bias
+    doubled : whether what comes is 2 x, in Mode.D
+    """
+
+    def __init__(self, builder, mode: Mode, m, s, doubled: bool = False) -> None:
+        self.builder, self.mode, self.doubled = builder, mode, doubled
         zero, one = words(0), words(1)
         self.right = larger(builder, builder.sub(zero, s), zero)
         self.left = larger(builder, s, zero)
@@ -103,7 +122,7 @@ class Requantisation:
     def __call__(self, x):
         builder, products = self.builder, self.products
         if self.mode == Mode.D:
-            h = products.high_rounded(x)
+            h = products.high_of_doubled(x) if self.doubled else products.high_rounded(x)
             return builder.ashr(builder.add(builder.add(h, builder.ashr(h, words(31))), self.half), self.right)
         if self.mode == Mode.D_ANY:
             h = products.high_rounded(builder.shl(x, self.left))
@@ -141,30 +160,64 @@ class Operand:
 
     def __init__(self, builder, record: list) -> None:
         self.builder = builder
-        self.high, self.low, self.c, self.k, self.mask, self.half, self.right = record
+        self.high, self.low, self.c, self.k, self.mask, self.rounding, self.right = record
 
     def __call__(self, a):
         builder = self.builder
         rest = builder.ashr(builder.add(builder.mul(a, self.low), self.c), self.k)
         h = builder.add(builder.mul(a, self.high), rest)
-        h = builder.add(builder.add(h, builder.and_(builder.ashr(h, words(31)), self.mask)), self.half)
+        h = builder.add(builder.add(h, builder.and_(builder.ashr(h, words(31)), self.mask)), self.rounding)
         return builder.ashr(h, self.right)
 
 
-class Addition:
-    """The sum of two activations in the scale of a third, clamped; `at` is the address of its record."""
+class HalfOperand:
+    """The side of an addition of int8 that has the factor 1/2."""
 
-    def __init__(self, builder, at, mode: Mode) -> None:
+    def __init__(self, builder) -> None:
+        self.builder = builder
+
+    def __call__(self, a):
+        return self.builder.shl(a, words(INT8_LEFT - 1))
+
+
+class OtherOperand:
+    """The side of an addition of int8 beside a HalfOperand, by profile D, r >= 1; its record is (pair of ml and 2^k,
+    both roundings, mh, r)."""
+
+    def __init__(self, builder, record: list) -> None:
+        self.builder = builder
+        pair, self.rounding, self.high, self.right = record
+        self.pair = builder.bitcast(pair, vector_of(INT16, 2 * LANES))
+
+    def __call__(self, a):
+        builder = self.builder
+        rest = dot(builder, self.rounding, builder.bitcast(a, vector_of(INT16, 2 * LANES)), self.pair)
+        rest = builder.ashr(rest, words(31 - INT8_LEFT))
+        return builder.ashr(builder.add(builder.mul(a, self.high), rest), self.right)
+
+
+class Addition:
+    """The sum of two activations in the scale of a third, not yet clamped.
+
+    at     : address of its record
+    halved : which operand has the factor 1/2, 0 or 1; None where neither is known to, or for int16 or profile S
+    """
+
+    def __init__(self, builder, at, single: bool, halved: int | None) -> None:
         self.builder = builder
         places = [builder.add(at, INT64(4 * k)) for k in range(ADDITION_WORDS)]
         record = [splat(builder, load_one(builder, place, INT32)) for place in places]
-        self.first, self.second = Operand(builder, record[:7]), Operand(builder, record[7:14])
-        self.total = Requantisation(builder, Mode.S if mode in SINGLE else Mode.D, *record[14:16])
+        self.operands: list = [Operand(builder, record[7 * k : 7 * k + 7]) for k in (0, 1)]
+        if halved is not None:
+            self.operands[halved] = HalfOperand(builder)
+            self.operands[1 - halved] = OtherOperand(builder, record[18 + 4 * (1 - halved) :][:4])
+        self.total = Requantisation(builder, Mode.S if single else Mode.D, *record[14:16])
         self.low, self.high = record[16:18]
 
     def __call__(self, a, b):
-        builder = self.builder
-        return clamp(builder, self.total(builder.add(self.first(a), self.second(b))), self.low, self.high)
+        """Before the clamp."""
+        first, second = (operand(value) for operand, value in zip(self.operands, (a, b), strict=True))
+        return self.total(self.builder.add(first, second))
 
 
 def splat_number(builder, value, kind: ir.VectorType):
@@ -192,43 +245,38 @@ def along_positions(builder, count, starts: list, steps: list, make) -> None:
     choose(builder, builder.trunc(count, ir.IntType(1)), ends, pass_of(1))
 
 
-def make_finish(mode: Mode, adds: bool, source: ir.Type):
+def make_finish(mode: Mode, source: ir.Type, adds: bool, halved: int | None = None):
     """The intrinsic that finishes `count` positions of one vector of filters.
 
-    x, x_step  : sums, or with an int16 source activations;  m, s, bias : addresses of the vector's constants
+    x, x_step  : sums;  m, s, bias : addresses of the vector's constants
     low, high  : clamp;  y, y_step : of the first position's vector, and to the next position
-    addend, addend_step, addition : the residual's second operand and the addition's record, if it adds
+    addend, addend_step, record : the residual's second operand and the addition's record, if it adds
     """
 
     @intrinsic
     def finish(typing, arguments):
         def generate(context, builder, signature, values):
-            count, x, x_step, m, s, bias, low, high, y, y_step, addend, addend_step, addition = (
+            count, x, x_step, m, s, bias, low, high, y, y_step, addend, addend_step, record = (
                 cgutils.unpack_tuple(builder, values[0]))
             m, s = load(builder, m, INT32), load(builder, s, INT32)
             if mode in LONG:
                 requantise = LongRequantisation(builder, m, s, load(builder, bias, INT64))
             else:
-                requantise = Requantisation(builder, mode, m, s)
-            adder = Addition(builder, addition, mode) if adds else None
+                requantise = Requantisation(builder, mode, m, s, doubled=mode == Mode.D)
+            adder = Addition(builder, record, mode in SINGLE, halved) if adds else None
             lows, highs = (splat_number(builder, value, WORDS) for value in (low, high))
-            limits = [splat_number(builder, value, vector_of(INT16, 2 * LANES)) for value in (low, high)]
+            ends = (adder.low, adder.high) if adder is not None else (lows, highs)
+            limits = [splat_shorts(builder, value) for value in ends]
 
             def make(positions, starts):
                 outputs = []
                 for m in range(positions):
-                    at = builder.add(starts[0], x_step) if m else starts[0]
-                    value = load(builder, at, source)
-                    value = requantise(widen(builder, value) if source == INT16 else value)
+                    value = requantise(load(builder, builder.add(starts[0], x_step) if m else starts[0], source))
                     if adder is not None:
-                        other = builder.add(starts[1], addend_step) if m else starts[1]
-                        value = adder(clamp(builder, value, lows, highs), widen(builder, load(builder, other, INT16)))
+                        other = load(builder, builder.add(starts[1], addend_step) if m else starts[1], INT16)
+                        value = adder(clamp(builder, value, lows, highs), widen(builder, other))
                     outputs.append(value)
-                value = to_shorts(builder, join(builder, *outputs) if positions == 2 else outputs[0])
-                if adder is not None:
-                    return value
-                around = limits if positions == 2 else [halves(builder, limit)[0] for limit in limits]
-                return clamp(builder, value, *around)
+                return clamped_shorts(builder, outputs, limits)
 
             along_positions(builder, count, [x, addend, y], [x_step, addend_step, y_step], make)
             return context.get_dummy_value()
@@ -238,24 +286,45 @@ def make_finish(mode: Mode, adds: bool, source: ir.Type):
     return finish
 
 
+def splat_shorts(builder, value):
+    """A vector of int32 with the same number in all lanes, as twice as many int16."""
+    narrow = builder.trunc(value, SHORTS)
+    return join(builder, narrow, narrow)
+
+
+def clamped_shorts(builder, outputs: list, limits: list):
+    """One or two vectors of int32 as int16 within limits."""
+    if len(outputs) == 2:
+        return clamp(builder, to_shorts(builder, join(builder, *outputs)), *limits)
+    return clamp(builder, to_shorts(builder, outputs[0]), *(halves(builder, limit)[0] for limit in limits))
+
+
 def make_finish_row(adds: bool):
     """All vectors of `count` positions from their sums, in the mode that is told.
 
-    plane : bytes from one vector's sums to the next's;  padded : filters with their padding
-    params : address of m (padded int32), s (padded int32), bias (padded int64)
+    plane  : bytes from one vector's sums to the next's
+    params : address of m, of s, both int32, and of a long bias, each of whole vectors
+    halved : which operand of the addition has the factor 1/2, or another number
     """
-    of_d, of_d_any, of_s, of_s_any, of_long, of_long_s = (make_finish(mode, adds, INT32) for mode in Mode)
-    of_longs, of_longs_s = (make_finish(mode, adds, INT64) for mode in LONG)
+    of_d, of_d_any, of_s, of_s_any, of_long, of_long_s = (make_finish(mode, INT32, adds) for mode in Mode)
+    of_longs, of_longs_s = (make_finish(mode, INT64, adds) for mode in LONG)
+    of_d_first, of_d_second = (make_finish(Mode.D, INT32, adds, half) for half in (0, 1))
 
     @jit
-    def finish_row(mode, wide, count, vectors, sums, plane, params, low, high, y, y_step, addend, addend_step, record):
+    def finish_row(mode, wide, count, vectors, sums, plane, params, low, high, y, y_step, addend, addend_step, record,
+                   halved):
         stand_alone()
+        aligned_stack()
         m, padded = params, 4 * LANES * vectors
         for v in range(vectors):
             place = 4 * LANES * v
             arguments = (count, sums, SUM_BYTES * (1 + wide), m + place, m + padded + place,
                          m + 2 * padded + 2 * place, low, high, y, y_step, addend, addend_step, record)
-            if mode == D:
+            if adds and mode == D and halved == 0:
+                of_d_first(arguments)
+            elif adds and mode == D and halved == 1:
+                of_d_second(arguments)
+            elif mode == D:
                 of_d(arguments)
             elif mode == D_ANY:
                 of_d_any(arguments)
@@ -280,4 +349,3 @@ def make_finish_row(adds: bool):
 
 D, D_ANY, S, S_ANY, LONG_D, LONG_S = (int(mode) for mode in Mode)
 finish_row, finish_and_add_row = make_finish_row(adds=False), make_finish_row(adds=True)
-

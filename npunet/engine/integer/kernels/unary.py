@@ -6,14 +6,16 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from npunet.engine.codegen.emit import INT64
-from npunet.engine.codegen.integers import INT16, INT32, clamp, join, load, load_one, splat, to_shorts, widen
+from npunet.engine.codegen.integers import INT16, INT32, load, load_one, splat, widen
 from npunet.engine.codegen.jit import inlined
 from npunet.engine.integer.kernels.requantise import (
     WORDS,
     Addition,
     Requantisation,
     along_positions,
+    clamped_shorts,
     splat_number,
+    splat_shorts,
     words,
 )
 from npunet.engine.integer.plan.opcodes import Mode
@@ -36,7 +38,7 @@ def make_unary(mode: Mode, leaky: bool):
             count, x, x_step, params, low, high, y, y_step = cgutils.unpack_tuple(builder, values[0])
             positive = factor_at(builder, params, mode)
             negative = factor_at(builder, builder.add(params, INT64(8)), mode) if leaky else None
-            limits = [splat_number(builder, value, WORDS) for value in (low, high)]
+            limits = [splat_shorts(builder, splat_number(builder, value, WORDS)) for value in (low, high)]
 
             def make(positions, starts):
                 outputs = []
@@ -46,8 +48,8 @@ def make_unary(mode: Mode, leaky: bool):
                     if negative is not None:
                         below = builder.icmp_signed("<", value, words(0))
                         result = builder.select(below, negative(value), result)
-                    outputs.append(clamp(builder, result, *limits))
-                return to_shorts(builder, join(builder, *outputs) if positions == 2 else outputs[0])
+                    outputs.append(result)
+                return clamped_shorts(builder, outputs, limits)
 
             along_positions(builder, count, [x, y], [x_step, y_step], make)
             return context.get_dummy_value()
@@ -86,7 +88,8 @@ def make_add(mode: Mode):
     def add(typing, arguments):
         def generate(context, builder, signature, values):
             count, x, x_step, other, other_step, record, y, y_step = cgutils.unpack_tuple(builder, values[0])
-            adder = Addition(builder, record, mode)
+            adder = Addition(builder, record, mode == Mode.S, halved=None)
+            limits = [splat_shorts(builder, value) for value in (adder.low, adder.high)]
 
             def make(positions, starts):
                 outputs = []
@@ -94,7 +97,7 @@ def make_add(mode: Mode):
                     places = [builder.add(start, step) if m else start
                               for start, step in zip(starts, (x_step, other_step), strict=False)]
                     outputs.append(adder(*(widen(builder, load(builder, place, INT16)) for place in places)))
-                return to_shorts(builder, join(builder, *outputs) if positions == 2 else outputs[0])
+                return clamped_shorts(builder, outputs, limits)
 
             along_positions(builder, count, [x, other, y], [x_step, other_step, y_step], make)
             return context.get_dummy_value()

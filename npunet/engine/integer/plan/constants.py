@@ -9,10 +9,13 @@ import numpy as np
 
 from npunet.engine.integer.plan.lowering import Finish
 from npunet.engine.integer.plan.opcodes import ADDITION_WORDS, EXP_TABLE, FAR, RECIPROCAL_TABLE
+from npunet.engine.integer.plan.scratch import MATRICES
 from npunet.engine.plan.pack import aligned, blocks_of
 from npunet.engine.target import CACHE_LINE, LANES
 from npunet.integer.fixed_point import doubling_high_multiply
 from npunet.integer.ops.softmax import exp_on_negative
+
+ZEROS = 4 * 3 * LANES  # bytes: the bias of a block of vectors
 
 
 class IntegerConstants:
@@ -21,6 +24,7 @@ class IntegerConstants:
     def __init__(self) -> None:
         self.parts: list[bytes] = []
         self.size = 0
+        self.put(np.zeros(ZEROS, np.uint8))  # where nothing is to be added
 
     def put(self, values: np.ndarray) -> int:
         """An array as it is."""
@@ -51,6 +55,12 @@ class IntegerConstants:
             start = stop
         return self.put(np.concatenate(blocks))
 
+    def winograd(self, w: np.ndarray) -> int:
+        """A 3x3 kernel as the 16 kernels of its tiles' matrices, 2G w (2G)^T, packed as taps of one."""
+        double_g = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]], np.int64)
+        matrices = np.einsum("iy,jx,yxcf->ijcf", double_g, double_g, w.astype(np.int64))
+        return self.kernel(matrices.reshape(MATRICES, 1, *w.shape[2:]))
+
     def depthwise(self, w: np.ndarray, paired: bool) -> int:
         """A depthwise kernel (KH, KW, C, 1) as int16 [ky][pair of taps][vector][lane][2], the last tap of an odd row,
         or without `paired` each tap, with a 0."""
@@ -63,8 +73,9 @@ class IntegerConstants:
         return self.put(np.stack([padded, np.zeros_like(padded)], -1))
 
     def bias(self, finish: Finish) -> int:
-        """What the sums begin with, int32: the bias, or 0 where it has 64 bits."""
-        return self.put(in_vectors(np.zeros_like(finish.bias) if finish.long else finish.bias, np.int32))
+        """What the sums begin with, int32: the bias times its factor, or 0 where it has 64 bits."""
+        factor = 0 if finish.long else finish.factor
+        return self.put(in_vectors(factor * finish.bias, np.int32))
 
     def finish(self, finish: Finish) -> int:
         """Multipliers and shifts, int32, then the bias in 64 bits where it is one."""
@@ -75,7 +86,8 @@ class IntegerConstants:
         return self.put(np.concatenate(parts))
 
     def addition(self, attrs: Mapping[str, int], single: bool, zero: int) -> int:
-        """The record of an addition, int32: of each operand (mh, ml, c, k, mask, round, r), then m, s, low, high."""
+        """The record of an addition, int32: of each operand (mh, ml, c, k, mask, round, r), then m, s, low, high, then
+        of each operand what it is beside one of factor 1/2, (pair of ml and 2^k, both roundings, mh, r), see halved."""
         record: list[int] = []
         k = 31 - attrs["left_shift"]
         for number in (1, 2):
@@ -84,6 +96,12 @@ class IntegerConstants:
             record += [m >> k, m & (2**k - 1), 0 if single and rounds else 2 ** (k - 1), k,
                        -1 if rounds and not single else 0, 2 ** (right - 1) if rounds else 0, right]
         record += [attrs["output_multiplier"], attrs["output_shift"], attrs["act_min"] - zero, attrs["act_max"] - zero]
+        for number in (1, 2):
+            m, right = attrs[f"input{number}_multiplier"], -attrs[f"input{number}_shift"]
+            if right == 0:  # a factor of 1/2, which is the same as one of 1 halved
+                m, right = 2 * m, 1
+            low = m & (2**k - 1)
+            record += [low + (2**k << 16), 2 ** (k - 1) + 2 ** (right - 1 + k), m >> k, right]
         assert len(record) == ADDITION_WORDS
         return self.put(np.array(record, np.int64).astype(np.int32))
 

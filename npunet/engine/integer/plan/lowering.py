@@ -2,7 +2,8 @@
 
 - a depthwise convolution moves into the 1x1 convolution that reads it;
 - the addition of a residual moves into the later of the convolutions whose result it adds;
-- an upsampling moves into the concat that reads it, and a concat is its inputs spread side by side.
+- conv1x1(concat(up(a), b)) becomes the sums over a's channels at a's resolution, which the sums over b's continue;
+- any other upsampling moves into the concat that reads it, and a concat is its inputs spread side by side.
 
 Integers are the same whatever is fused. Zero points go into what is stored, q - zero point, so that operators see the
 differences that their formulas begin with.
@@ -18,12 +19,17 @@ import numpy as np
 
 from npunet.engine.integer.plan.opcodes import Kind, Mode
 from npunet.engine.integer.plan.refusals import check, refuse
-from npunet.engine.plan.lowering import Instruction, Lowered
+from npunet.engine.plan.layout import vectors
+from npunet.engine.plan.lowering import Instruction
 from npunet.engine.plan.opcodes import Flag, Op
 from npunet.engine.plan.taps import taps_of
+from npunet.engine.target import LANES
 from npunet.integer.bounds import accumulator_bound
 from npunet.integer.network import Network, Node, Shape
 
+BLOCK_UNIT = 24  # positions that a cache block is a multiple of
+TILED_CHANNELS = 9  # of the input, from which Winograd's algorithm pays
+TILED_BOUND = 2**28  # of sums, of which it takes four times as much, doubled in Mode.D
 FAST_BOUND = 2**30  # of sums, up to which Mode.D cannot leave 32 bits
 
 
@@ -43,6 +49,11 @@ class Finish(NamedTuple):
     high: int
 
     @property
+    def factor(self) -> int:
+        """By which weights and bias are multiplied."""
+        return 2 if self.mode == Mode.D else 1
+
+    @property
     def long(self) -> bool:
         """Whether the bias is added in 64 bits, to sums that begin at 0."""
         return self.mode in (Mode.LONG, Mode.LONG_S)
@@ -54,6 +65,7 @@ class IntegerInstruction(Instruction):
 
     finish, first : of the convolution, of its depthwise half
     wide          : whether its sums are kept in 64 bits
+    winograd      : whether tiles of 2 x 2 outputs are computed by Winograd's algorithm
     addition      : attributes of the addition that is fused, or of an ADD, in the order of (result, addend)
     constants     : attributes and arrays of another operator
     zero          : a zero point, see opcodes.Extra
@@ -63,6 +75,7 @@ class IntegerInstruction(Instruction):
     finish: Finish | None = None
     first: Finish | None = None
     wide: bool = False
+    winograd: bool = False
     addition: Mapping[str, int] | None = None
     constants: Mapping[str, Any] = field(default_factory=dict)
     zero: int = 0
@@ -77,12 +90,13 @@ class IntegerLowering:
     network: Network
     fuse: bool = True
     in_place: bool = True
-    steps: list[Instruction] = field(default_factory=list)
+    steps: list[IntegerInstruction] = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)
     absorbed: set[str] = field(default_factory=set)  # nodes that another node's step computes
     home: dict[str, str] = field(default_factory=dict)  # tensor -> the tensor in whose memory it lives
 
-    def run(self) -> Lowered:
+    def run(self) -> IntegerLowering:
+        """Fills in steps and shapes; returns itself."""
         check(self.network)
         network = self.network = without_unread(self.network)
         self.readers = network.consumers()
@@ -95,7 +109,7 @@ class IntegerLowering:
             if node.name not in self.absorbed:
                 self.lower(node)
         self.emit(IntegerInstruction(Op.COPY_OUT, "output", x=self.where(network.output), y="", zero=y.zero_point))
-        return Lowered(self.steps, self.shapes, network.input, self.where(network.output))
+        return self
 
     def emit(self, step: IntegerInstruction) -> None:
         self.steps.append(step)
@@ -117,9 +131,10 @@ class IntegerLowering:
             if not self.fused_depthwise(node):
                 self.finish_conv(self.depthwise_of(node), node)
         elif node.op == "concat":
-            self.lower_concat(node)
+            if not self.continued(node):
+                self.lower_concat(node)
         elif node.op == "upsample_nearest2d":
-            if not self.absorbed_by_concat(node):
+            if not self.absorbed_by_concat(node):  # nor by the convolution that continues it
                 x = self.where(node.inputs[0])
                 self.emit(IntegerInstruction(Op.SPREAD, node.name, x=x, y=self.new(node.name),
                                              copies=node.attrs["factor"]))
@@ -155,6 +170,9 @@ class IntegerLowering:
 
     def lower_conv(self, node: Node) -> None:
         producer = self.nodes.get(node.inputs[0])
+        if producer is not None and self.continued(producer):
+            self.lower_continued(node, producer)
+            return
         if self.fuse and producer is not None and self.fused_depthwise(producer):
             half = self.depthwise_of(producer)
             step = replace(half, op=Op.SEPARABLE, layer=node.name, fused=(producer.name,), first=half.finish,
@@ -163,7 +181,44 @@ class IntegerLowering:
             step = IntegerInstruction(Op.CONV, node.name, x=self.where(node.inputs[0]), y="",
                                       weights=node.arrays["weights"])
             step = trimmed(placed(step, node), self.shape_of_input(node))
-        self.finish_conv(replace(step, finish=self.finish_of(node), wide=self.is_wide(node)), node)
+        tiled = self.fuse and self.is_tiled(step, node)
+        self.finish_conv(replace(step, finish=self.finish_of(node), wide=self.is_wide(node), winograd=tiled), node)
+
+    def lower_continued(self, node: Node, concat: Node) -> None:
+        """conv1x1(concat(up(a), b)): the sums over a's channels once for each of its positions, then b's and theirs."""
+        number = self.upsampled_input(concat)
+        upsampling, other = self.nodes[concat.inputs[number]], concat.inputs[1 - number]
+        weights, channels = node.arrays["weights"], [self.network.tensors[name].shape[2] for name in concat.inputs]
+        halves = weights[:, :, : channels[0]], weights[:, :, channels[0] :]
+        low, sums = self.where(upsampling.inputs[0]), f"{node.name} of {upsampling.name}"
+        finish = self.finish_of(node)
+        height, width, _ = self.shapes[low]
+        self.shapes[sums] = (height, width, 2 * LANES * vectors(weights.shape[3]))  # int32 as pairs of int16
+        self.emit(IntegerInstruction(Op.CONV, node.name, x=low, y=sums, flags=Flag.SUMS, weights=halves[number],
+                                     finish=finish._replace(bias=np.zeros_like(finish.bias)),
+                                     fused=(upsampling.name,)))
+        self.emit(IntegerInstruction(Op.CONV, node.name, x=self.where(other), y=self.new(node.name), addend=sums,
+                                     flags=Flag.CONTINUE, weights=halves[1 - number], finish=finish,
+                                     addend_copies=upsampling.attrs["factor"], fused=(concat.name,)))
+
+    def continued(self, concat: Node) -> bool:
+        """Whether a concat is only there for a 1x1 convolution over an upsampled and another tensor."""
+        reader = self.only_reader(concat.name)
+        if not (self.fuse and concat.op == "concat" and len(set(concat.inputs)) == len(concat.inputs) == 2
+                and reader is not None and reader.op == "conv2d" and reads_one_position(reader)):
+            return False
+        number = self.upsampled_input(concat)
+        if number < 0 or self.is_wide(reader):
+            return False
+        return BLOCK_UNIT % self.nodes[concat.inputs[number]].attrs["factor"][1] == 0
+
+    def upsampled_input(self, concat: Node) -> int:
+        """Which input of a concat is an upsampling that nobody else reads; -1 for none."""
+        for number, name in enumerate(concat.inputs):
+            producer = self.nodes.get(name)
+            if producer is not None and producer.op == "upsample_nearest2d" and self.absorbed_by_concat(producer):
+                return number
+        return -1
 
     def depthwise_of(self, node: Node) -> IntegerInstruction:
         """A depthwise convolution; with several filters a channel, a dense one whose other weights are 0."""
@@ -199,7 +254,8 @@ class IntegerLowering:
         """Each input, upsampled where only this concat reads it so, to its channels."""
         y, place = self.new(node.name), 0
         for name in node.inputs:
-            producer, copies, fused = self.nodes.get(name), (1, 1), (node.name,)
+            producer, copies = self.nodes.get(name), (1, 1)
+            fused: tuple[str, ...] = (node.name,)
             if producer is not None and producer.op == "upsample_nearest2d" and self.absorbed_by_concat(producer):
                 copies, fused, name = producer.attrs["factor"], (producer.name, node.name), producer.inputs[0]
             x = self.where(name)
@@ -227,6 +283,14 @@ class IntegerLowering:
             return False
         bound = accumulator_bound(self.network, node) - np.abs(node.arrays["bias"])
         return bool(bound.max() >= 2**31)
+
+    def is_tiled(self, step: IntegerInstruction, node: Node) -> bool:
+        """Whether Winograd's algorithm serves, and pays."""
+        _, _, channels, filters = node.arrays["weights"].shape
+        height, width, _ = self.network.tensors[node.name].shape
+        return (step.op == Op.CONV and step.kernel == (3, 3) and step.stride == step.dilation == (1, 1)
+                and self.network.scheme == "int8" and channels >= TILED_CHANNELS and filters > 1
+                and height > 1 and width > 2 and bool(accumulator_bound(self.network, node).max() < TILED_BOUND))
 
     def fused_depthwise(self, node: Node) -> bool:
         """Whether it is computed by the 1x1 convolution that reads it, and no one else."""

@@ -1,7 +1,8 @@
 """What integer instructions have besides the common columns: their own, behind them in the table, and the modes of
 requantisation.
 
-WEIGHTS, DEPTHWISE_WEIGHTS and BIAS count bytes from the start of the constants; what counts elements counts int16.
+WEIGHTS, DEPTHWISE_WEIGHTS and BIAS count bytes from the start of the constants, which begin with zeros; what counts
+elements counts int16.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from enum import IntEnum
 
 from npunet.engine.plan.opcodes import FIELDS
 
-ADDITION_WORDS = 18  # int32 of an addition's record, see constants.addition
+ADDITION_WORDS = 26  # int32 of an addition's record, see constants.addition
+INT8_LEFT = 20  # left shift of an addition's operands of int8
 FAR = -1  # in a softmax' table of exponentials: so far below the maximum that it counts as nothing
 EXP_TABLE, RECIPROCAL_TABLE = 16, 16 + 2 * 520  # bytes from a 16-bit softmax' parameters to its tables
 
@@ -18,7 +20,7 @@ EXP_TABLE, RECIPROCAL_TABLE = 16, 16 + 2 * 520  # bytes from a 16-bit softmax' p
 class Mode(IntEnum):
     """How sums are requantised: the profile, and what may be left out."""
 
-    D = 0  # no left shifts, every right shift at least 1, |acc| < 2^30
+    D = 0  # no left shifts, every right shift at least 1, |acc| < 2^30: weights and bias are doubled
     D_ANY = 1
     S = 2  # no left shifts, every right shift at least 1
     S_ANY = 3
@@ -43,7 +45,7 @@ class Extra(IntEnum):
     LOW = FIELDS + 2  # clamp, less the output's zero point
     HIGH = FIELDS + 3
     WIDE = FIELDS + 4  # 1 where sums are kept in 64 bits, tap by tap
-    DEPTHWISE_MODE = FIELDS + 5  # the same of the depthwise half of a SEPARABLE, or of a DEPTHWISE
+    DEPTHWISE_MODE = FIELDS + 5  # the same of the depthwise half of a SEPARABLE
     DEPTHWISE_PARAMS = FIELDS + 6
     DEPTHWISE_BIAS = FIELDS + 7
     DEPTHWISE_LOW = FIELDS + 8
@@ -54,6 +56,8 @@ class Extra(IntEnum):
     BYTES = FIELDS + 13  # of a value of the user's
     PAIRS = FIELDS + 14  # pairs of channels of a run of taps
     PAIRED = FIELDS + 15  # 1 where a depthwise convolution takes neighbouring taps of a row in pairs
+    HALVED = FIELDS + 16  # operand of an addition with the factor 1/2: 0 for a convolution's result, 1 the other, or -1
+    WINOGRAD = FIELDS + 17  # 1 for a convolution by Winograd's algorithm, two rows at a time
 
 
 COLUMNS = FIELDS + len(Extra)

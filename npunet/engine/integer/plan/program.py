@@ -8,19 +8,19 @@ import numpy as np
 
 from npunet.arena import Arena
 from npunet.engine.integer.plan.constants import IntegerConstants
-from npunet.engine.integer.plan.lowering import IntegerInstruction, IntegerLowering
-from npunet.engine.integer.plan.opcodes import COLUMNS, Extra, Mode
-from npunet.engine.integer.plan.scratch import block_of, scratch_size
+from npunet.engine.integer.plan.lowering import Finish, IntegerInstruction, IntegerLowering
+from npunet.engine.integer.plan.opcodes import COLUMNS, INT8_LEFT, Extra, Mode
+from npunet.engine.integer.plan.scratch import TILE, block_of, filter_vectors, scratch_size
 from npunet.engine.plan.chains import form_chains
 from npunet.engine.plan.layout import Image, halos_of, vectors
-from npunet.engine.plan.lowering import Lowered
 from npunet.engine.plan.opcodes import CONVOLUTIONS, Field, Op
 from npunet.engine.plan.program import Program, plan_memory, scratch_name
 from npunet.engine.target import CACHE_LINE, LINE_BUFFERED, TOUCHED
-from npunet.integer.network import Network
+from npunet.integer.network import DTYPES, Network
 
 SHORT = 2  # bytes of an element
 PAIRED_TAPS = (3, 5)  # in a row of a depthwise kernel that is taken in pairs
+LEAST_FACTOR = 19  # right shifts of an addition's operand beside one of factor 1/2
 BEYOND = 16  # positions behind a tensor that a tile may read
 
 
@@ -48,11 +48,28 @@ def compile_integer_program(network: Network, *, threads: int = 1, fuse: bool = 
             fields |= {Field.BLOCK: blocks[number], Field.SCRATCH_SIZE: scratch[number],
                        Field.SCRATCH: planned.arena.offsets[scratch_name(number)]}
         whole[number, list(fields)] = list(fields.values())
-    margin = max(BEYOND * step.stride[1] * images[step.x].col for step in steps if step.x)
+    margin = max(BEYOND * step.stride[1] * images[step.x].col + step.winograd * images[step.x].row
+                 for step in steps if step.x)
     shapes = (image_shape(network.input_shape), image_shape(network.output_shape))
     return Program(*planned.tables(whole, steps, images), whole, encoder.constants.array(), planned.arena, images,
                    planned.buffers, tuple(steps), tuple(groups), planned.blocks(groups), *shapes, threads, margin,
-                   "int16")
+                   "int16", DTYPES[network.scheme])
+
+
+def doubled(weights: np.ndarray, finish: Finish) -> np.ndarray:
+    """Weights times the factor that their requantisation expects, int16."""
+    return weights.astype(np.int16) * np.int16(finish.factor)
+
+
+def halved(attrs: Mapping[str, int]) -> int:
+    """Which operand of an addition of int8 has the factor 1/2 exactly, which TensorFlow Lite gives the larger scale; or
+    -1, also where the other shrinks so much that its rounding needs more than 32 bits."""
+    if attrs["left_shift"] != INT8_LEFT:
+        return -1
+    for number, other in ((1, 2), (2, 1)):
+        if (attrs[f"input{number}_multiplier"], attrs[f"input{number}_shift"]) == (2**30, 0):
+            return number - 1 if -attrs[f"input{other}_shift"] <= LEAST_FACTOR else -1
+    return -1
 
 
 def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -62,9 +79,15 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return height, width, channels
 
 
-def lay_out(lowered: Lowered) -> dict[str, Image]:
+def lay_out(lowered: IntegerLowering) -> dict[str, Image]:
     """Every tensor with the halo of zeros that its readers need."""
-    reads = [(step.x, (*step.pads[0], *step.pads[1])) for step in lowered.steps if step.op in CONVOLUTIONS]
+    reads = []
+    for step in lowered.steps:
+        if step.op in CONVOLUTIONS:
+            height, width, _ = lowered.shapes[step.y]
+            rest = (height % TILE, width % TILE) if step.winograd else (0, 0)  # whole tiles
+            (top, bottom), (left, right) = step.pads
+            reads.append((step.x, (top, bottom + rest[0], left, right + rest[1])))
     return {name: Image(*lowered.shapes[name], halo) for name, halo in halos_of(lowered.shapes, reads).items()}
 
 
@@ -86,7 +109,8 @@ class Encoding:
         self.add_images(fields, step)
         fields[Field.KH], fields[Field.KW] = step.kernel
         fields[Field.STRIDE_Y], fields[Field.STRIDE_X] = step.stride
-        fields[Field.COPIES_Y], fields[Field.COPIES_X] = fields[Field.ALIGN_Y], fields[Field.ALIGN_X] = step.copies
+        copies = step.copies if step.addend_copies == (1, 1) else step.addend_copies
+        fields[Field.COPIES_Y], fields[Field.COPIES_X] = fields[Field.ALIGN_Y], fields[Field.ALIGN_X] = copies
         (top, _), (left, _) = step.pads
         fields[Field.PAD_TOP], fields[Field.PAD_LEFT] = top, left
         if step.op in CONVOLUTIONS:
@@ -98,6 +122,7 @@ class Encoding:
         if step.addition is not None:
             zero = step.addition["output_offset"]
             fields[Extra.ADDITION] = self.constants.addition(step.addition, self.single, zero)
+            fields[Extra.HALVED] = -1 if self.single else halved(step.addition)
         return fields
 
     def add_images(self, fields: dict[int, int], step: IntegerInstruction) -> None:
@@ -127,21 +152,27 @@ class Encoding:
             first = step.first if step.op == Op.SEPARABLE else step.finish
             assert first is not None
             paired = step.stride[1] == step.dilation[1] == 1 and step.kernel[1] in PAIRED_TAPS
-            fields |= {Field.DEPTHWISE_WEIGHTS: constants.depthwise(step.depthwise, paired), Extra.PAIRED: paired,
+            weights = constants.depthwise(doubled(step.depthwise, first), paired)
+            fields |= {Field.DEPTHWISE_WEIGHTS: weights, Extra.PAIRED: paired,
                        Extra.DEPTHWISE_MODE: first.mode, Extra.DEPTHWISE_PARAMS: constants.finish(first),
                        Extra.DEPTHWISE_BIAS: constants.bias(first), Extra.DEPTHWISE_LOW: first.low,
                        Extra.DEPTHWISE_HIGH: first.high}
+        assert step.finish is not None
+        fields |= {Extra.MODE: step.finish.mode, Extra.PARAMS: constants.finish(step.finish),
+                   Extra.LOW: step.finish.low, Extra.HIGH: step.finish.high, Extra.WIDE: step.wide}
         if step.op == Op.DEPTHWISE:
             return
-        assert step.finish is not None
-        kernel = step.dense
+        fields |= {Field.BIAS: constants.bias(step.finish), Extra.WINOGRAD: step.winograd,
+                   Field.VECTORS: filter_vectors(step, self.images)}
+        kernel = doubled(step.dense, step.finish)
+        if step.winograd:
+            fields |= {Field.WEIGHTS: constants.winograd(kernel), Extra.PAIRS: (x.channels + 1) // 2,
+                       Field.ALIGN_Y: TILE}
+            return
         if step.op == Op.CONV and not step.wide and step.dilation[1] == 1 and x.col == x.channels:
             kernel = kernel.reshape(kernel.shape[0], 1, -1, kernel.shape[3])  # taps of a row are neighbouring channels
             fields[Field.KW] = 1
-        fields |= {Field.WEIGHTS: constants.kernel(kernel), Field.BIAS: constants.bias(step.finish),
-                   Extra.PAIRS: (kernel.shape[2] + 1) // 2, Extra.MODE: step.finish.mode,
-                   Extra.PARAMS: constants.finish(step.finish), Extra.LOW: step.finish.low,
-                   Extra.HIGH: step.finish.high, Extra.WIDE: step.wide}
+        fields |= {Field.WEIGHTS: constants.kernel(kernel), Extra.PAIRS: (kernel.shape[2] + 1) // 2}
 
     def add_function(self, fields: dict[int, int], step: IntegerInstruction) -> None:
         """Of a pooling, an activation or a layer norm."""
@@ -154,5 +185,3 @@ class Encoding:
             fields[Extra.PARAMS] = self.constants.layer_norm(attrs)
         elif step.op == Op.ACTIVATE:
             fields[Extra.PARAMS] = self.constants.factors(attrs)
-
-
