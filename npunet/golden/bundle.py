@@ -24,7 +24,7 @@ from npunet.golden.collect import Collector
 from npunet.golden.corners import layer_inputs
 from npunet.golden.draws import RANDOM
 from npunet.golden.integer.bundle import MAX_SIZE as MAX_SIZE_OF_INTEGERS
-from npunet.golden.integer.bundle import golden_integer, is_integer, refuse_for_integers
+from npunet.golden.integer.bundle import golden_integer, integer_model, is_integer, refuse_for_integers
 from npunet.golden.layer_run import run_layer, run_network
 from npunet.golden.names import unknown
 from npunet.golden.place import beside
@@ -78,9 +78,10 @@ def golden(model: UNet | IntegerModel | str | PathLike[str], out: str | PathLike
     if is_integer(model):
         refuse_for_integers(level=level != "deploy", arithmetic=arithmetic != "seq_fma", backward=backward,
                             bounds=bounds, layers=layers is not None, size=size != "auto", weights=weights == "drawn")
-        return golden_integer(model, out, inputs=inputs, kinds=cases, formats=formats, seed=seed,
+        return golden_integer(integer_model(model), out, inputs=inputs, kinds=cases, formats=formats, seed=seed,
                               max_size=MAX_SIZE_OF_INTEGERS if max_size == MAX_SIZE else max_size, target=target,
                               progress=progress)
+    assert not isinstance(model, IntegerModel), "is_integer says so"
     check_level(level)
     if arithmetic not in ORDERS:
         raise ValueError(f"arithmetic={arithmetic!r} must be one of {', '.join(ORDERS)}: a bundle's order is declared")

@@ -95,7 +95,7 @@ def _value(tensor: Mapping[str, Any]) -> np.ndarray:
     if tensor.get("num_bytes", len(data)) != len(data):
         raise ValueError(f"has {len(data)} bytes, its num_bytes says {tensor['num_bytes']!r:.40}")
     told = tensor.get("dtype", 0)
-    kind = TYPES.get(told, told) if isinstance(told, (int, str)) else told
+    kind = TYPES.get(told) if isinstance(told, int) else told
     if not isinstance(kind, str) or kind not in WORDS:
         raise ValueError(f"is {told!r:.40}, expected is one of {', '.join(WORDS)}")
     word = np.dtype(WORDS[kind])

@@ -32,8 +32,8 @@ def alive(node: Node, network: Network) -> np.ndarray:
 def patterns(node: Node, network: Network) -> list[np.ndarray]:
     """The sets of taps (KH, KW) that lie inside of the image together somewhere; the largest first."""
     found = alive(node, network)
-    rows = {tuple(row) for row in found.any((1, 3)).tolist()}
-    columns = {tuple(column) for column in found.any((0, 2)).tolist()}
+    rows = {tuple(row) for row in np.any(found, (1, 3)).tolist()}
+    columns = {tuple(column) for column in np.any(found, (0, 2)).tolist()}
     made = [np.outer(row, column) for row, column in product(sorted(rows), sorted(columns))]
     return sorted(made, key=lambda taps: -int(taps.sum()))
 

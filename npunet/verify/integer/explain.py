@@ -22,7 +22,7 @@ Variant = tuple[str, np.ndarray]
 
 def with_its_integers(check: Check, bundle: IntegerBundle, feeds: Feeds) -> Check:
     """The check with a note: accumulator, value before the clamp, multiplier and shift of its first wrong element."""
-    first, node = check.told.first, feeds.node(check.layer)
+    first, node = check.told.first, bundle.network[bundle.layers[check.layer]["name"]]
     if first is None:
         return check
     made = bundle.run_layer(check.layer, _inputs(check, feeds))
@@ -43,7 +43,7 @@ def explain_integers(bundle: IntegerBundle, feeds: Feeds, first: LayerVerdict | 
         return None
     if first.number < 0:
         return _of_input(bundle, feeds, first)
-    evidence = _evidence(feeds, first)
+    evidence = _evidence(bundle, feeds, first)
     wrong = [each for each in evidence if each.wrong]
     if not wrong:
         return None
@@ -61,10 +61,9 @@ def _inputs(check: Check, feeds: Feeds) -> list[np.ndarray]:
     return feeds.inputs(check.case, check.layer)[0]
 
 
-def _evidence(feeds: Feeds, first: LayerVerdict) -> list[Evidence]:
+def _evidence(bundle: IntegerBundle, feeds: Feeds, first: LayerVerdict) -> list[Evidence]:
     """Of every case shown, up to MOST values; of accumulators and values before the clamp only where no output errs."""
-    node, layer = feeds.node(first.record["id"]), first.record["id"]
-    network = feeds.bundle.graph
+    node, layer, network = bundle.network[first.record["name"]], first.record["id"], bundle.network
     roles = {check.role for check in first.checks if check.status == FAIL}
     role = next(role for role in ("out", "pre", "acc") if role in roles)
     found: list[Evidence] = []
