@@ -159,9 +159,10 @@ def compare(seats: list[Seat], subject: subjects.Subject, batch: int, threads: i
     base = next((seat.rounds for seat in ready if seat.name == tables.BASE), None)
     rows = []
     for seat in ready:
-        error, steps_off = errors[seat.name]
+        whole = seat.name in peers.PEERS and peers.PEERS[seat.name].encoded
         row = {"subject": subject.name, "peer": seat.name, "batch": batch, "threads": threads,
-               "error": error, "steps_off": steps_off, **tables.condensed(seat.rounds, base, batch)}
+               "error": errors[seat.name], "steps_off": seat.ask("steps_off", subject.folder) if whole else None,
+               **tables.condensed(seat.rounds, base, batch)}
         row["gflops"] = 2 * subject.macs / row["ms"] / 1e6
         row["peak_share"] = row["gflops"] / result["peak"][str(threads)]["fma_gflops"]
         rows.append(row)

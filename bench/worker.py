@@ -22,7 +22,7 @@ class WrongOutput(Exception):
 
 
 def serve(connection: Connection, name: str, cores: list[int]) -> None:
-    """Answer requests until the connection closes: ("open", folder, batch) and ("time", seconds).
+    """Answer requests until the connection closes: ("open", folder, batch), ("time", seconds), ("steps_off", folder).
 
     Answers are (True, result) or (False, message).
     """
@@ -35,6 +35,8 @@ def serve(connection: Connection, name: str, cores: list[int]) -> None:
                 if request == "open":
                     call = x = None
                     call, x, result = opened(peer, *arguments, threads=len(cores))
+                elif request == "steps_off":
+                    result = steps_off(*arguments, np.array(call(x)))
                 else:
                     result = durations(call, x, *arguments)
                 connection.send((True, result))
@@ -48,28 +50,23 @@ def pin(cores: list[int]) -> None:
         os.sched_setaffinity(0, cores)
 
 
-def opened(peer: Peer, folder: Path, batch: int, threads: int) -> tuple[Any, np.ndarray, tuple[float, int | None]]:
-    """(function, its input, (how far it is from the definition, of integers the most steps from TFLite-Micro's)).
-
-    Raises WrongOutput when that is too far.
-    """
+def opened(peer: Peer, folder: Path, batch: int, threads: int) -> tuple[Any, np.ndarray, float]:
+    """(function, its input, how far it is from the definition). Raises WrongOutput when that is too far."""
     x = batch_of(np.load(folder / "x.npy"), batch)
     call = peer.open(folder, batch, threads)
     given = peer.encoded(folder, x) if peer.encoded else x
     y = np.array(call(given))
-    got = peer.decoded(folder, y) if peer.decoded else y
-    error = checked(peer, got, batch_of(np.load(folder / "y.npy"), batch))
-    off = steps_off(folder, y, batch) if peer.encoded else None
-    if peer.exact and off:
+    if peer.exact and (off := steps_off(folder, y)):
         raise WrongOutput(f"is off by {off} steps from TFLite-Micro's integers")
-    return call, given, (error, off)
+    got = peer.decoded(folder, y) if peer.decoded else y
+    return call, given, checked(peer, got, batch_of(np.load(folder / "y.npy"), batch))
 
 
-def steps_off(folder: Path, y: np.ndarray, batch: int) -> int | None:
+def steps_off(folder: Path, y: np.ndarray) -> int | None:
     """The largest difference of int8 outputs to TFLite-Micro's, in steps; None where these are not there."""
     if not (folder / "y_int8.npy").exists():
         return None
-    expected = batch_of(np.load(folder / "y_int8.npy"), batch).astype(int)
+    expected = batch_of(np.load(folder / "y_int8.npy"), len(y)).astype(int)
     return int(np.abs(as_int8(y, expected.ndim - 1).reshape(expected.shape).astype(int) - expected).max())
 
 

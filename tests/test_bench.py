@@ -107,6 +107,20 @@ class TestChecks:
         with pytest.raises(worker.WrongOutput):
             worker.opened(self.peer(bench, lambda x: -x, **how), folder, 2, 1)
 
+    def test_integers_are_compared_with_tflite_micros(self, bench, tmp_path, rng):
+        worker, folder = bench("worker"), self.subject(tmp_path, rng)
+        given = np.rint(np.load(folder / "x.npy") * 16).astype(np.int8)
+        assert worker.steps_off(folder, given) is None
+        np.save(folder / "y_int8.npy", given)
+        assert worker.steps_off(folder, given + np.int8(3)) == 3
+        as_images = (given.astype(np.int16) + 128).astype(np.uint8)[:, None].transpose(0, 3, 1, 2)  # of the QDQ model
+        assert worker.steps_off(folder, as_images) == 0
+        how = {"encoded": lambda folder, x: np.rint(x * 16).astype(np.int8), "exact": True,
+               "decoded": lambda folder, y: y.astype(np.float32) / 8}
+        assert worker.opened(self.peer(bench, lambda x: x, **how), folder, 2, 1)[2] < 0.1
+        with pytest.raises(worker.WrongOutput, match="is off by 1 steps from TFLite-Micro's integers"):
+            worker.opened(self.peer(bench, lambda x: x + np.int8(1), **how), folder, 2, 1)
+
     def test_wrong_and_missing_peers_are_told(self, bench, tmp_path):
         run, subjects = bench("run"), bench("subjects")
 
