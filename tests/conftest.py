@@ -29,6 +29,7 @@ def the_engine_from_the_first_prediction_on():
 LONG = ("test_verify_verdicts.py", "test_engine_step.py", "test_engine_bits.py", "test_verify_orders.py",
         "test_engine_chains.py", "test_operators.py", "test_page_use.py", "test_page.py", "test_verify_causes.py",
         "test_golden_boards.py", "test_golden_c.py", "test_causes.py", "test_verify_outputs.py", "test_verify_ports.py",
+        "test_reference.py", "test_integer_engine.py", "test_verify_integer.py", "test_golden_integer.py",
         "test_golden_bundle.py", "test_train_torch.py", "test_engine_levels.py", "test_predict.py", "test_cli.py",
         "test_verify_false_pass.py")
 COMPILE = ("from npunet.engine.runtime.entry_points import SEQ, SEQ_FMA; SEQ_FMA(); SEQ()",
@@ -37,7 +38,11 @@ COMPILE = ("from npunet.engine.runtime.entry_points import SEQ, SEQ_FMA; SEQ_FMA
 
 # Left out of a run of everything, since it is to take six minutes on two cores: `pytest -m slow` runs them, as CI does,
 # and so does naming their file.
-SLOW_FILES: tuple[str, ...] = ()
+SLOW_FILES = ("test_golden_boards.py", "test_fuzz_files.py", "test_page_use.py", "test_bench.py", "test_causes.py",
+              "test_files_kills.py", "test_distributed.py", "test_distributed_arrays.py", "test_distributed_sources.py",
+              "test_distributed_property.py", "test_verify_program.py", "test_platforms.py", "test_golden_place.py",
+              "test_verify_integer_faults.py", "test_train_quantised.py", "test_fuzz_configurations.py",
+              "test_verify_orders.py", "test_checkpoint.py", "test_integer_levels.py", "test_read_fuzz.py")
 EVERYTHING = "NPUNET_TESTS_EVERYTHING"  # set while a run names no file and no marker; workers inherit it
 
 

@@ -274,7 +274,7 @@ def test_mistakes_are_one_line(tiny, capsys):
         ("the suffix must be .png or .svg", "predict", "tiny.npz", "x.npy", "--picture", "x.jpg"),
         ("the folder", "predict", "tiny.npz", "x.npy", "-o", "nowhere/y.npy"),
         ("--index 2 is not there", "predict", "tiny.npz", "x.npy", "--index", "2"),
-        ("--threads 0", "predict", "tiny.npz", "x.npy", "--threads", "0"),
+        ("--threads: 0", "predict", "tiny.npz", "x.npy", "--threads", "0"),
         ("gives 3 names, the network has 2", "predict", "tiny.npz", "x.npy", "--class-names", "a,b,c"),
         ("invalid choice: 'logit'", "predict", "tiny.npz", "x.npy", "--output", "logit"),
         ("the network takes images", "predict", "nuclei", "text.csv"),

@@ -19,7 +19,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     float_model("d2_softmax").save("m.npz")
     np.save("x.npy", calibration("d2_softmax"))
-    lead = synthetic_ecg(20.0, 100.0, np.random.default_rng(4))[0]
+    lead = synthetic_ecg(20.0, 100.0, 4)[0]
     np.save("ecg.npy", np.asarray(lead, np.float32)[None, :, None])
     return tmp_path
 

@@ -148,7 +148,7 @@ def test_labels_are_the_likeliest_classes_tidied(model):
 def test_a_network_of_several_leads_takes_them_at_once():
     network = UNet({"blocks": [{"filters": 4, "depth": 1, "kernel": (1, 3), "pool": (1, 2), "strides": (1, 2)}],
                     "output_kernel_size": (1, 3)}, (64, 2), 3, seed=2)
-    joint = Segmenter(network, "abc", Preparation())
+    joint = Segmenter(network, tuple("abc"), Preparation())
     leads = np.stack([ecg(1)[0], ecg(2)[0]])
     assert joint.segment(leads, 500).shape == (5000,) and joint.segment_with_logits(leads, 500)[1].shape == (5000, 3)
     with pytest.raises(ValueError, match="takes 2 leads at once, the signal has 1"):
@@ -207,7 +207,7 @@ def test_images_have_no_segment():
 
 def test_a_mask_is_the_mean_of_eight_views_and_turns_with_the_image(model, rng):
     block = {"filters": 4, "depth": 1, "kernel": 3, "pool": 2, "strides": 2}
-    images = Segmenter(UNet({"blocks": [block], "output_kernel_size": 3}, (12, 12, 1), 3, seed=2), "abc", None)
+    images = Segmenter(UNet({"blocks": [block], "output_kernel_size": 3}, (12, 12, 1), 3, seed=2), tuple("abc"), None)
     x = rng.standard_normal((2, 12, 20, 1)).astype(np.float32)
     np.testing.assert_array_equal(images.mask(x, 1), images.predict(x).argmax(-1))
     expected = 0

@@ -45,7 +45,7 @@ def synthetic_ecg(seconds: float = 10, fs: float = 250, seed: int = 0, heart_rat
     Raises ValueError for a heart rate outside its range or less than one sample.
     Source of the idea: McSharry et al. 2003, IEEE Trans. Biomed. Eng. 50, 289, doi:10.1109/TBME.2003.808805.
     """
-    number("heart_rate, in beats per minute,", heart_rate, 30, 180)
+    number("heart_rate", heart_rate, 30, 180)
     for name, value in (("seconds", seconds), ("fs", fs)):
         number(name, value, 0, above=True)
     for name, value in (("noise", noise), ("wander", wander), ("variability", variability)):
