@@ -132,6 +132,7 @@ def test_the_tensors_are_those_of_run_forward(level, arithmetic, model, tmp_path
         np.testing.assert_array_equal(out[:, 0], y)
 
 
+@pytest.mark.slow
 def test_all_forms_hold_the_same_numbers(folder):
     bundle, forms = Bundle(folder), {"npz": 0, "bin": 0, "hex": 0}
     for record in bundle.tensors.values():

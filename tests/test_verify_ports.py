@@ -46,6 +46,7 @@ def test_a_right_port_passes_with_nothing_off(ports, right):
     assert verify(ports.bundle, right, bounded=True).verdict == "PASS"
 
 
+@pytest.mark.slow
 @needs_gcc
 def test_faults_in_the_generated_c_are_found_and_named(ports, right):
     """Every second fault: the first wrong layer always, the cause in nine of ten, never a pass."""

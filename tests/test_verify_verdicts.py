@@ -155,6 +155,7 @@ def test_one_transposed_tensor_among_others_fails(bundle, tmp_path):
     assert result.verdict == "PASS" and "NCHW" in " ".join(result.notes)
 
 
+@pytest.mark.slow
 def test_a_bound_wider_than_the_signal_judges_nothing(signal, tmp_path, capsys):
     """The final output alone: right ports are NOT JUDGED, faulty ones fail by statistics, none passes."""
     last = signal.manifest["model"]["output"]
@@ -179,6 +180,7 @@ def test_a_bound_wider_than_the_signal_judges_nothing(signal, tmp_path, capsys):
     assert json.loads(machine.as_json(right))["statistical"][0]["orders"] == 8
 
 
+@pytest.mark.slow
 def test_layer_by_layer_another_precision_is_judged(bundle, signal, tmp_path):
     for one in (bundle, signal):
         shown = {}
@@ -203,6 +205,7 @@ def test_the_share_of_a_violated_bound_is_never_zero(signal, tmp_path):
     assert result.first.worst.told.share == np.inf and " inf FAIL" in report.text(result, True)
 
 
+@pytest.mark.slow
 def test_non_finite_values_are_judged_apart(bundle, tmp_path):
     """A sum may be NaN where an infinity is wanted, as Kahan's is; a number there is no PASS, unless it is declared."""
     everywhere = everything(bundle)
