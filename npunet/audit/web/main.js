@@ -43,13 +43,14 @@ const app = {
 
   pick(layer, index) {
     const to = `#${layer}[${index.join(",")}]`;
-    if (decodeURIComponent(location.hash) === to) app.follow();
-    else location.hash = to;
+    if (decodeURIComponent(location.hash) !== to) location.hash = to;
+    app.follow(); // at once: the event comes later, and what is pressed before it would find the old layer
   },
 
   // Show what the address names: a layer and an index.
   follow() {
-    const found = /^#(.+)\[(\d+),(\d+),(\d+)\]$/.exec(decodeURIComponent(location.hash));
+    app.followed = decodeURIComponent(location.hash);
+    const found = /^#(.+)\[(\d+),(\d+),(\d+)\]$/.exec(app.followed);
     const shape = found && shapeOf(network, found[1]);
     if (!shape) return;
     const index = found.slice(2).map((text, axis) => Math.min(Number(text), shape[axis] - 1));
@@ -188,7 +189,9 @@ async function begin() {
   else if (description.nodes.reduce((sum, node) => sum + node.macs, 0) > HEAVY) network.arithmetic = "seq";
   if (!description.sampled) for (const each of [network, original]) each.setInput(tensors.get(description.input).data);
   build();
-  addEventListener("hashchange", app.follow);
+  addEventListener("hashchange", () => {
+    if (decodeURIComponent(location.hash) !== app.followed) app.follow();
+  });
   addEventListener("resize", () => app.schedule());
   for (const query of ["(prefers-color-scheme: dark)", "print"]) {
     matchMedia(query).addEventListener("change", app.refresh);
