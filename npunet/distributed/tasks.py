@@ -52,7 +52,7 @@ def each(client: Any, function: Callable[..., Any], items: Sequence[Any], lost: 
         try:
             submit(IN_FLIGHT * watch.at_once)
             while flying:
-                done = _drained(arrived)
+                done = [future for future in _drained(arrived) if not _is_lost(future, arrived)]
                 watch.look(quiet=not done)
                 for key, outcome in _outcomes(client, done):
                     del flying[key]
@@ -134,13 +134,22 @@ def _outcomes(client: Any, futures: Sequence[Any]) -> Iterator[tuple[str, Any]]:
         yield future.key, results[future.key] if future.key in results else _waited_for(future)
 
 
+def _is_lost(future: Any, arrived: queue.SimpleQueue[Any]) -> bool:
+    """Whether a result went with the worker that held it; the scheduler has it made again, and then it comes again."""
+    if future.status not in ("lost", "pending"):
+        return False
+    future.add_done_callback(arrived.put)
+    return True
+
+
 def _waited_for(future: Any) -> Any:
-    if future.status in ("cancelled", "lost"):
-        raise ConnectionError("the Dask scheduler has gone; the same command goes on from what is done")
     try:
-        return future.result()
+        if future.status != "cancelled":
+            return future.result()
     except Exception as error:
-        return in_words(error)
+        if future.status != "cancelled":
+            return in_words(error)
+    raise ConnectionError("the Dask scheduler has gone; the same command goes on from what is done")
 
 
 @contextmanager
