@@ -29,6 +29,8 @@ def by_pillow(path, values, mode=None, palette=None, **options):
 
 
 def by_tifffile(path, values, **options):
+    if options.get("compression") == "lzw":
+        pytest.importorskip("imagecodecs")
     pytest.importorskip("tifffile").imwrite(path, values, **options)
 
 
