@@ -21,11 +21,16 @@ from npunet.engine import target
 chosen = next(each for each in target.TARGETS if each.name == sys.argv[1])
 target.this_target = lambda: chosen
 from npunet.engine.codegen import jit
-from npunet.engine.kernels.compile import PARAMETERS, interpreter
+if sys.argv[2] == "float":
+    from npunet.engine.kernels.compile import PARAMETERS, interpreter
+    entry = interpreter("seq_fma")
+else:
+    from npunet.engine.integer.kernels.compile import PARAMETERS, interpreter
+    entry = interpreter()
 import llvmlite.binding as llvm
 llvm.initialize_all_targets(); llvm.initialize_all_asmprinters()
-text = jit.module_of(interpreter("seq_fma"), PARAMETERS)
-for triple in sys.argv[2:]:
+text = jit.module_of(entry, PARAMETERS)
+for triple in sys.argv[3:]:
     machine = llvm.Target.from_triple(triple).create_target_machine(opt=0)
     module = llvm.parse_assembly(text)
     module.triple, module.data_layout = triple, str(machine.target_data)
@@ -34,11 +39,12 @@ for triple in sys.argv[2:]:
 
 
 @pytest.mark.skipif("NPUNET_THOROUGH" not in os.environ, reason="compiles the engine twice: set NPUNET_THOROUGH=1")
+@pytest.mark.parametrize("numbers", ["float", "integer"])
 @pytest.mark.parametrize("target", sorted(set(SYSTEMS.values())))
-def test_nothing_is_undefined_but_what_each_system_gives(target, tmp_path):
+def test_nothing_is_undefined_but_what_each_system_gives(target, numbers, tmp_path):
     triples = [triple for triple, name in SYSTEMS.items() if name == target]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "NUMBA_OPT": "1"}
-    command = [sys.executable, "-c", CODE, target, *triples]
+    command = [sys.executable, "-c", CODE, target, numbers, *triples]
     subprocess.run(command, env=environment, cwd=tmp_path, check=True, timeout=500)
     for triple in triples:
         needed = undefined((tmp_path / f"{triple}.o").read_bytes())
