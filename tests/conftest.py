@@ -44,13 +44,14 @@ SLOW_FILES = ("test_golden_boards.py", "test_fuzz_files.py", "test_page_use.py",
               "test_verify_integer_faults.py", "test_train_quantised.py", "test_fuzz_configurations.py",
               "test_verify_orders.py", "test_checkpoint.py", "test_integer_levels.py", "test_read_fuzz.py",
               "test_train_torch.py", "test_verify_false_pass.py")
-EVERYTHING = "NPUNET_TESTS_EVERYTHING"  # set while a run names no file and no marker; workers inherit it
+EVERYTHING = "NPUNET_TESTS_EVERYTHING"  # "1" while a run names no file, no marker and no words; workers inherit it
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         everything = config.args_source is config.ArgsSource.TESTPATHS and not config.option.markexpr
-        os.environ[EVERYTHING] = str(int(everything and not config.option.keyword))
+        chosen = config.option.keyword or "NPUNET_THOROUGH" in os.environ
+        os.environ[EVERYTHING] = str(int(everything and not chosen))
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
