@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-PATIENCE = 120_000  # milliseconds that a click may wait for: the machine may be busy
+CLICK_TIMEOUT = 120_000  # milliseconds that a click may wait for: the machine may be busy
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 TRACE = """async () => {
     await window.npunet.ready;
@@ -45,7 +45,7 @@ def chromium() -> Iterator[Any]:
 def opened(browser: Any, path: Path, **options: Any) -> Iterator[Any]:
     """A page from the file system; an error that it reports fails the test."""
     context = browser.new_context(offline=True, **options)
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(CLICK_TIMEOUT)
     page = context.new_page()
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))

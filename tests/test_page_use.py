@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import PATIENCE, chromium, feed, opened, traced
+from browser import CLICK_TIMEOUT, chromium, feed, opened, traced
 
 from npunet import UNet, cli, presets, run
 from npunet.audit.layer_facts import interval
@@ -334,7 +334,7 @@ def test_the_ecg_page_opens_within_a_second(browser, pages):
 def seconds_to_open(browser, path: Path) -> float:
     """Seconds that the page's thread works until everything is computed and drawn."""
     context = browser.new_context(offline=True, **SIZES["desktop"])
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(CLICK_TIMEOUT)
     try:
         page = context.new_page()
         session = context.new_cdp_session(page)
@@ -436,7 +436,7 @@ def test_the_page_is_there_before_the_network_is_computed(browser, pages):
     """What a layer computes and costs can be read, and layers chosen, while numbers are still to come."""
     _, _, path = pages["nuclei"]
     context = browser.new_context(offline=True, **SIZES["desktop"])
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(CLICK_TIMEOUT)
     page = context.new_page()
     try:
         page.add_init_script("""

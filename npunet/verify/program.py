@@ -24,7 +24,7 @@ A_BYTE_AS_TEXT = 4  # bytes of a log for a byte of a tensor: at most two digits,
 CHUNK = 1 << 16
 LONGEST_LINE = 1 << 20  # bytes after which a line is cut
 KEPT = 2048  # bytes of the end from which the last line is told
-PATIENCE = 0.5  # seconds of a wait, after which Ctrl-C is seen on every system
+POLL = 0.5  # seconds of one wait: between two, Ctrl-C is seen on every system
 GRACE = 2.0  # seconds between asking a program to end and ending it
 DONE = re.compile(rb"NPU DONE -?\d{1,9}\s*\n")
 
@@ -76,7 +76,7 @@ def _collect(process: subprocess.Popen, file: IO[bytes], seconds: float, most: i
     until, size, ended, last = time.monotonic() + seconds, 0, 0, b""
     while ended < len(streams):
         try:
-            piece = pieces.get(timeout=min(PATIENCE, max(0.0, until - time.monotonic())))
+            piece = pieces.get(timeout=min(POLL, max(0.0, until - time.monotonic())))
         except Empty:
             if time.monotonic() < until:
                 continue
