@@ -67,7 +67,8 @@ def _accuracy(model: UNet, made: IntegerModel, x: np.ndarray, reference: np.ndar
     true = np.broadcast_to(resample_labels(reference, fs, rate), before.shape)
     scores = [ClassScores(confusion(true, found, made.num_classes, UNMARKED)).summary()["weighted_f1"]
               for found in (before, after)]
-    return f"weighted F1 {scores[0]:.4f} in float, {scores[1]:.4f} in {SCHEME}: {_lost(scores)}; {told}"
+    return (f"one run at {rate:g} Hz, weighted F1 {scores[0]:.4f} in float, {scores[1]:.4f} in {SCHEME}: "
+            f"{_lost(scores)}; {told}")
 
 
 def _lost(scores: list[float]) -> str:
