@@ -1,7 +1,10 @@
 """Run as a program: prints a sha256 of what the integer engine gives for random networks, and for which target it was
 compiled.
 
-    python integer_digest.py [without]     # without: as for a machine whose dot products LLVM has to find by itself
+    python integer_digest.py [without | bytes]
+
+without : as for a machine whose dot products LLVM has to find by itself
+bytes   : as for one with dot products of bytes, which LLVM has to find by itself
 """
 
 import hashlib
@@ -25,14 +28,15 @@ def digest(predict):
 def main(how):
     from npunet.engine import target
 
-    if how == ["without"]:
-        chosen = target.this_target()._replace(dot="")
+    if how:
+        here = target.this_target()
+        chosen = here._replace(dot="", byte_dot="") if how == ["without"] else target.with_byte_dots(here, "plain")
         target.this_target = lambda: chosen
     from npunet.engine.integer.engine import IntegerEngine
 
     got = digest(lambda network, x: IntegerEngine(network, 1)(x))
     told = target.this_target()
-    print(got, told.name, told.dot or "none")
+    print(got, told.name, told.dot or "none", told.byte_dot or "pairs")
 
 
 if __name__ == "__main__":

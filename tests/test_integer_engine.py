@@ -25,7 +25,7 @@ def assert_the_definition(network, x, told="", **planned):
     """The engine's integers are the definition's; returns them. planned : how, for compile_integer_program."""
     engine = IntegerEngine(network, planned.get("threads", 1))
     if planned:
-        engine.program = compile_integer_program(network, **planned)
+        engine.program = compile_integer_program(network, bytes=engine.native.bytes, **planned)
     expected = run.infer(network, x)
     together = engine.program.threads > 1  # threads share a sample where these are fewer
     got = np.concatenate([engine(x[n : n + 1]) for n in range(len(x))]) if together else engine(x)

@@ -8,15 +8,19 @@ from npunet.integer import run
 
 pytest.importorskip("numba")
 CASES = {  # level, what is asked of the target, what it then says of itself, the feature that a machine needs to run it
-    "SSE2": ("baseline", [], ["sse2", "pmaddwd"], "sse2"),
-    "portable": ("avx2", ["without"], ["avx2", "none"], "avx2"),
-    "AVX2": ("avx2", [], ["avx2", "pmaddwd"], "avx2"),
-    "AVX-512 without VNNI": ("avx512", [], ["avx512-two-fma", "pmaddwd"], "avx512bw"),
+    "SSE2": ("baseline", [], ["sse2", "pmaddwd", "pairs"], "sse2"),
+    "portable": ("avx2", ["without"], ["avx2", "none", "pairs"], "avx2"),
+    "AVX2": ("avx2", [], ["avx2", "pmaddwd", "pairs"], "avx2"),
+    "bytes": ("avx2", ["bytes"], ["avx2", "pmaddwd", "plain"], "avx2"),
+    "AVX-512 without VNNI": ("avx512", [], ["avx512-two-fma", "pmaddwd", "pairs"], "avx512bw"),
 }
 
 
-@THOROUGH
-@pytest.mark.parametrize("case", CASES)
+CI = ("SSE2", "bytes")  # the others are what most machines of CI compile, or take as long
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, marks=pytest.mark.slow if case in CI else THOROUGH)
+                                  for case in CASES])
 def test_every_level(case, request):
     level, how, told, feature = CASES[case]
     if not cpu_has(feature):
@@ -28,14 +32,15 @@ def test_every_level(case, request):
 
 
 TARGETS = {
-    ("x86_64-unknown-linux-gnu", "sandybridge", "+sse2,+avx"): ("avx2", ""),
-    ("x86_64-unknown-linux-gnu", "haswell", "+sse2,+avx,+avx2"): ("avx2", "pmaddwd"),
-    ("x86_64-unknown-linux-gnu", "skx", "+avx,+avx2,+avx512f,+avx512vl,+avx512bw"): ("avx512-two-fma", "pmaddwd"),
-    ("x86_64-unknown-linux-gnu", "znver4", "+avx2,+avx512f,+avx512vl,+avx512bw,+avx512vnni"): ("avx512", "vpdpwssd"),
-    ("x86_64-unknown-linux-gnu", "alderlake", "+sse2,+avx,+avx2,+avxvnni"): ("avx2", "vpdpwssd"),
-    ("x86_64-unknown-linux-gnu", "x86-64", "+sse2"): ("sse2", "pmaddwd"),
-    ("aarch64-unknown-linux-gnu", "cortex-a72", "+neon"): ("neon", ""),
-    ("riscv64-unknown-linux-gnu", "generic-rv64", "+v"): ("sse2", ""),
+    ("x86_64-unknown-linux-gnu", "sandybridge", "+sse2,+avx"): ("avx2", "", ""),
+    ("x86_64-unknown-linux-gnu", "haswell", "+sse2,+avx,+avx2"): ("avx2", "pmaddwd", ""),
+    ("x86_64-unknown-linux-gnu", "skx", "+avx,+avx2,+avx512f,+avx512vl,+avx512bw"): ("avx512-two-fma", "pmaddwd", ""),
+    ("x86_64-unknown-linux-gnu", "znver4", "+avx2,+avx512f,+avx512vl,+avx512bw,+avx512vnni"):
+        ("avx512", "vpdpwssd", "vpdpbusd"),
+    ("x86_64-unknown-linux-gnu", "alderlake", "+sse2,+avx,+avx2,+avxvnni"): ("avx2", "vpdpwssd", "vpdpbusd"),
+    ("x86_64-unknown-linux-gnu", "x86-64", "+sse2"): ("sse2", "pmaddwd", ""),
+    ("aarch64-unknown-linux-gnu", "cortex-a72", "+neon"): ("neon", "", ""),
+    ("riscv64-unknown-linux-gnu", "generic-rv64", "+v"): ("sse2", "", ""),
 }
 
 
@@ -44,25 +49,28 @@ def test_which_dot_product_a_machine_has(machine):
     from npunet.engine.target import target_of
 
     target = target_of(*machine)
-    assert (target.name, target.dot) == TARGETS[machine]
+    assert (target.name, target.dot, target.byte_dot) == TARGETS[machine]
 
 
 KERNEL = """
 from numba import types
 from npunet.engine.codegen import jit
-from npunet.engine.integer.kernels.dot_tile import dot_row
-@jit.jit
-def kernel(count, vectors, x, x_step, w, pairs, kh, kw, tap_row, tap_col, bias, sums, plane):
-    dot_row(0, count, vectors, x, x_step, w, pairs, kh, kw, tap_row, tap_col, bias, sums, plane)
-text = jit.compiled(kernel, (types.int64,) * 13).library.get_asm_str()
-print(text.count("vpdpwssd") > 50, "zmm" in text)
+from npunet.engine.integer.kernels.dot_tile import byte_row, pair_row
+def lines_of(row, name):
+    @jit.jit
+    def kernel(count, vectors, x, x_step, w, words, kh, kw, tap_row, tap_col, bias, sums, plane, doublings):
+        row(count, vectors, x, x_step, w, words, kh, kw, tap_row, tap_col, bias, sums, plane, doublings)
+    text = jit.compiled(kernel, (types.int64,) * 14).library.get_asm_str()
+    return [line for line in text.splitlines() if name in line]
+pairs, bytes = lines_of(pair_row, "vpdpwssd"), lines_of(byte_row, "vpdpbusd")
+print(len(pairs) > 50, len(bytes) > 50, any("zmm" in line for line in pairs), any("zmm" in line for line in bytes))
 """
 
 
-@THOROUGH
+@pytest.mark.slow
 @pytest.mark.parametrize(("cpu", "more", "wide"), [("znver4", "+avx512f,+avx512vl,+avx512bw,+avx512vnni", True),
                                                    ("alderlake", "+avxvnni", False)])
 def test_vnni_is_used_where_it_is(cpu, more, wide, tmp_path):
-    """In what is compiled for such machines: the same sums as pmaddwd and an addition, which every test here holds."""
+    """In what is compiled for such machines: the same sums as what LLVM makes of them, which the tests above hold."""
     out, _ = run_elsewhere(["-c", KERNEL], tmp_path, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES=f"{AVX2},{more}")
-    assert out.split() == ["True", str(wide)]
+    assert out.split() == ["True", "True", str(wide), str(wide)]

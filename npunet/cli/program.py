@@ -15,6 +15,7 @@ from npunet.engine.plan import report
 from npunet.engine.plan.program import Program, compile_program
 from npunet.engine.runtime.entry_points import ENTRIES
 from npunet.engine.runtime.runner import check_threads
+from npunet.engine.target import this_target
 
 
 def add(verbs: Any) -> None:
@@ -60,8 +61,10 @@ def integer_program(model: IntegerModel, arguments: Namespace, threads: int) -> 
     if None in shape:
         raise ValueError(f"a program is for one size, {shape} leaves one open; give --input-shape all sizes")
     network, _ = model.admit(np.empty((0, *shape), model.dtype))
-    peaks = report.peaks(lambda fuse, in_place: compile_integer_program(network, fuse=fuse, in_place=in_place))
-    show(compile_integer_program(network, threads=threads), peaks, network.name, arguments.json)
+    multiplies_bytes = bool(this_target().byte_dot)
+    peaks = report.peaks(lambda fuse, in_place: compile_integer_program(network, fuse=fuse, in_place=in_place,
+                                                                        bytes=multiplies_bytes))
+    show(compile_integer_program(network, threads=threads, bytes=multiplies_bytes), peaks, network.name, arguments.json)
 
 
 def show(program: Program, peaks: dict[str, int], title: str, as_json: bool) -> None:

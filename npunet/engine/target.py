@@ -2,7 +2,8 @@
 
 Only how micro-kernels are compiled depends on the Target: how many accumulators a register tile has, whether two
 vectors share a register, whether it prefetches. Instruction tables, packed weights and every bit of a result do not,
-which is why the sizes of caches stand here once, as those of the smallest machine that matters.
+which is why the sizes of caches stand here once, as those of the smallest machine that matters. One thing is an
+exception: where there are dot products of four bytes, int8 weights are packed for them.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class Target(NamedTuple):
     prefetches : whether a convolution has registers and loads to spare for a software prefetch of the next image row
     dot, dots  : the instruction for dot products of pairs of 16-bit integers, "pmaddwd" or VNNI's "vpdpwssd" ("" for
                 what LLVM makes of it), and their register tiles
+    byte_dot, byte_dots : the same for fours of bytes, unsigned by signed, VNNI's "vpdpbusd" ("plain" for what LLVM
+                makes of it, which only tests want); "" where int8 networks take pairs of 16-bit integers
     fuses_next : whether registers are left for the 1x1 convolution of the residual, which then is added tile by tile
     convolution, step_convolution, kernel_gradient, few_filters, winograd : register tiles of prediction, of training
                 steps (fewer, since batches have long rows and compiling takes time), of kernels' gradients, of
@@ -48,6 +51,8 @@ class Target(NamedTuple):
     dots: Shapes
     winograd: Shapes = ((1, (8,)), (2, (6,)), (3, (4,)))
     dot: str = ""
+    byte_dot: str = ""
+    byte_dots: Shapes = ()
     load_bound: bool = False
     prefetches: bool = False
     fuses_next: bool = False
@@ -78,6 +83,10 @@ EIGHT_OF_GRADIENTS: Shapes = tuple((vectors, (8, 6, 4, 2)) for vectors in (1, 2,
 DOTS: Shapes = ((1, (8, 4, 2)), (2, (6, 4, 2)), (3, (4, 2)))
 DOTS_OF_HALVES: Shapes = ((1, (4, 2)), (2, (2,)), (3, (2,)))
 DOTS_OF_32: Shapes = ((1, (8, 4, 2)), (2, (8, 4, 2)), (3, (8, 4, 2)))
+# A dot product of bytes adds by itself, and needs no register between. Of four vectors, each input is loaded for two
+# whole registers of weights.
+BYTE_DOTS_OF_16: Shapes = ((1, (8, 4, 2)), (2, (6, 4, 2)), (3, (4, 2)), (4, (2, 1)))
+BYTE_DOTS_OF_32: Shapes = ((1, (8, 4, 2)), (2, (12, 8, 4, 2)), (3, (8, 4, 2)), (4, (8, 4, 2)))
 FEW_FILTERS_IN_PAIRS: Shapes = (*FEW_FILTERS[:4], (5, (4, 2)), (6, (4, 2)))
 
 SSE2 = Target("sse2", 4, 16, TWELVE_SUMS, TWELVE_SUMS_IN_STEPS, TWELVE_SUMS_OF_GRADIENTS, FEW_FILTERS, DOTS_OF_HALVES,
@@ -90,7 +99,7 @@ AVX512 = Target("avx512", 16, 32, EIGHT_POSITIONS, EIGHT_POSITIONS, EIGHT_OF_GRA
 AVX512_TWO_FMA = Target("avx512-two-fma", 16, 32, FOUR_VECTORS, FOUR_VECTORS, EIGHT_OF_GRADIENTS, FEW_FILTERS_IN_PAIRS,
                         DOTS_OF_32, dot="pmaddwd", load_bound=True)
 TARGETS = (SSE2, NEON, AVX2, AVX512, AVX512_TWO_FMA)
-VNNI = {"+avx512vnni", "+avxvnni"}  # features with vpdpwssd, which multiplies pairs and adds them at once
+VNNI = {"+avx512vnni", "+avxvnni"}  # features with vpdpwssd and vpdpbusd, which multiply and add at once
 ONE_FMA_UNIT = ("znver4",)  # AVX-512 machines, by LLVM's names, that start one multiplication of full registers a cycle
 
 
@@ -109,7 +118,12 @@ def target_of(triple: str, cpu: str, features: str) -> Target:
         return SSE2
     if not pairs:
         return target._replace(dot="")
-    return target._replace(dot="vpdpwssd") if VNNI & has else target
+    return with_byte_dots(target, "vpdpbusd")._replace(dot="vpdpwssd") if VNNI & has else target
+
+
+def with_byte_dots(target: Target, how: str) -> Target:
+    """A target that takes dot products of bytes."""
+    return target._replace(byte_dot=how, byte_dots=BYTE_DOTS_OF_32 if target.registers == 32 else BYTE_DOTS_OF_16)
 
 
 @cache

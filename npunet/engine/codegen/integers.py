@@ -1,5 +1,5 @@
-"""Integer vectors as LLVM instructions: loads and stores, dot products of 16-bit pairs, narrowing. For the bodies of
-intrinsics.
+"""Integer vectors as LLVM instructions: loads and stores, dot products of 16-bit pairs and of fours of bytes,
+narrowing. For the bodies of intrinsics.
 
 A vector is LANES = 8 integers; registers hold one, half of one, or two, as Target says.
 """
@@ -105,3 +105,18 @@ def dot(builder, acc, x, w):
         lane = [shuffle(builder, value, value, list(range(first, 2 * lanes, 2))) for value in (x, w)]
         products.append(builder.mul(*(widen(builder, value) for value in lane)))
     return builder.add(acc, builder.add(*products))
+
+
+def byte_dot(builder, acc, x, w):
+    """acc[k] + the sum of x[4k + j] * w[4k + j]; acc of int32, x unsigned bytes, w signed ones, four to a lane."""
+    lanes = acc.type.count
+    if lanes > TARGET.register:
+        parts = zip(*(halves(builder, value) for value in (acc, x, w)), strict=True)
+        return join(builder, *(byte_dot(builder, *part) for part in parts))
+    if TARGET.byte_dot == "vpdpbusd":
+        words = [builder.bitcast(value, acc.type) for value in (x, w)]
+        return call(builder, f"llvm.x86.avx512.vpdpbusd.{32 * lanes}", acc.type, [acc, *words])
+    for first in range(4):
+        x_lane, w_lane = (shuffle(builder, value, value, list(range(first, 4 * lanes, 4))) for value in (x, w))
+        acc = builder.add(acc, builder.mul(builder.zext(x_lane, acc.type), widen(builder, w_lane)))
+    return acc

@@ -23,8 +23,8 @@ class IntegerEngine(Runner):
         super().__init__(DTYPES[network.scheme], "uint8")
         self.most = check_threads(threads)
         self.macs = network.macs
-        self.program = compile_integer_program(network, threads=self.threads_for(1))
         self.native = INTEGER()
+        self.program = compile_integer_program(network, threads=self.threads_for(1), bytes=self.native.bytes)
 
     @property
     def nbytes(self) -> int:

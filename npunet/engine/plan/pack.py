@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from npunet.engine.target import LANES, LINE_FLOATS
@@ -61,7 +63,14 @@ def block_of(vectors: int) -> int:
     return 3 if vectors % 2 else 2
 
 
-def blocks_of(vectors: int) -> list[int]:
+def byte_block_of(vectors: int) -> int:
+    """The same for dot products of bytes: fours, and threes and twos of what is left."""
+    if vectors == 5:
+        return 3
+    return min(vectors, 4)
+
+
+def blocks_of(vectors: int, block_of: Callable[[int], int] = block_of) -> list[int]:
     """How a row of output vectors is cut for the tiles."""
     blocks: list[int] = []
     while vectors > sum(blocks):

@@ -37,6 +37,7 @@ class Native:
 
     path  : the file it is kept in; None where no folder can be written to
     found : whether it was there already
+    bytes : see ObjectCode
     """
 
     def __init__(self, made: ObjectCode, path: Path | None, found: bool) -> None:
@@ -45,7 +46,7 @@ class Native:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         machine = llvm.Target.from_triple(made.triple).create_target_machine(codemodel="jitdefault", jit=True)
-        self.path, self.found = path, found
+        self.path, self.found, self.bytes = path, found, made.bytes
         self._holder = llvm.create_mcjit_compiler(llvm.parse_assembly(f'target triple = "{made.triple}"'), machine)
         file = llvm.ObjectFileRef.from_data(made.code)
         if missing := [name for name in undefined_symbols(file) if not llvm.address_of_symbol(name)]:

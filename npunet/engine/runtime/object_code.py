@@ -11,16 +11,18 @@ from typing import Any, NamedTuple
 from npunet.files import atomic_write
 
 OTHERS_WRITE = 0o022
-MAGIC = b"npunet object code 1\n"
+MAGIC = b"npunet object code 2\n"
 ELF_SYMBOL = struct.Struct("<IBBHQQ")  # name, info, other, section, value, size: System V ABI, "Symbol Table", ELF-64
 
 
 class ObjectCode(NamedTuple):
-    """A compiled function: the object file that holds it, its name there, and the machine that it is for."""
+    """A compiled function: the object file that holds it, its name there, the machine that it is for, and whether it
+    multiplies weights of int8 as bytes."""
 
     code: bytes
     symbol: str
     triple: str
+    bytes: bool = False
 
 
 def read(path: Path) -> ObjectCode | None:
@@ -30,8 +32,8 @@ def read(path: Path) -> ObjectCode | None:
             if not is_trusted(os.fstat(file.fileno())):
                 return None
             magic, digest, content = file.read().split(b"\n", 2)
-        symbol, triple, code = content.split(b"\n", 2)
-        made = ObjectCode(code, symbol.decode(), triple.decode())
+        symbol, triple, of_bytes, code = content.split(b"\n", 3)
+        made = ObjectCode(code, symbol.decode(), triple.decode(), bool(int(of_bytes)))
     except (OSError, ValueError):
         return None
     sound = magic + b"\n" == MAGIC and hashlib.sha256(content).hexdigest().encode() == digest
@@ -47,7 +49,7 @@ def is_trusted(found: os.stat_result) -> bool:
 
 def write(path: Path, made: ObjectCode) -> None:
     """Atomically. Raises OSError where that is not possible."""
-    content = b"\n".join([made.symbol.encode(), made.triple.encode(), made.code])
+    content = b"\n".join([made.symbol.encode(), made.triple.encode(), b"%d" % made.bytes, made.code])
     with atomic_write(path) as file:
         if hasattr(os, "fchmod"):
             os.fchmod(file.fileno(), os.fstat(file.fileno()).st_mode & 0o777 & ~OTHERS_WRITE)

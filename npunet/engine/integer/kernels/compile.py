@@ -7,6 +7,7 @@ from collections.abc import Callable
 from numba import types
 
 from npunet.engine.codegen import jit
+from npunet.engine.codegen.emit import TARGET
 from npunet.engine.codegen.jit import inlined
 from npunet.engine.integer.kernels import copies, pointwise, pooling
 from npunet.engine.integer.kernels.convolution import convolve_group
@@ -58,7 +59,7 @@ def compile_entry(name: str) -> ObjectCode:
     program : int64 (instructions, COLUMNS);  constants : bytes;  memory : int16; both aligned to 64 bytes
     samples, results : the bytes of int8 or int16 (N, H * W * C);  thread, threads;  barrier : see runtime.barrier
     """
-    return jit.compile_entry(interpreter(), PARAMETERS)
+    return jit.compile_entry(interpreter(), PARAMETERS)._replace(bytes=bool(TARGET.byte_dot))
 
 
 def interpreter() -> Callable[..., None]:

@@ -1,13 +1,15 @@
 """The micro-kernel of integer convolutions: positions x vectors of filters whose int32 sums stay in registers.
 
-Every step multiplies a pair of neighbouring channels, broadcast, with the weights of both for a vector of filters. What
-a tile gives goes to scratch, [vector][position][lane]. Positions behind a row's end are computed like others: whatever
-stands in memory there does no harm, and nobody reads the sums.
+Every step multiplies a word of neighbouring channels, broadcast, with the weights of all of them for a vector of
+filters: a pair of 16-bit integers, or four bytes. What a tile gives goes to scratch, [vector][position][lane].
+Positions behind a row's end are computed like others: whatever stands in memory there does no harm, and nobody reads
+the sums.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -15,9 +17,11 @@ from numba.extending import intrinsic
 
 from npunet.engine.codegen.emit import INT64, TARGET, dispatch, every_third, hidden, offset, position, repeat
 from npunet.engine.codegen.integers import (
+    INT8,
     INT16,
     INT32,
     all_lanes,
+    byte_dot,
     dot,
     halves,
     load,
@@ -30,27 +34,41 @@ from npunet.engine.codegen.integers import (
 from npunet.engine.codegen.jit import inlined, jit
 from npunet.engine.codegen.simd import stand_alone
 from npunet.engine.integer.kernels.vectors import aligned_stack
-from npunet.engine.plan.pack import block_of
+from npunet.engine.plan.pack import block_of, byte_block_of
 from npunet.engine.target import LANES, Shapes
 
-UNROLLED = 4  # pairs of channels in one pass of the innermost loop
-WORD = 4  # bytes of a sum, of a pair of inputs, of a pair of weights
+UNROLLED = 4  # words of channels in one pass of the innermost loop
+WORD = 4  # bytes of a sum, of a word of inputs, of a word of weights
 VECTOR_WORDS = WORD * LANES
 
 block_vectors = inlined(block_of)
+
+
+class Product(NamedTuple):
+    """What a word is made of: its elements, how many, the instruction that multiplies them, and its tiles."""
+
+    element: ir.IntType
+    elements: int
+    emit: Callable[..., Any]
+    shapes: Shapes
+
+
+PAIRS = Product(INT16, 2, dot, TARGET.dots)
+BYTES = Product(INT8, 4, byte_dot, TARGET.byte_dots)
 
 
 class Arguments(NamedTuple):
     """What a row of tiles is told: numbers and byte addresses, all int64 values of the function being emitted.
 
     plane : bytes from the sums of one vector to those of the next
+    doublings : left shifts of the sums in the end
     """
 
     tiles: ir.Value
     x: ir.Value
     x_step: ir.Value
     w: ir.Value
-    pairs: ir.Value
+    words: ir.Value
     kh: ir.Value
     kw: ir.Value
     tap_row: ir.Value
@@ -58,19 +76,23 @@ class Arguments(NamedTuple):
     bias: ir.Value
     sums: ir.Value
     plane: ir.Value
+    doublings: ir.Value
 
 
-@intrinsic
-def dot_tiles(typing, rows, vectors, arguments):
-    """Neighbouring tiles of one of the target's shapes; `arguments` are those of Arguments."""
+def make_dot_tiles(product: Product):
+    """The intrinsic for neighbouring tiles of one of the product's shapes; `arguments` are those of Arguments."""
 
-    def generate(context, builder, signature, values):
-        given = Arguments(*cgutils.unpack_tuple(builder, values[2]))
-        dispatch(builder, values[0], values[1], TARGET.dots,
-                 lambda rows, vectors: row_of_tiles(builder, rows, vectors, given))
-        return context.get_dummy_value()
+    @intrinsic
+    def dot_tiles(typing, rows, vectors, arguments):
+        def generate(context, builder, signature, values):
+            given = Arguments(*cgutils.unpack_tuple(builder, values[2]))
+            dispatch(builder, values[0], values[1], product.shapes,
+                     lambda rows, vectors: row_of_tiles(builder, product, rows, vectors, given))
+            return context.get_dummy_value()
 
-    return types.void(types.intp, types.intp, arguments), generate
+        return types.void(types.intp, types.intp, arguments), generate
+
+    return dot_tiles
 
 
 def registers_of(vectors: int) -> list[tuple[int, int]]:
@@ -83,30 +105,30 @@ def registers_of(vectors: int) -> list[tuple[int, int]]:
     return registers
 
 
-def row_of_tiles(builder, rows: int, vectors: int, given: Arguments) -> None:
+def row_of_tiles(builder, product: Product, rows: int, vectors: int, given: Arguments) -> None:
     """Emits neighbouring tiles."""
     registers, bases_count = registers_of(vectors), -(-rows // 3)
     parts = len(registers)
-    fours, rest = builder.sdiv(given.pairs, INT64(UNROLLED)), builder.srem(given.pairs, INT64(UNROLLED))
+    fours, rest = builder.sdiv(given.words, INT64(UNROLLED)), builder.srem(given.words, INT64(UNROLLED))
     biases = [load(builder, builder.add(given.bias, INT64(WORD * start)), INT32, lanes) for start, lanes in registers]
 
-    def step(pairs: int, carried: list) -> list:
-        """acc[m][v] += the pair's two products, for so many pairs of channels."""
+    def step(words: int, carried: list) -> list:
+        """acc[m][v] += the word's products, for so many words of channels."""
         bases, w, acc = carried[:bases_count], carried[bases_count], carried[bases_count + 1 :]
-        for pair in range(pairs):
-            here = builder.add(w, INT64(VECTOR_WORDS * vectors * pair))
-            weights = [load(builder, builder.add(here, INT64(WORD * start)), INT16, 2 * lanes)
+        for word in range(words):
+            here = builder.add(w, INT64(VECTOR_WORDS * vectors * word))
+            weights = [load(builder, builder.add(here, INT64(WORD * start)), product.element, product.elements * lanes)
                        for start, lanes in registers]
             for m in range(rows):
-                at = builder.add(position(builder, bases, given.x_step, m), INT64(WORD * pair))
+                at = builder.add(position(builder, bases, given.x_step, m), INT64(WORD * word))
                 value = load_one(builder, at, INT32)
                 for v, (_, lanes) in enumerate(registers):
-                    x = builder.bitcast(splat(builder, value, lanes), vector_of(INT16, 2 * lanes))
-                    acc[m * parts + v] = dot(builder, acc[m * parts + v], x, weights[v])
-        bases = [builder.add(base, INT64(WORD * pairs)) for base in bases]
-        return [*bases, builder.add(w, INT64(VECTOR_WORDS * vectors * pairs)), *acc]
+                    x = builder.bitcast(splat(builder, value, lanes), weights[v].type)
+                    acc[m * parts + v] = product.emit(builder, acc[m * parts + v], x, weights[v])
+        bases = [builder.add(base, INT64(WORD * words)) for base in bases]
+        return [*bases, builder.add(w, INT64(VECTOR_WORDS * vectors * words)), *acc]
 
-    def over_pairs(x, carried: list) -> list:
+    def over_words(x, carried: list) -> list:
         """From a tap's address, and the address of its weights and acc, to those behind it."""
         bases = every_third(builder, rows, x, given.x_step)
         carried = repeat(builder, fours, [*bases, *carried], lambda carried: step(UNROLLED, carried))
@@ -114,7 +136,7 @@ def row_of_tiles(builder, rows: int, vectors: int, given: Arguments) -> None:
 
     def over_kx(carried):
         x, *others = carried
-        return [builder.add(x, given.tap_col), *over_pairs(x, others)]
+        return [builder.add(x, given.tap_col), *over_words(x, others)]
 
     def over_ky(carried):
         row, *others = carried
@@ -123,6 +145,9 @@ def row_of_tiles(builder, rows: int, vectors: int, given: Arguments) -> None:
     def one_tile(carried):
         x, sums = carried
         acc = repeat(builder, given.kh, [x, given.w, *biases * rows], over_ky)[2:]
+        if product is BYTES:
+            acc = [builder.shl(value, splat(builder, builder.trunc(given.doublings, INT32), value.type.count))
+                   for value in acc]
         store_tile(builder, acc, registers, sums, given.plane)
         return [offset(builder, x, given.x_step, rows), builder.add(sums, INT64(VECTOR_WORDS * rows))]
 
@@ -143,7 +168,7 @@ def row_of_long_tiles(builder, vectors: int, given: Arguments) -> None:
 
     def over_kx(carried):
         x, w, *long = carried
-        _, w_after, *acc = repeat(builder, given.pairs, [x, w, *zeros], over_pairs)
+        _, w_after, *acc = repeat(builder, given.words, [x, w, *zeros], over_pairs)
         long = [builder.add(total, widen(builder, tap, INT64)) for total, tap in zip(long, acc, strict=True)]
         return [builder.add(x, given.tap_col), w_after, *long]
 
@@ -191,59 +216,60 @@ def store_tile(builder, acc: list, registers: list[tuple[int, int]], sums, plane
 
 def make_cut(shapes: Shapes):
     """Positions of a tile and a number of tiles, twice, that cover so many positions, and few more."""
-    (_, one), (_, two), (_, three) = shapes
-    most_one, most_two, most_three = one[0], two[0], three[0]
-
-    def ends(sizes):
-        """The smallest tile that holds what is left of a largest one: 1, 2 ... positions."""
-        return tuple(min(size for size in sizes if size >= left) for left in range(1, sizes[0] + 1))
-
-    ends_one, ends_two, ends_three = ends(one), ends(two), ends(three)
+    most_of = tuple(sizes[0] for _, sizes in shapes)
+    room = max(most_of)
+    # The smallest tile that holds what is left of a largest one: 1, 2 ... positions; a row for each number of vectors.
+    ends = tuple(min(size for size in sizes if size >= min(left, sizes[0]))
+                 for _, sizes in shapes for left in range(1, room + 1))
 
     @inlined
     def cut(count, vectors):
-        if vectors == 1:
-            most = most_one
-        elif vectors == 2:
-            most = most_two
-        else:
-            most = most_three
+        most = most_of[vectors - 1]
         whole = count // most
         left = count - whole * most
-        last = 0
-        if left > 0:
-            if vectors == 1:
-                last = ends_one[left - 1]
-            elif vectors == 2:
-                last = ends_two[left - 1]
-            else:
-                last = ends_three[left - 1]
+        last = ends[room * (vectors - 1) + left - 1] if left > 0 else 0
         return (most, whole), (last, min(last, 1))
 
     return cut
 
 
-cut = make_cut(TARGET.dots)
+def make_dot_row(product: Product, block_vectors):
+    """The sums of `count` neighbouring positions of a row, for all vectors of filters."""
+    dot_tiles, cut = make_dot_tiles(product), make_cut(product.shapes)
+
+    @jit
+    def dot_row(count, vectors, x, x_step, w, words, kh, kw, tap_row, tap_col, bias, sums, plane, doublings):
+        stand_alone()
+        aligned_stack()
+        done = 0
+        while done < vectors:
+            block, at = block_vectors(vectors - done), 0
+            for rows, tiles in cut(count, block):
+                if tiles > 0:
+                    dot_tiles(rows, block, (tiles, x + at * x_step, x_step, w, words, kh, kw, tap_row, tap_col, bias,
+                                            sums + VECTOR_WORDS * at, plane, doublings))
+                at += rows * tiles
+            done += block
+            w += kh * kw * words * VECTOR_WORDS * block
+            bias += VECTOR_WORDS * block
+            sums += plane * block
+
+    return dot_row
+
+
+pair_row = make_dot_row(PAIRS, block_vectors)
+byte_row = make_dot_row(BYTES, inlined(byte_block_of)) if TARGET.byte_dot else None
 
 
 @jit
-def dot_row(wide, count, vectors, x, x_step, w, pairs, kh, kw, tap_row, tap_col, bias, sums, plane):
-    """The sums of `count` neighbouring positions of a row, for all vectors of filters."""
+def long_row(count, vectors, x, x_step, w, words, kh, kw, tap_row, tap_col, bias, sums, plane):
+    """The same in 64 bits."""
     stand_alone()
     aligned_stack()
     done = 0
     while done < vectors:
         block = block_vectors(vectors - done)
-        if wide > 0:
-            long_tiles(block, (count, x, x_step, w, pairs, kh, kw, tap_row, tap_col, bias, sums, plane))
-        else:
-            at = 0
-            for rows, tiles in cut(count, block):
-                if tiles > 0:
-                    dot_tiles(rows, block, (tiles, x + at * x_step, x_step, w, pairs, kh, kw, tap_row, tap_col, bias,
-                                            sums + VECTOR_WORDS * at, plane))
-                at += rows * tiles
+        long_tiles(block, (count, x, x_step, w, words, kh, kw, tap_row, tap_col, bias, sums, plane, 0))
         done += block
-        w += kh * kw * pairs * VECTOR_WORDS * block
-        bias += VECTOR_WORDS * block
+        w += kh * kw * words * VECTOR_WORDS * block
         sums += plane * block

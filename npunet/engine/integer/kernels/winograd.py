@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 from npunet.engine.codegen.emit import INT64, offset, repeat
 from npunet.engine.codegen.integers import INT16, INT32, all_lanes, load, store
 from npunet.engine.codegen.jit import inlined
-from npunet.engine.integer.kernels.dot_tile import VECTOR_WORDS, block_vectors, dot_row
+from npunet.engine.integer.kernels.dot_tile import VECTOR_WORDS, block_vectors, pair_row
 from npunet.engine.integer.kernels.requantise import WORDS
 from npunet.engine.integer.plan.scratch import MATRICES, PATCH, TILE
 from npunet.engine.target import LANES
@@ -126,8 +126,8 @@ def winograd_rows(tiles, room, vectors, x, x_row, x_col, w, pairs, bias, zeros, 
     while done < vectors:
         block = block_vectors(vectors - done)
         for e in range(MATRICES):
-            dot_row(0, tiles, block, scratch + e * matrix, x_col, w, pairs, 1, 1, 0, 0, zeros,
-                    sums + e * block * matrix_sums, matrix_sums)
+            pair_row(tiles, block, scratch + e * matrix, x_col, w, pairs, 1, 1, 0, 0, zeros,
+                     sums + e * block * matrix_sums, matrix_sums, 0)
             w += pairs * VECTOR_WORDS * block
         for v in range(block):
             place = done + v

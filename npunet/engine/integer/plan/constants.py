@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,12 @@ import numpy as np
 from npunet.engine.integer.plan.lowering import Finish
 from npunet.engine.integer.plan.opcodes import ADDITION_WORDS, EXP_TABLE, FAR, RECIPROCAL_TABLE
 from npunet.engine.integer.plan.scratch import MATRICES
-from npunet.engine.plan.pack import aligned, blocks_of
+from npunet.engine.plan.pack import aligned, block_of, blocks_of, byte_block_of
 from npunet.engine.target import CACHE_LINE, LANES
 from npunet.integer.fixed_point import doubling_high_multiply
 from npunet.integer.ops.softmax import exp_on_negative
 
-ZEROS = 4 * 3 * LANES  # bytes: the bias of a block of vectors
+ZEROS = 4 * 4 * LANES  # bytes: the bias of a block of vectors
 
 
 class IntegerConstants:
@@ -47,11 +47,21 @@ class IntegerConstants:
         KH, KW, C, F = w.shape
         padded = np.zeros((KH, KW, C + C % 2, -(-F // LANES) * LANES), np.int16)
         padded[:, :, :C, :F] = w
-        paired = padded.reshape(KH, KW, -1, 2, padded.shape[3]).swapaxes(3, 4)  # (KH, KW, pairs, F, 2)
+        return self.blocks(padded.reshape(KH, KW, -1, 2, padded.shape[3]).swapaxes(3, 4), block_of)
+
+    def byte_kernel(self, w: np.ndarray) -> int:
+        """The same of int8, with fours of channels [4] instead of pairs."""
+        KH, KW, C, F = w.shape
+        padded = np.zeros((KH, KW, -(-C // 4) * 4, -(-F // LANES) * LANES), np.int8)
+        padded[:, :, :C, :F] = w
+        return self.blocks(padded.reshape(KH, KW, -1, 4, padded.shape[3]).swapaxes(3, 4), byte_block_of)
+
+    def blocks(self, words: np.ndarray, block_of: Callable[[int], int]) -> int:
+        """Words of weights (KH, KW, words, F, count), one block of vectors of filters after another."""
         blocks, start = [], 0
-        for count in blocks_of(paired.shape[3] // LANES):
+        for count in blocks_of(words.shape[3] // LANES, block_of):
             stop = start + count * LANES
-            blocks.append(paired[:, :, :, start:stop].ravel())
+            blocks.append(words[:, :, :, start:stop].ravel())
             start = stop
         return self.put(np.concatenate(blocks))
 
@@ -76,6 +86,15 @@ class IntegerConstants:
         """What the sums begin with, int32: the bias times its factor, or 0 where it has 64 bits."""
         factor = 0 if finish.long else finish.factor
         return self.put(in_vectors(factor * finish.bias, np.int32))
+
+    def byte_bias(self, finish: Finish, w: np.ndarray, zero: int) -> int:
+        """What sums of bytes begin with, which are doubled in the end: all that inputs of q + 128 and a zero point add
+        is taken off. Modulo 2^32, like the sums.
+
+        w : (KH, KW, C, F) int8
+        """
+        bias = finish.bias - (zero + 128) * w.sum((0, 1, 2), dtype=np.int64)
+        return self.put(in_vectors(bias.astype(np.uint32).view(np.int32), np.int32))
 
     def finish(self, finish: Finish) -> int:
         """Multipliers and shifts, int32, then the bias in 64 bits where it is one."""

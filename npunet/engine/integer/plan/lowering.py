@@ -66,6 +66,7 @@ class IntegerInstruction(Instruction):
     finish, first : of the convolution, of its depthwise half
     wide          : whether its sums are kept in 64 bits
     winograd      : whether tiles of 2 x 2 outputs are computed by Winograd's algorithm
+    bytes         : whether a convolution multiplies fours of bytes, not pairs of 16-bit integers
     addition      : attributes of the addition that is fused, or of an ADD, in the order of (result, addend)
     constants     : attributes and arrays of another operator
     zero          : a zero point, see opcodes.Extra
@@ -76,6 +77,7 @@ class IntegerInstruction(Instruction):
     first: Finish | None = None
     wide: bool = False
     winograd: bool = False
+    bytes: bool = False
     addition: Mapping[str, int] | None = None
     constants: Mapping[str, Any] = field(default_factory=dict)
     zero: int = 0
@@ -85,11 +87,12 @@ class IntegerInstruction(Instruction):
 @dataclass
 class IntegerLowering:
     """One pass over a network. With fuse=False every node is its own step; with in_place=False no step writes over what
-    it reads."""
+    it reads; with bytes=True convolutions of int8 multiply fours of bytes."""
 
     network: Network
     fuse: bool = True
     in_place: bool = True
+    bytes: bool = False
     steps: list[IntegerInstruction] = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)
     absorbed: set[str] = field(default_factory=set)  # nodes that another node's step computes
@@ -99,6 +102,7 @@ class IntegerLowering:
         """Fills in steps and shapes; returns itself."""
         check(self.network)
         network = self.network = without_unread(self.network)
+        self.bytes = self.bytes and network.scheme == "int8"
         self.readers = network.consumers()
         self.order = {node.name: number for number, node in enumerate(network)}
         self.nodes = {node.name: node for node in network}
@@ -176,10 +180,10 @@ class IntegerLowering:
         if self.fuse and producer is not None and self.fused_depthwise(producer):
             half = self.depthwise_of(producer)
             step = replace(half, op=Op.SEPARABLE, layer=node.name, fused=(producer.name,), first=half.finish,
-                           weights=node.arrays["weights"])
+                           weights=node.arrays["weights"], bytes=self.bytes, zero=self.zero(node.inputs[0]))
         else:
             step = IntegerInstruction(Op.CONV, node.name, x=self.where(node.inputs[0]), y="",
-                                      weights=node.arrays["weights"])
+                                      weights=node.arrays["weights"], bytes=self.bytes, zero=self.zero(node.inputs[0]))
             step = trimmed(placed(step, node), self.shape_of_input(node))
         tiled = self.fuse and self.is_tiled(step, node)
         self.finish_conv(replace(step, finish=self.finish_of(node), wide=self.is_wide(node), winograd=tiled), node)
@@ -196,10 +200,11 @@ class IntegerLowering:
         self.shapes[sums] = (height, width, 2 * LANES * vectors(weights.shape[3]))  # int32 as pairs of int16
         self.emit(IntegerInstruction(Op.CONV, node.name, x=low, y=sums, flags=Flag.SUMS, weights=halves[number],
                                      finish=finish._replace(bias=np.zeros_like(finish.bias)),
-                                     fused=(upsampling.name,)))
+                                     fused=(upsampling.name,), bytes=self.bytes, zero=self.zero(upsampling.inputs[0])))
         self.emit(IntegerInstruction(Op.CONV, node.name, x=self.where(other), y=self.new(node.name), addend=sums,
                                      flags=Flag.CONTINUE, weights=halves[1 - number], finish=finish,
-                                     addend_copies=upsampling.attrs["factor"], fused=(concat.name,)))
+                                     addend_copies=upsampling.attrs["factor"], fused=(concat.name,), bytes=self.bytes,
+                                     zero=self.zero(other)))
 
     def continued(self, concat: Node) -> bool:
         """Whether a concat is only there for a 1x1 convolution over an upsampled and another tensor."""
@@ -231,7 +236,8 @@ class IntegerLowering:
         KH, KW, C, M = step.dense.shape
         dense = np.zeros((KH, KW, C, C, M), np.int8)
         dense[:, :, np.arange(C), np.arange(C)] = step.dense
-        return replace(step, op=Op.CONV, weights=dense.reshape(KH, KW, C, C * M))
+        return replace(step, op=Op.CONV, weights=dense.reshape(KH, KW, C, C * M), bytes=self.bytes,
+                       zero=self.zero(node.inputs[0]))
 
     def finish_conv(self, step: IntegerInstruction, node: Node) -> None:
         """Emit a convolution, with the addition that follows it where that can be."""
@@ -288,9 +294,10 @@ class IntegerLowering:
         """Whether Winograd's algorithm serves, and pays."""
         _, _, channels, filters = node.arrays["weights"].shape
         height, width, _ = self.network.tensors[node.name].shape
-        return (step.op == Op.CONV and step.kernel == (3, 3) and step.stride == step.dilation == (1, 1)
-                and self.network.scheme == "int8" and channels >= TILED_CHANNELS and filters > 1
-                and height > 1 and width > 2 and bool(accumulator_bound(self.network, node).max() < TILED_BOUND))
+        return (step.op == Op.CONV and not step.bytes and step.kernel == (3, 3)
+                and step.stride == step.dilation == (1, 1) and self.network.scheme == "int8"
+                and channels >= TILED_CHANNELS and filters > 1 and height > 1 and width > 2
+                and bool(accumulator_bound(self.network, node).max() < TILED_BOUND))
 
     def fused_depthwise(self, node: Node) -> bool:
         """Whether it is computed by the 1x1 convolution that reads it, and no one else."""

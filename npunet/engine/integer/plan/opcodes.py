@@ -51,13 +51,15 @@ class Extra(IntEnum):
     DEPTHWISE_LOW = FIELDS + 8
     DEPTHWISE_HIGH = FIELDS + 9
     ADDITION = FIELDS + 10  # record of an addition, fused (flag ADD) or alone
-    ZERO = FIELDS + 11  # zero point, of what is read or written at the two ends, of a table's input
+    ZERO = FIELDS + 11  # zero point, of what is read or written at the two ends, of a table's input; of bytes, and 128
     PLACE = FIELDS + 12  # channel of the output that a SPREAD begins at
     BYTES = FIELDS + 13  # of a value of the user's
-    PAIRS = FIELDS + 14  # pairs of channels of a run of taps
+    WORDS = FIELDS + 14  # pairs of channels, or fours of them, of a run of taps
     PAIRED = FIELDS + 15  # 1 where a depthwise convolution takes neighbouring taps of a row in pairs
     HALVED = FIELDS + 16  # operand of an addition with the factor 1/2: 0 for a convolution's result, 1 the other, or -1
     WINOGRAD = FIELDS + 17  # 1 for a convolution by Winograd's algorithm, two rows at a time
+    ROWS = FIELDS + 18  # rows of the output that a convolution of bytes packs its input for; 0 for one of pairs
+    SPAN = FIELDS + 19  # elements of a row from a position's first tap to behind its last
 
 
 COLUMNS = FIELDS + len(Extra)

@@ -10,7 +10,16 @@ from npunet.arena import Arena
 from npunet.engine.integer.plan.constants import IntegerConstants
 from npunet.engine.integer.plan.lowering import Finish, IntegerInstruction, IntegerLowering
 from npunet.engine.integer.plan.opcodes import COLUMNS, INT8_LEFT, Extra, Mode
-from npunet.engine.integer.plan.scratch import TILE, block_of, filter_vectors, scratch_size
+from npunet.engine.integer.plan.scratch import (
+    BYTES_AT_ONCE,
+    TILE,
+    block_of,
+    byte_pitch,
+    byte_rows,
+    byte_span,
+    filter_vectors,
+    scratch_size,
+)
 from npunet.engine.plan.chains import form_chains
 from npunet.engine.plan.layout import Image, halos_of, vectors
 from npunet.engine.plan.opcodes import CONVOLUTIONS, Field, Op
@@ -25,15 +34,16 @@ BEYOND = 16  # positions behind a tensor that a tile may read
 
 
 def compile_integer_program(network: Network, *, threads: int = 1, fuse: bool = True, in_place: bool = True,
-                            large: int = 2 * LINE_BUFFERED, near: int = 2 * TOUCHED) -> Program:
+                            bytes: bool = False, large: int = 2 * LINE_BUFFERED, near: int = 2 * TOUCHED) -> Program:
     """The program of an integer network at its size.
 
     fuse, in_place : leave out these savings, for what they save to be seen
+    bytes          : for machine code that multiplies fours of bytes where the network is one of int8
     large, near    : as for float, plan.program.compile_program; elements have half as many bytes
 
     Raises Unsupported for what the kernels cannot do, ValueError for an accumulator that could leave its bits.
     """
-    lowered = IntegerLowering(network, fuse, in_place).run()
+    lowered = IntegerLowering(network, fuse, in_place, bytes).run()
     steps, images = lowered.steps, lay_out(lowered)
     groups = [range(number, number + 1) for number in range(len(steps))]
     blocks = {number: block_of(step, images) for number, step in enumerate(steps) if step.op in CONVOLUTIONS}
@@ -47,9 +57,12 @@ def compile_integer_program(network: Network, *, threads: int = 1, fuse: bool = 
         if number in scratch:
             fields |= {Field.BLOCK: blocks[number], Field.SCRATCH_SIZE: scratch[number],
                        Field.SCRATCH: planned.arena.offsets[scratch_name(number)]}
+            if step.bytes:
+                fields |= {Extra.ROWS: byte_rows(step, blocks[number], images), Extra.SPAN: byte_span(step, images),
+                           Field.PITCH: byte_pitch(step, blocks[number], images), Extra.ZERO: step.zero + 128}
         whole[number, list(fields)] = list(fields.values())
     margin = max(BEYOND * step.stride[1] * images[step.x].col + step.winograd * images[step.x].row
-                 for step in steps if step.x)
+                 for step in steps if step.x) + BYTES_AT_ONCE
     shapes = (image_shape(network.input_shape), image_shape(network.output_shape))
     return Program(*planned.tables(whole, steps, images), whole, encoder.constants.array(), planned.arena, images,
                    planned.buffers, tuple(steps), tuple(groups), planned.blocks(groups), *shapes, threads, margin,
@@ -162,17 +175,21 @@ class Encoding:
                    Extra.LOW: step.finish.low, Extra.HIGH: step.finish.high, Extra.WIDE: step.wide}
         if step.op == Op.DEPTHWISE:
             return
-        fields |= {Field.BIAS: constants.bias(step.finish), Extra.WINOGRAD: step.winograd,
-                   Field.VECTORS: filter_vectors(step, self.images)}
-        kernel = doubled(step.dense, step.finish)
+        fields |= {Extra.WINOGRAD: step.winograd, Field.VECTORS: filter_vectors(step, self.images)}
         if step.winograd:
-            fields |= {Field.WEIGHTS: constants.winograd(kernel), Extra.PAIRS: (x.channels + 1) // 2,
-                       Field.ALIGN_Y: TILE}
+            fields |= {Field.WEIGHTS: constants.winograd(doubled(step.dense, step.finish)),
+                       Extra.WORDS: (x.channels + 1) // 2, Field.BIAS: constants.bias(step.finish), Field.ALIGN_Y: TILE}
             return
+        kernel = step.dense
         if step.op == Op.CONV and not step.wide and step.dilation[1] == 1 and x.col == x.channels:
             kernel = kernel.reshape(kernel.shape[0], 1, -1, kernel.shape[3])  # taps of a row are neighbouring channels
             fields[Field.KW] = 1
-        fields |= {Field.WEIGHTS: constants.kernel(kernel), Extra.PAIRS: (kernel.shape[2] + 1) // 2}
+        if step.bytes:
+            fields |= {Field.WEIGHTS: constants.byte_kernel(kernel), Extra.WORDS: -(-kernel.shape[2] // 4),
+                       Field.BIAS: constants.byte_bias(step.finish, kernel, step.zero)}
+        else:
+            fields |= {Field.WEIGHTS: constants.kernel(doubled(kernel, step.finish)),
+                       Extra.WORDS: -(-kernel.shape[2] // 2), Field.BIAS: constants.bias(step.finish)}
 
     def add_function(self, fields: dict[int, int], step: IntegerInstruction) -> None:
         """Of a pooling, an activation or a layer norm."""
