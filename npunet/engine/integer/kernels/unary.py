@@ -6,26 +6,25 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from npunet.engine.codegen.emit import INT64
-from npunet.engine.codegen.integers import INT16, INT32, load, load_one, splat, widen
+from npunet.engine.codegen.integers import INT32, all_lanes, load_one, splat
 from npunet.engine.codegen.jit import inlined
 from npunet.engine.integer.kernels.requantise import (
-    WORDS,
     Addition,
     Requantisation,
     along_positions,
     clamped_shorts,
-    splat_number,
-    splat_shorts,
-    words,
+    limits_of,
+    of_positions,
 )
 from npunet.engine.integer.plan.opcodes import Mode
+from npunet.engine.target import LANES
 
 S = int(Mode.S)
 
 
-def factor_at(builder, at, mode: Mode) -> Requantisation:
+def factor_at(builder, at, mode: Mode, lanes: int) -> Requantisation:
     """The requantisation of a record (m, s), the same for all channels."""
-    m, s = (splat(builder, load_one(builder, builder.add(at, INT64(4 * k)), INT32)) for k in range(2))
+    m, s = (splat(builder, load_one(builder, builder.add(at, INT64(4 * k)), INT32), lanes) for k in range(2))
     return Requantisation(builder, mode, m, s)
 
 
@@ -36,20 +35,18 @@ def make_unary(mode: Mode, leaky: bool):
     def unary(typing, arguments):
         def generate(context, builder, signature, values):
             count, x, x_step, params, low, high, y, y_step = cgutils.unpack_tuple(builder, values[0])
-            positive = factor_at(builder, params, mode)
-            negative = factor_at(builder, builder.add(params, INT64(8)), mode) if leaky else None
-            limits = [splat_shorts(builder, splat_number(builder, value, WORDS)) for value in (low, high)]
+            places = [params, builder.add(params, INT64(8))] if leaky else [params]
+            factors = {positions: [factor_at(builder, at, mode, positions * LANES) for at in places]
+                       for positions in (1, 2)}
+            limits = limits_of(builder, low, high)
 
             def make(positions, starts):
-                outputs = []
-                for m in range(positions):
-                    value = widen(builder, load(builder, builder.add(starts[0], x_step) if m else starts[0], INT16))
-                    result = positive(value)
-                    if negative is not None:
-                        below = builder.icmp_signed("<", value, words(0))
-                        result = builder.select(below, negative(value), result)
-                    outputs.append(result)
-                return clamped_shorts(builder, outputs, limits)
+                value = of_positions(builder, starts[0], x_step, positions)
+                result, *negative = (factor(value) for factor in factors[positions])
+                if negative:
+                    below = builder.icmp_signed("<", value, all_lanes(value.type, 0))
+                    result = builder.select(below, negative[0], result)
+                return clamped_shorts(builder, result, limits)
 
             along_positions(builder, count, [x, y], [x_step, y_step], make)
             return context.get_dummy_value()
@@ -88,16 +85,13 @@ def make_add(mode: Mode):
     def add(typing, arguments):
         def generate(context, builder, signature, values):
             count, x, x_step, other, other_step, record, y, y_step = cgutils.unpack_tuple(builder, values[0])
-            adder = Addition(builder, record, mode == Mode.S, halved=None)
-            limits = [splat_shorts(builder, value) for value in (adder.low, adder.high)]
+            adders = {positions: Addition(builder, record, positions * LANES, mode == Mode.S, halved=None)
+                      for positions in (1, 2)}
 
             def make(positions, starts):
-                outputs = []
-                for m in range(positions):
-                    places = [builder.add(start, step) if m else start
-                              for start, step in zip(starts, (x_step, other_step), strict=False)]
-                    outputs.append(adder(*(widen(builder, load(builder, place, INT16)) for place in places)))
-                return clamped_shorts(builder, outputs, limits)
+                operands = (of_positions(builder, start, step, positions)
+                            for start, step in zip(starts, (x_step, other_step), strict=False))
+                return adders[positions].shorts(*operands)
 
             along_positions(builder, count, [x, other, y], [x_step, other_step, y_step], make)
             return context.get_dummy_value()
