@@ -7,8 +7,8 @@ from npunet.engine.codegen.jit import inlined
 from npunet.engine.integer.kernels.byte_rows import pack_rows, to_bytes
 from npunet.engine.integer.kernels.depthwise import depthwise_row
 from npunet.engine.integer.kernels.dot_tile import byte_row, long_row, pair_row
+from npunet.engine.integer.kernels.finish import finish_and_add_row, finish_row
 from npunet.engine.integer.kernels.partial_sums import add_row, keep_row
-from npunet.engine.integer.kernels.requantise import finish_and_add_row, finish_row
 from npunet.engine.integer.kernels.vectors import aligned_stack
 from npunet.engine.integer.kernels.winograd import winograd_rows
 from npunet.engine.integer.plan.opcodes import Extra, Mode

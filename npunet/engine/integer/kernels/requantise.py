@@ -1,11 +1,10 @@
-"""From int32 sums to int16 activations: requantise by the profile, add the residual, clamp, store.
-
-One function a mode, all emitted by the same formulas; each runs along the positions of one vector of filters, whose
-multipliers and shifts stay in registers. The formulas are those of npunet.integer.fixed_point, rearranged:
+"""Requantisation and addition in vectors, by the profile. The formulas are those of npunet.integer.fixed_point,
+rearranged:
 
     h = (x * m + 2^30) >> 31            even and odd lanes as 64-bit products, blended
-    D: (h + (h >> 31) + 2^(r - 1)) >> r            of sums that are doubled, by their weights: h is the upper half of
-                                                   2 x * m + 2^31
+    D: (h + 2^(r - 1) + (x >> 31)) >> r            where h = 0 > x, with or without the sign's -1 it is 0. Sums are
+                                                   doubled, by their weights: h + 2^(r - 1) is the upper half of
+                                                   2 x * m + 2^31 + 2^(r + 31)
     D_ANY: ((h + ((h >> 31) & mask)) >> (r - 1) + 1) >> 1   mask = 0 for r = 0; floors nest, nothing leaves 32 bits
     S: the upper 32 bits of x * m + 2^(30 + r), >> (r - 1)
 
@@ -19,36 +18,24 @@ is the second product of a pair, for a int32 is a pair of int16, a and its sign.
 
 from __future__ import annotations
 
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
-
-from npunet.engine.codegen.emit import INT64, choose, repeat, shuffle
+from npunet.engine.codegen.emit import INT64, shuffle
 from npunet.engine.codegen.integers import (
     INT16,
     INT32,
     all_lanes,
     clamp,
     dot,
-    halves,
-    join,
     larger,
-    load,
     load_one,
     splat,
-    store,
     to_shorts,
     vector_of,
-    widen,
 )
-from npunet.engine.codegen.jit import jit
-from npunet.engine.codegen.simd import stand_alone
-from npunet.engine.integer.kernels.vectors import aligned_stack
 from npunet.engine.integer.plan.opcodes import ADDITION_WORDS, INT8_LEFT, Mode
 from npunet.engine.target import LANES
 
-WORDS, SHORTS = vector_of(INT32), vector_of(INT16)
-SUM_BYTES = 4 * LANES
+TWO = 2 * LANES  # lanes of two positions, which are done at once
+WORDS, SHORTS = vector_of(INT32, TWO), vector_of(INT16, TWO)
 SINGLE = (Mode.S, Mode.S_ANY, Mode.LONG_S)
 LONG = (Mode.LONG, Mode.LONG_S)
 
@@ -85,17 +72,12 @@ class Products:
         even, odd = (self.builder.bitcast(value, self.words) for value in (even, odd))
         return shuffle(self.builder, even, odd, [k + self.lanes * (k % 2) for k in range(self.lanes)])
 
-    def high_of_doubled(self, x):
-        """(x * m + 2^31) >> 32."""
-        half = self.all(2**31)
-        even, odd = self.of(x, (half, half))
-        return self.blend(self.builder.lshr(even, self.all(32)), odd)
-
-    def high_rounded(self, x):
-        """(x * m + 2^30) >> 31."""
-        half = self.all(2**30)
-        even, odd = self.of(x, (half, half))
-        return self.blend(self.builder.lshr(even, self.all(31)), self.builder.shl(odd, self.all(1)))
+    def high(self, x, bits: int, plus):
+        """(x * m + 2^(bits - 1)) >> bits, plus an int32 vector; bits = 31 or 32."""
+        rounding = [self.builder.add(self.builder.shl(half, self.all(bits)), self.all(2 ** (bits - 1)))
+                    for half in self.even_and_odd(plus)]
+        even, odd = self.of(x, rounding)
+        return self.blend(self.builder.lshr(even, self.all(bits)), self.builder.shl(odd, self.all(32 - bits)))
 
 
 class Requantisation:
@@ -127,10 +109,10 @@ class Requantisation:
     def __call__(self, x):
         builder, products = self.builder, self.products
         if self.mode == Mode.D:
-            h = products.high_of_doubled(x) if self.doubled else products.high_rounded(x)
-            return builder.ashr(builder.add(builder.add(h, builder.ashr(h, self.all(31))), self.half), self.right)
+            h = products.high(x, 32 if self.doubled else 31, self.half)
+            return builder.ashr(builder.add(h, builder.ashr(x, self.all(31))), self.right)
         if self.mode == Mode.D_ANY:
-            h = products.high_rounded(builder.shl(x, self.left))
+            h = products.high(builder.shl(x, self.left), 31, self.all(0))
             h = builder.ashr(builder.add(h, builder.and_(builder.ashr(h, self.all(31)), self.mask)), self.fewer)
             return builder.ashr(builder.sub(h, self.mask), builder.sub(self.all(0), self.mask))
         even, odd = products.of(x, self.rounding)
@@ -205,206 +187,21 @@ class Addition:
     """The sum of two activations in the scale of a third, not yet clamped.
 
     at     : address of its record
-    lanes  : of the vectors that it adds
     halved : which operand has the factor 1/2, 0 or 1; None where neither is known to, or for int16 or profile S
     """
 
-    def __init__(self, builder, at, lanes: int, single: bool, halved: int | None) -> None:
+    def __init__(self, builder, at, single: bool, halved: int | None) -> None:
         self.builder = builder
         places = [builder.add(at, INT64(4 * k)) for k in range(ADDITION_WORDS)]
-        record = [splat(builder, load_one(builder, place, INT32), lanes) for place in places]
+        record = [splat(builder, load_one(builder, place, INT32), TWO) for place in places]
         self.operands: list = [Operand(builder, record[7 * k : 7 * k + 7]) for k in (0, 1)]
         if halved is not None:
             self.operands[halved] = HalfOperand(builder)
             self.operands[1 - halved] = OtherOperand(builder, record[18 + 4 * (1 - halved) :][:4])
         self.total = Requantisation(builder, Mode.S if single else Mode.D, *record[14:16])
-        narrow = [builder.trunc(value, vector_of(INT16, lanes)) for value in record[16:18]]
-        self.limits = [as_often(builder, [value], 2 * LANES // lanes) for value in narrow]
+        self.limits = [builder.trunc(value, SHORTS) for value in record[16:18]]
 
-    def shorts(self, a, b):
+    def __call__(self, a, b):
         """int16, within the clamp."""
         first, second = (operand(value) for operand, value in zip(self.operands, (a, b), strict=True))
-        return clamped_shorts(self.builder, self.total(self.builder.add(first, second)), self.limits)
-
-
-def splat_number(builder, value, kind: ir.VectorType):
-    return splat(builder, builder.trunc(value, kind.element), kind.count)
-
-
-def along_positions(builder, count, starts: list, steps: list, make) -> None:
-    """Emits two positions at a time, joined, then what is left.
-
-    make(positions, starts) : gives the int16 values of one or two positions
-    The last of starts is where they are stored.
-    """
-    def pass_of(positions: int):
-        def body(carried):
-            store_positions(builder, make(positions, carried), carried[-1], steps[-1])
-            return further(builder, carried, steps, positions)
-        return body
-
-    ends = repeat(builder, builder.lshr(count, INT64(1)), starts, pass_of(2))
-    choose(builder, builder.trunc(count, ir.IntType(1)), ends, pass_of(1))
-
-
-def in_two_stages(builder, count, starts: list, steps: list, first, second) -> None:
-    """The same as a software pipeline: while two positions are in the second stage, the next two are in the first. One
-    stage alone fills a window of out-of-order execution; of both, one would wait for the other.
-
-    first(start)                   : what the first stage gives for two positions, read from the first of starts; it may
-                                     be asked for two more behind the last
-    second(positions, given, starts) : the int16 values of one or two positions
-    """
-    def both(carried):
-        given, *places = carried
-        ahead = first(builder.add(places[0], builder.shl(steps[0], INT64(1))))
-        store_positions(builder, second(2, given, places), places[-1], steps[-1])
-        return [ahead, *further(builder, places, steps, 2)]
-
-    def last(carried):
-        given, *places = carried
-        store_positions(builder, second(1, halves(builder, given)[0], places), places[-1], steps[-1])
-        return carried
-
-    ends = repeat(builder, builder.lshr(count, INT64(1)), [first(starts[0]), *starts], both)
-    choose(builder, builder.trunc(count, ir.IntType(1)), ends, last)
-
-
-def store_positions(builder, values, y, y_step) -> None:
-    """One or two positions' int16."""
-    for m, part in enumerate(halves(builder, values) if values.type.count > LANES else [values]):
-        store(builder, part, builder.add(y, y_step) if m else y)
-
-
-def further(builder, places: list, steps: list, positions: int) -> list:
-    """Addresses so many positions on."""
-    return [builder.add(place, builder.mul(step, INT64(positions))) for place, step in zip(places, steps, strict=True)]
-
-
-def of_positions(builder, x, step, positions: int):
-    """The int16 of one or two positions, as int32."""
-    places = [x, builder.add(x, step)][:positions]
-    return widen(builder, as_often(builder, [load(builder, place, INT16) for place in places], positions))
-
-
-def as_often(builder, values: list, positions: int):
-    """One vector for each of so many positions, joined; a single one is taken for all."""
-    return join(builder, values[0], values[-1]) if positions == 2 else values[0]
-
-
-def make_finish(mode: Mode, source: ir.Type, adds: bool, halved: int | None = None):
-    """The intrinsic that finishes `count` positions of one vector of filters.
-
-    x            : sums, of neighbouring positions;  m, s, bias : addresses of the vector's constants
-    low, high    : clamp;  y, y_step : of the first position's vector, and to the next position
-    addend, addend_step, record : the residual's second operand and the addition's record, if it adds
-    """
-    x_step = INT64(source.width // 8 * LANES)
-
-    @intrinsic
-    def finish(typing, arguments):
-        def generate(context, builder, signature, values):
-            count, x, m, s, bias, low, high, y, y_step, addend, addend_step, record = (
-                cgutils.unpack_tuple(builder, values[0]))
-            m, s = load(builder, m, INT32), load(builder, s, INT32)
-            long_bias = load(builder, bias, INT64) if mode in LONG else None
-
-            def requantisation(positions):
-                m_s = [as_often(builder, [value], positions) for value in (m, s)]
-                if mode in LONG:
-                    return LongRequantisation(builder, *m_s, as_often(builder, [long_bias], positions))
-                return Requantisation(builder, mode, *m_s, doubled=mode == Mode.D)
-
-            requantise = {positions: requantisation(positions) for positions in (1, 2)}
-
-            def requantised(positions, start):
-                return requantise[positions](load(builder, start, source, positions * LANES))
-
-            if not adds:
-                def finished(positions, starts):
-                    return clamped_shorts(builder, requantised(positions, starts[0]), limits_of(builder, low, high))
-
-                along_positions(builder, count, [x, y], [x_step, y_step], finished)
-                return context.get_dummy_value()
-
-            adders = {positions: Addition(builder, record, positions * LANES, mode in SINGLE, halved)
-                      for positions in (1, 2)}
-
-            def clamped(start):
-                value = requantised(2, start)
-                return clamp(builder, value, *(splat_number(builder, value_, value.type) for value_ in (low, high)))
-
-            def added(positions, given, starts):
-                other = of_positions(builder, starts[1], addend_step, positions)
-                return adders[positions].shorts(given, other)
-
-            in_two_stages(builder, count, [x, addend, y], [x_step, addend_step, y_step], clamped, added)
-            return context.get_dummy_value()
-
-        return types.void(arguments), generate
-
-    return finish
-
-
-def limits_of(builder, low, high) -> list:
-    """Numbers as vectors of int16 for two positions."""
-    return [splat_number(builder, value, vector_of(INT16, 2 * LANES)) for value in (low, high)]
-
-
-def clamped_shorts(builder, value, limits: list):
-    """int32 of one or two positions as int16 within limits."""
-    if value.type.count == LANES:
-        limits = [halves(builder, limit)[0] for limit in limits]
-    return clamp(builder, to_shorts(builder, value), *limits)
-
-
-def make_finish_row(adds: bool):
-    """All vectors of `count` positions from their sums, in the mode that is told.
-
-    plane  : bytes from one vector's sums to the next's
-    params : address of m, of s, both int32, and of a long bias, each of whole vectors
-    halved : which operand of the addition has the factor 1/2, or another number
-    """
-    of_d, of_d_any, of_s, of_s_any, of_long, of_long_s = (make_finish(mode, INT32, adds) for mode in Mode)
-    of_longs, of_longs_s = (make_finish(mode, INT64, adds) for mode in LONG)
-    of_d_first, of_d_second = (make_finish(Mode.D, INT32, adds, half) for half in (0, 1))
-
-    @jit
-    def finish_row(mode, wide, count, vectors, sums, plane, params, low, high, y, y_step, addend, addend_step, record,
-                   halved):
-        stand_alone()
-        aligned_stack()
-        m, padded = params, 4 * LANES * vectors
-        for v in range(vectors):
-            place = 4 * LANES * v
-            arguments = (count, sums, m + place, m + padded + place,
-                         m + 2 * padded + 2 * place, low, high, y, y_step, addend, addend_step, record)
-            if adds and mode == D and halved == 0:
-                of_d_first(arguments)
-            elif adds and mode == D and halved == 1:
-                of_d_second(arguments)
-            elif mode == D:
-                of_d(arguments)
-            elif mode == D_ANY:
-                of_d_any(arguments)
-            elif mode == S:
-                of_s(arguments)
-            elif mode == S_ANY:
-                of_s_any(arguments)
-            elif mode == LONG_D and wide:
-                of_longs(arguments)
-            elif mode == LONG_D:
-                of_long(arguments)
-            elif wide:
-                of_longs_s(arguments)
-            else:
-                of_long_s(arguments)
-            sums += plane
-            y += 2 * LANES
-            addend += 2 * LANES
-
-    return finish_row
-
-
-D, D_ANY, S, S_ANY, LONG_D, LONG_S = (int(mode) for mode in Mode)
-finish_row, finish_and_add_row = make_finish_row(adds=False), make_finish_row(adds=True)
+        return clamp(self.builder, to_shorts(self.builder, self.total(self.builder.add(first, second))), *self.limits)

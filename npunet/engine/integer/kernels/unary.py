@@ -6,25 +6,23 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from npunet.engine.codegen.emit import INT64
-from npunet.engine.codegen.integers import INT32, all_lanes, load_one, splat
+from npunet.engine.codegen.integers import INT32, all_lanes, clamp, load_one, splat, to_shorts
 from npunet.engine.codegen.jit import inlined
+from npunet.engine.integer.kernels.positions import along_positions, limits_of, of_two
 from npunet.engine.integer.kernels.requantise import (
+    SHORTS,
+    TWO,
     Addition,
     Requantisation,
-    along_positions,
-    clamped_shorts,
-    limits_of,
-    of_positions,
 )
 from npunet.engine.integer.plan.opcodes import Mode
-from npunet.engine.target import LANES
 
 S = int(Mode.S)
 
 
-def factor_at(builder, at, mode: Mode, lanes: int) -> Requantisation:
+def factor_at(builder, at, mode: Mode) -> Requantisation:
     """The requantisation of a record (m, s), the same for all channels."""
-    m, s = (splat(builder, load_one(builder, builder.add(at, INT64(4 * k)), INT32), lanes) for k in range(2))
+    m, s = (splat(builder, load_one(builder, builder.add(at, INT64(4 * k)), INT32), TWO) for k in range(2))
     return Requantisation(builder, mode, m, s)
 
 
@@ -35,18 +33,17 @@ def make_unary(mode: Mode, leaky: bool):
     def unary(typing, arguments):
         def generate(context, builder, signature, values):
             count, x, x_step, params, low, high, y, y_step = cgutils.unpack_tuple(builder, values[0])
-            places = [params, builder.add(params, INT64(8))] if leaky else [params]
-            factors = {positions: [factor_at(builder, at, mode, positions * LANES) for at in places]
-                       for positions in (1, 2)}
-            limits = limits_of(builder, low, high)
+            records = [params, builder.add(params, INT64(8))] if leaky else [params]
+            factors = [factor_at(builder, record, mode) for record in records]
+            limits = limits_of(builder, low, high, SHORTS)
 
-            def make(positions, starts):
-                value = of_positions(builder, starts[0], x_step, positions)
-                result, *negative = (factor(value) for factor in factors[positions])
+            def make(places, steps):
+                value = of_two(builder, places[0], steps[0])
+                result, *negative = (factor(value) for factor in factors)
                 if negative:
                     below = builder.icmp_signed("<", value, all_lanes(value.type, 0))
                     result = builder.select(below, negative[0], result)
-                return clamped_shorts(builder, result, limits)
+                return clamp(builder, to_shorts(builder, result), *limits)
 
             along_positions(builder, count, [x, y], [x_step, y_step], make)
             return context.get_dummy_value()
@@ -85,13 +82,10 @@ def make_add(mode: Mode):
     def add(typing, arguments):
         def generate(context, builder, signature, values):
             count, x, x_step, other, other_step, record, y, y_step = cgutils.unpack_tuple(builder, values[0])
-            adders = {positions: Addition(builder, record, positions * LANES, mode == Mode.S, halved=None)
-                      for positions in (1, 2)}
+            adder = Addition(builder, record, mode == Mode.S, halved=None)
 
-            def make(positions, starts):
-                operands = (of_positions(builder, start, step, positions)
-                            for start, step in zip(starts, (x_step, other_step), strict=False))
-                return adders[positions].shorts(*operands)
+            def make(places, steps):
+                return adder(*(of_two(builder, place, step) for place, step in zip(places[:2], steps[:2], strict=True)))
 
             along_positions(builder, count, [x, other, y], [x_step, other_step, y_step], make)
             return context.get_dummy_value()

@@ -14,10 +14,9 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from npunet.engine.codegen.emit import INT64, offset, repeat
-from npunet.engine.codegen.integers import INT16, INT32, all_lanes, load, store
+from npunet.engine.codegen.integers import INT16, INT32, all_lanes, load, store, vector_of
 from npunet.engine.codegen.jit import inlined
 from npunet.engine.integer.kernels.dot_tile import VECTOR_WORDS, block_vectors, pair_row
-from npunet.engine.integer.kernels.requantise import WORDS
 from npunet.engine.integer.plan.scratch import MATRICES, PATCH, TILE
 from npunet.engine.target import LANES
 
@@ -81,7 +80,7 @@ def output_transform(typing, arguments):
 
     def generate(context, builder, signature, values):
         tiles, x, matrix, bias, upper, lower = cgutils.unpack_tuple(builder, values[0])
-        bias, two = load(builder, bias, INT32), all_lanes(WORDS, 2)
+        bias, two = load(builder, bias, INT32), all_lanes(vector_of(INT32), 2)
 
         def one_tile(carried):
             x, *rows = carried
