@@ -7,11 +7,10 @@ Source: Pisarchyk & Lee 2020, arXiv:2001.03288, "Greedy by Size" for offset calc
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Lifetime:
+class Lifetime(NamedTuple):
     """One tensor's claim on memory.
 
     size  : elements
@@ -28,8 +27,7 @@ class Lifetime:
         return self.first <= other.last and other.first <= self.last
 
 
-@dataclass(frozen=True)
-class Arena:
+class Arena(NamedTuple):
     """Offsets (in elements) by tensor name, and how large the block has to be."""
 
     offsets: Mapping[str, int]

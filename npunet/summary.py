@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from npunet.graph import Graph, Node
 from npunet.ops.table import OPERATORS
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One layer: output shape (H, W, C), number of weights, multiply-accumulates for one sample."""
 
     name: str

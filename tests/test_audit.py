@@ -111,7 +111,7 @@ def test_a_wrong_backward_is_found(monkeypatch):
         dx, dw, db = right.backward(dy, *arrays, **attrs)
         return dx, dw, None if db is None else db * 0.9
 
-    monkeypatch.setitem(OPERATORS, "conv2d", replace(right, backward=without_bias))
+    monkeypatch.setitem(OPERATORS, "conv2d", right._replace(backward=without_bias))
     found = gradient_check.gradient_check(subject(network()))
     assert not found.passed
     assert {each.name for each in found.weights if not each.passed} == {
@@ -308,7 +308,7 @@ def test_errors_are_one_line(capsys, arguments, said):
 
 def test_a_failed_check_is_the_exit_status(monkeypatch, capsys):
     right = OPERATORS["relu6"]
-    monkeypatch.setitem(OPERATORS, "relu6", replace(right, backward=lambda dy, x: (dy,)))
+    monkeypatch.setitem(OPERATORS, "relu6", right._replace(backward=lambda dy, x: (dy,)))
     assert cli.main(["audit", "tiny"]) == 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 from math import prod
 
@@ -68,7 +68,7 @@ def merged(graph: Graph, lifetimes: Mapping[str, Lifetime], kinds: tuple[str, ..
             and KINDS[before.op] in ("convolution", "separable", "depthwise", "norm")
         if free and (kind in kinds or follows):
             home[node.name] = source
-            lives[source] = replace(lives[source], last=lifetimes[node.name].last)
+            lives[source] = lives[source]._replace(last=lifetimes[node.name].last)
             del lives[node.name]
         else:
             home[node.name] = node.name
@@ -82,7 +82,7 @@ def without_skips(graph: Graph, lifetimes: Mapping[str, Lifetime]) -> dict[str, 
     for name, readers in graph.consumers().items():
         others = [step[node.name] for node in readers if not (node.op == "concat" and name in node.inputs[1:])]
         if len(others) < len(readers):
-            lives[name] = replace(lives[name], last=max(others, default=lives[name].first))
+            lives[name] = lives[name]._replace(last=max(others, default=lives[name].first))
     return lives
 
 

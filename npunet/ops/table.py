@@ -7,10 +7,9 @@ op.backward(dy, *tensors, *weights, **attrs, **saves). A bias that a layer does 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from inspect import signature
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from npunet.ops import activation, conv, depthwise, fake_quantize, losses, merge, norm, pool, softmax, upsample
 
@@ -18,8 +17,7 @@ Way = Literal["bound", "C", "ONNX", "engine", "training", "diagnosis"]
 ELSEWHERE: tuple[Way, ...] = ("bound", "C", "ONNX", "engine", "training", "diagnosis")
 
 
-@dataclass(frozen=True)
-class Operator:
+class Operator(NamedTuple):
     """One operator: its two functions, and what everybody else needs to know of it.
 
     sums       : whether the forward takes `arithmetic`
@@ -45,12 +43,16 @@ class Operator:
     exact: bool = False
     without: tuple[Way, ...] = ()
 
-    @cached_property
+    @property
     def attributes(self) -> tuple[str, ...]:
         """Names of its attributes."""
-        parameters = signature(self.forward).parameters.values()
-        return tuple(each.name for each in parameters
-                     if each.kind is each.KEYWORD_ONLY and each.name != "arithmetic")
+        return _attributes(self.forward)
+
+
+@cache
+def _attributes(forward: Callable[..., Any]) -> tuple[str, ...]:
+    parameters = signature(forward).parameters.values()
+    return tuple(each.name for each in parameters if each.kind is each.KEYWORD_ONLY and each.name != "arithmetic")
 
 
 def _activation(forward: Callable[..., Any], backward: Callable[..., tuple], *, sums: bool = False,

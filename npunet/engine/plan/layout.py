@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from npunet.engine.plan.lowering import Instruction, Lowered
 from npunet.engine.plan.opcodes import CONVOLUTIONS, Flag, Op
@@ -13,8 +13,7 @@ from npunet.ops.winograd import TILE
 FEW_FILTERS_VECTORS = (8, 6, 4, 3, 2, 2)  # of positions in the largest tile of 1 ... 6 filters
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(NamedTuple):
     """How a tensor lies in memory: channels padded to whole vectors, or, of a thin one, side by side; zeros around it
     where a reader pads."""
 

@@ -44,10 +44,11 @@ class Constants:
 
     def flat(self, values: np.ndarray) -> int:
         """Values as they are, from an aligned offset."""
-        offset = self.size
-        values = np.ascontiguousarray(values, np.float32).ravel()
-        self.parts.append(np.pad(values, (0, -len(values) % LINE_FLOATS)))
-        self.size += len(self.parts[-1])
+        offset, values = self.size, values.ravel()
+        part = np.zeros(-(-len(values) // LINE_FLOATS) * LINE_FLOATS, np.float32)
+        part[: len(values)] = values
+        self.parts.append(part)
+        self.size += len(part)
         return offset
 
     def array(self) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -115,8 +116,7 @@ def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads:
                    planned.blocks(groups), graph.input_shape, graph.shape(graph.output), threads, margin)
 
 
-@dataclass(frozen=True)
-class PlannedMemory:
+class PlannedMemory(NamedTuple):
     """When the groups of a program do which rows, and where its tensors stand then.
 
     plans   : of each chain, for so many threads

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from npunet.engine.plan.chains import Chain
@@ -56,5 +55,5 @@ def plan(chain: Chain, brief: set[str], threads: int) -> Plan:
 def stored_images(plans: Sequence[Plan], images: Mapping[str, Image], threads: int) -> dict[str, Image]:
     """The line buffers, all threads' below one another, as images."""
     kept = {name: (threads if plan.apart else 1) * rows for plan in plans for name, rows in plan.kept.items()}
-    return {name: replace(images[name], height=rows, halo=(0, 0, *images[name].halo[2:]))
+    return {name: images[name]._replace(height=rows, halo=(0, 0, *images[name].halo[2:]))
             for name, rows in kept.items()}

@@ -8,7 +8,7 @@ rows that a reader reaches are always neighbours. What a group works on then sta
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from npunet.engine.plan.layout import Image
 from npunet.engine.training.plan.instructions import Instruction
@@ -28,7 +28,7 @@ class RingBuffer:
 
     def image(self, whole: Image) -> Image:
         """What is kept of a tensor."""
-        return replace(whole, height=self.rows + self.mirrored, halo=(0, 0, *whole.halo[2:]))
+        return whole._replace(height=self.rows + self.mirrored, halo=(0, 0, *whole.halo[2:]))
 
 
 def ring_buffers_of(groups: Sequence[range], instructions: Sequence[Instruction], images: Mapping[str, Image],
