@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from html import escape
 from typing import Any
@@ -35,10 +35,13 @@ def as_dict(found: Audit) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses as dictionaries, tuples as lists: what JSON can hold."""
-    if isinstance(value, (list, tuple)):
-        return [plain(each) for each in value]
-    return asdict(value) if hasattr(value, "__dataclass_fields__") else value
+    """Records as dictionaries, tuples as lists: what JSON can hold."""
+    if hasattr(value, "_asdict") or hasattr(value, "__dataclass_fields__"):
+        names = value._fields if hasattr(value, "_asdict") else value.__dataclass_fields__
+        return {name: plain(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def text(found: Audit) -> str:
