@@ -30,6 +30,12 @@ def strided(seed=0):
     return shaken(UNet({"blocks": blocks, "use_logits": False}, (8, 15, 2), 5, seed=seed), seed)
 
 
+def three_vectors(seed=0):
+    """A 2-D network whose blocks have three vectors of filters, the last of them whole or not, and five."""
+    blocks = [{"filters": 24, "depth": 2}, {"filters": 17, "kernel": (1, 3), "seperable": True}, {"filters": 40}]
+    return shaken(UNet({"blocks": blocks}, (4, 44, 2), 3, seed=seed), seed)
+
+
 def tiled(seed=0, **options):
     """A 2-D network without strides whose 3x3 kernels "winograd" takes: one, two and three vectors, each less a few."""
     blocks = [{"filters": 17, "depth": 2, "dropout": 0.2, "activation": "relu"},

@@ -58,6 +58,15 @@ def test_without_fma_and_avx(request):
 
 
 @THOROUGH
+@pytest.mark.skipif(not cpu_has("fma"), reason="this CPU has no FMA instruction")
+def test_kernels_for_two_units(request):
+    """Those of a machine with two 512-bit FMA units, whatever this one has."""
+    out, _ = run_elsewhere([str(HERE / "engine_digest.py"), "two-fma", "seq_fma"], kept(request, "two-fma"),
+                           NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES=AVX2)
+    assert out.split()[0] == engine_digest.digest(["seq_fma"])
+
+
+@THOROUGH
 @pytest.mark.parametrize(("level", "feature"), [("baseline", "sse2"), ("avx2", "fma"), ("avx512", "avx512f")])
 def test_every_level_in_every_arithmetic(level, feature, request):
     if not cpu_has(feature):

@@ -152,13 +152,14 @@ def test_rows_are_cut_into_register_tiles_that_exist():
     pytest.importorskip("numba")
     from npunet.engine.kernels import convolution
     from npunet.engine.plan.pack import blocks_of
-    from npunet.engine.target import AVX2, AVX512_TWO_FMA, shapes_of
+    from npunet.engine.target import AVX2, AVX512, AVX512_TWO_FMA, shapes_of
     from npunet.engine.training.kernels.convolution_rows import LARGER_AND_SMALLER
     from npunet.engine.training.kernels.convolution_rows import cut as step_cut
 
     for count in range(1, 200):
         for block in {b for vectors in range(1, 12) for b in blocks_of(vectors)} | {4}:
-            for cut, target in ((convolution.wide_cut, AVX512_TWO_FMA), (convolution.even_cut, AVX2)):
+            for cut, target in ((convolution.wider_cut, AVX512_TWO_FMA), (convolution.wide_cut, AVX512),
+                                (convolution.even_cut, AVX2)):
                 if block == 4 and target is AVX2:
                     continue
                 tiles = [(rows, number) for rows, number in cut.py_func(count, block) if number > 0]

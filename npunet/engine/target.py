@@ -77,7 +77,9 @@ TWELVE_SUMS_OF_GRADIENTS: Shapes = ((1, (12, 6, 2)), (2, (6, 4, 2)), (3, (4, 2))
 FEW_FILTERS: Shapes = ((1, (8,)), (2, (6, 5, 4)), (3, (4, 3)), (4, (3,)), (5, (2,)), (6, (2,)))
 # All numbers of positions from 28 on are eights and fives.
 EIGHT_POSITIONS: Shapes = tuple((vectors, (8, 5, 2, 1)) for vectors in (1, 2, 3))
-FOUR_VECTORS: Shapes = (*EIGHT_POSITIONS, (4, (8, 5, 2, 1)))
+FOUR_VECTORS_IN_STEPS: Shapes = (*EIGHT_POSITIONS, (4, (8, 5, 2, 1)))
+# Of two vectors eight sums are just as many as two units have in flight.
+FOUR_VECTORS: Shapes = ((1, (8, 5, 2, 1)), (2, (12, 8, 5, 2, 1)), (3, (8, 5, 2, 1)), (4, (8, 5, 2, 1)))
 EIGHT_OF_GRADIENTS: Shapes = tuple((vectors, (8, 6, 4, 2)) for vectors in (1, 2, 3))
 # A product of integers needs a register before it is added: 6 x 2 and 3 x 3 of 16. What is more than a row has is left.
 DOTS: Shapes = ((1, (8, 4, 2)), (2, (6, 4, 2)), (3, (4, 2)))
@@ -96,8 +98,8 @@ AVX2 = Target("avx2", 8, 16, TWELVE_SUMS, TWELVE_SUMS_IN_STEPS, TWELVE_SUMS_OF_G
               dot="pmaddwd")
 AVX512 = Target("avx512", 16, 32, EIGHT_POSITIONS, EIGHT_POSITIONS, EIGHT_OF_GRADIENTS, FEW_FILTERS_IN_PAIRS,
                 DOTS_OF_32, dot="pmaddwd", prefetches=True, fuses_next=True)
-AVX512_TWO_FMA = Target("avx512-two-fma", 16, 32, FOUR_VECTORS, FOUR_VECTORS, EIGHT_OF_GRADIENTS, FEW_FILTERS_IN_PAIRS,
-                        DOTS_OF_32, dot="pmaddwd", load_bound=True)
+AVX512_TWO_FMA = Target("avx512-two-fma", 16, 32, FOUR_VECTORS, FOUR_VECTORS_IN_STEPS, EIGHT_OF_GRADIENTS,
+                        FEW_FILTERS_IN_PAIRS, DOTS_OF_32, dot="pmaddwd", load_bound=True)
 TARGETS = (SSE2, NEON, AVX2, AVX512, AVX512_TWO_FMA)
 VNNI = {"+avx512vnni", "+avxvnni"}  # features with vpdpwssd and vpdpbusd, which multiply and add at once
 ONE_FMA_UNIT = ("znver4",)  # AVX-512 machines, by LLVM's names, that start one multiplication of full registers a cycle

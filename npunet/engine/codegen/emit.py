@@ -182,6 +182,17 @@ def shuffle(builder, a, b, lanes: list[int]):
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes))
 
 
+def join(builder, a, b):
+    """The lanes of a, then those of b."""
+    return shuffle(builder, a, b, list(range(2 * a.type.count)))
+
+
+def halves(builder, value) -> list:
+    """Its first and its last lanes."""
+    count = value.type.count
+    return [shuffle(builder, value, value, list(range(start, start + count // 2))) for start in (0, count // 2)]
+
+
 def splat(builder, scalar, lanes: int = LANES):
     """A vector with the scalar in every lane."""
     undefined = ir.Constant(ir.VectorType(FLOAT, lanes), ir.Undefined)

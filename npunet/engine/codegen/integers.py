@@ -9,7 +9,7 @@ from __future__ import annotations
 from llvmlite import ir
 from numba.core import cgutils
 
-from npunet.engine.codegen.emit import TARGET, shuffle
+from npunet.engine.codegen.emit import TARGET, halves, join, shuffle
 from npunet.engine.target import LANES
 
 INT8, INT16, INT32 = (ir.IntType(bits) for bits in (8, 16, 32))
@@ -66,17 +66,6 @@ def larger(builder, a, b):
 
 def clamp(builder, value, low, high):
     return smaller(builder, larger(builder, value, low), high)
-
-
-def join(builder, a, b):
-    """The lanes of a, then those of b."""
-    return shuffle(builder, a, b, list(range(2 * a.type.count)))
-
-
-def halves(builder, value) -> list:
-    """Its first and its last lanes."""
-    count = value.type.count
-    return [shuffle(builder, value, value, list(range(start, start + count // 2))) for start in (0, count // 2)]
 
 
 def to_shorts(builder, value):

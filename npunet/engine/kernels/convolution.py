@@ -33,6 +33,14 @@ def wide_cut(count, vectors):
 
 
 @inlined
+def wider_cut(count, vectors):
+    """The same for two units that multiply full registers: three eights of two vectors as two twelves."""
+    (_, eights), (_, fives), (_, twos), (_, ones) = wide_cut(count, vectors)
+    threes = eights // 3 if vectors == 2 else 0
+    return (12, 2 * threes), (8, eights - 3 * threes), (5, fives), (2, twos), (1, ones)
+
+
+@inlined
 def even_cut(count, vectors):
     """The same, the largest tiles and such as are one smaller; only short rows need a division by what is not known
     when this is compiled."""
@@ -46,7 +54,7 @@ def even_cut(count, vectors):
     return (least + 1, larger), (least, tiles - larger)
 
 
-cut = wide_cut if TARGET.pairs else even_cut
+cut = wider_cut if TARGET.load_bound else (wide_cut if TARGET.pairs else even_cut)
 
 
 def make_row(fused: bool, fuses_next: bool = False, prefetches: bool = True):

@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from npunet.engine.codegen.emit import INT64, TARGET, dispatch, every_third, hidden, offset, position, repeat
+from npunet.engine.codegen.emit import INT64, TARGET, dispatch, every_third, halves, hidden, offset, position, repeat
 from npunet.engine.codegen.integers import (
     INT8,
     INT16,
@@ -23,7 +23,6 @@ from npunet.engine.codegen.integers import (
     all_lanes,
     byte_dot,
     dot,
-    halves,
     load,
     load_one,
     splat,

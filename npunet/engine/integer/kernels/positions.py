@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from npunet.engine.codegen.emit import INT64, repeat
-from npunet.engine.codegen.integers import INT16, halves, join, load, splat, store, widen
+from npunet.engine.codegen.emit import INT64, halves, join, repeat
+from npunet.engine.codegen.integers import INT16, load, splat, store, widen
 
 
 def along_positions(builder, count, starts: list, steps: list, make) -> None:
