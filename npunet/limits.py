@@ -7,17 +7,35 @@ fewer values of an attribute. Each says in a Limits what a node must be like, an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, Protocol, TypeVar
 
 from npunet.graph import Graph, Node
 from npunet.graph_check import check_graph, check_names
 from npunet.ops.table import OPERATORS
 
+Entry = TypeVar("Entry")
 Rule = Callable[[Node, Graph], str]  # what is wrong with a node, behind "<who> "; "" for nothing
 
 
 class Unsupported(ValueError):
     """This way of running a graph has not all of its operators; the NumPy operators have."""
+
+
+class Named(Protocol):
+    """A node of a network, of floats or of integers."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def op(self) -> str: ...
+
+
+def entry_of(entries: Mapping[str, Entry], node: Named, who: str, way_out: str) -> Entry:
+    """What a table by operator says of a node. Raises Unsupported, with the layer's name, where it says nothing."""
+    if node.op not in entries:
+        raise Unsupported(f"{node.name}: {who} has no {node.op!r}; {way_out}")
+    return entries[node.op]
 
 
 class Limits(NamedTuple):

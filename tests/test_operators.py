@@ -6,6 +6,7 @@ ops.table.Operator.without is the list. A failure names the operator and the fil
 import importlib
 import inspect
 import pkgutil
+import re
 from typing import get_args
 
 import numpy as np
@@ -15,12 +16,23 @@ from random_graphs import weights_of
 from test_graphs import OneSize, engine_of, one_layer
 
 from npunet import ops, run
+from npunet.audit import bundle, drawing, explain_integer, parity_torch, rules
 from npunet.differentiate import differentiate
 from npunet.engine.plan.refusals import PREDICTION, TRAINING
-from npunet.formats import onnx
-from npunet.golden import cgen
+from npunet.formats import keras_config, onnx
+from npunet.formats.tflite.compose import WRITERS as TFLITE_INTEGERS
+from npunet.formats.tflite.compose_float import WRITERS as TFLITE_FLOATS
+from npunet.golden import backward, backward_bounds, cgen
 from npunet.golden.bounds import BOUNDS
+from npunet.golden.integer import readme, templates
 from npunet.graph import GraphBuilder, WeightSpec
+from npunet.graph_check import SHAPES
+from npunet.inference import integer_receptive
+from npunet.integer import check
+from npunet.integer.ops import table_of_operators as integers
+from npunet.integer.quantization.build import MAKERS
+from npunet.integer.quantization.plan import CLAMPS
+from npunet.limits import Unsupported, entry_of
 from npunet.ops.table import ACTIVATIONS, LOSSES, OPERATORS, Way
 from npunet.params import UNetBlockParams
 from npunet.train.engine_step import EngineStep
@@ -29,12 +41,37 @@ from npunet.verify.diagnose import HYPOTHESES
 
 KNOWN = {  # who knows which operators, and the file that says so
     "bound": ("npunet/golden/bounds.py", set(BOUNDS)),
+    "gradients": ("npunet/golden/backward_bounds.py, or of backward.py for one that sums,", {
+        name for name in backward_bounds.SIZES if not OPERATORS[name].sums or name in backward.DECLARED}),
     "C": ("npunet/golden/templates/kernels.c", {
         name for name in cgen.LIMITS.rules if set(cgen.KERNELS.get(name, (name,))) <= set(cgen.sections())}),
     "ONNX": ("npunet/formats/onnx.py", set(onnx.LIMITS.rules)),
+    "Keras": ("npunet/formats/keras_config.py", set(keras_config.KINDS)),
+    "TFLite": ("npunet/formats/tflite/compose_float.py", set(TFLITE_FLOATS)),
     "engine": ("npunet/engine/plan/refusals.py", set(PREDICTION.rules)),
     "training": ("npunet/engine/plan/refusals.py", set(TRAINING.rules)),
+    "integers": ("npunet/integer/quantization/build.py", {*MAKERS, *CLAMPS}),
     "diagnosis": ("npunet/verify/diagnose/", {name for each in HYPOTHESES.values() for name in each.ops}),
+    "explain": ("npunet/audit/rules.py", set(rules.RULES)),
+    "page": ("npunet/audit/web/network.js", set(bundle.operators("network", "OPERATORS"))),
+    "PyTorch": ("npunet/audit/parity_torch.py", set(parity_torch.TORCH)),
+}
+
+
+# Lists that hold every operator, without exception: shapes are checked before anything runs, every layer is drawn.
+WHOLE = {"npunet/graph_check.py": set(SHAPES), "npunet/audit/drawing.py": set(drawing.KINDS)}
+# What the page's other scripts say of an operator of its list.
+SCRIPTS = {"apart": "APART", "formulas": "FORMULAS", "wide": "WIDE"}
+WITHOUT_TFLITE = {"table", "layer_norm"}  # of integers, which .tflite has not as they are defined here
+OF_INTEGERS = {
+    "npunet/integer/check.py": set(check.SHAPES),
+    "npunet/inference/integer_receptive.py": set(integer_receptive.READS),
+    "npunet/audit/explain_integer.py": set(explain_integer.RULES),
+    "npunet/audit/web/integers.js (OF_ARRAYS)": set(bundle.operators("integers", "OF_ARRAYS")),
+    "npunet/audit/web/integers.js (INTEGERS_MADE_OF)": set(bundle.operators("integers", "INTEGERS_MADE_OF")),
+    "npunet/golden/integer/readme.py": set(readme.FORMULAS),
+    "npunet/golden/integer/templates/kernels.c": {re.sub(r"_(8|16|32|64)$", "", name) for name in templates.sections()},
+    "npunet/formats/tflite/compose.py": {*TFLITE_INTEGERS, *WITHOUT_TFLITE},
 }
 
 
@@ -56,6 +93,33 @@ def test_everybody_knows_an_operator_or_refuses_it(way, name):
 def test_nobody_knows_an_operator_that_is_none(way):
     file, names = KNOWN[way]
     assert names <= set(OPERATORS), f"{file} knows {sorted(names - set(OPERATORS))}, npunet/ops/table.py does not"
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("file", WHOLE)
+def test_no_list_leaves_an_operator_out(file, name):
+    assert name in WHOLE[file], f"{name!r} has no entry in {file}"
+
+
+@pytest.mark.parametrize("file", SCRIPTS)
+def test_the_scripts_of_the_page_know_the_same_operators(file):
+    known = KNOWN["page"][1]
+    missing = known ^ set(bundle.operators(file, SCRIPTS[file]))
+    assert not missing, f"npunet/audit/web/{file}.js and network.js do not both have {sorted(missing)}"
+
+
+@pytest.mark.parametrize("name", integers.OPERATORS)
+@pytest.mark.parametrize("file", OF_INTEGERS)
+def test_everybody_knows_an_operator_of_integers(file, name):
+    assert name in OF_INTEGERS[file], f"the operator {name!r} of integers has no entry in {file}"
+    assert name in drawing.KINDS, f"the operator {name!r} of integers has no entry in npunet/audit/drawing.py"
+
+
+def test_who_has_no_entry_refuses_with_the_name():
+    node = one_layer("relu6")[0]["odd"]
+    assert entry_of({"relu6": 6}, node, "the page", "see trace") == 6
+    with pytest.raises(Unsupported, match=r"^odd: the page has no 'relu6'; see trace$"):
+        entry_of({"relu": 6}, node, "the page", "see trace")
 
 
 def test_every_function_of_the_operators_is_in_the_table():

@@ -12,6 +12,7 @@ A module becomes a function that is called once and returns what the module expo
 from __future__ import annotations
 
 import re
+from functools import cache
 from importlib.resources import files
 
 IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+)\.js";$', re.MULTILINE)
@@ -21,6 +22,15 @@ EXPORT = re.compile(r"^export ((?:async )?function|const|class) (\w+)", re.MULTI
 def script(entry: str = "main") -> str:
     """The module `entry` with everything that it imports, as one script."""
     return "\n".join(wrapped(name) for name in ordered(entry))
+
+
+@cache
+def operators(name: str, table: str) -> tuple[str, ...]:
+    """The keys of an object by operator, a constant of web/<name>.js. Raises ValueError where there is none."""
+    found = re.search(rf"^(?:export )?const {table} = \{{\n(.*?)^\}}", read(f"{name}.js"), re.MULTILINE | re.DOTALL)
+    if found is None:
+        raise ValueError(f"npunet/audit/web/{name}.js has no object {table}")
+    return tuple(re.findall(r"^  (\w+)", found[1], re.MULTILINE))
 
 
 def wrapped(name: str) -> str:

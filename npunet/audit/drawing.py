@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from npunet.graph import Graph, Node
+from npunet.ops.table import ACTIVATIONS
 
 TALLEST, WIDEST = 120.0, 1100.0  # height of the full resolution, and about the width of the whole, in pixels
 SMALLEST, SLICE = 4.0, 4.0
@@ -20,9 +21,9 @@ CHARACTER = 6.4  # of a block's label, DejaVu Sans being the widest font that dr
 KINDS = {
     "conv2d": "convolution", "depthwise_conv2d": "depthwise", "separable_conv2d": "separable", "max_pool2d": "pooling",
     "avg_pool2d": "pooling", "upsample_nearest2d": "upsampling", "batch_norm_inference": "norm", "layer_norm": "norm",
-    "relu6": "activation", "relu": "activation", "leaky_relu": "activation", "elu": "activation",
-    "selu": "activation", "softmax": "activation", "softmax16": "activation", "table": "activation",
-    "rescale": "rescale", "concat": "concat", "add": "add", "dropout_inference": "dropout",
+    "batch_norm_train": "norm", **dict.fromkeys(ACTIVATIONS, "activation"), "softmax": "activation",
+    "softmax16": "activation", "table": "activation", "rescale": "rescale", "fake_quantize": "rescale",
+    "concat": "concat", "add": "add", "dropout_inference": "dropout", "dropout": "dropout",
 }
 SLICES = ("norm", "activation", "dropout", "rescale")
 COLOURS = {  # Okabe & Ito's palette and tints of it, told apart without colour vision by place and title as well

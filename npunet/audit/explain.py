@@ -14,6 +14,7 @@ from npunet.audit.subject import Subject
 from npunet.deploy import split_separable
 from npunet.graph import Node
 from npunet.layer_values import unknown_layer
+from npunet.limits import entry_of
 
 
 def explain(shown: Subject, layer: str, index: Sequence[int], arithmetic: str = "seq_fma") -> Explanation:
@@ -42,7 +43,8 @@ def taken_apart(shown: Subject, values: Mapping[str, np.ndarray], layer: str, in
         return Explanation(layer, place, "input", arithmetic, value)
     node = with_halves(shown)[layer]
     weights = [shown.weights[name] for name in node.weights]
-    found = RULES[node.op](Scene(node, [values[name] for name in node.inputs], weights, arithmetic), place)
+    rule = entry_of(RULES, node, "explain", "see its whole output with trace")
+    found = rule(Scene(node, [values[name] for name in node.inputs], weights, arithmetic), place)
     return replace(found, layer=layer, index=place, op=node.op, arithmetic=arithmetic, value=value)
 
 

@@ -25,6 +25,7 @@ from npunet.audit.oddities import Oddity
 from npunet.audit.samples import layer_samples, sampled_weight, too_large
 from npunet.audit.subject import Subject
 from npunet.graph import Graph, Node
+from npunet.limits import entry_of
 from npunet.ops.table import OPERATORS
 
 
@@ -38,10 +39,13 @@ def page(shown: Subject, told: str = "", class_names: tuple[str, ...] = (), odd:
     tour        : the layers that the page's arrows walk through, in this order; none for all
     compared    : what is laid over the network
 
-    Raises ValueError for a layer of the tour that is not there, or a model laid over one that is sampled.
+    Raises ValueError for a layer of the tour that is not there, or a model laid over one that is sampled; Unsupported
+    (a ValueError) for an operator that the script does not have.
     """
     for name in tour:
         shown.node(name)
+    for node in shown.graph:
+        entry_of(dict.fromkeys(bundle.operators("network", "OPERATORS")), node, "the page", "see explain and trace")
     nodes = [node_data(shown.graph, node, odd) for node in shown.graph]
     is_sampled = too_large(sum(node["parameters"] for node in nodes), sum(node["macs"] for node in nodes))
     tensors = {shown.graph.input: shown.x}

@@ -15,6 +15,7 @@ from typing import Any
 from npunet import unet
 from npunet.graph import Graph, Node
 from npunet.layers import BATCH_NORM_MOMENTUM, L2_FACTOR
+from npunet.limits import entry_of
 from npunet.params import ACTIVATIONS, UNetBlockParams, UNetParams
 from npunet.weights import canonical
 
@@ -51,7 +52,7 @@ def layers_of(graph: Graph, input_shape: Sequence[int | None]) -> list[Config]:
         names[graph.input] = "reshape"
     for node in graph:
         names[node.name] = keras_name(node.name)
-        kind, config = KINDS[node.op](node, graph)
+        kind, config = entry_of(KINDS, node, "the .keras format", "save the network as .npz")(node, graph)
         shape = [None if free else size for free, size in zip((*opened, False), node.shape, strict=True)]
         listed.append(_layer(kind, names[node.name], tuple(names[name] for name in node.inputs), shape, **config))
     if signal:

@@ -16,10 +16,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from npunet.golden.backward import CLIP, DECLARED, SQUARED_ERROR
-from npunet.golden.bounds import BOUNDS, CORRECT, LARGEST
+from npunet.golden.bounds import CORRECT, LARGEST, bound_of
 from npunet.graph import Node
+from npunet.limits import entry_of
 from npunet.ops.bounds import SUBNORMAL, gamma
-from npunet.ops.table import ACTIVATIONS, OPERATORS
+from npunet.ops.table import OPERATORS
 
 EXP_ROUNDINGS = 12  # of an exponential, its argument and what is done with it
 Arrays = Sequence[np.ndarray]
@@ -31,7 +32,7 @@ def gradient_bounds(node: Node, dy: np.ndarray, operands: Arrays) -> list[np.nda
     dy, operands : the port's, float64
     """
     with np.errstate(all="ignore"):
-        size, count = SIZES.get(node.op, _picked)(node, np.abs(dy), operands)
+        size, count = size_of(node)(node, np.abs(dy), operands)
         return [None if value is None else bounded(value, count) for value in size]
 
 
@@ -100,8 +101,15 @@ def _moments(x: np.ndarray, axes: tuple[int, ...], eps: float) -> tuple[np.ndarr
 SIZES: dict[str, Callable] = {
     "conv2d": _summed, "depthwise_conv2d": _summed, "separable_conv2d": _summed, "softmax": _softmax,
     "batch_norm_train": _normalised, "layer_norm": _normalised,
-    **{name: _bent for name in ACTIVATIONS if not OPERATORS[name].exact},
+    **dict.fromkeys(("leaky_relu", "elu", "selu"), _bent),
+    **dict.fromkeys(("relu6", "relu", "max_pool2d", "avg_pool2d", "upsample_nearest2d", "batch_norm_inference",
+                     "concat", "add", "dropout", "dropout_inference"), _picked),
 }
+
+
+def size_of(node: Node) -> Callable:
+    """How large the terms of a node's gradients are, and how many. Raises Unsupported where nobody derived it."""
+    return entry_of(SIZES, node, "npunet.golden.backward_bounds", "verify the bundle without its gradients")
 
 
 def training_bound(node: Node, operands: Arrays) -> np.ndarray:
@@ -115,7 +123,7 @@ def training_bound(node: Node, operands: Arrays) -> np.ndarray:
     count = len(node.inputs)
     still = [np.zeros(value.shape) for value in operands[:count]]
     with np.errstate(all="ignore"):
-        return BOUNDS[node.op](node, list(operands[:count]), still, list(operands[count:]), CORRECT) * (1 + 2.0**-20)
+        return bound_of(node)(node, list(operands[:count]), still, list(operands[count:]), CORRECT) * (1 + 2.0**-20)
 
 
 def statistics_bounds(x: np.ndarray) -> dict[str, np.ndarray]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from npunet.graph import Node
+from npunet.limits import entry_of
 from npunet.ops.activation import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
 from npunet.ops.bounds import SUBNORMAL, UNIT, conv2d_bound, depthwise_conv2d_bound, gamma
 from npunet.ops.conv import conv2d_forward
@@ -57,7 +58,7 @@ def output_bound(node: Node, inputs: Arrays, deltas: Arrays, weights: Mapping[st
     tensors = [value.astype(np.float64) for value in inputs]
     parameters = [weights[name].astype(np.float64) for name in node.weights]
     with np.errstate(all="ignore"):
-        bound = BOUNDS[node.op](node, tensors, deltas, parameters, port)
+        bound = bound_of(node)(node, tensors, deltas, parameters, port)
     bound = bound * (1 + 2.0**-20) + flushed  # for float64's own roundings here
     return np.where(bound <= LARGEST, bound, np.inf)
 
@@ -205,7 +206,8 @@ def _softmax(node: Node, tensors: Arrays, deltas: Arrays, parameters: Arrays, po
     return p * np.expm1(2 * d) + p * np.exp(2 * d) * np.expm1(relative) + 2.0**-124
 
 
-BOUNDS: dict[str, Callable[[Node, Arrays, Arrays, Arrays, Port], np.ndarray]] = {
+Bound = Callable[[Node, Arrays, Arrays, Arrays, Port], np.ndarray]
+BOUNDS: dict[str, Bound] = {
     "conv2d": _conv2d,
     "depthwise_conv2d": _depthwise,
     "separable_conv2d": _separable,
@@ -223,3 +225,8 @@ BOUNDS: dict[str, Callable[[Node, Arrays, Arrays, Arrays, Port], np.ndarray]] = 
     "layer_norm": _layer_norm,
     "softmax": _softmax,
 }
+
+
+def bound_of(node: Node) -> Bound:
+    """How far a node's output may be off. Raises Unsupported where nobody derived it."""
+    return entry_of(BOUNDS, node, "npunet.golden.bounds", "there are no golden vectors of this network")

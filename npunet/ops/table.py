@@ -13,8 +13,11 @@ from typing import Any, Literal, NamedTuple
 
 from npunet.ops import activation, conv, depthwise, fake_quantize, losses, merge, norm, pool, softmax, upsample
 
-Way = Literal["bound", "C", "ONNX", "engine", "training", "diagnosis"]
-ELSEWHERE: tuple[Way, ...] = ("bound", "C", "ONNX", "engine", "training", "diagnosis")
+Way = Literal["bound", "gradients", "C", "ONNX", "Keras", "TFLite", "engine", "training", "integers", "diagnosis",
+              "explain", "page", "PyTorch"]
+ELSEWHERE: tuple[Way, ...] = ("bound", "C", "ONNX", "Keras", "TFLite", "engine", "training", "integers", "diagnosis",
+                              "PyTorch")
+TRAINING_ONLY: tuple[Way, ...] = (*ELSEWHERE, "explain", "page")
 
 
 class Operator(NamedTuple):
@@ -28,8 +31,10 @@ class Operator(NamedTuple):
     slope_from : where an activation's derivative can be told from, its "output" alone or only its "input"
     in_place   : whether it may write over what it reads
     exact      : whether its forward rounds nothing
-    without    : who does without it, of golden.bounds, the generated C, ONNX, the engine's prediction and training (all
-                 of which then refuse it) and the diagnoses. Who is not listed has it: tests/test_operators.py
+    without    : who does without it, and refuses it by name: the bounds of golden vectors ("bound") and of their
+                 gradients, the generated C, the files of ONNX, Keras and TFLite, the engine's prediction and training,
+                 the quantisation to integers, explain, the page, the comparison with PyTorch. (Verify's "diagnosis"
+                 refuses nothing: it has no hypothesis then.) Who is not listed has it: tests/test_operators.py
     """
 
     forward: Callable[..., Any]
@@ -56,9 +61,10 @@ def _attributes(forward: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def _activation(forward: Callable[..., Any], backward: Callable[..., tuple], *, sums: bool = False,
-                exact: bool = False, slope_from: Literal["output", "input"] = "output") -> Operator:
+                exact: bool = False, slope_from: Literal["output", "input"] = "output",
+                without: tuple[Way, ...] = ()) -> Operator:
     return Operator(forward, backward, sums=sums, exact=exact, activation=True, slope_from=slope_from, in_place=True,
-                    without=() if slope_from == "output" else ("training",))
+                    without=without if slope_from == "output" else ("training", *without))
 
 
 OPERATORS: dict[str, Operator] = {
@@ -69,7 +75,7 @@ OPERATORS: dict[str, Operator] = {
         sums=True,
         macs=depthwise.depthwise_conv2d_macs,
         reads="taps",
-        without=("training",),  # which has it as half of a separable one
+        without=("training", "Keras"),  # which have it as half of a separable one
     ),
     "separable_conv2d": Operator(
         depthwise.separable_conv2d_forward,
@@ -77,7 +83,7 @@ OPERATORS: dict[str, Operator] = {
         sums=True,
         macs=depthwise.separable_conv2d_macs,
         reads="taps",
-        without=("engine",),  # deploy splits it
+        without=("engine", "integers", "TFLite", "explain"),  # deploy splits it
     ),
     "max_pool2d": Operator(pool.max_pool2d_forward, pool.max_pool2d_backward, reads="window", exact=True),
     "avg_pool2d": Operator(pool.avg_pool2d_forward, pool.avg_pool2d_backward, reads="window", without=ELSEWHERE),
@@ -87,10 +93,10 @@ OPERATORS: dict[str, Operator] = {
     "batch_norm_inference": Operator(
         norm.batch_norm_inference_forward,
         norm.batch_norm_inference_backward,
-        without=("engine",),  # deploy folds it
+        without=("engine", "integers", "TFLite"),  # deploy folds it
     ),
     "batch_norm_train": Operator(
-        norm.batch_norm_train_forward, norm.batch_norm_train_backward, reads="image", without=ELSEWHERE
+        norm.batch_norm_train_forward, norm.batch_norm_train_backward, reads="image", without=TRAINING_ONLY
     ),
     "layer_norm": Operator(norm.layer_norm_forward, norm.layer_norm_backward, reads="image", in_place=True),
     "relu6": _activation(activation.relu6_forward, activation.relu6_backward, exact=True),
@@ -100,15 +106,17 @@ OPERATORS: dict[str, Operator] = {
     "selu": _activation(activation.selu_forward, activation.selu_backward, sums=True),
     "concat": Operator(merge.concat_forward, merge.concat_backward, exact=True),
     "add": Operator(merge.add_forward, merge.add_backward),
-    "dropout": Operator(merge.dropout_forward, merge.dropout_backward, without=ELSEWHERE),
+    "dropout": Operator(merge.dropout_forward, merge.dropout_backward, without=TRAINING_ONLY),
     "dropout_inference": Operator(
         merge.dropout_inference_forward,
         merge.dropout_inference_backward,
         exact=True,
-        without=("engine", "diagnosis"),  # deploy leaves it out
+        without=("engine", "integers", "TFLite", "diagnosis"),  # deploy leaves it out
     ),
     "fake_quantize": Operator(
-        fake_quantize.fake_quantize_forward, fake_quantize.fake_quantize_backward, without=ELSEWHERE
+        fake_quantize.fake_quantize_forward,
+        fake_quantize.fake_quantize_backward,
+        without=("gradients", *TRAINING_ONLY),
     ),
     "softmax": Operator(softmax.softmax_forward, softmax.softmax_backward, sums=True, in_place=True),
 }

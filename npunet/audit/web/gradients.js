@@ -134,6 +134,7 @@ function slopesOf(network, trace, node, which, [row, column, c]) {
     return Array.from(y, (value, k) => ({ at: [row, column, k], slope: value * ((k === c ? 1 : 0) - y[c]) }));
   }
   if (op === "layer_norm") return layerNormSlopes(x, weights[0], attrs.eps, [row, column, c]);
+  if (!["conv2d", "depthwise_conv2d", "separable_conv2d"].includes(op)) throw new Error(`no slopes of ${op}`);
   return convolutionSlopes(node, weights, attrs, [row, column, c]);
 }
 

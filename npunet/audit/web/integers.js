@@ -276,20 +276,22 @@ function withArrays(operator) {
     operator(inputs, Object.fromEntries(attrs.arrays.map((name, k) => [name, weights[k]])), attrs, shape);
 }
 
+const OF_ARRAYS = {
+  conv2d: (...given) => convolve(false, ...given),
+  depthwise_conv2d: (...given) => convolve(true, ...given),
+  max_pool2d: (...given) => pool((values) => Math.max(...values), ...given),
+  avg_pool2d: (...given) => pool(meanOf, ...given),
+  add,
+  concat,
+  upsample_nearest2d: upsampleNearest2d,
+  rescale,
+  leaky_relu: leakyRelu,
+  table,
+  layer_norm: layerNorm,
+  softmax,
+  softmax16,
+};
+
 export const INTEGER_OPERATORS = Object.fromEntries(
-  Object.entries({
-    conv2d: (...given) => convolve(false, ...given),
-    depthwise_conv2d: (...given) => convolve(true, ...given),
-    max_pool2d: (...given) => pool((values) => Math.max(...values), ...given),
-    avg_pool2d: (...given) => pool(meanOf, ...given),
-    add,
-    concat,
-    upsample_nearest2d: upsampleNearest2d,
-    rescale,
-    leaky_relu: leakyRelu,
-    table,
-    layer_norm: layerNorm,
-    softmax,
-    softmax16,
-  }).map(([name, operator]) => [name, withArrays(operator)]),
+  Object.entries(OF_ARRAYS).map(([name, operator]) => [name, withArrays(operator)]),
 );

@@ -12,6 +12,7 @@ from npunet.golden.integer.names import layer_ids
 from npunet.golden.integer.stages import ACCUMULATED, has_pre, wide_type
 from npunet.golden.manifest import canonical, digests
 from npunet.integer.network import Network, Node
+from npunet.integer.ops.table_of_operators import ROUNDED
 
 SCHEMA = "npunet-golden-integer/2"
 ROUNDING_RULES = {
@@ -66,8 +67,7 @@ def requantisation(node: Node, network: Network) -> str | None:
     """Which rule of the profile a layer's requantisation follows: "D", "S", "64", or None."""
     if node.op == "layer_norm" or ("bias" in node.arrays and node.arrays["bias"].dtype == np.int64):
         return "64"
-    takes = ("conv2d", "depthwise_conv2d", "add", "rescale", "leaky_relu", "softmax16")
-    return network.rounding if node.op in takes else None
+    return network.rounding if node.op in ROUNDED else None
 
 
 def quantisation(network: Network, name: str) -> dict[str, Any]:
