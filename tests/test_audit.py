@@ -20,6 +20,7 @@ from npunet.audit import (
     oddities,
     parity,
     parity_tflite,
+    parity_torch,
     ranges,
     report,
 )
@@ -185,6 +186,15 @@ def test_an_integer_network_is_audited(scheme, tmp_path, capsys):
     assert cli.main(["audit", str(tmp_path / "m.npz"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["weight_bytes"] == found.weight_bytes
     assert cli.main(["audit", str(tmp_path / "m.npz"), "--claims", "heartkit"]) == 2
+
+
+def test_a_runtime_without_an_operator_says_which(monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.delitem(parity_torch.TORCH, "relu6")
+    model = network()
+    found = parity.compared_with("PyTorch", parity_torch.pytorch, model, subject(model))
+    assert found.passed is None
+    assert found.told == "not compared: ENC1_D1_act: the comparison with PyTorch has no 'relu6'; leave it out"
 
 
 def test_parity_sees_another_network():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from npunet.audit.parity_torch import pytorch
 from npunet.audit.runtime import Parity, absent, compared, installed
 from npunet.audit.subject import Subject
 from npunet.graph import Graph
+from npunet.limits import Unsupported
 from npunet.model import UNet
 
 KERAS_UNETS = ("neuralspot_edge", "helia_edge")  # packages that hold the reference; the second is its successor
@@ -24,8 +26,16 @@ def parity(model: UNet, shown: Subject) -> list[Parity]:
 
     LiteRT and TFLite-Micro run it once more in int8, quantised on that sample; there nothing may differ.
     """
-    floats = [against(model, shown) for against in (keras, pytorch, onnx_runtime, litert)]
-    return [*floats, *quantised(model, shown)]
+    floats = {"Keras": keras, "PyTorch": pytorch, "ONNX Runtime": onnx_runtime, "LiteRT": litert}
+    return [*(compared_with(*each, model, shown) for each in floats.items()), *quantised(model, shown)]
+
+
+def compared_with(runtime: str, against: Callable[[UNet, Subject], Parity], model: UNet, shown: Subject) -> Parity:
+    """One runtime, which may not have all operators."""
+    try:
+        return against(model, shown)
+    except Unsupported as error:
+        return absent(runtime, f"not compared: {error}")
 
 
 def onnx_runtime(model: UNet, shown: Subject) -> Parity:
