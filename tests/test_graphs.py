@@ -15,6 +15,7 @@ from npunet.differentiate import differentiate
 from npunet.engine.runtime import engine as runtime
 from npunet.graph import GraphBuilder, WeightSpec
 from npunet.limits import Unsupported
+from npunet.ops.table import OPERATORS
 from npunet.train.engine_step import EngineStep
 from npunet.train.optimise import SGD
 from npunet.weights import WeightStore
@@ -73,6 +74,13 @@ def test_a_deployed_graph_is_the_graph(chunk):
         x = x.astype(np.float64)
         expected, got = run.infer(graph, wide, x), run.infer(*deploy(graph, wide), x)
         np.testing.assert_allclose(got, expected, 1e-9, 1e-9 * np.abs(expected).max(), err_msg=f"graph {seed}")
+
+
+def test_every_operator_is_drawn():
+    """So that engine, C, ONNX and files of all of them are compared on graphs that hold it: see random_graphs."""
+    drawn = {node.op for seed in range(600) for node in draw(seed)[0]}
+    of_training = {"batch_norm_train", "dropout", "fake_quantize"}
+    assert drawn == set(OPERATORS) - of_training, "tests/random_graphs.py does not draw all of npunet/ops/table.py"
 
 
 class OneSize:
