@@ -164,6 +164,13 @@ def test_what_the_engine_cannot_do_it_refuses(graph, reason):
         engine_of(*graph)
 
 
+def test_training_is_refused_before_anything_is_compiled(monkeypatch):
+    monkeypatch.setattr("npunet.train.engine_step.TRAIN", lambda: pytest.fail("compiled"))
+    graph, weights = one_layer("avg_pool2d", window=(1, 1), stride=(1, 1), pads=((0, 0), (0, 0)))
+    with pytest.raises(Unsupported, match=r"^odd: the engine's training has no 'avg_pool2d'; use NumpyStep$"):
+        EngineStep(OneSize(graph, weights), SGD(), "sparse_categorical_crossentropy", l2=False)
+
+
 @pytest.mark.parametrize("eps", [1e-3, 1e-6, 0.5])
 def test_every_constant_of_a_layer_norm(eps, rng):
     graph, weights = one_layer("layer_norm", [("gamma", (5, 6)), ("beta", (5, 6))], axes=(1, 2), eps=eps)

@@ -43,7 +43,7 @@ KNOWN = {  # who knows which operators, and the file that says so
     "bound": ("npunet/golden/bounds.py", set(BOUNDS)),
     "gradients": ("npunet/golden/backward_bounds.py, or of backward.py for one that sums,", {
         name for name in backward_bounds.SIZES if not OPERATORS[name].sums or name in backward.DECLARED}),
-    "C": ("npunet/golden/templates/kernels.c", {
+    "C": ("LIMITS of npunet/golden/cgen.py, or in npunet/golden/templates/kernels.c", {
         name for name in cgen.LIMITS.rules if set(cgen.KERNELS.get(name, (name,))) <= set(cgen.sections())}),
     "ONNX": ("npunet/formats/onnx.py", set(onnx.LIMITS.rules)),
     "Keras": ("npunet/formats/keras_config.py", set(keras_config.KINDS)),

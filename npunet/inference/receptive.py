@@ -68,10 +68,12 @@ def read_by(node: Node, axis: int, positions: np.ndarray, graph: Graph) -> np.nd
         return positions // attrs["factor"][axis]
     if reads == "image":
         return np.arange(graph.shape(node.inputs[0])[axis])
-    if reads == "taps":
+    if reads == "window":
+        taps = np.arange(attrs["window"][axis])
+    elif reads == "taps":
         taps = np.arange(graph.weights[node.weights[0]].shape[axis]) * attrs["dilation"][axis]
     else:
-        taps = np.arange(attrs["window"][axis])
+        raise ValueError(f"npunet.inference.receptive does not know what reads={reads!r} of {node.op!r} means")
     return (positions[:, None] * attrs["stride"][axis] - attrs["pads"][axis][0] + taps).ravel()
 
 

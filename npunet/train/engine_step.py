@@ -11,6 +11,7 @@ import numpy as np
 from npunet import run
 from npunet.differentiate import find_loss
 from npunet.engine.plan.pack import aligned
+from npunet.engine.plan.refusals import TRAINING
 from npunet.engine.runtime.barrier import new_barrier
 from npunet.engine.runtime.entry_points import TRAIN
 from npunet.engine.runtime.installed import engine_installed
@@ -59,6 +60,7 @@ class EngineStep:
             raise Unsupported(f"the engine trains float32, the model is {model.dtype}; use NumpyStep")
         if type(optimiser) not in (SGD, Adam, AdamW):
             raise Unsupported(f"the engine knows SGD, Adam and AdamW, not {type(optimiser).__name__}; use NumpyStep")
+        TRAINING.check(model.graph)  # before the engine is compiled
         self.model, self.optimiser, self.loss = model, optimiser, loss
         self.options = self._loss_options(loss, dict(loss_options or {}))
         self.batch_norm_momentum, self.threads = batch_norm_momentum, check_threads(threads)
