@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, NoReturn, Protocol, TypeVar
 
+from npunet.geometry import same_pads_2d
 from npunet.graph import Graph, Node
 from npunet.graph_check import check_graph, check_names
 from npunet.ops.table import OPERATORS
@@ -85,6 +86,24 @@ def same_size(node: Node, graph: Graph) -> str:
     """Pads that keep the size, evenly split or not."""
     before, after = graph.shape(node.inputs[0])[:2], node.shape[:2]
     return "" if before == after else f"has no {node.op!r} with pads {node.attrs['pads']}, from {before} to {after}"
+
+
+def padded_same(node: Node, graph: Graph) -> str:
+    """Pads that are SAME's, of a convolution or a pooling; for who can say "SAME" and nothing else."""
+    if "pads" not in node.attrs:
+        return ""
+    kernel = node.attrs.get("window") or graph.weights[node.weights[0]].shape[:2]
+    height, width, _ = graph.shape(node.inputs[0])
+    wanted = same_pads_2d((height, width), (kernel[0], kernel[1]), node.attrs["stride"],
+                          node.attrs.get("dilation", (1, 1)))
+    pads = tuple(map(tuple, node.attrs["pads"]))
+    return "" if pads == wanted else f"has no {node.op!r} with pads {pads}, only with SAME's {wanted}"
+
+
+def refuse_other_pads(node: Node, graph: Graph, who: str, way_out: str) -> None:
+    """Raise Unsupported for pads that are not SAME's."""
+    if reason := padded_same(node, graph):
+        raise Unsupported(f"{node.name}: {who} {reason}; {way_out}")
 
 
 def multiplier_one(node: Node, graph: Graph) -> str:

@@ -22,6 +22,7 @@ from npunet.engine.plan.refusals import PREDICTION, TRAINING
 from npunet.formats import keras_config, onnx
 from npunet.formats.tflite.compose import WRITERS as TFLITE_INTEGERS
 from npunet.formats.tflite.compose_float import WRITERS as TFLITE_FLOATS
+from npunet.formats.tflite.compose_float import compose_float
 from npunet.golden import backward, backward_bounds, cgen
 from npunet.golden.bounds import BOUNDS
 from npunet.golden.integer import readme, templates
@@ -30,8 +31,8 @@ from npunet.graph_check import SHAPES
 from npunet.inference import integer_receptive
 from npunet.integer import check
 from npunet.integer.ops import table_of_operators as integers
-from npunet.integer.quantization.build import MAKERS
-from npunet.integer.quantization.plan import CLAMPS
+from npunet.integer.quantization.build import MAKERS, build
+from npunet.integer.quantization.plan import CLAMPS, make_plan
 from npunet.limits import Unsupported, entry_of
 from npunet.ops.table import ACTIVATIONS, LOSSES, OPERATORS, Way
 from npunet.params import UNetBlockParams
@@ -120,6 +121,19 @@ def test_who_has_no_entry_refuses_with_the_name():
     assert entry_of({"relu6": 6}, node, "the page", "see trace") == 6
     with pytest.raises(Unsupported, match=r"^odd: the page has no 'relu6'; see trace$"):
         entry_of({"relu": 6}, node, "the page", "see trace")
+
+
+@pytest.mark.parametrize("pads", [((0, 2), (1, 1)), ((1, 1), (2, 0))])
+def test_other_pads_are_refused_where_only_same_can_be_said(pads):
+    attrs = {"stride": (1, 1), "pads": pads, "dilation": (1, 1)}
+    graph, weights = one_layer("conv2d", [("kernel", (3, 3, 3, 4))], out=(5, 6, 4), **attrs)
+    plan = make_plan(graph, weights, 2)
+    ways = (lambda: keras_config.layers_of(graph, (5, 6, 3)), lambda: compose_float(graph, weights, (5, 6, 3), name=""),
+            lambda: build(plan, dict.fromkeys(("input", "odd"), (-1.0, 1.0)), "int8", "D", name="",
+                          input_shape=(5, 6, 3), output_shape=(5, 6, 4)))
+    for way in ways:
+        with pytest.raises(Unsupported, match=r"^odd: .* has no 'conv2d' with pads .*, only with SAME's .*; "):
+            way()
 
 
 def test_every_function_of_the_operators_is_in_the_table():

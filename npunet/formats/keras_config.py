@@ -15,11 +15,12 @@ from typing import Any
 from npunet import unet
 from npunet.graph import Graph, Node
 from npunet.layers import BATCH_NORM_MOMENTUM, L2_FACTOR
-from npunet.limits import entry_of
+from npunet.limits import entry_of, refuse_other_pads
 from npunet.params import ACTIVATIONS, UNetBlockParams, UNetParams
 from npunet.weights import canonical
 
 Config = dict[str, Any]
+WHO = ("the .keras format", "save the network as .npz")
 ANONYMOUS = {"InputLayer": "input_layer", "Reshape": "reshape", "Dropout": "dropout", "Softmax": "softmax"}
 # What must be equal for a layer to compute the same, by class; the regularisation is ours, and so not compared.
 COMPARED = {
@@ -52,7 +53,8 @@ def layers_of(graph: Graph, input_shape: Sequence[int | None]) -> list[Config]:
         names[graph.input] = "reshape"
     for node in graph:
         names[node.name] = keras_name(node.name)
-        kind, config = entry_of(KINDS, node, "the .keras format", "save the network as .npz")(node, graph)
+        refuse_other_pads(node, graph, *WHO)
+        kind, config = entry_of(KINDS, node, *WHO)(node, graph)
         shape = [None if free else size for free, size in zip((*opened, False), node.shape, strict=True)]
         listed.append(_layer(kind, names[node.name], tuple(names[name] for name in node.inputs), shape, **config))
     if signal:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from npunet.formats.tflite.flat import DESCRIPTION, SAME, VALID, FlatModel, FlatOperator, FlatTensor
+from npunet.geometry import Pair, same_pads_2d
 from npunet.integer.network import Network, Node, Tensor
 
 
@@ -103,9 +104,16 @@ def _fused(made: Composition, node: Node) -> int:
                      f"{node.attrs['act_max']}")
 
 
-def _window(node: Node) -> dict[str, int]:
-    stride = node.attrs["stride"]
-    return {"padding": SAME if node.attrs["padding"] == "same" else VALID, "stride_h": stride[0], "stride_w": stride[1]}
+def _window(made: Composition, node: Node, kernel: Pair) -> dict[str, int]:
+    """Padding and stride. Raises ValueError for pads that are neither SAME's nor none."""
+    stride, same = node.attrs["stride"], node.attrs["padding"] == "same"
+    height, width, _ = made.network.tensors[node.inputs[0]].shape
+    pads = same_pads_2d((height, width), kernel, stride, node.attrs.get("dilation", (1, 1)))
+    wanted = pads if same else ((0, 0), (0, 0))
+    if tuple(map(tuple, node.attrs["pads"])) != wanted:
+        raise ValueError(f"{node.name}: .tflite has no pads {node.attrs['pads']}, only {wanted}; save the network as "
+                         ".npz")
+    return {"padding": SAME if same else VALID, "stride_h": stride[0], "stride_w": stride[1]}
 
 
 def _convolution(made: Composition, node: Node) -> None:
@@ -116,7 +124,7 @@ def _convolution(made: Composition, node: Node) -> None:
                            3 if depthwise else 0)
     bias = made.constant(f"{node.name}/bias", node.arrays["bias"], node.scales["bias"])
     dilation = node.attrs["dilation"]
-    options = {**_window(node), "fused_activation_function": _fused(made, node),
+    options = {**_window(made, node, (KH, KW)), "fused_activation_function": _fused(made, node),
                "dilation_h_factor": dilation[0], "dilation_w_factor": dilation[1]}
     if depthwise:
         options["depth_multiplier"] = F
@@ -127,9 +135,10 @@ def _convolution(made: Composition, node: Node) -> None:
 
 def _pool(made: Composition, node: Node) -> None:
     window = node.attrs["window"]
+    options = {**_window(made, node, window), "filter_height": window[0], "filter_width": window[1]}
     made.operator("MAX_POOL_2D" if node.op == "max_pool2d" else "AVERAGE_POOL_2D", _inputs(made, node),
-                  made.numbers[node.name], 3 if made.wide else 2, **_window(node), filter_height=window[0],
-                  filter_width=window[1], fused_activation_function=_fused(made, node))
+                  made.numbers[node.name], 3 if made.wide else 2, **options,
+                  fused_activation_function=_fused(made, node))
 
 
 def _add(made: Composition, node: Node) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from npunet.formats.tflite.flat import DESCRIPTION, SAME, FlatModel, FlatOperator, FlatTensor
 from npunet.graph import Graph
 from npunet.integer.quantization.plan import Plan, Step, make_plan
+from npunet.limits import refuse_other_pads
 from npunet.ops.activation import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
 
 FUSED = {None: 0, "relu": 1, "relu6": 3}
@@ -77,6 +78,7 @@ def compose_float(graph: Graph, weights: Mapping[str, np.ndarray], input_shape: 
         if write is None:
             raise ValueError(f"{step.name}: no operator of .tflite is known for {step.node.op!r}; there are "
                              f"{', '.join(sorted(WRITERS))}")
+        refuse_other_pads(step.node, made.plan.graph, ".tflite", "write ONNX")
         made.numbers[step.name] = made.tensor(step.name, (1, *step.node.shape))
         write(made, step, [made.numbers[source] for source in step.inputs], made.numbers[step.name])
     last = made.numbers[made.plan.output]

@@ -15,6 +15,7 @@ from npunet.integer.quantization import scales as rules
 from npunet.integer.quantization.calibrate import Range
 from npunet.integer.quantization.plan import Plan, Step
 from npunet.integer.quantization.scales import Quantisation
+from npunet.limits import refuse_other_pads
 from npunet.ops.activation import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
 
 
@@ -43,6 +44,7 @@ class Builder:
         if make is None:
             raise ValueError(f"{step.name}: the operator {step.node.op!r} has no integer form; there are "
                              f"{', '.join(sorted(MAKERS))}")
+        refuse_other_pads(step.node, self.plan.graph, "an integer network", "leave it in float")
         self.nodes.append(make(self, step, tuple(self.tensors[name] for name in step.inputs), y))
 
 
