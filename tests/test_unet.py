@@ -1,6 +1,7 @@
 """The drawn network: the reference's oddities, what is refused, and the published counts."""
 
 import warnings
+from dataclasses import fields
 
 import pytest
 
@@ -142,3 +143,27 @@ def test_a_two_dimensional_network_says_nothing_about_waste():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         UNet({"blocks": [{"filters": 2, "kernel": 3}]}, (2, 8, 1), 2)
+
+
+BLOCK = {"filters": 3, "depth": 2, "kernel": 3, "strides": 2, "pool": 3}
+OTHERWISE = {  # another value of every argument of a block
+    "filters": 4, "depth": 3, "ddepth": 1, "kernel": 5, "pool": 2, "strides": 4, "skip": False, "seperable": True,
+    "dropout": 0.5, "norm": "layer", "dilation": 2, "activation": "selu",
+}
+OF_THE_WHOLE = {"blocks": [BLOCK] * 2, "include_top": False, "use_logits": False, "output_kernel_size": 5}
+UNUSED = {"name", "output_kernel_stride"}
+
+
+def drawn(**arguments):
+    graph = build(UNetParams(**{"blocks": [BLOCK], **arguments}), (8, 8, 2), 2)
+    return graph.nodes, graph.weights
+
+
+def test_every_argument_draws_another_network():
+    """An argument that params knows and unet forgets would be silence."""
+    assert {field.name for field in fields(UNetBlockParams)} == set(OTHERWISE), "say here what else it may be"
+    assert {field.name for field in fields(UNetParams)} == {*OF_THE_WHOLE, *UNUSED}, "say here what else it may be"
+    for name, value in OTHERWISE.items():
+        assert drawn(blocks=[{**BLOCK, name: value}]) != drawn(), f"npunet/unet.py does nothing with {name}"
+    for name, value in OF_THE_WHOLE.items():
+        assert drawn(**{name: value}) != drawn(), f"npunet/unet.py does nothing with {name}"
