@@ -220,7 +220,7 @@ def same_windows(model: npunet.UNet, source: np.ndarray, labels: np.ndarray, chu
         row, column = (int(rng.integers(1, side // chunk)) * chunk - 96 for _ in range(2))
         low, left = max(0, row - margin), max(0, column - margin)
         part = source[low : row + 192 + margin, left : column + 192 + margin].astype(np.float32)
-        alone = model.predict(part[None, ..., None], arithmetic="seq_fma", fit="pad")[0].argmax(-1)
+        alone = model.predict(part[None, ..., None], arithmetic="seq_fma", pad=True)[0].argmax(-1)
         at = slice(row - low, row - low + 192), slice(column - left, column - left + 192)
         if not np.array_equal(alone[at], labels[row : row + 192, column : column + 192]):
             return False

@@ -139,14 +139,14 @@ def take_exports(name: str, folder: Path, export: bool) -> dict[str, np.ndarray]
 def exact(model: UNet, x: np.ndarray) -> np.ndarray:
     """The network as trained, in float64."""
     weights = {name: value.astype(np.float64) for name, value in model.weights.items()}
-    images, _ = model.sizes.admit(x, "float64", None)
+    images, _ = model.sizes.admit(x, "float64")
     return model.sizes.release(run.infer(model.sizes.graph(images.shape[1:3]), weights, images), None)
 
 
 def check_bits(model: UNet, x: np.ndarray) -> None:
     """The engine's bits on one input (a crop of an image) are those of the NumPy definition."""
     part = x[:1] if x.ndim == 3 else np.ascontiguousarray(x[:1, :CROP, :CROP])
-    images, _ = model.sizes.admit(part, "float32", None)
+    images, _ = model.sizes.admit(part, "float32")
     graph, weights = deploy(model.sizes.graph(images.shape[1:3]), model.weights)
     for arithmetic in ("seq_fma", "winograd"):
         expected = model.sizes.release(run.infer(graph, weights, images, arithmetic=arithmetic), None)

@@ -18,6 +18,7 @@ from npunet.engine.runtime.entry_points import INTEGER
 from npunet.engine.runtime.installed import EngineUnavailable, engine_usable, remember_failure
 from npunet.formats import integer_file, tflite
 from npunet.formats.kinds import is_tflite
+from npunet.inference.sizes import asked_to_pad
 from npunet.integer import run
 from npunet.integer.network import Network, Tensor
 from npunet.integer.quantization.calibrate import Progress
@@ -330,11 +331,12 @@ class Dequantized:
                                       use_logits=last.op not in ("softmax", "softmax16"))
 
     def predict(self, x: np.ndarray, backend: str = "auto", arithmetic: None = None, threads: int | None = None,
-                fit: str | None = None) -> np.ndarray:
+                pad: bool = False, *, fit: str | None = None) -> np.ndarray:
         """dequantize_output(predict(quantize_input(x))).
 
         x   : (B, L, C) or (B, H, W, C) real numbers
-        fit : "pad" pads a size that the strides do not divide with zeros at its end, and crops the result
+        pad : pad a size that the strides do not divide with zeros at its end, and crop the result
+        fit : "pad" is the older way to write pad=True
         arithmetic : None; integers come out the same in every order
         backend, threads : as IntegerModel.predict
 
@@ -342,13 +344,13 @@ class Dequantized:
         """
         if arithmetic is not None:
             raise ValueError("arithmetic is for float networks; integers come out the same in every order")
-        x = np.asarray(x, np.float32)
+        pad, x = asked_to_pad(pad, fit), np.asarray(x, np.float32)
         if x.ndim != self.sizes.rank + 2:
             raise ValueError(f"x has shape {x.shape}; the network takes (B, {', '.join(map(str, self.input_shape))})")
         size = x.shape[1:-1]
-        x = self.padded(x) if fit == "pad" else x
+        x = self.padded(x) if pad else x
         y = self.model.dequantize_output(self.model.predict(self.model.quantize_input(x), backend, threads))
-        return y[(slice(None), *(slice(extent) for extent in size))] if fit == "pad" else y
+        return y[(slice(None), *(slice(extent) for extent in size))] if pad else y
 
     def padded(self, x: np.ndarray) -> np.ndarray:
         """A batch of real numbers with zeros at its end where the strides do not divide its size."""

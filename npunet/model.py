@@ -101,7 +101,7 @@ class UNet:
         return self
 
     def predict(self, x: np.ndarray, backend: str = "auto", arithmetic: str | None = None,
-                threads: int | None = None, fit: str | None = None) -> np.ndarray:
+                threads: int | None = None, pad: bool = False, *, fit: str | None = None) -> np.ndarray:
         """Run the network at inference.
 
         x          : (B, L, C) or (B, H, W, C), any real dtype, converted to the model's; NaN and Inf pass through
@@ -112,13 +112,15 @@ class UNet:
                      (batch norm folded) in the declared order, with the same bits from every backend; None takes the
                      backend's own, "seq_fma" for the engine and "any" for NumPy
         threads    : at most so many, where the work is worth sharing; None for one per core; NumPy's are its BLAS's own
-        fit        : "pad" pads a size that the strides do not divide with zeros at its end, and crops the result
+        pad        : pad a size that the strides do not divide with zeros at its end, and crop the result
+        fit        : "pad" is the older way to write pad=True
 
         Returns (B, L, K) or (B, H, W, K) in the model's dtype. Raises ValueError for an x that does not fit.
         """
         chosen, order = self._choose(backend, arithmetic)
         _check_threads(threads)
-        images, crop = self.sizes.admit(x, self.dtype, fit)
+        pad = sizes.asked_to_pad(pad, fit)
+        images, crop = self.sizes.admit(x, self.dtype, pad)
         graph = self.sizes.graph(images.shape[1:3])
         if len(images) == 0:
             return self.sizes.release(np.empty((0, *graph.shape(graph.output)), self.dtype), crop)
@@ -126,11 +128,11 @@ class UNet:
             chosen = first_use.auto_backend(ENTRIES[order],
                                             lambda: len(images) * sum(row.macs for row in summary.rows(graph)))
             if not chosen:
-                return self.predict(x, "numpy", arithmetic, threads, fit)
+                return self.predict(x, "numpy", arithmetic, threads, pad)
             if chosen == "numpy":
                 footprint.refuse_batch(graph, self.dtype, len(images))
                 y = first_use.infer(*deploy(graph, self.weights.snapshot().read_only), images, order)
-                return self.predict(x, backend, arithmetic, threads, fit) if y is None else self.sizes.release(y, crop)
+                return self.predict(x, backend, arithmetic, threads, pad) if y is None else self.sizes.release(y, crop)
         if chosen == "engine":
             return self.sizes.release(self._engines.get(graph, order, threads)(images), crop)
         footprint.refuse_batch(graph, self.dtype, len(images))
@@ -204,7 +206,7 @@ class UNet:
         check_level(level)
         if training and level == "deploy":
             raise ValueError("the deployed network is for inference; use level='trained' with training=True")
-        images, _ = self.sizes.admit(x, self.dtype, None)
+        images, _ = self.sizes.admit(x, self.dtype)
         graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights.snapshot().read_only)
         footprint.refuse_batch(graph, self.dtype, len(images), keep=1)
         if training:
@@ -247,7 +249,7 @@ class UNet:
         execution order: dLoss / d(what trace gives for that layer). With training=True the moving statistics that
         this batch asks for are in `new_statistics` afterwards; `commit_statistics()` makes them the model's.
         """
-        images, _ = self.sizes.admit(x, self.dtype, None)
+        images, _ = self.sizes.admit(x, self.dtype)
         graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights.snapshot().read_only)
         footprint.refuse_batch(graph, self.dtype, len(images), keep=2)
         if training:

@@ -111,7 +111,7 @@ def refuse_uneven(number: int, shape: Shape, strides: Pair) -> None:
             wider = -(-size // stride) * stride
             raise ValueError(
                 f"ENC{number}: {axis} {size} is not divisible by stride {stride}; the skip has {size}, the upsampled "
-                f'has {wider}. Pad the input to a multiple of the product of all strides, or use predict(fit="pad")'
+                f'has {wider}. Pad the input to a multiple of the product of all strides, or use predict(pad=True)'
             )
 
 

@@ -63,14 +63,14 @@ def batch_for(model, rng, batch=2, size=None):
 
 def definition(model, x, arithmetic):
     """What the NumPy operators give for the deployed network, in the declared order."""
-    images, _ = model.sizes.admit(x, model.dtype, None)
+    images, _ = model.sizes.admit(x, model.dtype)
     graph = model.sizes.graph(images.shape[1:3])
     return model.sizes.release(run.infer(*deploy(graph, model.weights), images, arithmetic=arithmetic), None)
 
 
 def engine_for(model, x, arithmetic="seq_fma", threads=1):
     """(engine, images): an engine of the batch's size, and the batch as it takes it."""
-    images, _ = model.sizes.admit(x, model.dtype, None)
+    images, _ = model.sizes.admit(x, model.dtype)
     return runtime.Engine(model.sizes.graph(images.shape[1:3]), model.weights, arithmetic, threads), images
 
 

@@ -32,7 +32,7 @@ def stored(name, level="deploy"):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # an int kernel on a signal wastes weights
         model = UNet(case["params"], tuple(case["input_shape"]), case["num_classes"]).load_weights(weights)
-    return resolve(model, level, None, "full", 0), model.sizes.admit(x, "float32", None)[0]
+    return resolve(model, level, None, "full", 0), model.sizes.admit(x, "float32")[0]
 
 
 def files_of(folder):

@@ -38,7 +38,7 @@ def given():
 # what is called; the odd values that mean something there
 CALLS = {
     "predict threads": (lambda g, v: g.net.predict(g.x, "numpy", threads=v), (None,)),
-    "predict fit": (lambda g, v: g.net.predict(g.x, "numpy", fit=v), (None,)),
+    "predict pad": (lambda g, v: g.net.predict(g.x, "numpy", pad=v), (0, True, None)),
     "predict backend": (lambda g, v: g.net.predict(g.x, backend=v), ()),
     "predict arithmetic": (lambda g, v: g.net.predict(g.x, "numpy", arithmetic=v), (None,)),
     "predict x": (lambda g, v: g.net.predict(v, "numpy"), ()),

@@ -112,7 +112,7 @@ def test_predict_writes_labels_probabilities_and_logits(tiny, rng, capsys):
     np.save("x.npy", x)
     for output in ("labels", "probabilities", "logits"):
         assert cli.main(["predict", "tiny.npz", "x.npy", "--output", output]) == 0
-    logits = tiny.predict(x, fit="pad")
+    logits = tiny.predict(x, pad=True)
     np.testing.assert_array_equal(np.load("x_logits.npy"), logits)
     labels, probabilities = np.load("x_labels.npy"), np.load("x_probabilities.npy")
     np.testing.assert_array_equal(labels, logits.argmax(-1))
@@ -157,7 +157,7 @@ def test_predict_in_pieces_is_predict_at_once(tiny, rng, monkeypatch, capsys):
     x = rng.standard_normal((7, 30, 1)).astype(np.float32)
     monkeypatch.setattr(predict, "PIECE", 60)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    np.testing.assert_allclose(predict.run(tiny, x), tiny.predict(x, fit="pad"), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(predict.run(tiny, x), tiny.predict(x, pad=True), rtol=1e-5, atol=1e-6)
     assert "npunet: 75 %" in capsys.readouterr().err
     assert predict.run(tiny, x[:0]).shape == (0, 30, 2)
 
@@ -168,7 +168,7 @@ def test_predict_reads_csv(tiny, capsys):
         file.write("\ufeffleft; right\n" + "\n".join(f"{a};{b}" for a, b in signal.T) + "\n\n")
     np.savetxt("one.csv", signal[0])
     assert cli.main(["predict", "tiny.npz", "two.csv", "--output", "logits", "--picture", "two.svg"]) == 0
-    np.testing.assert_allclose(np.load("two_logits.npy"), tiny.predict(signal[..., None], fit="pad"), rtol=1e-6)
+    np.testing.assert_allclose(np.load("two_logits.npy"), tiny.predict(signal[..., None], pad=True), rtol=1e-6)
     assert {"left", "right", "inside", "samples"} <= set(texts("two.svg"))
     assert cli.main(["predict", "tiny.npz", "one.csv", "--output", "logits"]) == 0
     np.testing.assert_allclose(np.load("one_logits.npy")[0], np.load("two_logits.npy")[0], rtol=1e-5, atol=1e-6)
@@ -216,7 +216,7 @@ def test_predict_draws_a_mask_over_an_image(capsys):
     assert {"nucleus", "n.tif: network nuclei, random weights"} <= set(texts("mask.svg"))
     assert cli.main(["predict", "nuclei", "n.png", "--raw", "--output", "logits", "-o", "raw.npy"]) == 0
     pixels = (image * 255).astype(np.uint8).astype(np.float32)[None, ..., None] / 255
-    np.testing.assert_allclose(np.load("raw.npy"), models.open_model("nuclei").predict(pixels, fit="pad"), rtol=1e-5)
+    np.testing.assert_allclose(np.load("raw.npy"), models.open_model("nuclei").predict(pixels, pad=True), rtol=1e-5)
 
 
 def test_trace_writes_every_layer(tiny, capsys):
@@ -386,7 +386,7 @@ def test_demo_makes_everything_and_says_so(capsys):
     model, x = load_network("demo/model.npz"), np.load("demo/ecg.npy")
     with np.load("demo/trace.npz") as trace:
         assert trace.files == [node.name for node in model.graph]
-        np.testing.assert_allclose(trace["NECK_conv"][:, 0, :1000], model.predict(x, fit="pad"), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(trace["NECK_conv"][:, 0, :1000], model.predict(x, pad=True), rtol=1e-4, atol=1e-5)
     first = content("demo/trace.npz")
     assert cli.main(["demo", "-o", "again"]) == 0
     assert content("again/trace.npz") == first

@@ -47,7 +47,7 @@ def test_stored_configurations(name, rng):
     for _ in range(2):
         size = tuple(int(rng.integers(1, 6 * multiple + 9)) for multiple in model.sizes.multiple[2 - rank :])
         x = rng.standard_normal((3, *size, channels)).astype(np.float32)
-        expected = model.predict(x, "numpy", "seq_fma", fit="pad")
+        expected = model.predict(x, "numpy", "seq_fma", pad=True)
         chunks = ((2, 1), *(cut_at_random(length, rng, 4) for length in size), cut_at_random(channels, rng, 2))
         blocks = map_blocks(model, da.from_array(x, chunks=chunks), backend="numpy")
         assert blocks.chunks[:-1] == chunks[:-1]
@@ -65,7 +65,7 @@ def test_the_halo_of_the_ecg_network(ecg):
 def test_ecg(ecg, scheduler, backend, rng):
     """16,000 samples and a ragged tail, in blocks that begin anywhere, some shorter than the halo."""
     x = rng.standard_normal((16_003, 1)).astype(np.float32)
-    expected = ecg.predict(x[None], "numpy", arithmetic="seq_fma", fit="pad")[0]
+    expected = ecg.predict(x[None], "numpy", arithmetic="seq_fma", pad=True)[0]
     ways = (cut_at_random(len(x), rng, 20), (1000,) * 16 + (3,))
     for chunks in ways[: 1 if scheduler == "processes" else 2]:
         array = da.from_array(x, chunks=(chunks, 1))
@@ -133,7 +133,7 @@ def test_zarr_in_and_out(name, cluster, rng, tmp_path):
     x = rng.standard_normal(shape).astype(np.float32)
     source, target = tmp_path / "x.zarr", tmp_path / "y.zarr"
     zarr.create_array(source, shape=shape, chunks=(*chunks, 1), dtype="f4")[...] = x
-    expected = model.predict(x[None], "numpy", "seq_fma", fit="pad")[0]
+    expected = model.predict(x[None], "numpy", "seq_fma", pad=True)[0]
     with distributed.Client(cluster) as client:
         assert map_zarr(model, source, target, client=client, block=chunks, backend="numpy") == expected.shape
     written = zarr.open(target, mode="r")
@@ -166,7 +166,7 @@ def test_zarr_on_the_command_line(rng, tmp_path, capsys):
     assert "blocks  1 of 75 x 50, which see " in told
     assert "a task takes at most" in told
     assert "labels 75 x 50" in told
-    expected = model.predict(x[None], "numpy", "seq_fma", fit="pad")[0].argmax(-1)
+    expected = model.predict(x[None], "numpy", "seq_fma", pad=True)[0].argmax(-1)
     np.testing.assert_array_equal(zarr.open(tmp_path / "y.zarr", mode="r")[...], expected)
     for wrong, told in (([], "add --dask"), (["--dask", "--instances"], "--instances does not go"),
                         (["--dask", "--from", "0"], "--from does not go")):

@@ -39,7 +39,7 @@ def colour():
 
 
 def expected_of(model, x):
-    return model.predict(x, "numpy", "seq_fma", fit="pad")
+    return model.predict(x, "numpy", "seq_fma", pad=True)
 
 
 def image_group(path, x, axes, version, levels=((1.0, 0.5),)):
@@ -198,7 +198,7 @@ def test_integer_networks(which, integers, rng):
     chunks = ((70, 3, 1, 129),) if which == 0 else ((20, 25), (5, 33))
     x = rng.standard_normal((*size, model.input_shape[-1])).astype(np.float32)
     face = model.dequantized()
-    real = face.predict(x[None], fit="pad")[0]
+    real = face.predict(x[None], pad=True)[0]
     found = map_blocks(face, da.from_array(x, chunks=(*chunks, -1)), backend="numpy").compute(scheduler="sync")
     assert_same_bits(found, real)
     q = model.quantize_input(x)

@@ -28,7 +28,7 @@ def case(request):
     """A network, an input that its strides do not divide, and the output in one piece."""
     model, size = networks()[request.param]
     x = np.random.default_rng(7).standard_normal((*size, model.input_shape[-1])).astype(np.float32)
-    return model, x, model.predict(x[None], "engine", "seq_fma", fit="pad")[0]
+    return model, x, model.predict(x[None], "engine", "seq_fma", pad=True)[0]
 
 
 def random_chunks(size, rng):
@@ -57,7 +57,7 @@ def test_any_offset(case):
         high = [int(rng.integers(start + 1, size + 1)) for start, size in zip(low, x.shape[:-1], strict=True)]
         part = tuple(slice(*each) for each in zip(low, high, strict=True))
         stored = da.from_array(x, chunks=(*(random_chunks(size, rng) for size in x.shape[:-1]), -1))
-        expected = model.predict(x[part][None], "engine", "seq_fma", fit="pad")[0]
+        expected = model.predict(x[part][None], "engine", "seq_fma", pad=True)[0]
         found = map_blocks(model, stored[part], backend="engine").compute(scheduler="sync")
         assert_same_bits(found, expected, f"{part}")
 

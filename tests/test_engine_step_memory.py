@@ -102,7 +102,7 @@ def trained(model, x, labels, threads, steps=2):
     """A step that has been taken twice, in memory that held NaN."""
     step = EngineStep(model, SGD(momentum=0.9), threads=threads)
     for number in range(steps):
-        images, _ = model.sizes.admit(x, model.dtype, None)
+        images, _ = model.sizes.admit(x, model.dtype)
         step._prepare(model.sizes.graph(images.shape[1:3]), images.shape).arena[:] = np.nan
         step.step(x, labels, 1e-2, np.random.default_rng(number))
     return step

@@ -161,7 +161,7 @@ def test_random_configurations_run_or_are_refused_in_words():
                 max(*node.attrs.get("window", (1, 1)), *node.shape) > 64 for node in model.graph):
             continue  # with a window, stride or width of millions a prediction takes long, and rightly so
         x = rng.normal(size=(2, *(size or 8 for size in model.input_shape)))
-        y = model.predict(x, backend="numpy", fit=None if model.sizes.fixed else "pad")
+        y = model.predict(x, backend="numpy", pad=not model.sizes.fixed)
         assert y.shape[:-1] == x.shape[:-1], told
         ran += 1
     assert ran > DRAWN // 4, "most of them must not be refused for one reason"

@@ -89,7 +89,7 @@ class OneSize:
     def __init__(self, graph, weights):
         self.graph, self.weights, self.dtype = graph, weights, "float32"
         self.trainable = [name for name, spec in graph.weights.items() if spec.trainable]
-        self.sizes = SimpleNamespace(graph=lambda size: graph, admit=lambda x, dtype, name: (x, None),
+        self.sizes = SimpleNamespace(graph=lambda size: graph, admit=lambda x, dtype: (x, None),
                                      admit_labels=lambda labels, images: labels)
 
 

@@ -83,10 +83,10 @@ def test_the_float_face_pads_and_crops(rng):
     face, x = model.dequantized(), rng.normal(size=(3, 37, 2))
     padded = np.concatenate([x, np.zeros((3, 1, 2))], 1)
     expected = model.dequantize_output(model.predict(model.quantize_input(padded)))[:, :37]
-    np.testing.assert_array_equal(face.predict(x, fit="pad"), expected)
+    np.testing.assert_array_equal(face.predict(x, pad=True), expected)
     assert face.params.include_top and face.params.use_logits and face.num_classes == 3
     for wrong, way in ((lambda: face.predict(x), "not a multiple"), (lambda: face.predict(x[0]), "x has shape"),
-                       (lambda: face.predict(x, fit="pad", arithmetic="seq"), "for float networks")):
+                       (lambda: face.predict(x, pad=True, arithmetic="seq"), "for float networks")):
         with pytest.raises(ValueError, match=way):
             wrong()
 

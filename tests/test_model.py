@@ -65,7 +65,7 @@ def test_open_sizes_and_padding(rng):
         model.predict(x)
     padded = np.pad(x, [(0, 0), (0, 1), (0, 0)])
     for backend in ("numpy", "engine"):
-        y = model.predict(x, fit="pad", backend=backend)
+        y = model.predict(x, pad=True, backend=backend)
         assert y.shape == (2, 41, 3)
         assert np.array_equal(y, model.predict(padded, backend=backend)[:, :41])
 
@@ -73,7 +73,21 @@ def test_open_sizes_and_padding(rng):
 def test_layer_norm_fixes_the_size(rng):
     model = UNet({"blocks": [{"filters": 2, "norm": "layer", "strides": 2}]}, (4, 6, 1), 2)
     with pytest.raises(ValueError, match=r"layer norm in block 1 fixes it to \(4, 6\)"):
-        model.predict(rng.standard_normal((1, 8, 6, 1)), fit="pad")
+        model.predict(rng.standard_normal((1, 8, 6, 1)), pad=True)
+
+
+def test_the_older_way_to_ask_for_padding(rng):
+    model = UNet({"blocks": [{"filters": 2, "strides": 2, "kernel": 3}]}, (None, None, 1), 2)
+    x = rng.standard_normal((1, 7, 5, 1))
+    for old in ({"fit": "pad"}, {"pad": "pad"}):
+        with pytest.warns(DeprecationWarning, match="written pad=True now"):
+            y = model.predict(x, "numpy", **old)
+        np.testing.assert_array_equal(y, model.predict(x, "numpy", pad=True))
+    for wrong in ({"fit": "crop"}, {"fit": True}, {"pad": "crop"}):
+        with pytest.raises(ValueError, match=r"fit=.* must be None or 'pad', which is written pad=True now"):
+            model.predict(x, "numpy", **wrong)
+    with pytest.raises(ValueError, match=r"x has size \(7, 5\), .* pad it to \(8, 6\) or use predict\(..., pad=True\)"):
+        model.predict(x, "numpy", fit=None)
 
 
 @pytest.mark.parametrize(("x", "message"), [

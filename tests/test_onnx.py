@@ -67,7 +67,7 @@ def share(told, got, expected, bound):
 def test_the_whole_network(name, level):
     """Optimised as ONNX Runtime likes."""
     model, x = case_of(name)
-    images, _ = model.sizes.admit(x, "float32", None)
+    images, _ = model.sizes.admit(x, "float32")
     expected, bound = (model.sizes.release(value, None) for value in bounded(*graph_of(model, level), images))
     content = to_onnx(model.graph, model.weights, model.input_shape, level=level)
     share(f"{name} {level}", run_onnx(content, x)["output"], expected, bound)
@@ -83,7 +83,7 @@ def test_every_layer_on_its_own(name):
     assert set(layers) <= known, f"no node for {set(layers) - known}"
     content.graph.output.extend(info for info in content.graph.value_info if info.name in layers)
     got = {layer: value.transpose(0, 2, 3, 1) for layer, value in run_onnx(content, x, layers, False).items()}
-    got["input"], _ = model.sizes.admit(x, "float32", None)
+    got["input"], _ = model.sizes.admit(x, "float32")
     for node in model.graph:
         inputs = [got[tensor] for tensor in node.inputs]
         operands = iter((*inputs, *(model.weights[weight] for weight in node.weights)))

@@ -34,7 +34,7 @@ def test_stored_configurations(name, rng):
     # some shorter than a window, one that ends in the middle of a period, one longer than the long windows
     for length in (1, 7, stream.period, 3 * stream.period, 250, 1501):
         x = rng.standard_normal((length, case["input_shape"][-1])).astype(np.float32)
-        expected = model.predict(x[None], arithmetic="seq_fma", fit="pad")[0]
+        expected = model.predict(x[None], arithmetic="seq_fma", pad=True)[0]
         for sizes in ([length], [1, 0, 33], [13]):
             assert_same_bits(streamed(stream, x, sizes), expected, f"{name}, {length} in pieces of {sizes}")
 
@@ -58,7 +58,7 @@ def test_outputs_come_as_early_as_they_can(name, rng):
 def test_one_sample_at_a_time_equals_the_whole(rng):
     model = small()
     x = rng.standard_normal((150, 2)).astype(np.float32)
-    assert_same_bits(streamed(model.stream(), x, [1]), model.predict(x[None], fit="pad")[0])
+    assert_same_bits(streamed(model.stream(), x, [1]), model.predict(x[None], pad=True)[0])
 
 
 @pytest.mark.parametrize(("how", "dtype"), [
@@ -69,7 +69,7 @@ def test_backends_and_arithmetics(how, dtype, rng):
     model = small(dtype=dtype)
     x = rng.standard_normal((131, 2)).astype(dtype)
     arithmetic = how.get("arithmetic", "seq_fma" if dtype == "float32" else "seq")
-    expected = model.predict(x[None], arithmetic=arithmetic, fit="pad")[0]
+    expected = model.predict(x[None], arithmetic=arithmetic, pad=True)[0]
     got = streamed(model.stream(**how), x, [40, 3])
     assert got.dtype == expected.dtype
     assert np.array_equal(got, expected)
@@ -80,7 +80,7 @@ def test_labels(rng):
     x = rng.standard_normal((90, 2)).astype(np.float32)
     labels = streamed(model.stream("labels"), x, [11])
     assert labels.shape == (90,)
-    assert np.array_equal(labels, model.predict(x[None], fit="pad")[0].argmax(-1))
+    assert np.array_equal(labels, model.predict(x[None], pad=True)[0].argmax(-1))
     assert model.stream("labels").push(x[:1]).shape == (0,)
 
 
@@ -112,7 +112,7 @@ def test_a_gap_stays_where_it_is(rng):
     model = small()
     x = rng.standard_normal((200, 2)).astype(np.float32)
     x[100] = np.nan
-    expected = model.predict(x[None], fit="pad")[0]
+    expected = model.predict(x[None], pad=True)[0]
     assert_same_bits(streamed(model.stream(), x, [7]), expected)
     context, period = model.stream().context, model.stream().period
     near = [o for o in range(200) if o - context.before[o % period] <= 100 <= o + context.after[o % period]]

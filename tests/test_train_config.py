@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from npunet import UNet
 from npunet.data import VARIABLE
-from npunet.train.config import make_config, names, read_config
+from npunet.train.config import METRICS, make_config, names, read_config
 from npunet.train.task import load_task
 
 BLOCK = {"depth": 1, "kernel": [1, 5], "pool": [1, 3], "strides": [1, 2]}
@@ -118,3 +119,10 @@ def test_class_weights_reach_the_loss():
     assert len(weights) == 4 and weights[0] == min(weights)
     focal = load_task(make_config({**SMALL, "class_weights": [1, 2, 3, 4], "loss": "categorical_focal"})[0])
     assert focal.loss_options()["alpha"] == [1, 2, 3, 4]
+
+
+def test_what_may_choose_the_best_epoch_is_scored():
+    task = load_task(make_config(SMALL)[0])
+    model = UNet(task.config.params, task.config.input_shape, 4)
+    scores = task.score(lambda x: model.predict(x, "numpy", pad=True), model.graph)
+    assert {f"val_{name}" for name in scores} == set(METRICS.values()), "npunet/train/task.py, config.METRICS"

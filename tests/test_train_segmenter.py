@@ -69,13 +69,13 @@ def test_leads_are_judged_one_by_one(model):
 def test_the_phase_of_the_strides_does_not_matter(model):
     x = np.random.default_rng(3).standard_normal(300).astype(np.float32)
     shifts = [np.pad(x, (shift, 7 - shift))[None, :, None] for shift in range(8)]  # strides 2 * 2 * 2
-    each = [model.predict(shifted, fit="pad")[0, shift : shift + 300] for shift, shifted in enumerate(shifts)]
+    each = [model.predict(shifted, pad=True)[0, shift : shift + 300] for shift, shifted in enumerate(shifts)]
     np.testing.assert_allclose(segment_signal._logits(model.network, x), np.mean(each, 0), atol=1e-5)
     later, reach = np.pad(x, (3, 0)), 110
     moved, here = (segment_signal._logits(model.network, signal) for signal in (later, x))
     assert abs(moved[3 + reach : -reach] - here[reach:-reach]).max() < 1e-4
-    once = abs(model.predict(later[None, :, None], fit="pad")[0, 3 + reach : -reach]
-               - model.predict(x[None, :, None], fit="pad")[0, reach:-reach])
+    once = abs(model.predict(later[None, :, None], pad=True)[0, 3 + reach : -reach]
+               - model.predict(x[None, :, None], pad=True)[0, reach:-reach])
     assert once.max() > 0.01                                                 # without the mean it does
 
 

@@ -67,7 +67,7 @@ def test_colliding_names_are_refused(block, highest):
 
 @pytest.mark.parametrize("skip", [True, False])
 def test_uneven_sizes_are_refused_with_and_without_skip(skip):
-    with pytest.raises(ValueError, match=r"ENC2: width 10 is not divisible by stride 4; .* has 10, .* 12.*fit=\"pad\""):
+    with pytest.raises(ValueError, match=r"ENC2: width 10 is not divisible by stride 4; .* has 10, .* 12.*pad=True"):
         graph({"filters": 3, "strides": 2}, {"filters": 3, "strides": (2, 4), "skip": skip})
 
 

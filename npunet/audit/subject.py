@@ -57,7 +57,7 @@ def subject(model: UNet, x: np.ndarray | None = None, level: str = "trained") ->
     batch = x if x.ndim == len(model.input_shape) + 1 else x[None]
     if len(batch) != 1:
         raise ValueError(f"the input holds {len(batch)} samples; give one (--index N takes the N-th)")
-    images, _ = model.sizes.admit(batch, "float32", None)
+    images, _ = model.sizes.admit(batch, "float32")
     graph: Graph = model.sizes.graph(images.shape[1:3])
     weights = {name: value.astype(np.float32) for name, value in model.weights.read_only.items()}
     if level == "deploy":

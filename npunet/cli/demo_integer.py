@@ -60,7 +60,7 @@ def integer_network(name: str, model: UNet, x: np.ndarray) -> tuple[IntegerModel
 def _accuracy(model: UNet, made: IntegerModel, x: np.ndarray, reference: np.ndarray | None, fs: float,
               rate: float) -> str:
     """What the integers lose on the recording, in words; one run of each, where a Segmenter takes a mean of several."""
-    before, after = (each.predict(x, fit="pad").argmax(-1) for each in (model, made.dequantized()))
+    before, after = (each.predict(x, pad=True).argmax(-1) for each in (model, made.dequantized()))
     told = f"the same class in {100 * float((before == after).mean()):.2f} % of {before.size:,} samples"
     if reference is None:
         return told

@@ -243,7 +243,7 @@ def meaning_of(model: UNet | Segmenter, class_names: str | None = None) -> model
 
 def run(model: UNet, x: np.ndarray, **how: Any) -> np.ndarray:
     """model.predict in pieces of a bounded size, padded to fit; progress goes to a terminal's stderr."""
-    pieces = [model.predict(x[part], fit="pad", **how) for part in _progress(_pieces(x))]
+    pieces = [model.predict(x[part], pad=True, **how) for part in _progress(_pieces(x))]
     return np.concatenate(pieces)
 
 

@@ -62,5 +62,5 @@ def trace_integers(model: IntegerModel, arguments: Namespace) -> None:
 
 def padded(model: UNet, x: np.ndarray) -> np.ndarray:
     """A batch with zeros at its end where the strides do not divide its size."""
-    images, _ = model.sizes.admit(x, model.dtype, "pad")
+    images, _ = model.sizes.admit(x, model.dtype, pad=True)
     return model.sizes.release(images, None)

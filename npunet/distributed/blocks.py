@@ -38,7 +38,7 @@ class Block:
     """Run the network on one window, and keep the outputs of its block.
 
     shape  : (B, ..., C) of the window
-    places : where each of the parts that it is given stands in the window; the rest is the padding of fit="pad"
+    places : where each of the parts that it is given stands in the window; the rest is the padding of pad=True
     kept   : the block's outputs within the window's, batch and space
     labels : whether classes are wanted
     how    : arguments of the network's predict
@@ -61,7 +61,7 @@ class Block:
 
 def map_blocks(model: UNet | Segmenter | IntegerModel, array: dask.array.Array, *, output: str = "logits",
                backend: str = "auto", arithmetic: str | None = None, threads: int | None = 1) -> dask.array.Array:
-    """What model.predict(array, fit="pad") gives, the same bits, as a Dask array that is computed block by block.
+    """What model.predict(array, pad=True) gives, the same bits, as a Dask array that is computed block by block.
 
     model      : UNet, Segmenter (whose network runs on the values as they are), IntegerModel or its dequantized()
     array      : (L, C) or (B, L, C) of signals, (H, W, C) or (B, H, W, C) of images, real, in chunks of any sizes; one

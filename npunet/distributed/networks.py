@@ -28,7 +28,7 @@ class Blockwise:
     classes  : of the output
     takes    : dtype of a window
     gives    : dtype of the output
-    blank    : value of the padding that fit="pad" would add
+    blank    : value of the padding that pad=True would add
     halos    : along every axis of space
     """
 

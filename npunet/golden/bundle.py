@@ -155,7 +155,7 @@ class _Maker:
         shape = self.graph.input_shape
         images = {kind: cases.network_input(kind, shape, self.seed) for kind in kinds if kind in cases.NETWORK_CASES}
         if inputs is not None:
-            images["input"], _ = self.subject.model.sizes.admit(inputs, "float32", None)
+            images["input"], _ = self.subject.model.sizes.admit(inputs, "float32")
         return images
 
     def _bounds_size(self) -> int:

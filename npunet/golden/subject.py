@@ -102,7 +102,7 @@ def _sized(model: UNet, inputs: np.ndarray | None, size: str | tuple[int, ...], 
     if isinstance(size, str) and size not in ("auto", "full"):
         raise ValueError(f'size={size!r} must be "auto", "full" or numbers such as (256,) or (64, 48)')
     if inputs is not None:
-        images, _ = model.sizes.admit(inputs, "float32", None)
+        images, _ = model.sizes.admit(inputs, "float32")
         return model.sizes.graph(images.shape[1:3])
     if not isinstance(size, str):
         if min(size, default=0) < 1:
@@ -110,7 +110,7 @@ def _sized(model: UNet, inputs: np.ndarray | None, size: str | tuple[int, ...], 
         channels = model.input_shape[-1]
         assert channels is not None  # only sizes are left open
         probe = np.broadcast_to(np.float32(0), (1, *size, channels))  # a shape without memory
-        images, _ = model.sizes.admit(probe, "float32", None)
+        images, _ = model.sizes.admit(probe, "float32")
         graph = model.sizes.graph(images.shape[1:3])
         if payload(graph) > MOST:
             raise ValueError(f"size={'x'.join(map(str, size))} is too large: the tensors of one sample take "

@@ -68,7 +68,7 @@ def float_session(sizes: Sizes, weights: WeightStore, input_shape: tuple[int | N
         raise ValueError(f"a session is for one size, input_shape={wanted} leaves one open: give "
                          "compile(input_shape)")
     input = new_input(batch, shape, "float32")
-    images, _ = sizes.admit(input, "float32", None)  # the same memory as (B, H, W, C)
+    images, _ = sizes.admit(input, "float32")  # the same memory as (B, H, W, C)
     engine = Engine(sizes.graph(images.shape[1:3]), weights, arithmetic, threads)
     output_shape = engine.program.output_shape
     return Session(engine, input, images, output_shape[1:] if sizes.rank == 1 else output_shape)

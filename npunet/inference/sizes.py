@@ -1,7 +1,8 @@
-"""Between the user's arrays and the network's images: ranks, open sizes, padding to fit, one graph per size."""
+"""Between the user's arrays and the network's images: ranks, open sizes, padding, one graph per size."""
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 
 import numpy as np
@@ -9,11 +10,10 @@ import numpy as np
 from npunet import unet
 from npunet.geometry import Pair
 from npunet.graph import Graph
-from npunet.params import LARGEST, UNetParams
+from npunet.params import LARGEST, UNetParams, flag
 
 GRAPHS_KEPT = 16  # sizes for which a model remembers its graph
 SHAPES_KEPT = 64  # of arrays that it knows to fit
-FITS = (None, "pad")
 
 
 class Sizes:
@@ -49,10 +49,8 @@ class Sizes:
         """The network at (H, W), by default at the model's own size."""
         return self._build(self.size if size is None else tuple(size))
 
-    def admit(self, x: np.ndarray, dtype: str, fit: str | None) -> tuple[np.ndarray, Pair | None]:
+    def admit(self, x: np.ndarray, dtype: str, pad: bool = False) -> tuple[np.ndarray, Pair | None]:
         """The user's batch as images (B, H, W, C), padded if that was asked for, and the size to crop the result to."""
-        if fit not in FITS:
-            raise ValueError(f"fit={fit!r} must be one of {', '.join(map(repr, FITS))}")
         x = np.asarray(x)
         looks = x.shape, x.dtype, dtype
         if (fitting := self._fitting.get(looks)) is not None:
@@ -80,9 +78,9 @@ class Sizes:
                     self._fitting.clear()
                 self._fitting[looks] = images.shape
             return images, None
-        if fit is None:
+        if not pad:
             raise ValueError(f"x has size {size[2 - self.rank:]}, which the strides do not divide; pad it to "
-                             f'{padded[2 - self.rank:]} or use predict(..., fit="pad")')
+                             f"{padded[2 - self.rank:]} or use predict(..., pad=True)")
         after = [(0, to - extent) for extent, to in zip(size, padded, strict=True)]
         return np.pad(images, [(0, 0), *after, (0, 0)]), size
 
@@ -112,6 +110,18 @@ class Sizes:
         return (f"on a signal of height 1 only the middle row of every kernel is ever used: {wasted:,} of "
                 f"{sum(spec.size for spec in specs):,} weights are never read. Give kernel and output_kernel_size as "
                 "(1, k); an int k means k x k, as in the reference")
+
+
+def asked_to_pad(pad: bool, fit: str | None) -> bool:
+    """predict's `pad`, or its older name and value pad=True. Raises ValueError for any other value of either."""
+    if fit is not None or isinstance(pad, str):
+        value = pad if fit is None else fit
+        if value != "pad":
+            raise ValueError(f"fit={value!r} must be None or 'pad', which is written pad=True now")
+        warnings.warn("fit='pad' is written pad=True now; the next version takes no other", DeprecationWarning,
+                      stacklevel=3)
+        return True
+    return flag("pad", False if pad is None else pad)
 
 
 def check_shape(input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

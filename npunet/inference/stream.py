@@ -123,7 +123,7 @@ class Stream:
     def flush(self) -> np.ndarray:
         """End the signal and give the outputs that are left; the next push begins a new signal.
 
-        The signal is padded as predict(fit="pad") does: with zeros to a multiple of the period.
+        The signal is padded as predict(pad=True) does: with zeros to a multiple of the period.
         """
         asked, end = self._received, self._outputs
         padding = -self._received % self.period

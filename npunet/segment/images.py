@@ -27,7 +27,7 @@ def image_logits(network: UNet, images: np.ndarray, views: int = VIEWS, **how: A
         raise ValueError(f"the images have shape {images.shape}; they must be (B, H, W, C)")
     total = np.zeros((), np.float32)
     for turned, back in turns(images)[:views]:
-        total = total + back(network.predict(np.ascontiguousarray(turned), fit="pad", **how))
+        total = total + back(network.predict(np.ascontiguousarray(turned), pad=True, **how))
     return total / np.float32(views)
 
 

@@ -166,7 +166,7 @@ def _logits(network: UNet, x: np.ndarray, **how: Any) -> np.ndarray:
     shifted = np.zeros((shifts, len(x) + shifts - 1, x.size // len(x)), x.dtype)
     for shift in range(shifts):
         shifted[shift, shift : shift + len(x)] = x.reshape(len(x), -1)
-    z = network.predict(shifted, fit="pad", **how)
+    z = network.predict(shifted, pad=True, **how)
     return np.mean([z[shift, shift : shift + len(x)] for shift in range(shifts)], axis=0)
 
 

@@ -23,7 +23,7 @@ def first_fault(model: UNet, weights: Mapping[str, np.ndarray], x: np.ndarray, g
 
     Returns the input, a weight, or a layer with the share of its values that are NaN or infinite, in words.
     """
-    images, _ = model.sizes.admit(x, model.dtype, None)
+    images, _ = model.sizes.admit(x, model.dtype)
     if not np.isfinite(images).all():
         return f"the input, {_share(images)}"
     for name in model.weights:

@@ -79,7 +79,7 @@ class EngineStep:
     def step(self, x: np.ndarray, labels: np.ndarray, rate: float, generator: np.random.Generator,
              masks: Mapping[str, np.ndarray] | None = None) -> float:
         """See train.step.Step.step; masks : dropout masks to use instead of drawn ones."""
-        images, _ = self.model.sizes.admit(x, self.model.dtype, None)
+        images, _ = self.model.sizes.admit(x, self.model.dtype)
         graph = self.model.sizes.graph(images.shape[1:3])
         masks = run.draw_masks(graph, len(images), generator, images.dtype) if masks is None else masks
         prepared = self._prepare(graph, images.shape)

@@ -46,7 +46,7 @@ class Quantised:
     def judge(self, model: UNet) -> Predict:
         """What is scored: the integer network of the model as it is now."""
         face = self.integer(model).dequantized()
-        return lambda x: face.predict(x, fit="pad")
+        return lambda x: face.predict(x, pad=True)
 
     def before(self, model: UNet, float_judge: Callable[[UNet], Predict]) -> str:
         """Score the network as it begins, in float and quantised without any training; in words."""

@@ -76,7 +76,7 @@ class QuantisedStep:
 
     def gradients(self, x: np.ndarray, labels: np.ndarray) -> tuple[float, Arrays]:
         """The loss of a batch under fake quantisation, and its straight-through gradient for every trained weight."""
-        images, _ = self.model.sizes.admit(x, self.model.dtype, None)
+        images, _ = self.model.sizes.admit(x, self.model.dtype)
         graph = self.model.sizes.graph(images.shape[1:3])
         plan = self._plan(images.shape[1:3])
         rounding = fake_quantized(plan, settle(plan, self._ranges, self.scheme), self.scheme)

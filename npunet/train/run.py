@@ -112,7 +112,7 @@ def _go(task: Task, folder: str | os.PathLike[str], data: str | os.PathLike[str]
 
 def float_judge(backend: str) -> Callable[[UNet], Predict]:
     """Who is scored while a float network trains: the network itself, run by a backend."""
-    return lambda model: lambda x: model.predict(x, backend=backend, fit="pad")
+    return lambda model: lambda x: model.predict(x, backend=backend, pad=True)
 
 
 def _write(folder: str | os.PathLike[str], quantised: Quantised | None) -> None:

@@ -68,7 +68,7 @@ def admitted(network: Any, calibration: np.ndarray) -> np.ndarray:
         raise ValueError(f"calibration has shape {calibration.shape}, which holds no values; give inputs such as the "
                          "network will see, (N, ...)")
     try:
-        images, _ = network.sizes.admit(calibration, "float32", None)
+        images, _ = network.sizes.admit(calibration, "float32")
     except ValueError as error:
         raise ValueError(f"calibration, as the network's x: {error}") from None
     if not np.isfinite(images).all():
