@@ -76,7 +76,7 @@ def open_winograd(folder: Path, batch: int, threads: int) -> Call:
     from npunet.engine.plan.opcodes import Op
 
     session = npunet_model(folder).compile(batch=batch, threads=threads, arithmetic="winograd")
-    if all(step.op != Op.WINOGRAD for step in session.engine.program.steps):
+    if all(step.op != Op.WINOGRAD for step in session.engine.program.instructions):
         raise FileNotFoundError("no layer for Winograd's algorithm is there")
     return session
 

@@ -14,8 +14,8 @@ class Lifetime(NamedTuple):
     """One tensor's claim on memory.
 
     size  : elements
-    first : step that writes it
-    last  : step that reads it last, at least first
+    first : moment at which it is written: the number of a layer, an instruction or a chain of them
+    last  : moment at which it is last read, at least first
     """
 
     size: int
@@ -23,7 +23,7 @@ class Lifetime(NamedTuple):
     last: int
 
     def overlaps(self, other: Lifetime) -> bool:
-        """Whether some step needs both."""
+        """Whether at some moment both are needed."""
         return self.first <= other.last and other.first <= self.last
 
 

@@ -96,7 +96,7 @@ def test_turns_line_buffers_and_strips_are_there(rng):
     graph = model.sizes.graph(x.shape[1:3])
     alone = compile_program(graph, model.weights, large=0, near=SOME_ROWS)
     whole = compile_program(graph, model.weights, large=1 << 60)
-    assert len(alone.table) > 5 * len(alone.steps) and len(whole.table) == len(whole.steps)
+    assert len(alone.table) > 5 * len(alone.instructions) and len(whole.table) == len(whole.instructions)
     assert alone.buffers and (alone.table[:, Field.OP] == Op.MOVE).any()
     assert alone.arena.size < 0.8 * whole.arena.size
     for table in engine.program.shared:
@@ -127,11 +127,11 @@ def test_signals_take_no_turns():
     block = {"filters": 8, "kernel": (1, 3), "pool": (1, 2), "strides": (1, 2)}
     model = UNet({"blocks": [block, block]}, (64, 1), 2)
     program = compile_program(model.sizes.graph((1, 1 << 20)), model.weights)
-    assert len(program.table) == len(program.steps) and not program.buffers
+    assert len(program.table) == len(program.instructions) and not program.buffers
 
 
 def test_large_images_take_turns_by_themselves():
     model = any_size()
     small, large = (compile_program(model.sizes.graph((size, size)), model.weights) for size in (32, 512))
-    assert not small.buffers and len(small.table) == len(small.steps)
-    assert large.buffers and len(large.table) > len(large.steps)
+    assert not small.buffers and len(small.table) == len(small.instructions)
+    assert large.buffers and len(large.table) > len(large.instructions)

@@ -25,7 +25,7 @@ def every_thread_works(monkeypatch):
 
 
 def tiled_steps(program):
-    return [step for step in program.steps if step.op == Op.WINOGRAD]
+    return [step for step in program.instructions if step.op == Op.WINOGRAD]
 
 
 def strided(filters=(12, 16), **options):

@@ -18,9 +18,9 @@ SAME_PLACE = ("norm", "activation", "dropout", "add")  # kinds that may write ov
 class Memory:
     """One sample's activations, in elements (times 4 bytes as float32, times 1 as int8).
 
-    lifetimes : by tensor, in steps of execution; step 0 writes the input
+    lifetimes : by tensor, in layers as they run; number 0 writes the input
     arena     : where each would stand, every layer in a tensor of its own
-    peak      : the most that is alive at one step, which no arena can go below
+    peak      : the most that is alive during one layer, which no arena can go below
     in_place  : the arena where norms, activations and additions write over their input
     fused     : the same where in addition the activation is part of the convolution before it, as deployed
     no_skips  : the arena if nobody read the skips again; arena.size - no_skips is what the skips cost
@@ -38,25 +38,26 @@ def memory(graph: Graph) -> Memory:
     """Plan a network's activations for one sample."""
     lifetimes = lifetimes_of(graph)
     arena = place(lifetimes)
-    steps = range(len(graph.nodes) + 1)
-    peak = max(sum(life.size for life in lifetimes.values() if life.first <= step <= life.last) for step in steps)
+    moments = range(len(graph.nodes) + 1)
+    peak = max(sum(life.size for life in lifetimes.values() if life.first <= moment <= life.last)
+               for moment in moments)
     in_place, fused = (place(merged(graph, lifetimes, kinds)).size for kinds in (SAME_PLACE, (*SAME_PLACE, "fused")))
     return Memory(lifetimes, arena, peak, in_place, fused, place(without_skips(graph, lifetimes)).size)
 
 
 def lifetimes_of(graph: Graph) -> dict[str, Lifetime]:
-    """From the step that writes a tensor to the last that reads it; the output lives to the end."""
-    step = {name: number for number, name in enumerate((graph.input, *(node.name for node in graph)))}
-    last = {name: max((step[node.name] for node in readers), default=step[name])
+    """From the layer that writes a tensor to the last that reads it; the output lives to the end."""
+    order = {name: number for number, name in enumerate((graph.input, *(node.name for node in graph)))}
+    last = {name: max((order[node.name] for node in readers), default=order[name])
             for name, readers in graph.consumers().items()}
     last[graph.output] = len(graph.nodes)
-    return {name: Lifetime(prod(graph.shape(name)), step[name], last[name]) for name in step}
+    return {name: Lifetime(prod(graph.shape(name)), order[name], last[name]) for name in order}
 
 
 def merged(graph: Graph, lifetimes: Mapping[str, Lifetime], kinds: tuple[str, ...]) -> dict[str, Lifetime]:
     """Lifetimes where a layer of these kinds takes over the place of its first input, if nobody reads that later.
 
-    With "fused" a norm or an activation right after a convolution is that convolution's own last step.
+    With "fused" a norm or an activation right after a convolution is a part of that convolution.
     """
     home = {graph.input: graph.input}
     lives = dict(lifetimes)
@@ -77,10 +78,10 @@ def merged(graph: Graph, lifetimes: Mapping[str, Lifetime], kinds: tuple[str, ..
 
 def without_skips(graph: Graph, lifetimes: Mapping[str, Lifetime]) -> dict[str, Lifetime]:
     """Lifetimes as if the concatenations did not read their second input."""
-    step = {node.name: number for number, node in enumerate(graph, start=1)}
+    order = {node.name: number for number, node in enumerate(graph, start=1)}
     lives = dict(lifetimes)
     for name, readers in graph.consumers().items():
-        others = [step[node.name] for node in readers if not (node.op == "concat" and name in node.inputs[1:])]
+        others = [order[node.name] for node in readers if not (node.op == "concat" and name in node.inputs[1:])]
         if len(others) < len(readers):
             lives[name] = lives[name]._replace(last=max(others, default=lives[name].first))
     return lives
@@ -88,8 +89,8 @@ def without_skips(graph: Graph, lifetimes: Mapping[str, Lifetime]) -> dict[str, 
 
 def arena_map(graph: Graph, planned: Memory, width: int = 900, height: int = 260) -> str:
     """The arena as SVG: time from left to right, addresses from the top down, one rectangle a tensor."""
-    steps = len(graph.nodes) + 1
-    across, down = width / steps, height / max(1, planned.arena.size)
+    moments = len(graph.nodes) + 1
+    across, down = width / moments, height / max(1, planned.arena.size)
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height + 22}" width="{width}" role="img" '
              'aria-label="the arena: time across, addresses down">']
     for name, life in planned.lifetimes.items():
@@ -98,7 +99,7 @@ def arena_map(graph: Graph, planned: Memory, width: int = 900, height: int = 260
             f'<rect x="{life.first * across:.2f}" y="{planned.arena.offsets[name] * down:.2f}" '
             f'width="{(life.last - life.first + 1) * across:.2f}" height="{max(0.5, life.size * down):.2f}" '
             f'fill="{COLOURS[kind]}" stroke="#fff" stroke-width="0.5"><title>{escape(name)}: {life.size:,} elements at '
-            f"{planned.arena.offsets[name]:,}, steps {life.first} to {life.last}</title></rect>")
-    parts.append(f'<text x="0" y="{height + 16}" font-size="11" fill="currentColor">steps 0 to {steps - 1}; '
+            f"{planned.arena.offsets[name]:,}, layers {life.first} to {life.last}</title></rect>")
+    parts.append(f'<text x="0" y="{height + 16}" font-size="11" fill="currentColor">layers 0 to {moments - 1}; '
                  f"addresses 0 to {planned.arena.size:,}</text></svg>")
     return "\n".join(parts)

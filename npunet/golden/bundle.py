@@ -170,19 +170,20 @@ class _Maker:
         case = Collector(name, "network", kind, samples, f"f32/{name}", self.layers)
         case.add("in", "in", x, None, True)
         deltas = {self.graph.input: np.zeros(x.shape)}
-        for step in run_network(self.graph, self.weights, x, self.arithmetic):
-            layer = self.ids[step.node.name]
-            store = full and (self.chosen is None or step.node.name in self.chosen)
-            if step.acc is not None:
-                case.add(f"{layer}.acc", "acc", step.acc, layer, store)
-            case.add(f"{layer}.out", "out", step.out, layer, store or step.node.name == self.graph.output)
+        for layer_run in run_network(self.graph, self.weights, x, self.arithmetic):
+            layer = self.ids[layer_run.node.name]
+            store = full and (self.chosen is None or layer_run.node.name in self.chosen)
+            if layer_run.acc is not None:
+                case.add(f"{layer}.acc", "acc", layer_run.acc, layer, store)
+            case.add(f"{layer}.out", "out", layer_run.out, layer, store or layer_run.node.name == self.graph.output)
             if self.bounds and full:
-                still = [np.zeros(value.shape) for value in step.inputs]
-                local = output_bound(step.node, step.inputs, still, self.weights)
+                still = [np.zeros(value.shape) for value in layer_run.inputs]
+                local = output_bound(layer_run.node, layer_run.inputs, still, self.weights)
                 case.add(f"{layer}.local", "local", rounded_up(local), layer, store)
-                onward = output_bound(step.node, step.inputs, [deltas[key] for key in step.node.inputs], self.weights)
-                deltas[step.node.name] = rounded_up(onward)
-                case.add(f"{layer}.bound", "bound", deltas[step.node.name], layer, store)
+                carried = [deltas[key] for key in layer_run.node.inputs]
+                onward = output_bound(layer_run.node, layer_run.inputs, carried, self.weights)
+                deltas[layer_run.node.name] = rounded_up(onward)
+                case.add(f"{layer}.bound", "bound", deltas[layer_run.node.name], layer, store)
         self.network[name] = case
         self._keep(case, hexed)
 
@@ -197,13 +198,13 @@ class _Maker:
             self.left_out.append(layer)
             return
         self.room -= size
-        step = run_layer(node, inputs, self.weights, self.arithmetic)
+        layer_run = run_layer(node, inputs, self.weights, self.arithmetic)
         case = Collector(layer, "layer", node.op, samples, f"f32/{layer}", self.layers)
         for number, value in enumerate(inputs):
             case.add(f"{layer}.in{number}", "in", value, layer, True)
-        if step.acc is not None:
-            case.add(f"{layer}.acc", "acc", step.acc, layer, True)
-        case.add(f"{layer}.out", "out", step.out, layer, True)
+        if layer_run.acc is not None:
+            case.add(f"{layer}.acc", "acc", layer_run.acc, layer, True)
+        case.add(f"{layer}.out", "out", layer_run.out, layer, True)
         if self.bounds:
             local = output_bound(node, inputs, [np.zeros(value.shape) for value in inputs], self.weights)
             case.add(f"{layer}.local", "local", rounded_up(local), layer, True)

@@ -55,15 +55,15 @@ def network(graph: Graph, weights: Weights, arithmetic: str, title: str) -> dict
 
 def layout(graph: Graph) -> Arena:
     """Where the tensors between input and output lie, in floats, and how many floats there are."""
-    step = {node.name: number for number, node in enumerate(graph)}
+    order = {node.name: number for number, node in enumerate(graph)}
     lives = {}
     for name, readers in graph.consumers().items():
         if name not in (graph.input, graph.output):
-            lives[name] = Lifetime(prod(graph.shape(name)), step[name],
-                                   max([step[reader.name] for reader in readers], default=step[name]))
+            lives[name] = Lifetime(prod(graph.shape(name)), order[name],
+                                   max([order[reader.name] for reader in readers], default=order[name]))
     for node in graph:
         if node.op == "separable_conv2d":  # what lies between its two halves
-            lives[_between(node)] = Lifetime(prod(_between_shape(node, graph)), step[node.name], step[node.name])
+            lives[_between(node)] = Lifetime(prod(_between_shape(node, graph)), order[node.name], order[node.name])
     return place(lives, ALIGNMENT)
 
 

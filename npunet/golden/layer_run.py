@@ -44,16 +44,16 @@ def run_network(graph: Graph, weights: Mapping[str, np.ndarray], x: np.ndarray, 
     readers = {name: len(nodes) for name, nodes in graph.consumers().items()}
     alive = {graph.input: x}
     for node in graph:
-        step = run_layer(node, [alive[name] for name in node.inputs], weights, arithmetic)
-        alive[node.name] = step.out
-        yield step
+        layer_run = run_layer(node, [alive[name] for name in node.inputs], weights, arithmetic)
+        alive[node.name] = layer_run.out
+        yield layer_run
         for name in node.inputs:
             readers[name] -= 1
             if readers[name] == 0:
                 del alive[name]
 
 
-def tensors_of(step: LayerRun, layer: str) -> dict[str, np.ndarray]:
-    """What a bundle keeps of a step, by key."""
-    acc = {} if step.acc is None else {f"{layer}.acc": step.acc}
-    return acc | {f"{layer}.out": step.out}
+def tensors_of(layer_run: LayerRun, layer: str) -> dict[str, np.ndarray]:
+    """What a bundle keeps of a layer run, by key."""
+    acc = {} if layer_run.acc is None else {f"{layer}.acc": layer_run.acc}
+    return acc | {f"{layer}.out": layer_run.out}

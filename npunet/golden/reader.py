@@ -153,8 +153,8 @@ class Bundle:
         else:
             raise ValueError("its input was given and has no file; make the bundle again with the format npz or bin")
         made, names = {"in": x}, manifest.layer_ids(self.graph)
-        for step in run_network(self.graph, self.weights, x, self.arithmetic):
-            made |= tensors_of(step, names[step.node.name])
+        for layer_run in run_network(self.graph, self.weights, x, self.arithmetic):
+            made |= tensors_of(layer_run, names[layer_run.node.name])
         return made
 
     def _layer(self, case: str) -> dict[str, np.ndarray]:

@@ -56,7 +56,8 @@ class Session:
         self.input[...] = x
 
     def __repr__(self) -> str:
-        return f"Session({self.input.shape} -> {self.output.shape}, {len(self.engine.program.steps)} instructions)"
+        count = len(self.engine.program.instructions)
+        return f"Session({self.input.shape} -> {self.output.shape}, {count} instructions)"
 
 
 def float_session(sizes: Sizes, weights: WeightStore, input_shape: tuple[int | None, ...] | None, batch: int,

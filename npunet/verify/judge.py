@@ -113,6 +113,6 @@ def moved_layout(got: np.ndarray, want: np.ndarray) -> str | None:
     return None
 
 
-def _tensor(step: LayerRun, role: str) -> np.ndarray:
-    value = getattr(step, role, None)
-    return step.out if value is None else value
+def _tensor(layer_run: LayerRun, role: str) -> np.ndarray:
+    value = getattr(layer_run, role, None)
+    return layer_run.out if value is None else value

@@ -9,7 +9,7 @@ from numba import types
 from npunet.engine.codegen import jit
 from npunet.engine.kernels.convolution import make_convolve_group
 from npunet.engine.kernels.copies import clear_halo
-from npunet.engine.kernels.interpreter import make_walk, step
+from npunet.engine.kernels.interpreter import make_walk, run_alone
 from npunet.engine.runtime.object_code import ObjectCode
 
 FLOATS = types.Array(types.float32, 1, "C")
@@ -32,4 +32,4 @@ def compile_entry(name: str) -> ObjectCode:
 
 def interpreter(name: str) -> Callable[..., None]:
     """The interpreter in one arithmetic: every product and sum rounded once under "seq_fma", each under "seq"."""
-    return make_walk(make_convolve_group(fused=name == "seq_fma"), step, clear_halo, value=4)
+    return make_walk(make_convolve_group(fused=name == "seq_fma"), run_alone, clear_halo, value=4)

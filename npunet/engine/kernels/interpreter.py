@@ -63,7 +63,7 @@ def wait_for_all(barrier, threads):
 
 
 @inlined
-def step(p, arena, constants, memory, weights, sample, result, first, last, left, right):
+def run_alone(p, arena, constants, memory, weights, sample, result, first, last, left, right):
     """Rows first ... last-1 (of what an UPSAMPLE reads, of what others write), positions left ... right-1, of one
     instruction that is no convolution."""
     op = p[Field.OP]
@@ -101,12 +101,13 @@ def extent(p):
     return p[Field.HEIGHT], p[Field.WIDTH], 1, 1
 
 
-def make_walk(convolve_group, step, clear_halo, value: int):
+def make_walk(convolve_group, run_alone, clear_halo, value: int):
     """The interpreter.
 
-    convolve_group, step, clear_halo : what a group of convolutions, another instruction, and what an image needs around
-            it are done by
-    value   : bytes of what samples and results count
+    convolve_group : does a group of convolutions
+    run_alone      : does another instruction
+    clear_halo     : sees to what an image needs around it
+    value          : bytes of what samples and results count
     """
 
     @jit
@@ -135,7 +136,7 @@ def make_walk(convolve_group, step, clear_halo, value: int):
                     if first < last and p[Field.BLOCK] > 0:
                         convolve_group(program, number, arena, constants, thread, first, last, left, right)
                     elif first < last:
-                        step(p, arena, constants, memory, weights, sample, result, first, last, left, right)
+                        run_alone(p, arena, constants, memory, weights, sample, result, first, last, left, right)
                     if not shared:
                         first = rows
                 if threads > 1 and alone != GO_ON:

@@ -25,29 +25,29 @@ def cache_block_of(group: list[Instruction], images: Mapping[str, Image]) -> int
     width = images[group[0].y].width
     if has_few_filters(group[0]):
         return few_filters_block(group[0], images)
-    blocked = [step for step in group if step.op != Op.WINOGRAD]  # which comes before the others, in row blocks
+    blocked = [each for each in group if each.op != Op.WINOGRAD]  # which comes before the others, in row blocks
     if not blocked or (len(group) == 1 and group[0].op == Op.CONV):
         return width
     elements = 0  # for each position
-    for step in blocked:
-        rows = step.kernel[0] + (step.op == Op.SEPARABLE)
-        elements += rows * images[step.x].col + images[step.y].col
-    unit = lcm(TILE_POSITIONS, *(step.copies[1] for step in group))
+    for instruction in blocked:
+        rows = instruction.kernel[0] + (instruction.op == Op.SEPARABLE)
+        elements += rows * images[instruction.x].col + images[instruction.y].col
+    unit = lcm(TILE_POSITIONS, *(each.copies[1] for each in group))
     blocks = -(-width // (max(1, CACHE_ELEMENTS // (elements * unit)) * unit))
     return -(-width // (blocks * unit)) * unit
 
 
-def few_filters_block(step: Instruction, images: Mapping[str, Image]) -> int:
+def few_filters_block(instruction: Instruction, images: Mapping[str, Image]) -> int:
     """Positions of a row that a convolution with few filters transposes at a time: whole tiles, few enough for what it
     transposes to stay in the first-level cache."""
-    tile, width = LANES * FEW_FILTERS_VECTORS[step.dense.shape[3] - 1], images[step.y].width
-    few = TRANSPOSED_ELEMENTS // (few_filters_rows(step) * images[step.x].col)
+    tile, width = LANES * FEW_FILTERS_VECTORS[instruction.dense.shape[3] - 1], images[instruction.y].width
+    few = TRANSPOSED_ELEMENTS // (few_filters_rows(instruction) * images[instruction.x].col)
     return min(width, max(1, few // tile) * tile)
 
 
-def few_filters_rows(step: Instruction) -> int:
+def few_filters_rows(instruction: Instruction) -> int:
     """Rows that the taps of a convolution with few filters reach."""
-    return (step.kernel[0] - 1) * step.dilation[0] + 1
+    return (instruction.kernel[0] - 1) * instruction.dilation[0] + 1
 
 
 def transposed_pitch(filters: int, positions: int, reach: int) -> int:
@@ -62,19 +62,21 @@ def few_filters_scratch(pitch: int, rows: int, col: int) -> int:
     return pitch * rows * col + LANES * LANES * FEW_FILTERS_VECTORS[0]
 
 
-def pitch_of(step: Instruction, block: int) -> int:
+def pitch_of(instruction: Instruction, block: int) -> int:
     """Elements of a transposed row of a block of a convolution with few filters."""
-    return transposed_pitch(step.dense.shape[3], block, (step.kernel[1] - 1) * step.dilation[1] + 1)
+    reach = (instruction.kernel[1] - 1) * instruction.dilation[1] + 1
+    return transposed_pitch(instruction.dense.shape[3], block, reach)
 
 
-def needs_scratch(step: Instruction) -> bool:
-    return step.op in (Op.SEPARABLE, Op.WINOGRAD) or has_few_filters(step)
+def needs_scratch(instruction: Instruction) -> bool:
+    return instruction.op in (Op.SEPARABLE, Op.WINOGRAD) or has_few_filters(instruction)
 
 
-def scratch_size(step: Instruction, block: int, images: Mapping[str, Image]) -> int:
+def scratch_size(instruction: Instruction, block: int, images: Mapping[str, Image]) -> int:
     """Elements of one thread's scratch for blocks of that size."""
-    if has_few_filters(step):
-        return few_filters_scratch(pitch_of(step, block), few_filters_rows(step), images[step.x].col)
-    if step.op == Op.WINOGRAD:
-        return block_scratch(images[step.x].col)
-    return vectors(min(block, images[step.y].width) * images[step.x].col) * LANES
+    if has_few_filters(instruction):
+        rows = few_filters_rows(instruction)
+        return few_filters_scratch(pitch_of(instruction, block), rows, images[instruction.x].col)
+    if instruction.op == Op.WINOGRAD:
+        return block_scratch(images[instruction.x].col)
+    return vectors(min(block, images[instruction.y].width) * images[instruction.x].col) * LANES

@@ -29,7 +29,7 @@ class RowBlock(NamedTuple):
 class Chain:
     """Neighbouring groups.
 
-    groups, steps, images : of the whole program, steps by number and images by tensor
+    groups, instructions, images : of the whole program, instructions by number and images by tensor
     near    : elements of the rows of all images that a row block of each group touches
     names   : tensors that it reads or writes
     heights : rows of what each group writes, or of what it reads where it writes to the user
@@ -39,26 +39,26 @@ class Chain:
     Nothing waits to be computed: what functools keeps is locked before Python 3.12, and a fork would leave it locked.
     """
 
-    def __init__(self, groups: Sequence[range], steps: Sequence[Instruction], images: Mapping[str, Image],
+    def __init__(self, groups: Sequence[range], instructions: Sequence[Instruction], images: Mapping[str, Image],
                  near: int) -> None:
-        self.groups, self.steps, self.images, self.near = tuple(groups), steps, images, near
-        self.names = set().union(*(names_of(group, steps) for group in groups))
-        self.heights = [images[steps[group.start].y or steps[group.start].x].height for group in groups]
-        self.aligns = [max(max(steps[member].copies[0], steps[member].addend_copies[0]) for member in group)
-                       for group in groups]
+        self.groups, self.instructions, self.images, self.near = tuple(groups), instructions, images, near
+        self.names = set().union(*(names_of(group, instructions) for group in groups))
+        self.heights = [images[instructions[group.start].y or instructions[group.start].x].height for group in groups]
+        self.aligns = [max(max(instructions[member].copies[0], instructions[member].addend_copies[0])
+                           for member in group) for group in groups]
         elements = sum(images[name].row * images[name].height for name in self.names)
         self.rows = max(1, near * self.heights[-1] // elements)
         self.sources = self.find_sources()
 
     def find_sources(self) -> list[list[tuple[int, Instruction, str]]]:
-        """For each group: which earlier one was the last to write a tensor that which of its steps names."""
+        """For each group: which earlier one was the last to write a tensor that which of its instructions names."""
         found: list[list[tuple[int, Instruction, str]]] = []
         writers: dict[str, int] = {}
         for number, group in enumerate(self.groups):
-            found.append([(writers[name], self.steps[member], name) for member in group
-                          for name in (self.steps[member].x, self.steps[member].addend, self.steps[member].y)
+            members = [self.instructions[member] for member in group]
+            found.append([(writers[name], each, name) for each in members for name in (each.x, each.addend, each.y)
                           if name in writers])
-            writers |= {self.steps[member].y: number for member in group}
+            writers |= {each.y: number for each in members}
         return found
 
     def pays(self, large: int) -> bool:
@@ -78,7 +78,7 @@ class Chain:
         some of them also done by its neighbour; other rows are done by one.
         """
         starts = [self.first_rows(self.heights[-1] * thread // threads) for thread in range(threads)]
-        everyones = [any(self.steps[number].y not in brief for number in group) for group in self.groups]
+        everyones = [any(self.instructions[number].y not in brief for number in group) for group in self.groups]
         apart = []
         for first, ends in zip(starts, [*starts[1:], self.heights], strict=True):
             least = [end if is_everyones else start
@@ -102,8 +102,8 @@ class Chain:
             last = min(self.heights[number], -(-last // align) * align)
             if last <= done[number]:
                 return
-            for source, step, name in self.sources[number]:
-                reach(source, min(self.heights[source], rows_touched(step, name, done[number], last)[1]))
+            for source, instruction, name in self.sources[number]:
+                reach(source, min(self.heights[source], rows_touched(instruction, name, done[number], last)[1]))
             blocks.append(RowBlock(self.groups[number], done[number], last, whole=False))
             done[number] = last
 
@@ -119,12 +119,12 @@ class Chain:
         for number in reversed(range(len(self.groups))):
             align = self.aligns[number]
             first[number] = max(0, first[number]) // align * align
-            for source, step, name in self.sources[number]:
-                first[source] = min(first[source], rows_touched(step, name, first[number], first[number] + 1)[0])
+            for source, instruction, name in self.sources[number]:
+                first[source] = min(first[source], rows_touched(instruction, name, first[number], first[number] + 1)[0])
         return first
 
 
-def form_chains(groups: Sequence[range], steps: Sequence[Instruction], images: Mapping[str, Image],
+def form_chains(groups: Sequence[range], instructions: Sequence[Instruction], images: Mapping[str, Image],
                 large: int, near: int) -> list[Chain]:
     """All groups as chains, most of them of one.
 
@@ -134,9 +134,9 @@ def form_chains(groups: Sequence[range], steps: Sequence[Instruction], images: M
     chains: list[list[range]] = []
     changes, open_ended = 0, False
     for group in groups:
-        members = [steps[number] for number in group]
-        able = all(step.op in ROW_BY_ROW for step in members)
-        change = any(step.op in POOLS or step.stride != (1, 1) or step.copies != (1, 1) for step in members)
+        members = [instructions[number] for number in group]
+        able = all(each.op in ROW_BY_ROW for each in members)
+        change = any(each.op in POOLS or each.stride != (1, 1) or each.copies != (1, 1) for each in members)
         if open_ended and able and changes + change < 2:
             chains[-1].append(group)
             changes += change
@@ -144,28 +144,29 @@ def form_chains(groups: Sequence[range], steps: Sequence[Instruction], images: M
             chains.append([group])
             changes = int(change)
         open_ended = able and members[-1].op not in POOLS
-    formed = [Chain(chain, steps, images, near) for chain in chains]
+    formed = [Chain(chain, instructions, images, near) for chain in chains]
     return [part for chain in formed for part in
-            ([chain] if chain.pays(large) else [Chain((group,), steps, images, near) for group in chain.groups])]
+            ([chain] if chain.pays(large) else [Chain((group,), instructions, images, near) for group in chain.groups])]
 
 
-def names_of(group: range, steps: Sequence[Instruction]) -> set[str]:
+def names_of(group: range, instructions: Sequence[Instruction]) -> set[str]:
     """Tensors that a group reads or writes."""
-    return {name for number in group for name in (steps[number].x, steps[number].y, steps[number].addend)} - {""}
+    members = [instructions[number] for number in group]
+    return {name for each in members for name in (each.x, each.y, each.addend)} - {""}
 
 
-def rows_touched(step: Instruction, name: str, first: int, last: int) -> tuple[int, int]:
-    """The first row that a step touches of a tensor, and the one behind the last, for rows first ... last-1 of its
-    output. Rows of padding count, so that they lie before 0 or behind the image."""
-    if name != step.x:
-        copies = step.addend_copies[0] if name == step.addend else 1
+def rows_touched(instruction: Instruction, name: str, first: int, last: int) -> tuple[int, int]:
+    """The first row that an instruction touches of a tensor, and the one behind the last, for rows first ... last-1 of
+    its output. Rows of padding count, so that they lie before 0 or behind the image."""
+    if name != instruction.x:
+        copies = instruction.addend_copies[0] if name == instruction.addend else 1
         return first // copies, -(-last // copies)
-    above, stride = step.pads[0][0], step.stride[0]
-    if step.op in POOLS:
-        return first * stride - above, (last - 1) * stride - above + step.kernel[0]
-    if step.copies != (1, 1):
-        return first // step.copies[0], -(-last // step.copies[0])
-    if step.op not in CONVOLUTIONS:
+    above, stride = instruction.pads[0][0], instruction.stride[0]
+    if instruction.op in POOLS:
+        return first * stride - above, (last - 1) * stride - above + instruction.kernel[0]
+    if instruction.copies != (1, 1):
+        return first // instruction.copies[0], -(-last // instruction.copies[0])
+    if instruction.op not in CONVOLUTIONS:
         return first, last
-    reach = (max(1, step.kernel[0]) - 1) * step.dilation[0]
+    reach = (max(1, instruction.kernel[0]) - 1) * instruction.dilation[0]
     return first * stride - above, (last - 1) * stride - above + reach + 1

@@ -36,11 +36,11 @@ class Row(NamedTuple):
 
 
 class Encoder:
-    """whole : each of `steps` for all its rows, in a table"""
+    """whole : each of `instructions` for all its rows, in a table"""
 
-    def __init__(self, whole: np.ndarray, steps: Sequence[Instruction], images: Mapping[str, Image],
+    def __init__(self, whole: np.ndarray, instructions: Sequence[Instruction], images: Mapping[str, Image],
                  arena: Arena) -> None:
-        self.whole, self.steps, self.images, self.arena = whole, steps, images, arena
+        self.whole, self.instructions, self.images, self.arena = whole, instructions, images, arena
         self.moves = {name: len(whole) + number for number, name in enumerate(images)}
         self.heights = whole[:, Field.HEIGHT].tolist()
         self.pads = whole[:, Field.PAD_TOP].tolist()
@@ -95,15 +95,16 @@ class Encoder:
             return row - placed.origins[name] + below.get(name, 0) - self.images[name].halo[0]
 
         for number in block.group:
-            step = self.steps[number]
-            first, pad_top, cut = block.first * step.stride[0] // step.copies[0], self.pads[number], 0
-            if step.op in POOLS:  # which looks where the image begins and ends
-                above, _ = rows_touched(step, step.x, block.first, block.last)
+            instruction = self.instructions[number]
+            first, pad_top, cut = block.first * instruction.stride[0] // instruction.copies[0], self.pads[number], 0
+            if instruction.op in POOLS:  # which looks where the image begins and ends
+                above, _ = rows_touched(instruction, instruction.x, block.first, block.last)
                 first = cut = max(0, above)
                 pad_top = max(0, -above)
-            yield Row(number, down(step.x, first), down(step.y, block.first),
-                      down(step.addend, block.first // step.addend_copies[0]),
-                      block.last - block.first, block.first == 0, block.last == self.images[step.y].height, pad_top,
+            yield Row(number, down(instruction.x, first), down(instruction.y, block.first),
+                      down(instruction.addend, block.first // instruction.addend_copies[0]),
+                      block.last - block.first, block.first == 0,
+                      block.last == self.images[instruction.y].height, pad_top,
                       cut)
 
     def of_move(self, move: Move, below: Mapping[str, int]) -> Iterator[Row]:

@@ -64,13 +64,13 @@ def halos_of(names: Iterable[str], reads: Iterable[tuple[str, Halo]]) -> dict[st
 def lay_out(lowered: Lowered) -> dict[str, Image]:
     """Every tensor with its halo."""
     reads = []
-    for step in lowered.steps:
-        if step.op in CONVOLUTIONS:
-            (top, bottom), (left, right) = step.pads
-            if step.op == Op.WINOGRAD:  # whole tiles
-                height, width, _ = lowered.shapes[step.y]
+    for instruction in lowered.instructions:
+        if instruction.op in CONVOLUTIONS:
+            (top, bottom), (left, right) = instruction.pads
+            if instruction.op == Op.WINOGRAD:  # whole tiles
+                height, width, _ = lowered.shapes[instruction.y]
                 bottom, right = bottom + -height % TILE, right + -width % TILE
-            reads.append((step.x, (top, bottom, left, right)))
+            reads.append((instruction.x, (top, bottom, left, right)))
     return {name: Image(*lowered.shapes[name], halo, is_thin(name, lowered))
             for name, halo in halos_of(lowered.shapes, reads).items()}
 
@@ -80,17 +80,18 @@ def is_thin(name: str, lowered: Lowered) -> bool:
     dense convolutions read, of one channel also separable ones, and what one with few filters leaves to be copied
     out."""
     channels = lowered.shapes[name][2]
-    reads = [step for step in lowered.steps if name in (step.x, step.addend)]
-    writes = [step for step in lowered.steps if step.y == name]
-    if channels >= LANES or not reads or any(step.addend == name for step in reads):
+    reads = [each for each in lowered.instructions if name in (each.x, each.addend)]
+    writes = [each for each in lowered.instructions if each.y == name]
+    if channels >= LANES or not reads or any(each.addend == name for each in reads):
         return False
-    if all(step.op == Op.COPY_IN for step in writes):
-        return all((step.op == Op.CONV and not has_few_filters(step)) or (step.op == Op.SEPARABLE and channels == 1)
-                   for step in reads)
-    return all(map(has_few_filters, writes)) and all(step.op == Op.COPY_OUT for step in reads)
+    if all(each.op == Op.COPY_IN for each in writes):
+        return all((each.op == Op.CONV and not has_few_filters(each)) or (each.op == Op.SEPARABLE and channels == 1)
+                   for each in reads)
+    return all(map(has_few_filters, writes)) and all(each.op == Op.COPY_OUT for each in reads)
 
 
-def has_few_filters(step: Instruction) -> bool:
+def has_few_filters(instruction: Instruction) -> bool:
     """Whether a convolution has so few filters that its vectors run along positions."""
-    plain = step.flags & (Flag.CONTINUE | Flag.ADD | Flag.SPREAD) == 0
-    return step.op == Op.CONV and plain and step.dense.shape[3] <= len(FEW_FILTERS_VECTORS) and step.dense.size > 0
+    plain = instruction.flags & (Flag.CONTINUE | Flag.ADD | Flag.SPREAD) == 0
+    return (instruction.op == Op.CONV and plain and instruction.dense.shape[3] <= len(FEW_FILTERS_VECTORS)
+            and instruction.dense.size > 0)

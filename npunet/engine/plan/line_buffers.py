@@ -38,10 +38,11 @@ class LineBuffer:
 
     def __init__(self, name: str, blocks: Sequence[RowBlock], chain: Chain) -> None:
         self.name, self.whole = name, chain.images[name]
-        self.uses = [(group, step) for group in dict.fromkeys(block.group for block in blocks)
-                     for step in (chain.steps[number] for number in group) if name in (step.x, step.y, step.addend)]
+        self.uses = [(group, each) for group in dict.fromkeys(block.group for block in blocks)
+                     for each in (chain.instructions[number] for number in group)
+                     if name in (each.x, each.y, each.addend)]
         self.users = {group for group, _ in self.uses}
-        self.writers = {group for group, step in self.uses if step.y == name}
+        self.writers = {group for group, instruction in self.uses if instruction.y == name}
         self.starts = {block.group: block.first for block in reversed(blocks) if block.group in self.users}
         self.ends = {block.group: block.last for block in blocks if block.group in self.users}
         self.rewind()
@@ -82,8 +83,8 @@ class LineBuffer:
         next_rows, writer = self.next_rows, self.uses[0][0]
         if next_rows[writer] == self.starts[writer]:
             return self.origin
-        return min((rows_touched(step, self.name, next_rows[group], next_rows[group] + 1)[0]
-                    for group, step in self.uses if next_rows[group] < self.ends[group]), default=self.end)
+        return min((rows_touched(instruction, self.name, next_rows[group], next_rows[group] + 1)[0]
+                    for group, instruction in self.uses if next_rows[group] < self.ends[group]), default=self.end)
 
 
 def buffers_of(names: set[str], blocks: Sequence[RowBlock], chain: Chain) -> list[LineBuffer]:

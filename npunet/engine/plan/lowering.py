@@ -1,4 +1,4 @@
-"""From the deployed graph to fused steps: what is computed together, what needs no copy, what is computed early.
+"""From the deployed graph to fused instructions: what is computed together, what needs no copy, what is computed early.
 
 Every rewrite keeps every bit (ARITHMETIC, "three rewrites", and rounding that is the same wherever it happens):
 
@@ -74,9 +74,9 @@ class Instruction:
 
 
 class Lowered(NamedTuple):
-    """Steps in order, and the shape of every tensor that they name."""
+    """Instructions in order, and the shape of every tensor that they name."""
 
-    steps: list[Instruction]
+    instructions: list[Instruction]
     shapes: dict[str, Shape]
     input: str
     output: str
@@ -84,7 +84,7 @@ class Lowered(NamedTuple):
 
 @dataclass
 class Lowering:
-    """One pass over a deployed graph. With fuse=False every node is its own step; with in_place=False no step
+    """One pass over a deployed graph. With fuse=False every node is an instruction; with in_place=False no instruction
     writes over what it reads; with tiled=True the convolutions that can be are done by Winograd's algorithm."""
 
     graph: Graph
@@ -92,9 +92,9 @@ class Lowering:
     fuse: bool = True
     in_place: bool = True
     tiled: bool = False
-    steps: list[Instruction] = field(default_factory=list)
+    instructions: list[Instruction] = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)
-    absorbed: set[str] = field(default_factory=set)  # nodes that another node's step computes
+    absorbed: set[str] = field(default_factory=set)  # nodes that another node's instruction computes
     home: dict[str, str] = field(default_factory=dict)  # tensor -> the tensor in whose memory it lives
 
     def run(self) -> Lowered:
@@ -108,10 +108,10 @@ class Lowering:
                 self.lower(node)
         output = self.place(self.graph.output)
         self.emit(Instruction(Op.COPY_OUT, "output", x=output, y=""))
-        return Lowered(self.steps, self.shapes, self.graph.input, output)
+        return Lowered(self.instructions, self.shapes, self.graph.input, output)
 
-    def emit(self, step: Instruction) -> None:
-        self.steps.append(step)
+    def emit(self, instruction: Instruction) -> None:
+        self.instructions.append(instruction)
 
     def place(self, name: str) -> str:
         """The tensor in whose memory `name` lives."""
@@ -134,9 +134,9 @@ class Lowering:
             self.lower_plain(node)
 
     def lower_plain(self, node: Node) -> None:
-        """A node that is a step of its own."""
+        """A node that is an instruction of its own."""
         sources = [self.place(name) for name in node.inputs]
-        step = Instruction(Op.ADD, node.name, x=sources[0], y="")
+        instruction = Instruction(Op.ADD, node.name, x=sources[0], y="")
         if OPERATORS[node.op].in_place and self.in_place and self.overwritable(node.inputs[0]):
             self.home[node.name] = sources[0]
             y = sources[0]
@@ -144,68 +144,71 @@ class Lowering:
             y = self.new(node.name, node.shape)
         attrs = node.attrs
         if node.op == "max_pool2d":
-            step = replace(step, op=Op.MAX_POOL, kernel=attrs["window"], stride=attrs["stride"], pads=attrs["pads"])
+            instruction = replace(instruction, op=Op.MAX_POOL, kernel=attrs["window"], stride=attrs["stride"],
+                                  pads=attrs["pads"])
         elif node.op == "upsample_nearest2d":
-            step = replace(step, op=Op.UPSAMPLE, kernel=attrs["factor"])
+            instruction = replace(instruction, op=Op.UPSAMPLE, kernel=attrs["factor"])
         elif node.op in ("add", "concat"):
-            step = replace(step, op=Op[node.op.upper()], addend=sources[1])
+            instruction = replace(instruction, op=Op[node.op.upper()], addend=sources[1])
         elif node.op == "softmax":
-            step = replace(step, op=Op.SOFTMAX)
+            instruction = replace(instruction, op=Op.SOFTMAX)
         elif node.op == "layer_norm":
             gamma, beta = (self.weights[name] for name in node.weights)
-            step = replace(step, op=Op.LAYER_NORM, weights=gamma, bias=beta, eps=attrs["eps"])
+            instruction = replace(instruction, op=Op.LAYER_NORM, weights=gamma, bias=beta, eps=attrs["eps"])
         elif node.op in ACTIVATION_KINDS:
-            step = replace(step, op=Op.ACTIVATE, kind=ACTIVATION_KINDS[node.op])
+            instruction = replace(instruction, op=Op.ACTIVATE, kind=ACTIVATION_KINDS[node.op])
         else:
             PREDICTION.refuse(node.name, f"has no instruction for {node.op!r}")
-        self.emit(replace(step, y=y))
+        self.emit(replace(instruction, y=y))
 
     def lower_conv(self, node: Node) -> None:
         """A convolution with what can be fused into it."""
         producer = self.producer(node.inputs[0])
         if self.fuse and producer is not None and producer.op == "concat" and self.continued(producer):
-            step = self.continue_over_skip(node, producer)
+            instruction = self.continue_over_skip(node, producer)
         elif self.fuse and producer is not None and self.reads_fused_depthwise(node):
             half = self.depthwise_of(producer)
-            step = replace(half, op=Op.SEPARABLE, layer=node.name, fused=(producer.name,), weights=self.kernel(node))
+            instruction = replace(half, op=Op.SEPARABLE, layer=node.name, fused=(producer.name,),
+                                  weights=self.kernel(node))
         else:
             kernel = self.kernel(node)
-            step = Instruction(Op.CONV, node.name, x=self.place(node.inputs[0]), y="", kernel=kernel.shape[:2],
-                        dilation=node.attrs["dilation"], pads=node.attrs["pads"])
-            if self.tiled and winograd.applies(node.shape[:2], kernel.shape, node.attrs["stride"], step.dilation):
-                step = replace(step, op=Op.WINOGRAD, weights=kernel)
+            instruction = Instruction(Op.CONV, node.name, x=self.place(node.inputs[0]), y="",
+                                      kernel=kernel.shape[:2], dilation=node.attrs["dilation"], pads=node.attrs["pads"])
+            stride, dilation = node.attrs["stride"], node.attrs["dilation"]
+            if self.tiled and winograd.applies(node.shape[:2], kernel.shape, stride, dilation):
+                instruction = replace(instruction, op=Op.WINOGRAD, weights=kernel)
             else:
-                step = trim(step, kernel, self.graph.shape(node.inputs[0]))
+                instruction = trim(instruction, kernel, self.graph.shape(node.inputs[0]))
         if len(node.weights) > 1:
-            step = replace(step, bias=self.weights[node.weights[1]], flags=step.flags | Flag.BIAS)
-        step, result = self.take_in_successors(step, node)
-        if step.addend and self.in_place and self.overwritable_by(step.addend, result):
-            self.home[result] = step.addend
-            y = step.addend
+            instruction = replace(instruction, bias=self.weights[node.weights[1]], flags=instruction.flags | Flag.BIAS)
+        instruction, result = self.take_in_successors(instruction, node)
+        if instruction.addend and self.in_place and self.overwritable_by(instruction.addend, result):
+            self.home[result] = instruction.addend
+            y = instruction.addend
         else:
             y = self.place(result) if result in self.shapes else self.new(result, node.shape)
-        self.emit(replace(step, y=y))
+        self.emit(replace(instruction, y=y))
 
-    def take_in_successors(self, step: Instruction, node: Node) -> tuple[Instruction, str]:
-        """The step with the activation or the residual addition that follows it, and the name of its result."""
+    def take_in_successors(self, instruction: Instruction, node: Node) -> tuple[Instruction, str]:
+        """The instruction with the activation or the residual addition that follows it, and the name of its result."""
         reader = self.only_reader(node.name)
         if not self.fuse or reader is None:
-            return step, node.name
+            return instruction, node.name
         if reader.op in FUSABLE_ACTIVATIONS:
             self.absorbed.add(reader.name)
-            flags = step.flags | FUSABLE_ACTIVATIONS[reader.op]
-            return replace(step, flags=flags, fused=(*step.fused, reader.name)), reader.name
+            flags = instruction.flags | FUSABLE_ACTIVATIONS[reader.op]
+            return replace(instruction, flags=flags, fused=(*instruction.fused, reader.name)), reader.name
         if reader.op == "add":
             main = next(name for name in reader.inputs if name != node.name)
             if self.is_done_before(main, node):
                 self.absorbed.add(reader.name)
-                flags = step.flags | Flag.ADD
-                step = replace(step, flags=flags, addend=self.place(main), fused=(*step.fused, reader.name))
-                return step, reader.name
-        return step, node.name
+                flags = instruction.flags | Flag.ADD
+                fused = (*instruction.fused, reader.name)
+                return replace(instruction, flags=flags, addend=self.place(main), fused=fused), reader.name
+        return instruction, node.name
 
     def continue_over_skip(self, node: Node, concat: Node) -> Instruction:
-        """Emit up(conv1x1(a)) into the result's memory; the step that continues it over the skip."""
+        """Emit up(conv1x1(a)) into the result's memory; the instruction that continues it over the skip."""
         upsampling = self.graph[concat.inputs[0]]
         low, channels = upsampling.inputs[0], upsampling.shape[2]
         kernel = self.kernel(node)
@@ -217,13 +220,13 @@ class Lowering:
             first = replace(first, flags=Flag.SPREAD, copies=factor, fused=(upsampling.name,))
         self.emit(first)
         return Instruction(Op.CONV, node.name, x=self.place(concat.inputs[1]), y="", flags=Flag.CONTINUE,
-                    weights=kernel[:, :, channels:], fused=(concat.name,))
+                           weights=kernel[:, :, channels:], fused=(concat.name,))
 
     def depthwise_of(self, node: Node) -> Instruction:
         kernel = self.kernel(node)
-        step = Instruction(Op.DEPTHWISE, node.name, x=self.place(node.inputs[0]), y="", kernel=kernel.shape[:2],
-                    dilation=node.attrs["dilation"], pads=node.attrs["pads"])
-        trimmed = trim(step, kernel, self.graph.shape(node.inputs[0]))
+        instruction = Instruction(Op.DEPTHWISE, node.name, x=self.place(node.inputs[0]), y="",
+                                  kernel=kernel.shape[:2], dilation=node.attrs["dilation"], pads=node.attrs["pads"])
+        trimmed = trim(instruction, kernel, self.graph.shape(node.inputs[0]))
         return replace(trimmed, depthwise=trimmed.weights, weights=None)
 
     def new(self, name: str, shape: Shape) -> str:
@@ -277,8 +280,8 @@ class Lowering:
         return len(inputs) == 1 and self.overwritable(inputs[0])
 
 
-def trim(step: Instruction, kernel: np.ndarray, shape: Shape) -> Instruction:
-    """The step with its kernel less the taps that see nothing but padding, which may be all of them."""
-    y, x = taps_of(kernel.shape[:2], step.pads, step.dilation, shape[:2])
+def trim(instruction: Instruction, kernel: np.ndarray, shape: Shape) -> Instruction:
+    """The instruction with its kernel less the taps that see nothing but padding, which may be all of them."""
+    y, x = taps_of(kernel.shape[:2], instruction.pads, instruction.dilation, shape[:2])
     kernel = kernel[y.kept, x.kept]
-    return replace(step, weights=kernel, kernel=kernel.shape[:2], pads=(y.pads, x.pads))
+    return replace(instruction, weights=kernel, kernel=kernel.shape[:2], pads=(y.pads, x.pads))

@@ -31,14 +31,14 @@ from npunet.ops.winograd import TILE, transform_kernel
 class Program:
     """What the interpreter runs.
 
-    table       : int64 (rows, FIELDS), see opcodes, for one thread: `steps` in the order of the schedule
+    table       : int64 (rows, FIELDS), see opcodes, for one thread: `instructions` in the order of the schedule
     shared      : the same for each of several threads that share a sample
-    whole       : int64 (instructions, FIELDS): each of `steps` once, for all its rows
+    whole       : int64 (instructions, FIELDS): each of `instructions` once, for all its rows
     constants   : float32, packed weights
     arena       : where each tensor starts, and the elements that all need together
     images      : how each tensor lies in memory; of one with a line buffer, where all its rows would
     buffers     : what is kept of it
-    steps       : the instructions by name
+    instructions : what they are, tensors by name
     groups      : which of them are done together, a cache block at a time
     blocks      : row blocks in which one thread does each
     input_shape, output_shape : (H, W, C) of one sample and its result
@@ -54,7 +54,7 @@ class Program:
     arena: Arena
     images: Mapping[str, Image]
     buffers: Mapping[str, Image]
-    steps: tuple[Instruction, ...]
+    instructions: tuple[Instruction, ...]
     groups: tuple[range, ...]
     blocks: tuple[int, ...]
     input_shape: Shape
@@ -85,35 +85,38 @@ def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads:
     """
     deployed, folded = deploy(graph, weights)
     lowered = Lowering(deployed, folded, fuse, in_place, tiled=arithmetic == "winograd").run()
-    steps, images, groups = lowered.steps, lay_out(lowered), form_groups(lowered)
-    scratch = {number: scratch_size(steps[number], cache_block_of([steps[member] for member in group], images), images)
-               for group in groups for number in group if needs_scratch(steps[number])}
-    planned = plan_memory(form_chains(groups, steps, images, large, near), images, scratch, threads, LINE_FLOATS)
+    instructions, images, groups = lowered.instructions, lay_out(lowered), form_groups(lowered)
+    scratch: dict[int, int] = {}
+    for group in groups:
+        members = [instructions[number] for number in group]
+        scratch |= {number: scratch_size(each, cache_block_of(members, images), images)
+                    for number, each in zip(group, members, strict=True) if needs_scratch(each)}
+    planned = plan_memory(form_chains(groups, instructions, images, large, near), images, scratch, threads, LINE_FLOATS)
     arena = planned.arena
     constants = Constants()
-    whole = np.zeros((len(steps), FIELDS), np.int64)
+    whole = np.zeros((len(instructions), FIELDS), np.int64)
     written: set[str] = set()
-    for number, step in enumerate(steps):
-        fields = encode(number, step, images, arena, constants, first=step.y not in written)
+    for number, instruction in enumerate(instructions):
+        fields = encode(number, instruction, images, arena, constants, first=instruction.y not in written)
         whole[number, list(fields)] = list(fields.values())
-        written.add(step.y)
+        written.add(instruction.y)
     for group in groups:
-        members = [steps[number] for number in group]
+        members = [instructions[number] for number in group]
         fields = encode_group(members, images)
         whole[group.start, list(fields)] = list(fields.values())
         for number in group[1:]:
             placed = whole[number, Field.ADDEND] == whole[number, Field.Y] == whole[number - 1, Field.Y]
-            if placed and fuses_into(steps[number], steps[number - 1]):
+            if placed and fuses_into(instructions[number], instructions[number - 1]):
                 whole[number - 1, Field.FLAGS] |= Flag.FUSE_NEXT
-        for number, step in zip(group, members, strict=True):
+        for number, instruction in zip(group, members, strict=True):
             if number in scratch:
                 whole[number, Field.SCRATCH_SIZE] = scratch[number]
-            if has_few_filters(step):
-                whole[number, Field.PITCH] = pitch_of(step, cache_block_of(members, images))
-    tables = planned.tables(whole, steps, images)
+            if has_few_filters(instruction):
+                whole[number, Field.PITCH] = pitch_of(instruction, cache_block_of(members, images))
+    tables = planned.tables(whole, instructions, images)
     margin = LANES * LANES + LANES * max(image.col for image in images.values())
-    return Program(*tables, whole, constants.array(), arena, images, planned.buffers, tuple(steps), tuple(groups),
-                   planned.blocks(groups), graph.input_shape, graph.shape(graph.output), threads, margin)
+    return Program(*tables, whole, constants.array(), arena, images, planned.buffers, tuple(instructions),
+                   tuple(groups), planned.blocks(groups), graph.input_shape, graph.shape(graph.output), threads, margin)
 
 
 class PlannedMemory(NamedTuple):
@@ -128,10 +131,10 @@ class PlannedMemory(NamedTuple):
     arena: Arena
     threads: int
 
-    def tables(self, whole: np.ndarray, steps: Sequence[Instruction],
+    def tables(self, whole: np.ndarray, instructions: Sequence[Instruction],
                images: Mapping[str, Image]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         """The table for one thread, and those of several, from each instruction for all its rows."""
-        encoder = Encoder(whole, steps, images, self.arena)
+        encoder = Encoder(whole, instructions, images, self.arena)
         table = encoder.table([item for plan in self.plans for item in plan.alone], {})
         if self.threads == 1:
             return table, (table,)
@@ -179,8 +182,8 @@ def encode_group(group: list[Instruction], images: Mapping[str, Image]) -> dict[
     fields = {Field.GROUP: len(group)}
     if group[0].op in CONVOLUTIONS:
         fields[Field.BLOCK] = cache_block_of(group, images)
-        fields[Field.ALIGN_Y] = max(step.copies[0] for step in group)
-        fields[Field.ALIGN_X] = max(step.copies[1] for step in group)
+        fields[Field.ALIGN_Y] = max(each.copies[0] for each in group)
+        fields[Field.ALIGN_X] = max(each.copies[1] for each in group)
     if group[0].op == Op.WINOGRAD:
         fields[Field.ALIGN_Y] = fields[Field.ALIGN_X] = TILE
         y = images[group[0].y]
@@ -189,54 +192,57 @@ def encode_group(group: list[Instruction], images: Mapping[str, Image]) -> dict[
     return fields
 
 
-def encode(number: int, step: Instruction, images: Mapping[str, Image], arena: Arena, constants: Constants,
+def encode(number: int, instruction: Instruction, images: Mapping[str, Image], arena: Arena, constants: Constants,
            first: bool) -> dict[Field, int]:
     """The fields of one instruction for all its rows; `first` when it is the first to write its output."""
-    fields: dict[Field, int] = {Field.OP: step.op, Field.FLAGS: step.flags, Field.KIND: step.kind}
+    fields: dict[Field, int] = {Field.OP: instruction.op, Field.FLAGS: instruction.flags, Field.KIND: instruction.kind}
 
     def describe(name: str, start: Field, row: Field, col: Field) -> None:
         fields[start] = arena.offsets[name] + images[name].inner
         fields[row], fields[col] = images[name].row, images[name].col
 
-    shown = images[step.y or step.x]
+    shown = images[instruction.y or instruction.x]
     fields[Field.HEIGHT], fields[Field.WIDTH] = shown.height, shown.width
     fields[Field.VECTORS], fields[Field.CHANNELS] = vectors(shown.channels), shown.channels
-    if step.x:
-        x = images[step.x]
-        describe(step.x, Field.X, Field.X_ROW, Field.X_COL)
+    if instruction.x:
+        x = images[instruction.x]
+        describe(instruction.x, Field.X, Field.X_ROW, Field.X_COL)
         fields[Field.X_HEIGHT], fields[Field.X_WIDTH], fields[Field.CHANNELS] = x.height, x.width, x.channels
-    if step.y:
-        describe(step.y, Field.Y, Field.Y_ROW, Field.Y_COL)
+    if instruction.y:
+        describe(instruction.y, Field.Y, Field.Y_ROW, Field.Y_COL)
         if first:
-            fields.update(zip((Field.TOP, Field.BOTTOM, Field.LEFT, Field.RIGHT), images[step.y].halo, strict=True))
-    if step.addend:
-        describe(step.addend, Field.ADDEND, Field.ADDEND_ROW, Field.ADDEND_COL)
-        fields[Field.ADDEND_CHANNELS] = images[step.addend].channels
-    fields[Field.KH], fields[Field.KW] = step.kernel
-    fields[Field.STRIDE_Y], fields[Field.STRIDE_X] = step.stride
-    (top, _), (left, _) = step.pads
+            halo = images[instruction.y].halo
+            fields.update(zip((Field.TOP, Field.BOTTOM, Field.LEFT, Field.RIGHT), halo, strict=True))
+    if instruction.addend:
+        describe(instruction.addend, Field.ADDEND, Field.ADDEND_ROW, Field.ADDEND_COL)
+        fields[Field.ADDEND_CHANNELS] = images[instruction.addend].channels
+    fields[Field.KH], fields[Field.KW] = instruction.kernel
+    fields[Field.STRIDE_Y], fields[Field.STRIDE_X] = instruction.stride
+    (top, _), (left, _) = instruction.pads
     fields[Field.PAD_TOP], fields[Field.PAD_LEFT] = top, left
-    if step.op in CONVOLUTIONS:
-        fields[Field.COPIES_Y], fields[Field.COPIES_X] = step.copies
+    if instruction.op in CONVOLUTIONS:
+        fields[Field.COPIES_Y], fields[Field.COPIES_X] = instruction.copies
         fields[Field.START] = -top * x.row - left * x.col
-        fields[Field.TAP_ROW], fields[Field.TAP_COL] = step.dilation[0] * x.row, step.dilation[1] * x.col
-        bias = step.bias
-        if step.op == Op.WINOGRAD:
+        fields[Field.TAP_ROW], fields[Field.TAP_COL] = instruction.dilation[0] * x.row, instruction.dilation[1] * x.col
+        bias = instruction.bias
+        if instruction.op == Op.WINOGRAD:
             fields[Field.TILES] = block_tiles(x.col)
-            fields[Field.WEIGHTS] = constants.kernel(transform_kernel(step.dense))
+            fields[Field.WEIGHTS] = constants.kernel(transform_kernel(instruction.dense))
             bias = np.full(shown.channels, -0.0, np.float32) if bias is None else bias  # -0 changes no sum
-        elif has_few_filters(step):
-            fields[Field.FEW_FILTERS] = step.dense.shape[3]
-            fields[Field.WEIGHTS] = constants.flat(step.dense)
-        elif step.weights is not None:
-            fields[Field.WEIGHTS] = constants.kernel(step.dense)
+        elif has_few_filters(instruction):
+            fields[Field.FEW_FILTERS] = instruction.dense.shape[3]
+            fields[Field.WEIGHTS] = constants.flat(instruction.dense)
+        elif instruction.weights is not None:
+            fields[Field.WEIGHTS] = constants.kernel(instruction.dense)
         if bias is not None:
-            fields[Field.BIAS] = constants.bias(bias, clamped=bool(step.flags & (Flag.RELU | Flag.RELU6)))
-        if step.depthwise is not None:
-            fields[Field.DEPTHWISE_WEIGHTS] = constants.depthwise(step.depthwise, spread=images[step.x].thin)
-    elif step.op == Op.LAYER_NORM:
-        fields[Field.WEIGHTS], fields[Field.BIAS] = constants.flat(step.dense), constants.flat(np.asarray(step.bias))
-        fields[Field.EPS] = bits_of(step.eps)
-    if needs_scratch(step):
+            fields[Field.BIAS] = constants.bias(bias, clamped=bool(instruction.flags & (Flag.RELU | Flag.RELU6)))
+        if instruction.depthwise is not None:
+            thin = images[instruction.x].thin
+            fields[Field.DEPTHWISE_WEIGHTS] = constants.depthwise(instruction.depthwise, spread=thin)
+    elif instruction.op == Op.LAYER_NORM:
+        fields[Field.WEIGHTS] = constants.flat(instruction.dense)
+        fields[Field.BIAS] = constants.flat(np.asarray(instruction.bias))
+        fields[Field.EPS] = bits_of(instruction.eps)
+    if needs_scratch(instruction):
         fields[Field.SCRATCH] = arena.offsets[scratch_name(number)]
     return fields

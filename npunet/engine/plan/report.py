@@ -65,17 +65,18 @@ class ProgramRow:
 def instructions(program: Program) -> list[ProgramRow]:
     """Every instruction of a program."""
     rows, heads = [], {number: group.start for group in program.groups for number in group}
-    for number, step in enumerate(program.steps):
-        reads = [name for name in (step.x, step.addend) if name]
-        if step.flags & Flag.CONTINUE:
-            reads.append(step.y)
-        arrays = [array for array in (step.depthwise, step.weights, step.bias) if array is not None]
-        touched = sum(inner(program.images[name]) for name in (*reads, step.y) if name)
+    for number, instruction in enumerate(program.instructions):
+        reads = [name for name in (instruction.x, instruction.addend) if name]
+        if instruction.flags & Flag.CONTINUE:
+            reads.append(instruction.y)
+        arrays = [array for array in (instruction.depthwise, instruction.weights, instruction.bias)
+                  if array is not None]
+        touched = sum(inner(program.images[name]) for name in (*reads, instruction.y) if name)
         rows.append(ProgramRow(
-            number, step.op.name.lower(), step.layer, tuple(operand(program, name) for name in reads),
-            (operand(program, step.y),) if step.y else (), tuple(array.shape for array in arrays),
-            (*words(step.flags), *step.fused), heads[number], program.blocks[number],
-            macs(step, program), done(step, program),
+            number, instruction.op.name.lower(), instruction.layer, tuple(operand(program, name) for name in reads),
+            (operand(program, instruction.y),) if instruction.y else (), tuple(array.shape for array in arrays),
+            (*words(instruction.flags), *instruction.fused), heads[number], program.blocks[number],
+            macs(instruction, program), done(instruction, program),
             program.itemsize * (touched + sum(array.size for array in arrays)),
         ))
     return rows
@@ -96,19 +97,20 @@ def words(flags: int) -> list[str]:
     return [word for flag, word in FLAG_WORDS.items() if flags & flag]
 
 
-def macs(step: Instruction, program: Program) -> int:
+def macs(instruction: Instruction, program: Program) -> int:
     """At every position of the input, which has the size of what is convolved, one product a weight."""
-    if step.op not in CONVOLUTIONS:
+    if instruction.op not in CONVOLUTIONS:
         return 0
-    x = program.images[step.x]
-    return x.height * x.width * sum(array.size for array in (step.depthwise, step.weights) if array is not None)
+    x = program.images[instruction.x]
+    arrays = (instruction.depthwise, instruction.weights)
+    return x.height * x.width * sum(array.size for array in arrays if array is not None)
 
 
-def done(step: Instruction, program: Program) -> int:
+def done(instruction: Instruction, program: Program) -> int:
     """Products of a Winograd convolution's tiles; of every other instruction, its MACs."""
-    if step.op != Op.WINOGRAD:
-        return macs(step, program)
-    y, (_, _, C, F) = program.images[step.y], step.dense.shape
+    if instruction.op != Op.WINOGRAD:
+        return macs(instruction, program)
+    y, (_, _, C, F) = program.images[instruction.y], instruction.dense.shape
     return -(-y.height // TILE) * -(-y.width // TILE) * MATRICES * C * F
 
 

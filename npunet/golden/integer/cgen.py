@@ -43,10 +43,10 @@ def memory(network: Network) -> dict[str, int]:
 
 def layout(network: Network) -> Arena:
     """Where the tensors between input and output lie, in values."""
-    step = {node.name: number for number, node in enumerate(network)}
-    lives = {name: Lifetime(prod(network.tensors[name].shape), step[name],
-                            max([step[reader.name] for reader in readers], default=step[name]))
-             for name, readers in network.consumers().items() if name in step and name != network.output}
+    order = {node.name: number for number, node in enumerate(network)}
+    lives = {name: Lifetime(prod(network.tensors[name].shape), order[name],
+                            max([order[reader.name] for reader in readers], default=order[name]))
+             for name, readers in network.consumers().items() if name in order and name != network.output}
     return place(lives, ALIGNMENT)
 
 
