@@ -72,7 +72,7 @@ def verify(
               stand it is not judged. A dump that says NPU PORT finite-math declares the same
     layers  : names or ids of the layers that the port shows; all by default. What is asked for must be there to pass
     case    : of tensors whose name tells none
-    layout  : in which all tensors stand, a key of fit.LAYOUTS
+    layout  : in which all tensors stand, a key of layouts.LAYOUTS
     explain : look for the cause of the first divergence
     time_limit : seconds after which that search ends with what it has
     progress : called as progress(done, total, what)

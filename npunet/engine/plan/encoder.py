@@ -13,7 +13,7 @@ from npunet.engine.plan.layout import Image
 from npunet.engine.plan.line_buffers import Move, Placed
 from npunet.engine.plan.lowering import Instruction
 from npunet.engine.plan.opcodes import POOLS, Alone, Field, Op
-from npunet.engine.plan.schedule import Plan
+from npunet.engine.plan.schedule import ChainSchedule
 
 
 class Row(NamedTuple):
@@ -46,11 +46,11 @@ class Encoder:
         self.pads = whole[:, Field.PAD_TOP].tolist()
         self.templates = self.make_templates()
 
-    def of_thread(self, plan: Plan, thread: int) -> np.ndarray:
-        """A plan as one of several threads carries it out."""
-        if plan.apart is None:
-            return np.concatenate([self.whole[group.start : group.stop] for group in plan.chain.groups])
-        table = self.table(plan.apart[thread], {name: thread * rows for name, rows in plan.kept.items()})
+    def of_thread(self, schedule: ChainSchedule, thread: int) -> np.ndarray:
+        """A schedule as one of several threads carries it out."""
+        if schedule.apart is None:
+            return np.concatenate([self.whole[group.start : group.stop] for group in schedule.chain.groups])
+        table = self.table(schedule.apart[thread], {name: thread * rows for name, rows in schedule.kept.items()})
         heads = np.flatnonzero(table[:, Field.GROUP])
         table[heads, Field.ALONE], table[heads[-1], Field.ALONE] = Alone.GO_ON, Alone.WAIT
         return table

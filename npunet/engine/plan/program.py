@@ -20,7 +20,7 @@ from npunet.engine.plan.line_buffers import Placed
 from npunet.engine.plan.lowering import Instruction, Lowering
 from npunet.engine.plan.opcodes import CONVOLUTIONS, FIELDS, Field, Flag, Op, bits_of
 from npunet.engine.plan.pack import Constants
-from npunet.engine.plan.schedule import Plan, plan_all, stored_images
+from npunet.engine.plan.schedule import ChainSchedule, schedule_all, stored_images
 from npunet.engine.plan.winograd_blocking import block_tiles, row_block_of
 from npunet.engine.target import LANES, LINE_BUFFERED, LINE_FLOATS, TOUCHED
 from npunet.graph import Graph, Shape
@@ -122,11 +122,11 @@ def compile_program(graph: Graph, weights: Mapping[str, np.ndarray], *, threads:
 class PlannedMemory(NamedTuple):
     """When the groups of a program do which rows, and where its tensors stand then.
 
-    plans   : of each chain, for so many threads
-    buffers : the line buffers, as images
+    schedules : of each chain, for so many threads
+    buffers   : the line buffers, as images
     """
 
-    plans: Sequence[Plan]
+    schedules: Sequence[ChainSchedule]
     buffers: Mapping[str, Image]
     arena: Arena
     threads: int
@@ -135,15 +135,16 @@ class PlannedMemory(NamedTuple):
                images: Mapping[str, Image]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         """The table for one thread, and those of several, from each instruction for all its rows."""
         encoder = Encoder(whole, instructions, images, self.arena)
-        table = encoder.table([item for plan in self.plans for item in plan.alone], {})
+        table = encoder.table([item for schedule in self.schedules for item in schedule.alone], {})
         if self.threads == 1:
             return table, (table,)
-        return table, tuple(np.concatenate([encoder.of_thread(plan, thread) for plan in self.plans])
+        return table, tuple(np.concatenate([encoder.of_thread(schedule, thread) for schedule in self.schedules])
                             for thread in range(self.threads))
 
     def blocks(self, groups: Sequence[range]) -> tuple[int, ...]:
         """Row blocks in which one thread does each instruction."""
-        blocks = Counter(item.block.group for plan in self.plans for item in plan.alone if isinstance(item, Placed))
+        items = (item for schedule in self.schedules for item in schedule.alone)
+        blocks = Counter(item.block.group for item in items if isinstance(item, Placed))
         return tuple(blocks[group] for group in groups for _ in group)
 
 
@@ -154,21 +155,21 @@ def plan_memory(chains: Sequence[Chain], images: Mapping[str, Image], scratch: M
     scratch   : elements that one thread needs besides tensors, by the number of the instruction
     alignment : of tensors, in elements
     """
-    plans = plan_all(chains, threads)
-    buffers = stored_images(plans, images, threads)
-    return PlannedMemory(plans, buffers, place(lifetimes(plans, {**images, **buffers}, scratch, threads), alignment),
-                         threads)
+    schedules = schedule_all(chains, threads)
+    buffers = stored_images(schedules, images, threads)
+    lives = lifetimes(schedules, {**images, **buffers}, scratch, threads)
+    return PlannedMemory(schedules, buffers, place(lives, alignment), threads)
 
 
-def lifetimes(plans: Sequence[Plan], stored: Mapping[str, Image], scratch: Mapping[int, int],
+def lifetimes(schedules: Sequence[ChainSchedule], stored: Mapping[str, Image], scratch: Mapping[int, int],
               threads: int) -> dict[str, Lifetime]:
     """From the chain that first names a tensor to the last that does; and the scratch of single groups."""
     lives: dict[str, Lifetime] = {}
-    for moment, plan in enumerate(plans):
-        for name in sorted(plan.chain.names):
+    for moment, schedule in enumerate(schedules):
+        for name in sorted(schedule.chain.names):
             first = lives[name].first if name in lives else moment
             lives[name] = Lifetime(stored[name].size, first, moment)
-        for number in (number for group in plan.chain.groups for number in group if number in scratch):
+        for number in (number for group in schedule.chain.groups for number in group if number in scratch):
             lives[scratch_name(number)] = Lifetime(threads * scratch[number], moment, moment)
     return lives
 

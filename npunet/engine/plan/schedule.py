@@ -10,7 +10,7 @@ from npunet.engine.plan.layout import Image
 from npunet.engine.plan.line_buffers import Move, Placed, buffers_of, with_moves
 
 
-class Plan(NamedTuple):
+class ChainSchedule(NamedTuple):
     """One chain's.
 
     kept  : rows of the line buffer of each tensor that has one; a thread each where there is `apart`
@@ -24,36 +24,37 @@ class Plan(NamedTuple):
     apart: Sequence[Sequence[Placed | Move]] | None = None
 
 
-def plan_all(chains: Sequence[Chain], threads: int) -> list[Plan]:
-    """A plan for each chain. A tensor that no other chain names may have a line buffer."""
-    plans = []
+def schedule_all(chains: Sequence[Chain], threads: int) -> list[ChainSchedule]:
+    """A schedule for each chain. A tensor that no other chain names may have a line buffer."""
+    schedules = []
     for number, chain in enumerate(chains):
         others = set().union(*(other.names for other in (*chains[:number], *chains[number + 1 :])))
-        plans.append(plan(chain, chain.names - others, threads))
-    return plans
+        schedules.append(schedule_of(chain, chain.names - others, threads))
+    return schedules
 
 
-def plan(chain: Chain, brief: set[str], threads: int) -> Plan:
+def schedule_of(chain: Chain, brief: set[str], threads: int) -> ChainSchedule:
     """A chain's; no tensor but the `brief` ones may have a line buffer."""
     blocks = chain.schedule()
     buffers = [buffer for buffer in buffers_of(brief, blocks, chain) if buffer.capacity < buffer.whole.height]
     alone = with_moves(blocks, buffers)
     kept = {buffer.name: buffer.capacity for buffer in buffers}
     if threads == 1 or len(chain.groups) == 1:
-        return Plan(chain, kept, alone)
+        return ChainSchedule(chain, kept, alone)
     shares = chain.schedules_apart(brief, threads)
     if shares is None:
-        return Plan(chain, {}, alone)
+        return ChainSchedule(chain, {}, alone)
     own = [buffers_of(brief, blocks, chain) for blocks in shares]
     for buffer in (buffer for each in own for buffer in each):
         kept[buffer.name] = max(kept.get(buffer.name, 0), buffer.capacity)
     if any(threads * rows >= chain.images[name].height for name, rows in kept.items()):
-        return Plan(chain, {}, alone)
-    return Plan(chain, kept, alone, [with_moves(*each) for each in zip(shares, own, strict=True)])
+        return ChainSchedule(chain, {}, alone)
+    return ChainSchedule(chain, kept, alone, [with_moves(*each) for each in zip(shares, own, strict=True)])
 
 
-def stored_images(plans: Sequence[Plan], images: Mapping[str, Image], threads: int) -> dict[str, Image]:
+def stored_images(schedules: Sequence[ChainSchedule], images: Mapping[str, Image], threads: int) -> dict[str, Image]:
     """The line buffers, all threads' below one another, as images."""
-    kept = {name: (threads if plan.apart else 1) * rows for plan in plans for name, rows in plan.kept.items()}
+    kept = {name: (threads if schedule.apart else 1) * rows
+            for schedule in schedules for name, rows in schedule.kept.items()}
     return {name: images[name]._replace(height=rows, halo=(0, 0, *images[name].halo[2:]))
             for name, rows in kept.items()}

@@ -41,9 +41,9 @@ def ring_buffers_of(groups: Sequence[range], instructions: Sequence[Instruction]
             continue
         lags = lags_of(members)
         for name in brief & set().union(*map(names_of, members)):
-            ring = ring_buffer_of(name, members, lags, images[name])
-            if ring is not None and ring.rows + ring.mirrored < images[name].height:
-                found[name] = ring
+            buffer = ring_buffer_of(name, members, lags, images[name])
+            if buffer is not None and buffer.rows + buffer.mirrored < images[name].height:
+                found[name] = buffer
     return found
 
 

@@ -80,8 +80,8 @@ def stream_fields(group: Sequence[Instruction], images: Mapping[str, Image], kep
         if free:
             host = min(free, key=lambda host: host.crowding(size))
             row = 0 if rows == 1 else image.height // rows * image.row
-            ahead = image.size if rows == 1 else (1 + host.lag - lag) * row
-            host.take(size, offsets[name] + image.inner + ahead, image.size, row)
+            distance = image.size if rows == 1 else (1 + host.lag - lag) * row
+            host.take(size, offsets[name] + image.inner + distance, image.size, row)
     return [hosts[k].fields if k in hosts else {} for k in range(len(group))]
 
 
