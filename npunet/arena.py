@@ -6,8 +6,8 @@ Source: Pisarchyk & Lee 2020, arXiv:2001.03288, "Greedy by Size" for offset calc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 
 class Lifetime(NamedTuple):
@@ -25,6 +25,19 @@ class Lifetime(NamedTuple):
     def overlaps(self, other: Lifetime) -> bool:
         """Whether at some moment both are needed."""
         return self.first <= other.last and other.first <= self.last
+
+
+def lifetimes_in_order(order: Sequence[str], readers: Mapping[str, Sequence[Any]],
+                       size_of: Callable[[str], int]) -> dict[str, Lifetime]:
+    """Of tensors that layers give one after another: each from the layer of its name to the last one that reads it.
+
+    order   : names of layers as they run; what else has readers is no tensor here
+    readers : for every tensor the layers that read it
+    """
+    number = {name: moment for moment, name in enumerate(order)}
+    return {name: Lifetime(size_of(name), number[name],
+                           max([number[reader.name] for reader in readers[name]], default=number[name]))
+            for name in order}
 
 
 class Arena(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from math import prod
 
-from npunet.arena import Arena, Lifetime, place
+from npunet.arena import Arena, Lifetime, lifetimes_in_order, place
 from npunet.audit.drawing import COLOURS, KINDS
 from npunet.graph import Graph
 
@@ -47,11 +47,9 @@ def memory(graph: Graph) -> Memory:
 
 def lifetimes_of(graph: Graph) -> dict[str, Lifetime]:
     """From the layer that writes a tensor to the last that reads it; the output lives to the end."""
-    order = {name: number for number, name in enumerate((graph.input, *(node.name for node in graph)))}
-    last = {name: max((order[node.name] for node in readers), default=order[name])
-            for name, readers in graph.consumers().items()}
-    last[graph.output] = len(graph.nodes)
-    return {name: Lifetime(prod(graph.shape(name)), order[name], last[name]) for name in order}
+    lives = lifetimes_in_order([graph.input, *(node.name for node in graph)], graph.consumers(),
+                               lambda name: prod(graph.shape(name)))
+    return lives | {graph.output: lives[graph.output]._replace(last=len(graph.nodes))}
 
 
 def merged(graph: Graph, lifetimes: Mapping[str, Lifetime], kinds: tuple[str, ...]) -> dict[str, Lifetime]:

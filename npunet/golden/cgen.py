@@ -10,7 +10,7 @@ from math import prod
 
 import numpy as np
 
-from npunet.arena import Arena, Lifetime, place
+from npunet.arena import Arena, Lifetime, lifetimes_in_order, place
 from npunet.golden.layer_run import split_bias
 from npunet.golden.manifest import layer_ids, weight_id
 from npunet.golden.writers import hex_floats, short_hex
@@ -55,15 +55,12 @@ def network(graph: Graph, weights: Weights, arithmetic: str, title: str) -> dict
 
 def layout(graph: Graph) -> Arena:
     """Where the tensors between input and output lie, in floats, and how many floats there are."""
-    order = {node.name: number for number, node in enumerate(graph)}
-    lives = {}
-    for name, readers in graph.consumers().items():
-        if name not in (graph.input, graph.output):
-            lives[name] = Lifetime(prod(graph.shape(name)), order[name],
-                                   max([order[reader.name] for reader in readers], default=order[name]))
+    lives = lifetimes_in_order([node.name for node in graph], graph.consumers(), lambda name: prod(graph.shape(name)))
     for node in graph:
         if node.op == "separable_conv2d":  # what lies between its two halves
-            lives[_between(node)] = Lifetime(prod(_between_shape(node, graph)), order[node.name], order[node.name])
+            moment = lives[node.name].first
+            lives[_between(node)] = Lifetime(prod(_between_shape(node, graph)), moment, moment)
+    del lives[graph.output]
     return place(lives, ALIGNMENT)
 
 

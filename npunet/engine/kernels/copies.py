@@ -5,6 +5,7 @@ from __future__ import annotations
 from npunet.engine.codegen.emit import VECTOR_BYTES
 from npunet.engine.codegen.jit import jit
 from npunet.engine.codegen.simd import add_tile, clear_value, copy_value, load, stand_alone, store, zeros
+from npunet.engine.kernels.halo import make_clear_halo, make_move
 from npunet.engine.plan.opcodes import Field
 from npunet.engine.target import LANES
 
@@ -29,21 +30,7 @@ def copy_values(x, y, count):
         copy_value(x + 4 * k, y + 4 * k)
 
 
-@jit
-def clear_halo(p, arena):
-    """Zero what lies around the output image."""
-    stand_alone()
-    top, bottom, left, right = p[Field.TOP], p[Field.BOTTOM], p[Field.LEFT], p[Field.RIGHT]
-    if top + bottom + left + right == 0:
-        return
-    height, width, y_col = p[Field.HEIGHT], p[Field.WIDTH], p[Field.Y_COL]
-    for i in range(-top, height + bottom):
-        row = arena + 4 * (p[Field.Y] + i * p[Field.Y_ROW])
-        if i < 0 or i >= height:
-            fill_zero(row - 4 * left * y_col, (left + width + right) * y_col)
-        else:
-            fill_zero(row - 4 * left * y_col, left * y_col)
-            fill_zero(row + 4 * width * y_col, right * y_col)
+clear_halo, move = make_clear_halo(fill_zero, 4), make_move(copy_values, 4)
 
 
 @jit
@@ -94,15 +81,6 @@ def copy_out(p, arena, result, first, last, left, right):
                     copy_value(x + 4 * c, y + 4 * c)
             x += 4 * p[Field.X_COL]
             y += 4 * channels
-
-
-@jit
-def move(p, arena, first, last):
-    """Rows of WIDTH elements to a lower address, in ascending order: they may overlap."""
-    stand_alone()
-    for i in range(first, last):
-        copy_values(arena + 4 * (p[Field.X] + i * p[Field.X_ROW]), arena + 4 * (p[Field.Y] + i * p[Field.Y_ROW]),
-                    p[Field.WIDTH])
 
 
 @jit

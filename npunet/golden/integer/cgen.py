@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from npunet.arena import Arena, Lifetime, place
+from npunet.arena import Arena, lifetimes_in_order, place
 from npunet.golden.cgen import fill
 from npunet.golden.integer.arrays import C_TYPES, c_array
 from npunet.golden.integer.names import c_names, layer_ids
@@ -43,10 +43,9 @@ def memory(network: Network) -> dict[str, int]:
 
 def layout(network: Network) -> Arena:
     """Where the tensors between input and output lie, in values."""
-    order = {node.name: number for number, node in enumerate(network)}
-    lives = {name: Lifetime(prod(network.tensors[name].shape), order[name],
-                            max([order[reader.name] for reader in readers], default=order[name]))
-             for name, readers in network.consumers().items() if name in order and name != network.output}
+    lives = lifetimes_in_order([node.name for node in network], network.consumers(),
+                         lambda name: prod(network.tensors[name].shape))
+    del lives[network.output]
     return place(lives, ALIGNMENT)
 
 

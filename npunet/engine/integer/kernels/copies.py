@@ -18,6 +18,7 @@ from npunet.engine.integer.kernels.vectors import (
     write_short,
 )
 from npunet.engine.integer.plan.opcodes import Extra
+from npunet.engine.kernels.halo import make_clear_halo, make_move
 from npunet.engine.plan.opcodes import Field
 from npunet.engine.target import LANES
 
@@ -40,21 +41,7 @@ def fill_zero(at, count):
         store_shorts(zero, at + 2 * k)
 
 
-@jit
-def clear_halo(p, arena):
-    """Zero what lies around the output image."""
-    stand_alone()
-    top, bottom, left, right = p[Field.TOP], p[Field.BOTTOM], p[Field.LEFT], p[Field.RIGHT]
-    if top + bottom + left + right == 0:
-        return
-    height, width, y_col = p[Field.HEIGHT], p[Field.WIDTH], p[Field.Y_COL]
-    for i in range(-top, height + bottom):
-        row = arena + 2 * (p[Field.Y] + i * p[Field.Y_ROW])
-        if i < 0 or i >= height:
-            fill_zero(row - 2 * left * y_col, (left + width + right) * y_col)
-        else:
-            fill_zero(row - 2 * left * y_col, left * y_col)
-            fill_zero(row + 2 * width * y_col, right * y_col)
+clear_halo, move = make_clear_halo(fill_zero, 2), make_move(copy_shorts, 2)
 
 
 @jit
@@ -100,15 +87,6 @@ def copy_out(p, arena, result, first, last, left, right):
                     write_short(value, y + 2 * k)
             x += 2 * p[Field.X_COL]
             y += size * channels
-
-
-@jit
-def move(p, arena, first, last):
-    """Rows of WIDTH elements to a lower address, in ascending order: they may overlap."""
-    stand_alone()
-    for i in range(first, last):
-        copy_shorts(arena + 2 * (p[Field.X] + i * p[Field.X_ROW]), arena + 2 * (p[Field.Y] + i * p[Field.Y_ROW]),
-                    p[Field.WIDTH])
 
 
 @jit
