@@ -4,7 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from npunet.model import UNet
-from npunet.params import UNetBlockParams, UNetParams, UnknownParameter
+from npunet.params import UNetBlockParams, UNetParams
+from npunet.values import UnknownParameter
 
 if TYPE_CHECKING:
     from npunet.integer_model import IntegerModel, quantize

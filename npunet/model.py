@@ -21,7 +21,8 @@ from npunet.inference import sizes
 from npunet.layers import BATCH_NORM_MOMENTUM
 from npunet.ops.accumulate import ARITHMETICS, FUSED
 from npunet.ops.norm import moving_statistics
-from npunet.params import UNetParams, count, seed_number
+from npunet.params import UNetParams
+from npunet.values import count, seed_number
 
 if TYPE_CHECKING:  # imported where used: a first prediction need not wait for them
     from npunet.inference.session import Session

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from npunet import layers
 from npunet.geometry import Pair
 from npunet.graph import Graph, GraphBuilder, Shape
-from npunet.params import LARGEST, UNetBlockParams, UNetParams, count, pair
+from npunet.params import UNetBlockParams, UNetParams
+from npunet.values import LARGEST, count, pair
 
 if TYPE_CHECKING:
     from npunet.params import ResolvedBlock

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, MutableMapping
 import numpy as np
 
 from npunet.graph import Graph, WeightSpec
-from npunet.params import seed_number
 from npunet.stored import Stored
+from npunet.values import seed_number
 
 TRUNCATION = 2.0  # standard deviations
 TRUNCATED_DEVIATION = 0.87962566103423978  # of a standard normal cut at +-2

@@ -10,13 +10,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # From the ground up. What stands on one floor imports from it and from those below.
 FLOORS = (
-    ("extras", "files", "memory", "stored", "damage", "reading", "arena", "geometry", "params", "ops", "data",
+    ("extras", "files", "memory", "stored", "damage", "reading", "arena", "geometry", "values", "params", "ops", "data",
      "layer_values"),
     ("graph", "graph_check", "layers", "footprint", "limits"),
     ("unet", "run", "differentiate", "deploy", "weights", "summary"),
     ("engine", "integer"),
     ("inference", "formats"),
-    ("model", "integer_model"),
+    ("model", "dequantized", "integer_model"),
     ("presets", "segment", "pretrained"),
     ("loading",),
     ("__init__",),

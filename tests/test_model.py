@@ -201,7 +201,7 @@ def test_the_whole_gradient_is_the_derivative(params, shape, loss, training, rng
     for name, weight in model.weights.items():
         weight += 0.3 * rng.random(weight.shape) if "variance" in name else 0.3 * rng.standard_normal(weight.shape)
     labels = rng.integers(0, 3, (2, *shape[:-1]))
-    images = model.sizes.admit(rng.standard_normal((2, *shape)), "float64", None)[0]
+    images = model.sizes.admit(rng.standard_normal((2, *shape)), "float64")[0]
     graph = model.graph.for_training() if training else model.graph
     tensors = dict(model.weights) | run.draw_masks(model.graph, 2, rng, np.dtype("float64"))
     done = differentiate(graph, tensors, images, model.sizes.admit_labels(labels, images), loss=loss, l2=True)

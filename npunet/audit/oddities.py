@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from npunet.graph import Graph
-from npunet.params import UNetParams, pair
+from npunet.params import UNetParams
+from npunet.values import pair
 
 PAPER = "Ronneberger et al. 2015, arXiv:1505.04597"
 

@@ -44,7 +44,7 @@ def program(arguments: Namespace) -> None:
         raise ValueError(f"the engine runs float32, the model is {model.dtype}")
     if None in shape:
         raise ValueError(f"a program is for one size, {shape} leaves one open; add --input-shape, such as 800,1")
-    images, _ = model.sizes.admit(np.empty((1, *shape), np.float32), model.dtype, None)
+    images, _ = model.sizes.admit(np.empty((1, *shape), np.float32), model.dtype)
     graph = model.sizes.graph(images.shape[1:3])
     compiled = compile_program(graph, model.weights, threads=threads, arithmetic=arguments.arithmetic)
     peaks = report.peaks(lambda fuse, in_place: compile_program(graph, model.weights, fuse=fuse, in_place=in_place,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from npunet.params import number, refuse_unknown
+from npunet.values import number, refuse_unknown
 
 Range = tuple[float, float]
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]

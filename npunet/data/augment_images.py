@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from npunet.params import refuse_unknown
+from npunet.values import refuse_unknown
 
 Pair = tuple[np.ndarray, np.ndarray]
 Augmentation = Callable[[np.ndarray, np.ndarray, np.random.Generator], Pair]

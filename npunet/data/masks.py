@@ -11,8 +11,8 @@ import numpy as np
 
 from npunet.data.mask_numbers import CHANNELS, IGNORE, Colours, raw_mask
 from npunet.data.pixels import MOST_PIXELS
-from npunet.params import number
 from npunet.reading import reading
+from npunet.values import number
 
 JPEG_THRESHOLD, JPEG_GREY, JPEG_SHARE = 128, 64, 0.25  # of 0 and 255, JPEG leaves few values between 64 and 191
 WAY_OUT = "see the options of npunet.data.read_mask"

@@ -15,8 +15,8 @@ from npunet.data.folders import VARIABLE
 from npunet.data.masks import INSTANCES, OPTIONS, numbered, read_masks, stacked_labels
 from npunet.data.prepare import settled
 from npunet.data.synthetic import synthetic_nuclei
-from npunet.params import refuse_unknown
 from npunet.reading import npz, read_all, reading
+from npunet.values import refuse_unknown
 
 MASKS = ("masks", "mask", "labels", "inst", "y")  # arrays of an .npz and folders that may hold what is learnt
 

@@ -21,8 +21,8 @@ import numpy as np
 
 from npunet import memory
 from npunet.extras import extra
-from npunet.params import count
 from npunet.reading import reading
+from npunet.values import count
 
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 PNG = b"\x89PNG\r\n\x1a\n"

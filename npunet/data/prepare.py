@@ -10,7 +10,7 @@ import numpy as np
 
 from npunet.data import ecg
 from npunet.extras import scipy_signal
-from npunet.params import count, listed, mapping, number, refuse_unknown
+from npunet.values import count, listed, mapping, number, refuse_unknown
 
 MOST_ORDER = 20
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from npunet import memory
-from npunet.params import int_or_pair, number, ordinal, pair, seed_number
+from npunet.values import int_or_pair, number, ordinal, pair, seed_number
 
 NONE, P, QRS, T = 0, 1, 2, 3
 ECG_CLASSES = ("none", "P", "QRS", "T")

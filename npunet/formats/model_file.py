@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from npunet.files import write_npz
-from npunet.params import UNetParams, refuse_unknown
+from npunet.params import UNetParams
 from npunet.reading import Stored, Unreadable, json_object, npz, opened_zip, reading, text_of, zip_comment
+from npunet.values import refuse_unknown
 
 DESCRIPTION = "npunet.json"
 FORMAT = 1

@@ -10,7 +10,8 @@ import numpy as np
 from npunet import unet
 from npunet.geometry import Pair
 from npunet.graph import Graph
-from npunet.params import LARGEST, UNetParams, flag
+from npunet.params import UNetParams
+from npunet.values import LARGEST, flag
 
 GRAPHS_KEPT = 16  # sizes for which a model remembers its graph
 SHAPES_KEPT = 64  # of arrays that it knows to fit

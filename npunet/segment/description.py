@@ -13,11 +13,11 @@ import numpy as np
 from npunet.data.prepare import Preparation
 from npunet.formats import model_file
 from npunet.model import UNet, restored
-from npunet.params import listed, refuse_unknown, text
 from npunet.reading import Unreadable, json_object
 from npunet.segment.images import VIEWS, image_logits, segment_images
 from npunet.segment.signal import Progress, normalised, segment_signal
 from npunet.segment.taught import Taught
+from npunet.values import listed, refuse_unknown, text
 
 COMMENT = 65_500  # bytes that a zip archive's comment holds
 

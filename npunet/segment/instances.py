@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from npunet.params import count
+from npunet.values import count
 
 SMALLEST = 10  # pixels of an object
 COLUMNS = ("image", "object", "class", "pixels", "row", "column", "top", "left", "bottom", "right")

@@ -20,9 +20,11 @@ from npunet import presets
 from npunet.data.prepare import Preparation
 from npunet.integer.network import SCHEMES
 from npunet.ops.table import LOSSES
-from npunet.params import (
-    TASK_KEYS,
-    UNetParams,
+from npunet.params import TASK_KEYS, UNetParams
+from npunet.reading import read_json
+from npunet.train.optimise import Optimiser, make_optimiser
+from npunet.train.schedule import SCHEDULES, Schedule, make_schedule
+from npunet.values import (
     count,
     flag,
     integer,
@@ -35,9 +37,6 @@ from npunet.params import (
     seed_number,
     text,
 )
-from npunet.reading import read_json
-from npunet.train.optimise import Optimiser, make_optimiser
-from npunet.train.schedule import SCHEDULES, Schedule, make_schedule
 
 # The network: a preset's name gives the defaults of the others; frame_size n is short for input_shape [n, 1].
 NETWORK: dict[str, Any] = {

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from npunet.ops.accumulate import sequential_sum
-from npunet.params import flag, number, refuse_unknown
+from npunet.values import flag, number, refuse_unknown
 
 Arrays = dict[str, np.ndarray]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from npunet.params import count, number, refuse_unknown
+from npunet.values import count, number, refuse_unknown
 
 Schedule = Callable[[int], float]
 

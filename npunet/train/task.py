@@ -18,8 +18,8 @@ from npunet.data.split import split_subjects
 from npunet.differentiate import find_loss
 from npunet.evaluate.classes import ClassScores, confusion
 from npunet.graph import Graph
-from npunet.params import count
 from npunet.train.config import Config
+from npunet.values import count
 
 REAL = {1: ("ludb", "wfdb"), 2: ("nuclei", "images")}  # by the number of spatial axes
 SYNTHETIC = {1: ("synthetic", "ecg-synthetic"), 2: ("synthetic", "synthetic-nuclei")}
