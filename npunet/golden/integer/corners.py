@@ -1,4 +1,4 @@
-"""Inputs of single layers: every operator meets its own corner cases.
+"""Inputs of single integer layers: every operator meets its own corner cases.
 
 Rounding ties, steps of the requantisation, saturation at both ends, accumulators beyond 16 and 24 bits, sums at which
 the neighbour's multiplier rounds otherwise: verify.integer.probes says at which values of this very network a fault

@@ -1,4 +1,4 @@
-"""One row of a convolution by few tile shapes: the same sums as engine.convolution in the same order, less to compile.
+"""One row of a convolution by few tile shapes: the same sums as kernels.convolution in the same order, less to compile.
 
 Batches have long rows, which two shapes fill but for a few positions; those go one by one. Where registers hold
 pairs of vectors the shapes are few already.

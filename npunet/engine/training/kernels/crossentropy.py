@@ -49,7 +49,7 @@ def exponentials_to(y, x, channels):
 @inlined
 def crossentropy_of_eight(x, x_step, y, channels, labels, numbers, per_position, ignored):
     """crossentropy_row's arithmetic on LANES positions of at most LANES classes, each position a lane; y, the gradient,
-    holds them turned round meanwhile. Returns the positions' losses, whatever those of ignored ones may be."""
+    holds them transposed meanwhile. Returns the positions' losses, whatever those of ignored ones may be."""
     transpose(x, x_step, y, VECTOR_BYTES)
     top = load(y)
     for k in range(1, channels):

@@ -1,7 +1,7 @@
-"""Gradients of dense kernels: tiles of (tap and input channel) x filters, or TURNED, of (tap and filter) x channels,
-where that fills the vectors better; each summed over the whole batch, in the same order either way.
+"""Gradients of dense kernels: tiles of (tap and input channel) x filters, or TRANSPOSED, of (tap and filter) x
+channels, where that fills the vectors better; each summed over the whole batch, in the same order either way.
 
-CHANNELS counts the rows of all tiles of a tap: TURNED, those are filters.
+CHANNELS counts the rows of all tiles of a tap: TRANSPOSED, those are filters.
 
 dw[ky, kx, c, f] = sum over n, i, j of x[n, i + ky*dy - top, j + kx*dx - left, c] * dz[n, i, j, f]
 
@@ -54,7 +54,7 @@ from npunet.engine.target import CACHE_LINE, LANES
 from npunet.engine.training.kernels.rows import Z, begin_streams, first_tap, opens_chunk, place, slot
 from npunet.engine.training.plan.step_opcodes import Field, Flag, Mode
 
-TURNED, ROWS = int(Flag.TURNED), int(Mode.ROWS)
+TRANSPOSED, ROWS = int(Flag.TRANSPOSED), int(Mode.ROWS)
 
 
 @intrinsic
@@ -140,10 +140,10 @@ def add_blocks(p, arena, home, n, first, last, thread, threads):
     stand_alone()
     by_rows = p[Field.MODE] == ROWS
     vectors, width, kw, channels = p[Field.VECTORS], p[Field.Z_WIDTH], p[Field.KW], p[Field.CHANNELS]
-    sums_row, turned = 2 * VECTOR_BYTES * vectors, p[Field.FLAGS] & TURNED != 0
+    sums_row, transposed = 2 * VECTOR_BYTES * vectors, p[Field.FLAGS] & TRANSPOSED != 0
     x_row, x_col, z_row, z_col = 4 * p[Field.X_ROW], 4 * p[Field.X_COL], 4 * p[Field.Z_ROW], 4 * p[Field.Z_COL]
     ones_row, ones_col, eights_row, eights_col = x_row, x_col, z_row, z_col  # value by value, and by vectors
-    if turned:
+    if transposed:
         ones_row, ones_col, eights_row, eights_col = z_row, z_col, x_row, x_col
     for i in range(first, last, p[Field.BLOCK_ROWS]):
         rows = min(p[Field.BLOCK_ROWS], last - i)
@@ -156,7 +156,7 @@ def add_blocks(p, arena, home, n, first, last, thread, threads):
                 sums = home + 2 * VECTOR_BYTES * done
                 for tap in range(p[Field.KH] * kw):
                     at = x + 4 * (tap // kw * p[Field.TAP_ROW] + tap % kw * p[Field.TAP_COL])
-                    ones, eights = (z, at) if turned else (at, z)
+                    ones, eights = (z, at) if transposed else (at, z)
                     eights += VECTOR_BYTES * done
                     left = channels
                     while left > 0:

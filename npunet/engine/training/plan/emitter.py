@@ -104,7 +104,7 @@ class Emitter:
         if transpose:
             start += (taps[0].count - 1) * a + (taps[1].count - 1) * b
             rows, columns, r, c, a, b = F, channels, 1, F, -a, -b
-        name = f"{kernel} from {first}{' turned' * transpose}"
+        name = f"{kernel} from {first}{' transposed' * transpose}"
         return self.add_pack(name, start, taps, rows, columns, (a, b, r, c), 0)
 
     def pack_depthwise(self, kernel: str, taps: tuple[Taps, Taps], flip: bool) -> str:
@@ -114,7 +114,7 @@ class Emitter:
         if flip:
             start += (taps[0].count - 1) * a + (taps[1].count - 1) * b
             a, b = -a, -b
-        return self.add_pack(f"{kernel}{' turned' * flip}", start, taps, 1, C, (a, b, 0, 1), Flag.WHOLE)
+        return self.add_pack(f"{kernel}{' flipped' * flip}", start, taps, 1, C, (a, b, 0, 1), Flag.WHOLE)
 
     def pack_bias(self, bias: str) -> str:
         (size,) = self.graph.weights[bias].shape

@@ -108,9 +108,9 @@ class Convolutions(Emitter):
                 self.emit(Op.DEPTHWISE_DW, name, x=self.place(x), z=dy, sums=sums, taps=taps)
                 self.later.append(Instruction(Op.SUMS_END, name, Mode.SPREAD, x=self.place(x), sums=sums, taps=taps,
                                               fields=steps))
-            turned = (taps[0].flipped(), taps[1].flipped())
+            flipped = (taps[0].flipped(), taps[1].flipped())
             self.contribute(x, Part(emit=lambda target, adding: self.emit(
-                Op.DEPTHWISE, name, x=dy, y=target, taps=turned,
+                Op.DEPTHWISE, name, x=dy, y=target, taps=flipped,
                 weights=self.pack_depthwise(kernel, taps, flip=True))))
 
         self.tape.append(backward)
@@ -128,11 +128,11 @@ class Convolutions(Emitter):
             start = self.offsets[kernel] + ((taps[0].skipped * KW + taps[1].skipped) * C + first) * F
             fields = {Field.PARAM: start, Field.STEP_A: KW * C * F, Field.STEP_B: C * F}
             tall, wide = even(channels) * padded(F), even(F) * padded(channels)
-            turned = (wide, -padded(channels)) < (tall, -padded(F))  # whichever wastes less, and has more lanes
-            rows, row_step, lanes, lane_step = (F, 1, channels, F) if turned else (channels, F, F, 1)
+            transposed = (wide, -padded(channels)) < (tall, -padded(F))  # whichever wastes less, and has more lanes
+            rows, row_step, lanes, lane_step = (F, 1, channels, F) if transposed else (channels, F, F, 1)
             fields |= {Field.CHANNELS: rows, Field.STEP_R: row_step, Field.SIZE: lanes, Field.STEP_C: lane_step,
                        Field.VECTORS: padded(lanes) // LANES, Field.TAPS: seen * even(rows),
-                       Field.FLAGS: Flag.TURNED if turned else 0}
+                       Field.FLAGS: Flag.TRANSPOSED if transposed else 0}
             x = self.place(x)
             own: dict[str, Any] = {"x": x, "z": dy, "taps": taps, "fields": fields}
             if self.sums_by_chunk(x, dy, seen * even(channels)):
@@ -157,11 +157,11 @@ class Convolutions(Emitter):
 
     def pass_back(self, name: str, kernel: str, x: str, dy: str, taps: tuple[Taps, Taps], first: int = 0,
                   channels: int | None = None) -> None:
-        """The input's gradient: a convolution with the kernel turned round, inputs and filters exchanged."""
+        """The input's gradient: a convolution with the flipped kernel, inputs and filters exchanged."""
         if x == self.graph.input:
             return
-        turned = (taps[0].flipped(), taps[1].flipped())
+        flipped = (taps[0].flipped(), taps[1].flipped())
         weights = self.pack(kernel, taps, first, channels, transpose=True)
         self.contribute(x, Part(adds=True, emit=lambda target, adding: self.emit(
-            Op.CONV, name, x=dy, y=target, taps=turned, weights=weights,
+            Op.CONV, name, x=dy, y=target, taps=flipped, weights=weights,
             fields={Field.FLAGS: Flag.CONTINUE if adding else 0})))

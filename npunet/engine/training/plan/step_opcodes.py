@@ -74,7 +74,7 @@ class Flag(IntEnum):
     ADD = 16
     SPREAD = 32
     WHOLE = 64  # PACK: one block, whatever the number of vectors
-    TURNED = 128  # CONV_DW: tiles of filters x vectors of channels
+    TRANSPOSED = 128  # CONV_DW: tiles of filters x vectors of channels
 
 
 class Field(IntEnum):
