@@ -7,7 +7,7 @@ fewer values of an attribute. Each says in a Limits what a node must be like, an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol, TypeVar
 
 from npunet.geometry import same_pads_2d
 from npunet.graph import Graph, Node
@@ -15,21 +15,22 @@ from npunet.graph_check import check_graph, check_names
 from npunet.ops.table import OPERATORS
 
 Entry = TypeVar("Entry")
+if TYPE_CHECKING:  # a protocol takes its time to make
+
+    class Named(Protocol):
+        """A node of a network, of floats or of integers."""
+
+        @property
+        def name(self) -> str: ...
+
+        @property
+        def op(self) -> str: ...
+
 Rule = Callable[[Node, Graph], str]  # what is wrong with a node, behind "<who> "; "" for nothing
 
 
 class Unsupported(ValueError):
     """This way of running a graph has not all of its operators; the NumPy operators have."""
-
-
-class Named(Protocol):
-    """A node of a network, of floats or of integers."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def op(self) -> str: ...
 
 
 def entry_of(entries: Mapping[str, Entry], node: Named, who: str, way_out: str) -> Entry:

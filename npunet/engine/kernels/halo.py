@@ -37,7 +37,7 @@ def make_move(copy_values, size: int):
         """Rows of WIDTH elements to a lower address, in ascending order: they may overlap."""
         stand_alone()
         for i in range(first, last):
-            x, y = p[Field.X] + i * p[Field.X_ROW], p[Field.Y] + i * p[Field.Y_ROW]
-            copy_values(arena + size * x, arena + size * y, p[Field.WIDTH])
+            copy_values(arena + size * (p[Field.X] + i * p[Field.X_ROW]),
+                        arena + size * (p[Field.Y] + i * p[Field.Y_ROW]), p[Field.WIDTH])
 
     return move
