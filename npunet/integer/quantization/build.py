@@ -13,7 +13,7 @@ from npunet.integer.ops.norm import layer_norm_parameters
 from npunet.integer.ops.table import table_of
 from npunet.integer.quantization import scales as rules
 from npunet.integer.quantization.calibrate import Range
-from npunet.integer.quantization.plan import Plan, Step
+from npunet.integer.quantization.plan import Plan, PlannedOperator
 from npunet.integer.quantization.scales import Quantisation
 from npunet.limits import refuse_other_pads
 from npunet.ops.activation import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
@@ -27,9 +27,9 @@ class Builder:
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
         self.exact = {name: rules.activation_quantisation(whole, self.dtype) for name, whole in ranges.items()}
-        for step in plan:
-            if step.node.op == "softmax":
-                self.exact[step.name] = Quantisation(*parameters.softmax_output(self.dtype))
+        for planned in plan:
+            if planned.node.op == "softmax":
+                self.exact[planned.name] = Quantisation(*parameters.softmax_output(self.dtype))
 
     def tensor(self, name: str, shape: tuple[int, int, int], meaning: Quantisation | None = None) -> Tensor:
         """A new tensor, with the scale that its range gives it."""
@@ -37,15 +37,15 @@ class Builder:
         self.tensors[name] = Tensor(name, shape, self.dtype, meaning.scale, meaning.zero_point)
         return self.tensors[name]
 
-    def add(self, step: Step) -> None:
-        """The node of a step."""
-        y = self.tensor(step.name, step.node.shape)
-        make = MAKERS.get(step.node.op)
+    def add(self, planned: PlannedOperator) -> None:
+        """The node of an operator."""
+        y = self.tensor(planned.name, planned.node.shape)
+        make = MAKERS.get(planned.node.op)
         if make is None:
-            raise ValueError(f"{step.name}: the operator {step.node.op!r} has no integer form; there are "
+            raise ValueError(f"{planned.name}: the operator {planned.node.op!r} has no integer form; there are "
                              f"{', '.join(sorted(MAKERS))}")
-        refuse_other_pads(step.node, self.plan.graph, "an integer network", "leave it in float")
-        self.nodes.append(make(self, step, tuple(self.tensors[name] for name in step.inputs), y))
+        refuse_other_pads(planned.node, self.plan.graph, "an integer network", "leave it in float")
+        self.nodes.append(make(self, planned, tuple(self.tensors[name] for name in planned.inputs), y))
 
 
 def build(plan: Plan, ranges: dict[str, Range], scheme: str, rounding: str, *, name: str,
@@ -53,14 +53,14 @@ def build(plan: Plan, ranges: dict[str, Range], scheme: str, rounding: str, *, n
     """The integer network."""
     builder = Builder(plan, ranges, scheme)
     builder.tensor(plan.graph.input, plan.graph.input_shape)
-    for step in plan:
-        builder.add(step)
+    for planned in plan:
+        builder.add(planned)
     return Network(scheme, rounding, plan.graph.input, plan.output, builder.tensors, tuple(builder.nodes),
                    input_shape, output_shape, name=name)
 
 
-def _convolution(builder: Builder, step: Step, xs: tuple[Tensor, ...], y: Tensor) -> Node:
-    (x,), node = xs, step.node
+def _convolution(builder: Builder, planned: PlannedOperator, xs: tuple[Tensor, ...], y: Tensor) -> Node:
+    (x,), node = xs, planned.node
     w = builder.plan.weights[node.weights[0]]
     depthwise = node.op == "depthwise_conv2d"
     channels = w.shape[2] * w.shape[3] if depthwise else w.shape[3]
@@ -76,61 +76,61 @@ def _convolution(builder: Builder, step: Step, xs: tuple[Tensor, ...], y: Tensor
     weights = rules.quantise_weights(flat, found).reshape(w.shape)
     return parameters.convolution(
         node.op, x, y, weights, bias, found, stride=node.attrs["stride"], pads=node.attrs["pads"],
-        dilation=node.attrs["dilation"], padding="same", clamp=step.clamp, layers=step.layers)
+        dilation=node.attrs["dilation"], padding="same", clamp=planned.clamp, layers=planned.layers)
 
 
-def _pool(builder: Builder, step: Step, xs: tuple[Tensor, ...], y: Tensor) -> Node:
-    attrs = step.node.attrs
-    return parameters.pooling(step.node.op, xs[0], y, window=attrs["window"], stride=attrs["stride"],
-                              pads=attrs["pads"], padding="same", layers=step.layers)
+def _pool(builder: Builder, planned: PlannedOperator, xs: tuple[Tensor, ...], y: Tensor) -> Node:
+    attrs = planned.node.attrs
+    return parameters.pooling(planned.node.op, xs[0], y, window=attrs["window"], stride=attrs["stride"],
+                              pads=attrs["pads"], padding="same", layers=planned.layers)
 
 
-def _add(builder: Builder, step: Step, xs: tuple[Tensor, ...], y: Tensor) -> Node:
-    return parameters.addition(xs[0], xs[1], y, layers=step.layers)
+def _add(builder: Builder, planned: PlannedOperator, xs: tuple[Tensor, ...], y: Tensor) -> Node:
+    return parameters.addition(xs[0], xs[1], y, layers=planned.layers)
 
 
-def _concat(builder: Builder, step: Step, xs: tuple[Tensor, ...], y: Tensor) -> Node:
+def _concat(builder: Builder, planned: PlannedOperator, xs: tuple[Tensor, ...], y: Tensor) -> Node:
     """Inputs of another scale are requantised before it."""
     inputs = []
     for x in xs:
         if (x.scale, x.zero_point) != (y.scale, y.zero_point):
-            between = builder.tensor(f"{x.name}_requantized", x.shape, builder.exact[step.name])
+            between = builder.tensor(f"{x.name}_requantized", x.shape, builder.exact[planned.name])
             builder.nodes.append(parameters.rescaling(x, between))
             x = between
         inputs.append(x)
-    return parameters.concatenation(tuple(inputs), y, step.layers)
+    return parameters.concatenation(tuple(inputs), y, planned.layers)
 
 
-def _upsample(builder: Builder, step: Step, xs: tuple[Tensor, ...], y: Tensor) -> Node:
-    return parameters.upsampling(xs[0], y, step.node.attrs["factor"], step.layers)
+def _upsample(builder: Builder, planned: PlannedOperator, xs: tuple[Tensor, ...], y: Tensor) -> Node:
+    return parameters.upsampling(xs[0], y, planned.node.attrs["factor"], planned.layers)
 
 
-def _softmax(builder: Builder, step: Step, xs: tuple[Tensor, ...], y: Tensor) -> Node:
-    return parameters.softmaxing(xs[0], y, layers=step.layers)
+def _softmax(builder: Builder, planned: PlannedOperator, xs: tuple[Tensor, ...], y: Tensor) -> Node:
+    return parameters.softmaxing(xs[0], y, layers=planned.layers)
 
 
-def _layer_norm(builder: Builder, step: Step, xs: tuple[Tensor, ...], y: Tensor) -> Node:
-    (x,), node = xs, step.node
+def _layer_norm(builder: Builder, planned: PlannedOperator, xs: tuple[Tensor, ...], y: Tensor) -> Node:
+    (x,), node = xs, planned.node
     if node.attrs["axes"] != (1, 2):
-        raise ValueError(f"{step.name}: layer norm over axes {node.attrs['axes']} has no integer form, only (1, 2)")
+        raise ValueError(f"{planned.name}: layer norm over axes {node.attrs['axes']} has no integer form, only (1, 2)")
     gamma, beta = (builder.plan.weights[name] for name in node.weights)
     try:
         attrs, arrays, scales = layer_norm_parameters(gamma, beta, node.attrs["eps"], x.scale, y.scale, y.dtype)
     except ValueError as error:
-        raise ValueError(f"{step.name}: {error}") from None
-    limits = {"output_offset": y.zero_point, **parameters.clamp_limits(step.clamp, y)}
-    return Node(y.name, "layer_norm", (x.name,), attrs | limits, arrays, scales, step.layers)
+        raise ValueError(f"{planned.name}: {error}") from None
+    limits = {"output_offset": y.zero_point, **parameters.clamp_limits(planned.clamp, y)}
+    return Node(y.name, "layer_norm", (x.name,), attrs | limits, arrays, scales, planned.layers)
 
 
-def _leaky_relu(builder: Builder, step: Step, xs: tuple[Tensor, ...], y: Tensor) -> Node:
-    return parameters.leaky_relu(xs[0], y, LEAKY_SLOPE, step.layers)
+def _leaky_relu(builder: Builder, planned: PlannedOperator, xs: tuple[Tensor, ...], y: Tensor) -> Node:
+    return parameters.leaky_relu(xs[0], y, LEAKY_SLOPE, planned.layers)
 
 
-def _table(function: Callable[[float], float], builder: Builder, step: Step, xs: tuple[Tensor, ...],
+def _table(function: Callable[[float], float], builder: Builder, planned: PlannedOperator, xs: tuple[Tensor, ...],
            y: Tensor) -> Node:
     (x,) = xs
     entries = table_of(function, x.scale, x.zero_point, y.scale, y.zero_point, y.dtype)
-    return Node(y.name, "table", (x.name,), {"function": step.node.op}, {"table": entries}, layers=step.layers)
+    return Node(y.name, "table", (x.name,), {"function": planned.node.op}, {"table": entries}, layers=planned.layers)
 
 
 def elu(x: float) -> float:
@@ -143,7 +143,7 @@ def selu(x: float) -> float:
     return SELU_SCALE * x if x > 0 else SELU_SCALE * SELU_ALPHA * float(np.expm1(x))
 
 
-MAKERS: dict[str, Callable[[Builder, Step, tuple[Tensor, ...], Tensor], Node]] = {
+MAKERS: dict[str, Callable[[Builder, PlannedOperator, tuple[Tensor, ...], Tensor], Node]] = {
     "conv2d": _convolution,
     "depthwise_conv2d": _convolution,
     "max_pool2d": _pool,

@@ -32,7 +32,7 @@ VALUES_AT_ONCE = 2**22  # of the largest tensor
 
 def calibrate(plan: Plan, x: np.ndarray, method: str, levels: int, progress: Progress | None = None,
               arithmetic: str = "seq") -> dict[str, Range]:
-    """The range of the input and of every step's output.
+    """The range of the input and of every operator's output.
 
     x          : (N, H, W, C) float32
     levels     : steps between the ends of the integer type, 255 or 65535
@@ -73,7 +73,7 @@ def _activations(plan: Plan, x: np.ndarray,
 
 def _tensors(plan: Plan, x: np.ndarray, arithmetic: str) -> Iterator[tuple[str, np.ndarray]]:
     """Every planned tensor by the float operators, each let go after its last use."""
-    graph, wanted = plan.graph, {step.name for step in plan}
+    graph, wanted = plan.graph, {planned.name for planned in plan}
     readers = {name: len(nodes) for name, nodes in graph.consumers().items()}
     trace = {graph.input: x}
     yield graph.input, x

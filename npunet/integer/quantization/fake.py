@@ -34,7 +34,7 @@ def fake_quantized(plan: Plan, ranges: Mapping[str, Range], scheme: str) -> Grap
     """
     dtype, graph = DTYPES[scheme], plan.graph
     meanings = {name: rules.activation_quantisation(whole, dtype) for name, whole in ranges.items()}
-    rounded = {step.name for step in plan if step.node.op not in (*COPYING, "softmax")}
+    rounded = {planned.name for planned in plan if planned.node.op not in (*COPYING, "softmax")}
     source = {graph.input: f"{graph.input}{SUFFIX}"}
     nodes = [_rounding(source[graph.input], graph.input, meanings[graph.input], dtype, graph.input_shape)]
     for node in graph:
@@ -63,11 +63,11 @@ def fake_quantized_weights(plan: Plan) -> dict[str, np.ndarray]:
     """The plan's weights with every kernel as its integers hold it. No kernel is clipped, so that its gradient is that
     of the rounded one."""
     made = dict(plan.weights)
-    for step in plan:
-        if step.node.op in ("conv2d", "depthwise_conv2d"):
-            name = step.node.weights[0]
+    for planned in plan:
+        if planned.node.op in ("conv2d", "depthwise_conv2d"):
+            name = planned.node.weights[0]
             w = plan.weights[name]
-            flat = w.reshape(*w.shape[:2], 1, -1) if step.node.op == "depthwise_conv2d" else w
+            flat = w.reshape(*w.shape[:2], 1, -1) if planned.node.op == "depthwise_conv2d" else w
             found = rules.weight_scales(flat)
             made[name] = fake_quantize_forward(flat, scale=found, zero_point=0, low=-127, high=127).reshape(w.shape)
     return made

@@ -19,7 +19,7 @@ CLAMPING = ("conv2d", "depthwise_conv2d", "layer_norm")  # operators that end in
 
 
 @dataclass(frozen=True)
-class Step:
+class PlannedOperator:
     """One integer operator to be.
 
     name   : the layer whose output it gives
@@ -44,19 +44,20 @@ class Plan:
 
     graph: Graph
     weights: Mapping[str, np.ndarray]
-    steps: tuple[Step, ...]
+    operators: tuple[PlannedOperator, ...]
     output: str
     reshaped: bool
 
-    def __iter__(self) -> Iterator[Step]:
-        return iter(self.steps)
+    def __iter__(self) -> Iterator[PlannedOperator]:
+        return iter(self.operators)
 
     def readers(self) -> dict[str, list[str]]:
-        """For every tensor the steps that read it."""
-        readers: dict[str, list[str]] = {name: [] for name in (self.graph.input, *(step.name for step in self.steps))}
-        for step in self.steps:
-            for name in step.inputs:
-                readers[name].append(step.name)
+        """For every tensor the operators that read it."""
+        names = (self.graph.input, *(planned.name for planned in self.operators))
+        readers: dict[str, list[str]] = {name: [] for name in names}
+        for planned in self.operators:
+            for name in planned.inputs:
+                readers[name].append(planned.name)
         return readers
 
 
@@ -70,17 +71,17 @@ def make_plan(graph: Graph, weights: Mapping[str, np.ndarray], rank: int) -> Pla
     deployed, folded = deploy(graph, weights)
     consumers = deployed.consumers()
     norms = {node.inputs[0]: node.name for node in graph if node.op == "batch_norm_inference"}
-    steps: dict[str, Step] = {}
+    operators: dict[str, PlannedOperator] = {}
     renamed: dict[str, str] = {}
     for node in deployed:
         inputs = tuple(renamed.get(name, name) for name in node.inputs)
-        before = steps.get(inputs[0])
+        before = operators.get(inputs[0])
         if node.op in CLAMPS and before and before.node.op in CLAMPING and len(consumers[node.inputs[0]]) == 1:
-            del steps[before.name]
+            del operators[before.name]
             renamed[before.name] = node.name
-            steps[node.name] = replace(before, name=node.name, clamp=node.op, layers=(*before.layers, node.name))
+            operators[node.name] = replace(before, name=node.name, clamp=node.op, layers=(*before.layers, node.name))
         else:
             layers = (node.name, norms[node.name]) if node.name in norms else (node.name,)
-            steps[node.name] = Step(node.name, node, inputs, None, layers)
+            operators[node.name] = PlannedOperator(node.name, node, inputs, None, layers)
     output = renamed.get(deployed.output, deployed.output)
-    return Plan(deployed, folded, tuple(steps.values()), output, rank == 1)
+    return Plan(deployed, folded, tuple(operators.values()), output, rank == 1)

@@ -31,16 +31,16 @@ def as_the_converter_sees(plan: Plan, ranges: dict[str, Range]) -> dict[str, Ran
     `arena_planner.cc` (IdentifyInPlaceTensors).
     """
     seen, readers = dict(ranges), plan.readers()
-    for step in plan:
-        last = step.name == plan.output and not plan.reshaped
+    for planned in plan:
+        last = planned.name == plan.output and not plan.reshaped
         size = 4
-        for extent in step.node.shape:
+        for extent in planned.node.shape:
             size *= extent
-        if step.node.op != "add" or last or size <= IN_PLACE_BYTES:
+        if planned.node.op != "add" or last or size <= IN_PLACE_BYTES:
             continue
-        for name in step.inputs:
-            if name != plan.graph.input and readers[name] == [step.name]:
-                seen[name] = min(seen[name][0], seen[step.name][0]), max(seen[name][1], seen[step.name][1])
+        for name in planned.inputs:
+            if name != plan.graph.input and readers[name] == [planned.name]:
+                seen[name] = min(seen[name][0], seen[planned.name][0]), max(seen[name][1], seen[planned.name][1])
                 break
     return seen
 
@@ -49,18 +49,18 @@ def shared(plan: Plan, ranges: dict[str, Range], scheme: str) -> dict[str, Range
     """One range for every tensor, shared where the scheme shares."""
     result = dict(ranges)
     if scheme == "int16x8":
-        for step in plan:
-            if step.node.op in KEEPING:
-                result[step.name] = result[step.inputs[0]]
+        for planned in plan:
+            if planned.node.op in KEEPING:
+                result[planned.name] = result[planned.inputs[0]]
         return result
     groups = _groups(plan)
-    for step in plan:
-        if step.node.op == "concat":
-            for name in groups[step.name]:
-                result[name] = ranges[step.name]
-    for step in plan:
-        if step.node.op in KEEPING:
-            result[step.name] = result[step.inputs[0]]
+    for planned in plan:
+        if planned.node.op == "concat":
+            for name in groups[planned.name]:
+                result[name] = ranges[planned.name]
+    for planned in plan:
+        if planned.node.op in KEEPING:
+            result[planned.name] = result[planned.inputs[0]]
     return result
 
 
@@ -80,19 +80,19 @@ def widened(plan: Plan, ranges: dict[str, Range], doublings: Mapping[str, int], 
         if high - low < NARROWEST:
             low, high = low - NARROWEST, high + NARROWEST
         widen(name, low * 2.0**times, high * 2.0**times)
-    for step in plan:
-        for name in step.inputs:
-            if name in changed and step.node.op not in ("conv2d", "depthwise_conv2d", "softmax"):
-                widen(step.name, *result[name])
+    for planned in plan:
+        for name in planned.inputs:
+            if name in changed and planned.node.op not in ("conv2d", "depthwise_conv2d", "softmax"):
+                widen(planned.name, *result[name])
     return result
 
 
 def _groups(plan: Plan, joining: tuple[str, ...] = (*KEEPING, "concat")) -> dict[str, set[str]]:
     """For every tensor those that have one scale with it; joining : operators with one scale at all their ends."""
     groups = {name: {name} for name in plan.readers()}
-    for step in plan:
-        if step.node.op in joining:
-            joined = set().union(*(groups[name] for name in (step.name, *step.inputs)))
+    for planned in plan:
+        if planned.node.op in joining:
+            joined = set().union(*(groups[name] for name in (planned.name, *planned.inputs)))
             for name in joined:
                 groups[name] = joined
     return groups
