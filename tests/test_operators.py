@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from engine_cases import assert_same_bits
 from random_graphs import weights_of
+from random_integers import random_network
 from test_graphs import OneSize, engine_of, one_layer
 
 from npunet import ops, run
@@ -114,6 +115,12 @@ def test_the_scripts_of_the_page_know_the_same_operators(file):
 def test_everybody_knows_an_operator_of_integers(file, name):
     assert name in OF_INTEGERS[file], f"the operator {name!r} of integers has no entry in {file}"
     assert name in drawing.KINDS, f"the operator {name!r} of integers has no entry in npunet/audit/drawing.py"
+
+
+def test_every_operator_of_integers_is_drawn():
+    """So that engine, C and definition are compared on networks that hold it: see random_integers."""
+    drawn = {node.op for seed in range(120) for node in random_network(seed)[0]}
+    assert drawn == set(integers.OPERATORS), "tests/random_integers.py does not draw all integer operators"
 
 
 def test_who_has_no_entry_refuses_with_the_name():
