@@ -1,4 +1,4 @@
-"""Four small networks on which faults are tried, and their C ports: edited, compiled, run."""
+"""Twelve small networks on which faults are tried, and their C ports: edited, compiled, run."""
 
 from __future__ import annotations
 
@@ -63,6 +63,32 @@ MIXED = {"blocks": [
     {"filters": 7, "depth": 1, "kernel": [2, 3], "pool": [2, 2], "strides": [2, 1], "dilation": [3, 1],
      "activation": "elu"},
 ], "output_kernel_size": [3, 3], "use_logits": False}
+BREATH = {"blocks": [
+    {"filters": 6, "depth": 2, "kernel": [1, 5], "pool": 3, "strides": 2, "seperable": True, "skip": False},
+    {"filters": 10, "depth": 2, "ddepth": 1, "kernel": [1, 6], "pool": 2, "strides": 2, "seperable": True},
+    {"filters": 11, "depth": 1, "kernel": [1, 3], "pool": 2, "strides": 2, "seperable": True, "dilation": [1, 2]},
+], "output_kernel_size": [1, 3], "use_logits": False}
+OBLONG = {"blocks": [
+    {"filters": 6, "depth": 2, "kernel": [2, 4], "pool": [2, 3], "strides": [2, 2]},
+    {"filters": 10, "depth": 1, "kernel": [4, 2], "pool": [3, 2], "strides": [2, 1], "activation": "relu6"},
+    {"filters": 6, "depth": 2, "ddepth": 1, "kernel": [2, 6], "pool": [2, 2], "strides": [1, 2],
+     "activation": "leaky_relu"},
+], "output_kernel_size": [2, 2]}
+FIELDS = {"blocks": [
+    {"filters": 5, "depth": 1, "kernel": [3, 2], "pool": [2, 2], "strides": [2, 2], "norm": "layer",
+     "activation": "elu", "skip": False},
+    {"filters": 6, "depth": 2, "ddepth": 1, "kernel": [2, 3], "pool": [2, 3], "strides": [2, 1], "norm": "layer",
+     "activation": "leaky_relu"},
+    {"filters": 9, "depth": 1, "kernel": [3, 3], "pool": [3, 2], "strides": [1, 2], "norm": "layer",
+     "activation": "relu"},
+], "output_kernel_size": [3, 1], "use_logits": False}
+HOLES = {"blocks": [
+    {"filters": 6, "depth": 2, "kernel": [3, 3], "pool": [2, 2], "strides": [2, 2], "dilation": [1, 3]},
+    {"filters": 7, "depth": 2, "ddepth": 1, "kernel": [3, 3], "pool": [2, 3], "strides": [2, 1], "dilation": [2, 2],
+     "skip": False, "activation": "relu"},
+    {"filters": 9, "depth": 1, "kernel": [2, 3], "pool": [2, 2], "strides": [1, 2], "dilation": [3, 1],
+     "activation": "elu"},
+], "output_kernel_size": [1, 3], "use_logits": False}
 NETWORKS = {
     "signal": (SIGNAL, (132, 2), 4, "trained"),
     "even": (EVEN, (12, 18, 3), 2, "deploy"),
@@ -72,6 +98,10 @@ NETWORKS = {
     "uneven": (UNEVEN, (12, 20, 2), 3, "trained"),
     "planes": (PLANES, (8, 12, 4), 5, "deploy"),
     "mixed": (MIXED, (16, 24, 3), 4, "deploy"),
+    "breath": (BREATH, (80, 2), 3, "deploy"),
+    "oblong": (OBLONG, (16, 20, 3), 4, "deploy"),
+    "fields": (FIELDS, (12, 16, 2), 4, "trained"),
+    "holes": (HOLES, (16, 24, 3), 5, "trained"),
 }
 
 

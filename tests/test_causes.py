@@ -4,6 +4,7 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
+import causes_latest  # noqa: F401  (fills FURTHER)
 import causes_layers  # noqa: F401  (fills FAULTS)
 import causes_more  # noqa: F401  (fills FURTHER)
 import numpy as np

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from golden_cases import NAMES, stored
 
+from npunet import UNet
 from npunet.golden import corners, probes
 from npunet.golden.cases import NETWORK_CASES, network_input
 from npunet.golden.draws import Draws
@@ -31,7 +32,8 @@ def test_draws_keep_their_ranges():
 
 
 def test_network_cases_are_what_they_are_called():
-    made = {kind: network_input(kind, (3, 14, 2), 0) for kind in NETWORK_CASES}
+    model = UNet({"blocks": [{"filters": 3, "kernel": [2, 3], "pool": 1, "strides": 1}]}, (3, 14, 2), 2, seed=1)
+    made = {kind: network_input(kind, model.graph, model.weights, 0) for kind in NETWORK_CASES}
     assert all(x.shape == (1, 3, 14, 2) and x.dtype == np.float32 for x in made.values())
     assert not made["zeros"].any() and not np.signbit(made["zeros"]).any()
     assert np.argwhere(made["impulse"]).tolist() == [[0, 0, 0, 0], [0, 1, 7, 1], [0, 2, 13, 0]]

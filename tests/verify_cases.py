@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ BLOCKS = [
     {"filters": 3, "depth": 1, "kernel": [1, 3], "pool": 2, "strides": 1, "norm": None, "activation": "selu"},
 ]
 NETWORK = {"blocks": BLOCKS, "output_kernel_size": 3, "include_top": True, "use_logits": False}
-
+FLAGS = ("-std=c99", "-O2", "-w", "-ffp-contract=off")
 
 C2D_ROW = "const int row = i * s->sy + ky * s->dy - s->top;"
 C2D_COLUMN = "const int column = j * s->sx + kx * s->dx - s->left;"
@@ -166,14 +168,27 @@ class Ports:
         assert text != self.source
         return text
 
+    @cached_property
+    def shared(self):
+        """A folder with what all ports have in common: the weights, declared and as an object, net_dump's object."""
+        where = self.folder / "shared"
+        where.mkdir()
+        text = (self.bundle.root / "c/net_weights.h").read_text()
+        (where / "net_weights.h").write_text("".join(
+            f"extern const float {name};\n" for name in re.findall(r"static const float (\w+\[\d+\]) = ", text)))
+        (where / "weights.c").write_text(text.replace("static const float ", "const float "))
+        for file in ("net.h", "net_dump.c"):
+            (where / file).symlink_to(self.bundle.root / "c" / file)
+        subprocess.run(["gcc", *FLAGS, "-c", "weights.c", "net_dump.c"], cwd=where, check=True)
+        return where
+
     def compiled(self, name, text):
         """The program net_dump of a net.c."""
-        where = self.folder / name.replace(" ", "_")
+        where, shared = self.folder / name.replace(" ", "_"), self.shared
         where.mkdir()
         (where / "net.c").write_text(text)
-        for file in ("net.h", "net_weights.h", "net_dump.c"):
-            (where / file).symlink_to(self.bundle.root / "c" / file)
-        command = ["gcc", "-std=c99", "-O0", "-w", "-ffp-contract=off", "net_dump.c", "net.c", "-lm", "-o", "net_dump"]
+        objects = (shared / "weights.o", shared / "net_dump.o")
+        command = ["gcc", *FLAGS, "-I", shared, "net.c", *objects, "-lm", "-o", "net_dump"]
         subprocess.run(command, cwd=where, check=True)
         return where / "net_dump"
 

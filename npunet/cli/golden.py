@@ -27,7 +27,7 @@ def add(verbs: Any) -> None:
     parser.add_argument("--arithmetic", choices=("seq", "seq_fma"), default="seq_fma",
                         help="declared order of summation, with or without a fused multiply-add (default seq_fma)")
     parser.add_argument("--cases", metavar="NAME,...", type=values.names,
-                        help="random,zeros,impulse,saturate,layers; of an integer network random,zeros,minimum,"
+                        help="random,zeros,impulse,saturate,ties,layers; of an integer network random,zeros,minimum,"
                         "maximum,impulse,signal (default: all)")
     parser.add_argument("--formats", metavar="NAME,...", type=values.names, help="npz,bin,c,hex (default: all)")
     parser.add_argument("--backward", action="store_true",

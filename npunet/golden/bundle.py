@@ -152,8 +152,8 @@ class _Maker:
 
     def _images(self, kinds: tuple[str, ...], inputs: np.ndarray | None) -> dict[str, np.ndarray]:
         """Inputs of the network cases by kind, (N, H, W, C) float32."""
-        shape = self.graph.input_shape
-        images = {kind: cases.network_input(kind, shape, self.seed) for kind in kinds if kind in cases.NETWORK_CASES}
+        images = {kind: cases.network_input(kind, self.graph, self.weights, self.seed)
+                  for kind in kinds if kind in cases.NETWORK_CASES}
         if inputs is not None:
             images["input"], _ = self.subject.model.sizes.admit(inputs, "float32")
         return images

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from npunet.golden.corners import window_of
 from npunet.golden.draws import Draws
+from npunet.golden.ties import image_of_ties
+from npunet.graph import Graph
 
 Shape = tuple[int, int, int]
 SATURATING = 64.0
@@ -40,15 +43,27 @@ def saturate(shape: Shape, draws: Draws) -> np.ndarray:
     return (SATURATING * signs).astype(np.float32)
 
 
-NETWORK_CASES: dict[str, Callable[[Shape, Draws], np.ndarray]] = {
+def ties(graph: Graph, weights: Mapping[str, np.ndarray], draws: Draws) -> np.ndarray:
+    """What makes the first layer's multiply-adds come out wrong where they round twice; zeros where nothing can."""
+    for node in graph:
+        if "conv2d" in node.op and node.inputs[0] == graph.input and node.attrs["stride"] == (1, 1):
+            image = image_of_ties(graph.input_shape, window_of(node, weights), draws)
+            if image.any():
+                return image
+    return np.zeros(graph.input_shape, np.float32)
+
+
+DRAWN: dict[str, Callable[[Shape, Draws], np.ndarray]] = {
     "random": random, "zeros": zeros, "impulse": impulse, "saturate": saturate,
 }
+NETWORK_CASES = (*DRAWN, "ties")
 KINDS = (*NETWORK_CASES, "layers")  # "layers": one case for every layer, see corners
 
 
-def network_input(kind: str, shape: Shape, seed: int) -> np.ndarray:
+def network_input(kind: str, graph: Graph, weights: Mapping[str, np.ndarray], seed: int) -> np.ndarray:
     """The input of a network case, (1, H, W, C) float32."""
-    return NETWORK_CASES[kind](shape, Draws(seed, f"network {kind}"))[None]
+    draws = Draws(seed, f"network {kind}")
+    return (ties(graph, weights, draws) if kind == "ties" else DRAWN[kind](graph.input_shape, draws))[None]
 
 
 def check_kinds(kinds: tuple[str, ...]) -> None:

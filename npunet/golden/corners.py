@@ -12,9 +12,9 @@ from math import ceil, prod
 
 import numpy as np
 
-from npunet.geometry import effective_kernel
 from npunet.golden import probes
 from npunet.golden.draws import Draws
+from npunet.golden.ties import Window, image_of_ties
 from npunet.graph import Graph, Node
 
 Shape = tuple[int, int, int]
@@ -28,10 +28,8 @@ def layer_inputs(node: Node, graph: Graph, weights: Mapping[str, np.ndarray], se
     shapes = [graph.shape(name) for name in node.inputs]
     draws = Draws(seed, f"layer {node.name}")
     if "conv2d" in node.op:
-        kernel, dilation = weights[node.weights[0]].shape[:2], node.attrs["dilation"]
-        height, width = (effective_kernel(k, d) for k, d in zip(kernel, dilation, strict=True))
-        reach = height, width
-        return in_bands(_convolution_themes(reach, weights[node.weights[0]]), shapes[0], reach, draws)
+        window = window_of(node, weights)
+        return in_bands(_convolution_themes(window, node.attrs["stride"]), shapes[0], window.reach, draws)
     if "pool2d" in node.op:
         return in_bands(_pooling_themes(node.attrs["window"]), shapes[0], node.attrs["window"], draws)
     if node.op == "layer_norm":
@@ -63,17 +61,29 @@ def in_bands(themes: Mapping[str, Theme], shape: Shape, reach: Sequence[int], dr
     return samples, [np.stack(images)]
 
 
-def _convolution_themes(reach: tuple[int, int], kernel: np.ndarray) -> dict[str, Theme]:
+def window_of(node: Node, weights: Mapping[str, np.ndarray]) -> Window:
+    """How a convolution reads its input; of a separable one its depthwise half, which has no bias."""
+    kernel, bias = weights[node.weights[0]], weights[node.weights[-1]]
+    (top, _), (left, _) = node.attrs["pads"]
+    return Window(kernel, node.op != "conv2d", node.attrs["dilation"], (top, left),
+                  bias if bias.ndim == 1 and node.op != "separable_conv2d" else None)
+
+
+def _convolution_themes(window: Window, stride: tuple[int, int]) -> dict[str, Theme]:
+    reach = window.reach
+    ties: dict[str, Theme] = {"ties": lambda shape, draws: image_of_ties(shape, window, draws)}
     return {
         "random": lambda shape, draws: draws.uniform(shape, 8.0),
         "impulses": lambda shape, draws: _isolated(np.ones(1, np.float32), np.zeros(shape, np.float32), reach, draws),
+        **(ties if stride == (1, 1) else {}),
         "maximum": lambda shape, draws: np.full(shape, CONSTANT, np.float32),
         "minimum": lambda shape, draws: np.full(shape, -CONSTANT, np.float32),
-        "subnormal": lambda shape, draws: _subnormal(shape, kernel, draws),
+        "subnormal": lambda shape, draws: _subnormal(shape, window, draws),
         "nan": lambda shape, draws: _isolated(probes.SPECIAL[::2], _signed_zeros(shape, draws), reach, draws),
         "infinite": lambda shape, draws: _isolated(probes.SPECIAL[1::2], _signed_zeros(shape, draws), reach, draws),
         "overflow": lambda shape, draws: draws.spread(shape, 125, 127),
-        "order": lambda shape, draws: draws.spread(shape, -12, 12),  # cancellation: every order rounds otherwise
+        # Cancellation: every order rounds otherwise. It comes last, so that a part that is not written shows.
+        "order": lambda shape, draws: draws.spread(shape, -12, 12),
     }
 
 
@@ -111,13 +121,23 @@ def _signed_zeros(shape: Shape, draws: Draws) -> np.ndarray:
     return draws.choice(np.array([0.0, -0.0], np.float32), shape)
 
 
-def _subnormal(shape: Shape, kernel: np.ndarray, draws: Draws) -> np.ndarray:
-    """Values whose products with the largest weights are just subnormal.
+def _subnormal(shape: Shape, window: Window, draws: Draws) -> np.ndarray:
+    """Subnormal values whose products with the largest weights are just subnormal; then normal ones, each alone.
 
+    The first show whether inputs are flushed to zero; the products of the others are subnormal, though no input is.
     Smaller ones would end in sums that underflow to -0 now and then, where a port that pads has +0.
     """
-    largest = int(np.floor(np.log2(np.abs(kernel).max()))) if kernel.any() else 0
-    return draws.spread(shape, -131 - largest, -129 - largest)
+    sizes = np.abs(window.kernel[window.kernel != 0])
+    ends = (sizes.min(), sizes.max()) if len(sizes) else (1, 1)
+    smallest, largest = (int(np.floor(np.log2(size))) for size in ends)
+    image = draws.spread(shape, -131 - largest, -129 - largest)
+    axis = int(shape[1] >= shape[0])
+    half = [slice(None), slice(None)]
+    half[axis] = slice(shape[axis] // 2, None)
+    alone = np.float32(2.0 ** max(-126, -148 - smallest))
+    later = image[tuple(half)]
+    image[tuple(half)] = _isolated(np.array([alone, -alone]), np.zeros_like(later), window.reach, draws)
+    return image
 
 
 def _channel_by_channel(themes: Mapping[str, Theme], shape: Shape, draws: Draws) -> Inputs:

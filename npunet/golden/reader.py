@@ -149,7 +149,7 @@ class Bundle:
         if record["files"]:
             x = self.tensor(case, "in")
         elif kind in NETWORK_CASES:
-            x = network_input(kind, self.graph.input_shape, self.manifest["seed"])
+            x = network_input(kind, self.graph, self.weights, self.manifest["seed"])
         else:
             raise ValueError("its input was given and has no file; make the bundle again with the format npz or bin")
         made, names = {"in": x}, manifest.layer_ids(self.graph)

@@ -20,6 +20,7 @@ from npunet.ops.table import CONVOLUTIONS
 from npunet.verify.diagnose.attempts import variants
 from npunet.verify.diagnose.pooling import picked, pooled
 from npunet.verify.diagnose.recipe import Recipe, plain
+from npunet.verify.diagnose.roundings import ONCE_MORE
 from npunet.verify.diagnose.sums import walk
 from npunet.verify.diagnose.wholes import WHOLES, Scene
 
@@ -209,17 +210,17 @@ def _of_sums(name: str, right: Recipe, wrong: Recipe, own: bool) -> str | None:
         return None
     if wrong.order == right.order and wrong.when == right.when:
         return "it reads the same numbers and weighs them the same"
-    if wrong.order.rounding or wrong.order.flush:
+    if wrong.order.flush or (wrong.order.rounding and wrong.order.rounding not in ONCE_MORE):
         return None
     if right.op == "separable_conv2d":
         if wrong.when != right.when:
             return None
         halves = [
-            _of_orders(_half(right, k, op), _half(wrong, k, op), alive, False)
+            _of_orders(_half(right, k, op), _half(wrong, k, op), alive, False, own)
             for k, (op, alive) in enumerate([("depthwise_conv2d", live), ("conv2d", np.ones((1, 1), bool))])
         ]
         return "neither half has anything to order" if all(halves) else None
-    return _of_orders(right, wrong, live, zero)
+    return _of_orders(right, wrong, live, zero, own)
 
 
 def _half(recipe: Recipe, number: int, op: str) -> Recipe:
@@ -236,7 +237,14 @@ def _far_from_zero(bias: np.ndarray | None) -> bool:
     return bias is not None and bool((np.abs(bias) >= 2.0**-102).all())
 
 
-def _of_orders(right: Recipe, wrong: Recipe, live: np.ndarray, zero: bool) -> str | None:
+def _powers_of_two(right: Recipe, live: np.ndarray) -> str | None:
+    """Figueroa 1995, "When is double rounding innocuous?": the sum of two floats is, through a double."""
+    weights = np.abs(right.kernels[0][live])
+    powers = np.frexp(weights[weights > 0])[0] == 0.5
+    return "all weights are powers of two: products are floats, whose sum may round twice" if powers.all() else None
+
+
+def _of_orders(right: Recipe, wrong: Recipe, live: np.ndarray, zero: bool, own: bool) -> str | None:
     """Two ways to sum the same terms."""
     channels = right.kernels[0].shape[2] if right.op == "conv2d" else 1
     shape = (*right.kernels[0].shape[:2], channels)
@@ -251,6 +259,8 @@ def _of_orders(right: Recipe, wrong: Recipe, live: np.ndarray, zero: bool) -> st
         return None
     if terms == 1:
         return "one product a sum: there is nothing to order"
+    if wrong.order.rounding:
+        return _powers_of_two(right, live) if own and wrong.order.fused == right.order.fused else None
     if terms == 2 and not fused and not wrong.order.wide:
         return "two products a sum: an addition may be turned round"
     listed, other = ([k for k in walk(order.walk, shape) if alive[k]] for order in (right.order, wrong.order))

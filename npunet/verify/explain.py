@@ -39,8 +39,10 @@ class Explainer:
         if first.number < 0:
             return self._of_input(first)
         layer = first.record["id"]
-        checks = [check for check in sorted(first.checks, key=lambda check: WORST.index(check.status))
-                  if check.role == "out"][:CASES_OF_EVIDENCE]
+        by_status = sorted(first.checks, key=lambda check: WORST.index(check.status))
+        of_sums = by_status[0].role == "acc" and not any(
+            check.role == "out" and check.status == by_status[0].status for check in by_status)
+        checks = [check for check in by_status if check.role == ("acc" if of_sums else "out")][:CASES_OF_EVIDENCE]
         if not checks:
             return None
         if checks[0].cause:
@@ -48,7 +50,9 @@ class Explainer:
             cause = Cause((checks[0].cause.partition(":")[0],), checks[0].cause, size, size, True)
             return Diagnosis(first.record["name"], (cause,), size - checks[0].chained.differ, size, 1)
         evidence = [self._evidence(check) for check in checks]
-        told = diagnose(self.bundle, self.feeds.node(layer), evidence, self.bounded, self.deadline)
+        told = diagnose(self.bundle, self.feeds.node(layer), evidence, self.bounded, self.deadline, of_sums)
+        if of_sums:
+            return told
         told = self._or_of_input(layer, checks, told)
         if checks[0].unseen and not (told.causes and told.causes[0].whole):
             return before(self.feeds, checks[0], evidence[0], told, self.deadline)
@@ -100,8 +104,9 @@ class Explainer:
                 if case == check.case and key.endswith(".out") and key.removesuffix(".out") in earlier
             }
         around = self._around(check) if check.scope == "network" else {}
-        acc = self.values.get((check.case, f"{check.layer}.acc"))
-        return Evidence(check.case, inputs, self.values[check.case, f"{check.layer}.out"], others, acc, **around)
+        acc = self.values.get((check.case, f"{check.layer}.acc")) if check.role == "out" else None
+        got = self.values[check.case, f"{check.layer}.{check.role}"]
+        return Evidence(check.case, inputs, got, others, acc, **around)
 
     def _around(self, check: Check) -> dict[str, dict[str, np.ndarray]]:
         """What a buffer may hold instead of a layer's output: later layers as they should be, other cases."""

@@ -24,6 +24,7 @@ FINE = (
     "order_of_walk",
     "order_of_groups",
     "sum_precision",
+    "rounding_mode",
     "flush_to_zero",
     "bias_first",
     "subnormals_flushed",

@@ -13,6 +13,7 @@ from npunet.verify.diagnose.sources import before
 
 F = np.float32
 LIMITS = (1, 2, 4, 6, 8, 10, 16, 32, 127 / 128)
+SMALL = (*(2.0**-n for n in range(1, 17)), *(10.0**-n for n in range(1, 7)), 0.05, 0.02, 0.005)
 Input = tuple[str, np.ndarray]
 
 
@@ -135,6 +136,8 @@ def _changes(x: np.ndarray) -> Iterator[Input]:
     for limit in LIMITS:
         yield f"is clipped to {-limit:g} ... {limit:g}", np.clip(x, F(-limit), F(limit))
         yield f"is clipped to 0 ... {limit:g}", np.clip(x, F(0), F(limit))
+    for limit in SMALL:
+        yield f"has what is at most {limit:g} in magnitude taken for zero", np.where(np.abs(x) <= F(limit), F(0), x)
     yield "has the other sign", -x
     yield "is all zeros", np.zeros_like(x)
     if N > 1:

@@ -9,6 +9,7 @@ from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
 from npunet.verify.diagnose.places import DENSE, byte_runs, places
 from npunet.verify.diagnose.regions import tile
 from npunet.verify.diagnose.sources import others
+from npunet.verify.diagnose.sums import SMALLEST_NORMAL
 
 POISON = {0xDEADBEEF, 0xCDCDCDCD, 0xCCCCCCCC, 0xA5A5A5A5, 0xAAAAAAAA, 0x55555555, 0xFFFFFFFF, 0xBAADF00D, 0xFEEEFEEE}
 TILE = 0.9  # share of a tile that must differ: in a convolution's output it lies all over
@@ -23,6 +24,8 @@ def part_not_written(s: Sight) -> Guesses:
     if value is None:
         return
     raw = int(np.float32(value).view(np.uint32))
+    if value == 0 and (np.abs(s.right[s.differs]) < SMALLEST_NORMAL).all():
+        return  # flushed to zero: it may well have been written
     if value == 0:
         for place in places(s.differs):
             y = np.where(place.mask, np.where(s.got == 0, s.got, np.float32(0)), s.right)

@@ -208,6 +208,9 @@ def _axes(n: np.ndarray) -> Iterator[Gather]:
             if H % rows == 0 and W % columns == 0 and (rows < H or columns < W):
                 tiled = n.reshape(H // rows, rows, W // columns, columns, C)
                 yield f"in tiles of {rows} x {columns}", tiled.transpose(0, 2, 1, 3, 4).ravel()
+                if rows == columns:
+                    turned = tiled.transpose(0, 3, 2, 1, 4)
+                    yield f"rows and columns exchanged within tiles of {rows} x {columns}", turned.ravel()
 
 
 def _address_lines(n: np.ndarray) -> Iterator[Gather]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from npunet.ops.table import CONVOLUTIONS
 from npunet.verify.diagnose.recipe import Recipe
 from npunet.verify.diagnose.registry import Variants, hypothesis
 from npunet.verify.diagnose.sums import cut_to_bfloat16, flushed, to_bfloat16, to_float16, to_tf32
@@ -63,7 +64,16 @@ def output_cut(r: Recipe) -> Variants:
 @hypothesis()
 def subnormals_flushed(r: Recipe) -> Variants:
     yield "subnormal outputs flushed to zero", r.but(after=(*r.after, flushed))
+    yield "subnormal outputs become +0", r.but(after=(*r.after, unsigned_flush))
     yield "subnormal inputs flushed to zero", r.but(inputs=tuple(map(flushed, r.inputs)))
+    if r.op in CONVOLUTIONS and r.bias is not None:
+        yield "subnormal sums flushed to zero before the bias", r.but(middle=(*r.middle, flushed))
+        yield "subnormal sums become +0 before the bias", r.but(middle=(*r.middle, unsigned_flush))
+
+
+def unsigned_flush(y: np.ndarray) -> np.ndarray:
+    """Subnormals, and zeros, as +0."""
+    return np.where(flushed(y) == 0, np.float32(0), y)
 
 
 @hypothesis()

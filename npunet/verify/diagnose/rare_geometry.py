@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,27 @@ def channel_groups(r: Recipe) -> Variants:
                                 ("in turn", c % groups == f % groups)):
                 kernel = np.where(same, w, np.float32(0))
                 yield f"summed in {groups} groups of channels, {words}", r.but(kernels=(*r.kernels[:-1], kernel))
+
+
+@rare("max_pool2d")
+def pool_ranked(r: Recipe) -> Variants:
+    """Another element of the sorted window than the largest."""
+    (KH, KW), taps = r.attrs["window"], prod(r.attrs["window"])
+    (top, _), (left, _) = r.attrs["pads"]
+
+    def sorted_window(c: Recipe) -> np.ndarray:
+        moved = [unfinished(pooled(c, window=(1, 1), before=(top - ky, left - kx)))
+                 for ky in range(KH) for kx in range(KW)]
+        return -np.sort(-np.stack(moved), 0)  # the largest first, what lies outside last
+
+    def ranked(c: Recipe, place: int) -> np.ndarray:
+        found = sorted_window(c)
+        return np.where(np.isneginf(found[place]), found[0], found[place])
+
+    if taps > 1:
+        yield "the second largest element instead of the largest", r.but(compute=lambda c: ranked(c, 1))
+    if taps > 2:
+        yield "the median of the window instead of the largest", r.but(compute=lambda c: ranked(c, taps // 2))
 
 
 @rare("max_pool2d")

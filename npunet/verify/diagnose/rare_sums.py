@@ -44,6 +44,17 @@ def _ordered(r: Recipe, **changes: Any) -> Recipe:
 
 
 @rare(*CONVOLUTIONS)
+def rounding_mode(r: Recipe) -> Variants:
+    """Another rounding mode of the machine, in the sums alone or in the addition of the bias too."""
+    for how, words in (("zero", "towards zero"), ("up", "upwards"), ("down", "downwards"),
+                       ("away", "to the nearest, ties away from zero")):
+        if r.bias is not None:
+            yield f"every operation rounded {words}, the bias's too", _ordered(r, rounding=how, bias_too=True)
+        if how != "zero":  # sum_precision has that
+            yield f"every step of the sums rounded {words}", _ordered(r, rounding=how)
+
+
+@rare(*CONVOLUTIONS)
 def order_any(r: Recipe) -> Variants:
     """Every order and direction of rows, columns and channels of the kernel."""
     names = ("ky", "kx", "c")

@@ -128,6 +128,9 @@ def _formats() -> Iterator[tuple[str, Callable[[np.ndarray], np.ndarray]]]:
         yield f"printed with %{form}", partial(printed, form=form)
     for name, narrow in (("float16", to_float16), ("bfloat16", to_bfloat16), ("bfloat16, cut", cut_to_bfloat16)):
         yield f"in {name}", narrow
+    for bits in range(1, 16):
+        for how, cut in (("", False), (", cut", True)):
+            yield f"with {bits} bits of mantissa{how}", partial(short_mantissa, bits=bits, cut=cut)
     for bits in (4, 8, 16):
         yield f"in {bits} bits from the lowest to the highest, without a zero", partial(_from_lowest, bits=bits)
     yield "without their sign", np.abs
@@ -177,6 +180,15 @@ def _from_lowest(w: np.ndarray, bits: int) -> np.ndarray:
     return np.rint((w - low) / scale) * scale + low
 
 
+def short_mantissa(w: np.ndarray, bits: int, cut: bool) -> np.ndarray:
+    """Floats with so many bits behind their leading one, rounded to even or cut."""
+    words = np.ascontiguousarray(w, np.float32).view(np.uint32).astype(np.uint64)
+    dropped = np.uint64(23 - bits)
+    half = (np.uint64(1) << (dropped - np.uint64(1))) - np.uint64(1) + (words >> dropped & np.uint64(1))
+    kept = (words + (np.uint64(0) if cut else half)) >> dropped << dropped
+    return np.where(np.isfinite(w), kept.astype(np.uint32).view(np.float32), w)
+
+
 @rare(*CONVOLUTIONS)
 def inputs_format(r: Recipe) -> Variants:
     x = r.inputs[0]
@@ -187,6 +199,15 @@ def inputs_format(r: Recipe) -> Variants:
         both = [np.rint(value.astype(np.float64) * 2.0**point) / 2.0**point for value in (x, *r.kernels)]
         x16, *kernels = (value.astype(np.float32) for value in both)
         yield f"inputs and weights with {point} fractional bits", r.but(inputs=(x16,), kernels=tuple(kernels))
+    pointed = {point: (_pointed(x, point, "rounded").astype(np.float32),
+                       tuple(_pointed(w, point, "rounded").astype(np.float32) for w in r.kernels)) for point in POINTS}
+    for point, other in permutations(POINTS, 2):
+        yield (f"inputs with {point} fractional bits, weights with {other}",
+               r.but(inputs=(pointed[point][0],), kernels=pointed[other][1]))
+    for bits in range(1, 16):
+        short = partial(short_mantissa, bits=bits, cut=False)
+        yield (f"inputs and weights with {bits} bits of mantissa",
+               r.but(inputs=(short(x),), kernels=tuple(map(short, r.kernels))))
     for bits in (8, 16):
         kernels = [quantised(w, bits, None) for w in r.kernels]
         each = [quantised(w, bits, (0, 1, 2)) for w in r.kernels]

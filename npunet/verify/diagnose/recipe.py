@@ -12,6 +12,7 @@ import numpy as np
 from npunet.golden.layer_run import split_bias
 from npunet.graph import Node
 from npunet.ops.table import CONVOLUTIONS, OPERATORS
+from npunet.verify.diagnose.roundings import added
 from npunet.verify.diagnose.sums import Order, fold, fold_depthwise
 
 Elementwise = Callable[[np.ndarray], np.ndarray]
@@ -221,4 +222,8 @@ def _rows(recipe: Recipe, places: np.ndarray) -> np.ndarray:
         y = fold(between, pointwise.reshape(pointwise.shape[2:]), recipe.order, pointwise.shape[:3], first)
     for step in recipe.middle:
         y = step(y)
-    return y if recipe.bias is None or recipe.when == "first" else y + recipe.bias
+    if recipe.bias is None or recipe.when == "first":
+        return y
+    if recipe.order.bias_too:
+        return added(y.astype(np.float64), recipe.bias.astype(np.float64), recipe.order.rounding)
+    return y + recipe.bias

@@ -36,20 +36,26 @@ OTHER_ROUNDING = "only the rounding differs: an order of summation or a precisio
 
 
 def diagnose(
-    bundle: Bundle, node: Node, evidence: list[Evidence], bounded: bool = False, deadline: float = inf
+    bundle: Bundle, node: Node, evidence: list[Evidence], bounded: bool = False, deadline: float = inf,
+    of_sums: bool = False,
 ) -> Diagnosis:
     """Find what gives the port's output of a layer.
 
     evidence : cases, the one that shows the fault best first
     bounded  : the port does not claim the declared order, so agreement up to rounding is all that can be had
     deadline : of time.perf_counter(), at which the search ends with what it has
+    of_sums  : the evidence is a convolution's accumulator: the output, with the bias, is right
     """
     folds, kin = other_folds(bundle, node), kin_of(bundle, node)
     layer = next(key for key, record in bundle.layers.items() if record["name"] == node.name)
     trials = []
     for piece in evidence:
         recipe = recipes.recipe_of(node, piece.inputs, bundle.weights, bundle.arithmetic, folds, kin)
-        trials.append(Trial(piece, recipe, bundle.run_layer(layer, piece.inputs).out))
+        made = bundle.run_layer(layer, piece.inputs)
+        if of_sums and made.acc is not None:
+            trials.append(Trial(piece, recipe.but(bias=None), made.acc))
+        else:
+            trials.append(Trial(piece, recipe, made.out))
     found = _Search(trials, [_sight(trial, node, bundle) for trial in trials], deadline)
     causes = found.run()
     unchanged = sum(trial.unchanged for trial in trials)
@@ -173,6 +179,9 @@ class _Search(Attempts):
                 if not total.told:
                     continue
                 for trial, sight in zip(self.trials[1:], self.sights[1:], strict=True):
+                    if trial.equal.all():  # there is nothing to see
+                        total += Score(trial.size, 0, 0, 0)
+                        continue
                     scores = [trial.judge(output_of(other), other.allowance) for other in _like(guess, pattern, sight)]
                     blank = Score(trial.size, trial.size - trial.unchanged, 0, 0)
                     total += max(scores, key=lambda score: (score.told, score.gained), default=blank)

@@ -48,9 +48,10 @@ def layer_norm_statistics(s: Sight) -> Guesses:
         yield Guess("layer norm with statistics that are less exact: mean off by up to "
                     f"{off.max():.1g} deviations, the deviation by {np.abs(spread - 1).max():.1g} of itself", y, near)
         return
-    yield Guess("layer norm with other statistics: "
-                f"in channel 0 mean {middle[0, 0]:.6g} instead of {mean[0, 0]:.6g}, "
-                f"1 / deviation {scale[0, 0]:.6g} instead of {inv[0, 0]:.6g}", y, near)
+    told = [f"{what} {value[0, 0]:.6g} instead of {right[0, 0]:.6g}" for what, value, right, other in (
+        ("mean", middle, mean, off.max() >= LITTLE), ("1 / deviation", scale, inv, np.abs(spread - 1).max() >= LITTLE))
+        if other]
+    yield Guess(f"layer norm with other statistics: in channel 0 {', '.join(told)}", y, near)
 
 
 def _told(

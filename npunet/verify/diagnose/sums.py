@@ -9,6 +9,7 @@ import numpy as np
 
 from npunet.ops.accumulate import fma32
 from npunet.verify.diagnose.fixed_sums import Fixed
+from npunet.verify.diagnose.roundings import DIRECTED, ONCE_MORE, added
 
 SMALLEST_NORMAL = np.float32(2.0**-126)
 
@@ -24,7 +25,9 @@ class Order:
                totals side by side, added at the end; "turns4" the same, but every fourth product whatever its channel;
                "pairs" halves of halves
     wide     : sums in float64, rounded once
-    rounding : "" or "float16", "bfloat16", "bfloat16 cut", "zero" (towards zero) after every step; "float16 products"
+    rounding : "" or "float16", "bfloat16", "bfloat16 cut" after every step; "float16 products"; how every step is
+               rounded: one of roundings.DIRECTED, or of roundings.ONCE_MORE (product and sum there, then to float32)
+    bias_too : the addition of the bias is rounded so too
     by_tap   : rounding happens after every tap instead
     flush    : subnormal operands and results are zero
     fixed    : an accumulator in fixed point instead
@@ -36,6 +39,7 @@ class Order:
     grouping: str = ""
     wide: bool = False
     rounding: str = ""
+    bias_too: bool = False
     by_tap: bool = False
     flush: bool = False
     fixed: Fixed | None = None
@@ -78,12 +82,6 @@ def _kept_bits(x: np.ndarray, dropped: int) -> np.ndarray:
 def flushed(x: np.ndarray) -> np.ndarray:
     """Subnormals as zeros of their sign."""
     return np.where(np.abs(x) < SMALLEST_NORMAL, np.copysign(np.float32(0), x), x)
-
-
-def towards_zero(exact: np.ndarray) -> np.ndarray:
-    """float64 cut to float32."""
-    near = exact.astype(np.float32)
-    return np.where(np.abs(near.astype(np.float64)) > np.abs(exact), np.nextafter(near, np.float32(0)), near)
 
 
 def fold(
@@ -177,11 +175,11 @@ def _halves(parts: list[np.ndarray]) -> np.ndarray:
 def _step(acc: np.ndarray, x: np.ndarray, w: np.ndarray, order: Order) -> np.ndarray:
     if order.flush:
         x, w = flushed(x), flushed(w)
-    if order.rounding == "zero":
+    if order.rounding in DIRECTED + ONCE_MORE:
         product = x.astype(np.float64) * w
-        if not order.fused:
-            product = towards_zero(product)
-        return towards_zero(acc.astype(np.float64) + product)
+        if order.rounding in DIRECTED and not order.fused:
+            product = added(product, np.zeros_like(product), order.rounding).astype(np.float64)
+        return added(product, acc.astype(np.float64), order.rounding)
     if order.rounding.endswith(" products"):
         return acc + ROUNDED[order.rounding.removesuffix(" products")](x * w)
     acc = fma32(x, w, acc) if order.fused else acc + (flushed(x * w) if order.flush else x * w)

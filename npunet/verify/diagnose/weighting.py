@@ -226,6 +226,12 @@ def multiply_add(r: Recipe) -> Variants:
         )
     else:
         yield "fused multiply-add, declared is separate rounding (seq)", r.but(order=replace(r.order, fused=True))
+    for kept, words in (("double", "double"), ("extended", "the 64 bits of an x87")):
+        yield (
+            f"fused multiply-add rounds twice: product and sum in {words}, that to float32"
+            + ("" if r.order.fused else ", declared is separate rounding (seq)"),
+            r.but(order=replace(r.order, fused=True, rounding=kept)),
+        )
 
 
 @hypothesis(*CONVOLUTIONS)

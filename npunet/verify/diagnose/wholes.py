@@ -79,7 +79,8 @@ def output_part_unwritten(s: Scene) -> Outputs:
             part[axis] = at
             cleared = s.right.copy()
             cleared[tuple(part)] = 0
-            yield f"the {where} {words} of the output is never written (zero)", cleared
+            zero = "zero: never written, or nothing summed there" if words == "channel" else "never written (zero)"
+            yield f"the {where} {words} of the output is {zero}", cleared
             empty = s.right.copy()
             empty[tuple(part)] = np.nan
             yield f"the {where} {words} of the output is NaN", empty

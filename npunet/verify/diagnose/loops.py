@@ -1,0 +1,151 @@
+"""Patterns of loops: tiles that do not see their neighbours, outputs written over inputs, filters never reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+
+import numpy as np
+
+from npunet.ops.table import CONVOLUTIONS
+from npunet.verify.compare import same
+from npunet.verify.diagnose import recipe as recipes
+from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
+from npunet.verify.diagnose.recipe import Recipe
+from npunet.verify.diagnose.regions import runs
+from npunet.verify.diagnose.sums import fold, fold_depthwise
+
+NAMES = ("rows", "columns")
+MOST_WORDS = 1 << 24  # elements read for an output in place, beyond which it is not tried
+
+
+@pattern(*CONVOLUTIONS)
+def tiles_without_halo(s: Sight) -> Guesses:
+    """An image worked on tile by tile, where what lies beyond a tile's edge reads as zero."""
+    r = s.recipe
+    if r.attrs["stride"] != (1, 1) or r.shape[:2] != r.inputs[0].shape[1:3]:
+        return
+    sizes = [list(_tiles(s, axis)) for axis in (0, 1)]
+    one_axis = [(size, None) for size in sizes[0]] + [(None, size) for size in sizes[1]]
+    for rows, columns in [*one_axis, *((a, b) for a in _tiles(s, 0, True) for b in _tiles(s, 1, True))]:
+        told = " x ".join(f"{size} {name}" for size, name in zip((rows, columns), NAMES, strict=True) if size)
+        yield Guess(f"tiles of {told} without a halo: what lies beyond a tile's edge reads as zero",
+                    _tiled(r, rows, columns), of_sums=True)
+
+
+def _tiles(s: Sight, axis: int, together: bool = False) -> Iterator[int]:
+    """Sizes of tiles along an axis for which all that differs lies where a window crosses an edge.
+
+    together : the other axis is cut too, so that only places near to no edge of this one tell nothing
+    """
+    r = s.recipe
+    extent, reach = r.shape[axis], (r.kernels[0].shape[axis] - 1) * r.attrs["dilation"][axis]
+    before = r.attrs["pads"][axis][0]
+    wrong = s.differs.any(tuple(k for k in range(4) if k != axis + 1))
+    at = np.arange(extent)
+    for size in range(2, extent):
+        crosses = np.zeros(extent, bool)
+        for k in range(r.kernels[0].shape[axis]):
+            tap = at - before + k * r.attrs["dilation"][axis]
+            crosses |= (tap >= 0) & (tap < extent) & (tap // size != at // size)
+        if reach and crosses.any() and (_usual(size, wrong, crosses) if together else not (wrong & ~crosses).any()):
+            yield size
+
+
+def _usual(size: int, wrong: np.ndarray, crosses: np.ndarray) -> bool:
+    """Whether a tile of a power of two may be one of two directions: all that crosses its edges differs."""
+    return size & (size - 1) == 0 and bool(wrong[crosses].all())
+
+
+def _tiled(r: Recipe, rows: int | None, columns: int | None) -> np.ndarray:
+    """The output where every tile is computed from itself alone."""
+    N, H, W, _ = r.inputs[0].shape
+    y = np.empty((N, *r.shape), np.float32)
+    number = np.arange(N * H * W).reshape(N, H, W)
+    for top in range(0, H, rows or H):
+        for left in range(0, W, columns or W):
+            tile = slice(None), slice(top, top + (rows or H)), slice(left, left + (columns or W))
+            alone = np.zeros_like(r.inputs[0])
+            alone[tile] = r.inputs[0][tile]
+            places = number[tile]
+            y[tile] = recipes.run(r.but(inputs=(alone,)), places.ravel()).reshape(*places.shape, -1)
+    return y
+
+
+@pattern("conv2d", "depthwise_conv2d")
+def written_in_place(s: Sight) -> Guesses:
+    """An output that lies in its input's memory: later sums read what earlier ones have written."""
+    r = s.recipe
+    N, H, W, C = r.inputs[0].shape
+    F = r.shape[2]
+    taps = prod(r.kernels[0].shape[:3])
+    if r.attrs["stride"] != (1, 1) or r.shape[:2] != (H, W) or F > C or N * H * W * F * taps > MOST_WORDS:
+        return
+    written = {"": s.got} if r.bias is None else {"": s.got, ", before the bias is added": s.evidence.acc}
+    for words, held in written.items():
+        if held is not None:
+            for how, channelwise in (("position by position", False), ("element by element", True)):
+                yield Guess(f"the output is written over the input{words}: later sums read it ({how})",
+                            _over_input(r, held, channelwise), of_sums=True)
+
+
+def _over_input(r: Recipe, held: np.ndarray, channelwise: bool) -> np.ndarray:
+    """The output where reads find `held` in every place of the input's memory that was written before."""
+    N, H, W, C = r.inputs[0].shape
+    F, M = r.shape[2], r.kernels[0].shape[3]
+    memory = r.inputs[0].reshape(N, -1).copy()
+    memory[:, : H * W * F] = held.reshape(N, -1)
+    places = np.arange(N * H * W)
+    address = np.broadcast_to(np.arange(H * W * C, dtype=np.float64).reshape(1, H, W, C), (N, H, W, C))
+    at = recipes.columns(r.but(inputs=(address,)), places)  # (P, KH, KW, C)
+    old, new = (recipes.columns(r.but(inputs=(x.reshape(N, H, W, C),)), places) for x in (r.inputs[0], memory))
+    first = (places % (H * W) * F)[:, None, None, None]
+    depthwise, shape = r.op != "conv2d", r.kernels[0].shape[:3]
+    y = np.empty((len(places), F), np.float32)
+    for f in range(F) if channelwise else [0]:
+        x = np.where(at < first + f, new, old)
+        if depthwise:
+            found = fold_depthwise(x.reshape(len(x), -1, C), r.kernels[0].reshape(-1, C, M), r.order, shape, None)
+        else:
+            found = fold(x.reshape(len(x), -1), r.kernels[0].reshape(-1, F), r.order, shape, None)
+        y[:, f if channelwise else slice(None)] = found[:, f] if channelwise else found
+    if r.bias is not None:
+        y = y + r.bias
+    for step in r.after:
+        y = step(y)
+    return y.reshape(N, H, W, F)
+
+
+@pattern(*CONVOLUTIONS)
+def filters_not_summed(s: Sight) -> Guesses:
+    """Channels that hold the bias alone, or zero where there is none: filters that are zero or that no loop reaches."""
+    bias = s.recipe.bias
+    at = np.flatnonzero(s.differs.any((0, 1, 2)))
+    if bias is None or len(at) == s.right.shape[3]:
+        return
+    alone = np.broadcast_to(bias, s.right.shape)
+    if same((alone + np.float32(0))[..., at], (s.got + np.float32(0))[..., at]).all():
+        y = s.right.copy()
+        y[..., at] = s.got[..., at]
+        plural = "s" if len(at) > 1 else ""
+        yield Guess(f"channel{plural} {runs(at)} of {s.right.shape[3]} hold{'' if plural else 's'} the bias alone: "
+                    "weights of zero, or filters that no loop reaches", y, of_sums=True)
+
+
+@pattern()
+def lines_of_others(s: Sight) -> Guesses:
+    """Rows or columns of the output that are others of its own: a loop that does not step."""
+    for axis, name in ((1, "row"), (2, "column")):
+        extent = s.right.shape[axis]
+        at = np.flatnonzero(s.differs.any(tuple(k for k in range(4) if k != axis)))
+        if extent < 3 or len(at) == 0 or s.right.size // extent < 3:
+            continue
+        lines = {np.ascontiguousarray(np.take(s.right, k, axis)).tobytes(): k for k in reversed(range(extent))}
+        order = np.arange(extent)
+        for k in at:
+            order[k] = lines.get(np.ascontiguousarray(np.take(s.got, k, axis)).tobytes(), -1)
+        if (order >= 0).all() and len(np.unique(s.right)) > 3:
+            listed = ", ".join(f"{order[k]} in {k}" for k in at[:4]) + (", ..." if len(at) > 4 else "")
+            plural = "s" if len(at) > 1 else ""
+            yield Guess(f"{name}{plural} of the output stand in others' place ({listed})",
+                        np.take(s.right, order, axis))
