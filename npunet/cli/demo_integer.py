@@ -14,7 +14,6 @@ from npunet.evaluate.classes import ClassScores, confusion
 from npunet.evaluate.plots import UNMARKED
 from npunet.extras import MissingExtra
 from npunet.train.calibration import SAMPLES, spread
-from npunet.verify import cport
 
 SCHEME = "int8"
 
@@ -79,6 +78,7 @@ def _lost(scores: list[float]) -> str:
 def _golden(made: IntegerModel, x: np.ndarray, folder: Path) -> tuple[str, str]:
     """Write the golden bundle and verify its C where there is a compiler: the port's size, and what came out."""
     from npunet.golden.integer.bundle import golden_integer
+    from npunet.verify import cport
 
     size = made.input_shape[0]
     given = made.quantize_input(x[:1, :size]) if x.shape[1] >= size else None
@@ -95,7 +95,7 @@ def _golden(made: IntegerModel, x: np.ndarray, folder: Path) -> tuple[str, str]:
 
 def verified(folder: Path) -> str:
     """Build the C of a bundle that was made this moment, run it, compare every integer; in words."""
-    from npunet.verify import verify
+    from npunet.verify import cport, verify
 
     with tempfile.TemporaryDirectory() as scratch:
         cport.run_c(folder, folder / "c", Path(scratch))

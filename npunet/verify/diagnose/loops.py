@@ -41,7 +41,7 @@ def _tiles(s: Sight, axis: int, together: bool = False) -> Iterator[int]:
     r = s.recipe
     extent, reach = r.shape[axis], (r.kernels[0].shape[axis] - 1) * r.attrs["dilation"][axis]
     before = r.attrs["pads"][axis][0]
-    wrong = s.differs.any(tuple(k for k in range(4) if k != axis + 1))
+    wrong = np.asarray(s.differs.any(tuple(k for k in range(4) if k != axis + 1)))
     at = np.arange(extent)
     for size in range(2, extent):
         crosses = np.zeros(extent, bool)
