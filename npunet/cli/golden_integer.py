@@ -46,10 +46,10 @@ def golden(model: IntegerModel, arguments: Namespace, progress: Any) -> None:
     print(f"wrote   {out}: {total / 1e6:.1f} MB in {', '.join(manifest['formats'])}")
     print(f"next    npunet verify {out} {'--run' if arguments.target else 'OUTPUTS'}, or read {out / 'README.txt'}")
     if arguments.score:
-        from npunet.verify import report
+        from npunet.verify import score_report
         from npunet.verify.integer import score
 
-        print(report.score(score.score(out, progress)), end="")
+        print(score_report.text(score.score(out, progress)), end="")
 
 
 def _cut(x: Any, model: IntegerModel) -> Any:
