@@ -19,7 +19,7 @@ from npunet.train.optimise import SGD, Adam
 from npunet.train.quantised_run import Quantised
 from npunet.train.quantised_step import QuantisedStep, fine_tune
 from npunet.train.step import NumpyStep
-from npunet.train.task import load_task
+from npunet.train.task import Task, load_task
 
 BLOCK = {"depth": 2, "ddepth": 1, "kernel": [1, 5], "pool": [1, 3], "strides": [1, 2], "activation": "relu"}
 PARAMS = {"blocks": [{"filters": 6, **BLOCK}, {"filters": 8, **BLOCK}], "output_kernel_size": [1, 3]}
@@ -151,13 +151,15 @@ def test_the_verb_fine_tunes_a_run(folder, tmp_path, monkeypatch, capsys):
     assert cli.main(["train", "--quantise", "--weights", str(folder), "-o", "whole", *steps, "--backend", "numpy"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"before any training, on the validation subjects: loss \d\.\d+ in float, \d\.\d+ in int8", out)
-    assert re.search(r"best val_f1 0\.\d+ in epoch \d, 0\.\d+ (better|worse) than without fine-tuning", out)
+    assert re.search(r"best val_f1 0\.\d+ in epoch 0: no epoch was better than quantising alone, so the network that "
+                     "this one began with is kept", out)
     assert "npunet predict whole/model_int8.npz INPUT" in out
     config, told = run.settings_of(tmp_path / "whole")
     assert (config.quantise, config.steps, config.lr_rate) == ("int8", 12, 0.001) and config.batch_size == 8
     assert set(told["taught"]["train"]) == set(told["parts"]["train"])
 
-    made, real = load("whole/model_int8.npz"), load("whole/model.npz")
+    made, real, began = (load(path) for path in ("whole/model_int8.npz", "whole/model.npz", folder / "model.npz"))
+    assert all(np.array_equal(real.network.weights[key], value) for key, value in began.network.weights.items())
     again = quantize(real, Quantised(load_task(config), "int8").calibration)
     x = batch(3, UNSEEN)[0]
     np.testing.assert_array_equal(made.predict(made.quantize_input(x)), again.predict(again.quantize_input(x)))
@@ -189,6 +191,20 @@ def test_the_verb_fine_tunes_a_run(folder, tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     assert cli.main(["eval", "whole"]) == 0
     assert "parameters in int8, rounding D" in capsys.readouterr().out
+
+
+def test_the_best_epoch_is_written_where_one_is_better(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    steps = ["--set", "epochs=2", "--set", "steps_per_epoch=6", "--set", "lr_rate=0.001"]
+    scores = iter([0.9, 0.892, 0.893, 0.891])                                # float, before, either epoch
+    monkeypatch.setattr(Task, "score", lambda self, predict, graph: dict.fromkeys(("loss", "accuracy", "f1", "iou"),
+                                                                                  next(scores)))
+    assert cli.main(["train", "--quantise", "--weights", str(folder), "-o", "run", *steps, "--backend", "numpy"]) == 0
+    out = capsys.readouterr().out
+    assert "best val_f1 0.8930 in epoch 1, 0.0010 better than without fine-tuning" in out
+    assert "under half a point" not in out, "0.8 points were lost"
+    began, made = load(folder / "model.npz").network.weights, load("run/model.npz").network.weights
+    assert any(not np.array_equal(made[key], began[key]) for key in began)
 
 
 def test_the_verb_begins_with_what_is_named(folder, tmp_path, monkeypatch, capsys):

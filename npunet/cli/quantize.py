@@ -20,9 +20,9 @@ from npunet.integer.quantization.calibrate import METHODS
 from npunet.integer.quantization.report import report, sqnr, table
 from npunet.segment import Segmenter
 from npunet.train.calibration import SAMPLES, spread
+from npunet.train.quantised_run import MUCH
 
 WORST = 8  # layers that are named first
-MUCH = 0.005  # of weighted F1, half a point
 
 
 def add(verbs: Any) -> None:

@@ -43,8 +43,9 @@ def add(verbs: Any) -> None:
     parser.add_argument("--quantise", "--quantize", nargs="?", const="int8", metavar="SCHEME", help="fine-tune a "
                         "trained network (--weights) for int8 (default) or int16x8: training feels the rounding that "
                         "integers bring, by fake quantisation with straight-through gradients. A few hundred small "
-                        f"steps ({TUNED}; change them by --set). Writes the integer network too. For when npunet "
-                        "quantize loses more than half a point")
+                        f"steps ({TUNED}; change them by --set). Writes the integer network too: that of the best "
+                        "epoch, or what it began with if none is better. For when npunet quantize loses more than half "
+                        "a point")
     parser.add_argument("--backend", choices=("auto", *run.STEPS), default="auto", help="what computes (default auto)")
 
 

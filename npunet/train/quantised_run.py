@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from npunet.segment import Segmenter
 from npunet.train.calibration import SAMPLES, spread
 from npunet.train.quantised_step import QuantisedStep
 from npunet.train.task import Predict, Task, examples
+
+MUCH = 0.005  # of F1, half a point: what quantising may cost before fine-tuning is worth its time
 
 
 class Quantised:
@@ -48,25 +51,32 @@ class Quantised:
         face = self.integer(model).dequantized()
         return lambda x: face.predict(x, pad=True)
 
-    def before(self, model: UNet, float_judge: Callable[[UNet], Predict]) -> str:
-        """Score the network as it begins, in float and quantised without any training; in words."""
+    def before(self, model: UNet, float_judge: Callable[[UNet], Predict]) -> tuple[str, dict[str, Any]]:
+        """Score the network as it begins, in float and quantised without any training: in words, and as epoch 0."""
         real = self.task.score(float_judge(model), model.graph)
         self._before = self.task.score(self.judge(model), model.graph)
         told = ", ".join(f"{name} {real[name]:.4f} in float, {self._before[name]:.4f} in {self.scheme}"
                          for name in ("loss", "f1", "iou"))
-        return f"before any training, on the validation subjects: {told}"
+        lost = real["f1"] - self._before["f1"]
+        if lost <= MUCH:
+            told += (f"\n{self.scheme} costs this network {100 * lost:.2f} points of F1: under half a point "
+                     "fine-tuning gains little or nothing, and npunet quantize alone will do")
+        row = {f"val_{name}": None if math.isnan(value) else value for name, value in self._before.items()}
+        return f"before any training, on the validation subjects: {told}", {"epoch": 0, "step": 0, **row}
 
     def compared(self, best: Mapping[str, Any] | None) -> str:
         """Whether the best epoch is better than quantising without training, in words."""
         column = self.task.config.metric
         name = column.removeprefix("val_")
-        if best is None or self._before is None or best[column] is None:
+        if best is None or best[column] is None:
+            return ""
+        if best["epoch"] == 0:
+            return (": no epoch was better than quantising alone, so the network that this one began with is kept; "
+                    "another lr_rate may do more")
+        if self._before is None:
             return ""
         gain = (best[column] - self._before[name]) * (-1 if name == "loss" else 1)
-        if gain > 0:
-            return f", {gain:.4f} better than without fine-tuning"
-        return (f", {-gain:.4f} worse than without fine-tuning: quantise the network that this one began with "
-                "(npunet quantize), or try another lr_rate")
+        return f", {gain:.4f} better than without fine-tuning"
 
     def write(self, folder: str | os.PathLike[str], model: Segmenter) -> Path:
         """Write the integer network of a run's best network beside it."""

@@ -99,7 +99,9 @@ def _go(task: Task, folder: str | os.PathLike[str], data: str | os.PathLike[str]
                              "parts": task.parts, "taught": taught.to_dict() if taught else None})
     judge = quantised.judge if quantised else float_judge(backend)
     if quantised and progress.step == 0:
-        print(quantised.before(model, float_judge(backend)))
+        told, progress.best = quantised.before(model, float_judge(backend))
+        keeper.save(step.state(), progress, best=True)                       # until an epoch is better
+        print(told)
     bar = Bar(config.steps, config.steps_per_epoch, progress.step)
     try:
         fit(step, model, task, keeper, progress, bar, judge)
