@@ -133,7 +133,10 @@ def test_the_first_wrong_layer_with_its_integers(made, tmp_path, capsys):
     values[at] += 1
     values.tofile(path)
     result = verify(bundle, tmp_path / "out")
-    assert result.first.record["id"] == layer["id"] and result.status == 1 and causes(result) == []
+    assert result.first.record["id"] == layer["id"] and result.status == 1
+    (cause,) = result.diagnosis.causes
+    assert not cause.found and f"1 of {values.size} differ, all in" in cause.words
+    assert f"bytes {at} to {at}" in cause.words
     found = result.first.worst.told
     index = np.unravel_index(at, (len(values) // int(np.prod(layer["shape"])), *layer["shape"]))
     assert found.first == tuple(index) and found.got == found.want + 1

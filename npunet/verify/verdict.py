@@ -166,9 +166,12 @@ class _Run:
         return Result(**{**found.__dict__, "diagnosis": diagnosis, "seconds": time.perf_counter() - start})
 
     def _diagnosis(self, first: LayerVerdict | None, limit: float) -> Diagnosis | None:
+        start = time.perf_counter()
         if isinstance(self.bundle, IntegerBundle):
-            return explain_integers(self.bundle, self.feeds, first)
-        return Explainer(self.bundle, self.feeds, self.values, self.bounded, limit).explain(first)
+            told = explain_integers(self.bundle, self.feeds, first, start + limit)
+        else:
+            told = Explainer(self.bundle, self.feeds, self.values, self.bounded, start + limit).explain(first)
+        return None if told is None else replace(told, seconds=time.perf_counter() - start)
 
     def _take(self) -> None:
         records = {place: self.bundle.tensors["/".join(place)] for place in self.dump.tensors}

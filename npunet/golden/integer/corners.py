@@ -41,7 +41,8 @@ def layer_inputs(node: Node, network: Network, seed: int) -> list[np.ndarray]:
     asked = probe(node, network)
     if "weights" in node.arrays:
         assert asked is not None, "a convolution has sums"
-        images = [*_random(shapes[0], limits[0], draws), *_windows(node, network, asked, limits[0], draws)]
+        images = [*_random(shapes[0], limits[0], draws), *_zeros(shapes[0], limits[0], draws),
+                  *_windows(node, network, asked, limits[0], draws)]
         inputs = [np.stack(images)]
     elif node.op in ("max_pool2d", "avg_pool2d", "layer_norm"):
         inputs = [np.stack([make(shapes[0], limits[0], draws) for make in IMAGES])]
@@ -58,6 +59,13 @@ def layer_inputs(node: Node, network: Network, seed: int) -> list[np.ndarray]:
 def _random(shape: tuple[int, ...], limits: Limits, draws: Draws) -> list[np.ndarray]:
     """Any values, and small ones, which keep a sum between the clamps."""
     return [_any(shape, limits, draws), _small(shape, limits, draws)]
+
+
+def _zeros(shape: tuple[int, ...], limits: Limits, draws: Draws) -> list[np.ndarray]:
+    """Stored zeros, which need not mean 0: everywhere, and in every other place; none where no value can be 0."""
+    if not limits[0] <= 0 <= limits[1]:
+        return []
+    return [np.zeros(shape, np.int64), _any(shape, limits, draws) * draws.integers(shape, 0, 2)]
 
 
 def _any(shape: tuple[int, ...], limits: Limits, draws: Draws) -> np.ndarray:
@@ -159,54 +167,60 @@ def _elements(asked: Probe, shapes: list[tuple[int, int, int]], limits: list[Lim
 
 def _windows(node: Node, network: Network, asked: Probe, limits: Limits, draws: Draws) -> list[np.ndarray]:
     """Images in whose windows the sums stand at which faults of a convolution show."""
-    offset, inside = node.attrs["input_offset"], alive(node, network)
-    slots = list(_slots(node, inside))
-    taps = inside[slots[0]]
+    offset, groups = node.attrs["input_offset"], list(_groups(node, alive(node, network)))
     depthwise = node.op == "depthwise_conv2d"
     each = node.arrays["weights"].shape[3] if depthwise else 1
     tried: dict[tuple[int, int], bool] = {}  # by channel and sum: whether it was found
-    images: list[np.ndarray] = []
-    free: dict[int, int] = {}  # by input channel (all at once unless depthwise): the next slot
+    own: list[list[np.ndarray]] = [[] for _ in groups]  # images of each group
+    free: dict[tuple[int, int], int] = {}  # by group and input channel (all at once unless depthwise): the next slot
     limits_of_v = limits[0] + offset, limits[1] + offset
     shape = network.tensors[node.inputs[0]].shape
 
-    def put(channel: int, values: np.ndarray) -> None:
+    def put(group: int, channel: int, values: np.ndarray) -> None:
         lane = channel // each if depthwise else 0
-        number, slot = divmod(free.get(lane, 0), len(slots))
-        free[lane] = free.get(lane, 0) + 1
-        if number == len(images):
-            images.append(_any(shape, limits, draws))
+        taps, slots = groups[group]
+        number, slot = divmod(free.get((group, lane), 0), len(slots))
+        free[group, lane] = free.get((group, lane), 0) + 1
+        if number == len(own[group]):
+            own[group].append(_any(shape, limits, draws))
         rows, columns = _place(node, slots[slot])
-        window = images[number][np.ix_(rows[taps.any(1)], columns[taps.any(0)])]
+        window = own[group][number][np.ix_(rows[taps.any(1)], columns[taps.any(0)])]
         window[..., lane if depthwise else slice(None)] = values.reshape(taps.any(1).sum(), taps.any(0).sum(), -1)[
             ..., 0 if depthwise else slice(None)] - offset
-        images[number][np.ix_(rows[taps.any(1)], columns[taps.any(0)])] = window
+        own[group][number][np.ix_(rows[taps.any(1)], columns[taps.any(0)])] = window
 
+    sums = asked.evidence.inputs[0][0, 0]  # (P, F)
+    ranks = np.argsort(np.abs(sums), axis=0, kind="stable")
     for _, _, where in asked.differences():
         shown = 0
-        for channel, target in _targets(where, asked.evidence.inputs[0]):
+        for channel, target in _targets(where[0, 0], sums, ranks):
             if (channel, target) not in tried:
-                values = solve(taps_of(node, channel)[taps].ravel(), limits_of_v, target, draws)
-                tried[channel, target] = values is not None
-                if values is not None:
-                    put(channel, values)
+                tried[channel, target] = False
+                for group, (taps, _) in enumerate(groups):
+                    values = solve(taps_of(node, channel)[taps].ravel(), limits_of_v, target, draws)
+                    if values is not None:
+                        put(group, channel, values)
+                        tried[channel, target] = True
+                        break
             shown += tried[channel, target]
             if shown == SHOWN:
                 break
-    return images
+    return [image for images in own for image in images]
 
 
-def _targets(where: np.ndarray, sums: np.ndarray) -> Iterator[tuple[int, int]]:
-    """(channel, sum) at which a fault shows: small sums first, in turn over the channels."""
-    by_channel = []
-    places = np.flatnonzero(where)
-    channels, shown_by = places % where.shape[3], sums.ravel()[places]
-    for channel in _spread(np.flatnonzero(np.bincount(channels)), OFFERED):
-        shown = shown_by[channels == channel]
-        shown = shown[np.argsort(np.abs(shown), kind="stable")]
-        by_channel.append([(channel, int(shown[k])) for k in _spread(np.arange(len(shown)), OFFERED)])
+def _targets(where: np.ndarray, sums: np.ndarray, ranks: np.ndarray) -> Iterator[tuple[int, int]]:
+    """(channel, sum) at which a fault shows: small sums first, in turn over the channels.
+
+    where, sums : (P, F);  ranks : rows of the sums by magnitude, channel by channel
+    """
+    shown: dict[int, list[int]] = {}
     for turn in range(OFFERED):
-        yield from (each[turn] for each in by_channel if turn < len(each))
+        for channel in _spread(np.flatnonzero(where.any(0)), OFFERED):
+            if channel not in shown:
+                rows = ranks[:, channel]
+                shown[channel] = _spread(rows[where[rows, channel]], OFFERED)
+            if turn < len(shown[channel]):
+                yield channel, int(sums[shown[channel][turn], channel])
 
 
 def _spread(places: np.ndarray, count: int) -> list[int]:
@@ -215,14 +229,22 @@ def _spread(places: np.ndarray, count: int) -> list[int]:
     return places[::step].tolist()
 
 
-def _slots(node: Node, inside: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Positions of the output whose windows do not overlap, and in which as many taps lie inside as anywhere."""
-    most = inside.sum((2, 3)).max()
+def _groups(node: Node, inside: np.ndarray) -> Iterator[tuple[np.ndarray, list[tuple[int, int]]]]:
+    """(taps (KH, KW), positions of the output) of every set of taps that lie inside of the image together and are not
+    a part of another such set, the largest first; the windows at the positions do not overlap."""
+    sets, first = np.unique(inside.reshape(-1, inside[0, 0].size), axis=0, return_index=True)
+    kept: list[np.ndarray] = []
+    for k in sorted(range(len(sets)), key=lambda k: (-int(sets[k].sum()), int(first[k]))):
+        taps = sets[k].reshape(inside.shape[2:])
+        if taps.any() and not any((taps <= larger).all() for larger in kept):
+            kept.append(taps)
+            yield taps, list(_slots(node, (inside == taps).all((2, 3))))
+
+
+def _slots(node: Node, same: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Positions of the output, among those that are `same` (OH, OW), whose windows do not overlap."""
     steps = [-(-effective_kernel(k, d) // s) for k, d, s in
              zip(node.arrays["weights"].shape[:2], node.attrs["dilation"], node.attrs["stride"], strict=True)]
-    full = inside.sum((2, 3)) == most
-    first = tuple(np.argwhere(full)[0])
-    same = (inside == inside[first]).all((2, 3))
     row = -steps[0]
     for i in np.flatnonzero(same.any(1)).tolist():
         if i < row + steps[0]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -12,8 +13,6 @@ from npunet.integer.bounds import input_limits
 from npunet.integer.network import Network, Node
 from npunet.ops.windows import windows
 
-FEW = 8  # taps, of which every sum is listed
-LONGEST = 2**23  # from the smallest to the largest of them
 WIDTHS = (40, 40, 40, 256, 256)  # values of a tap that are tried out, try by try
 
 
@@ -72,27 +71,76 @@ def largest_norm(node: Node) -> int:
     return math.isqrt((node.arrays["gamma"].size - 1) << (2 * node.attrs["fraction_bits"])) + 2
 
 
-def sums_of_few(weights: np.ndarray, limits: tuple[int, int]) -> np.ndarray | None:
-    """Every sum v * w that few taps can make, in order; None for many taps, whose sums leave hardly a gap.
+@dataclass(frozen=True)
+class Sums:
+    """Every sum v * w that some taps can make: multiples of `step`, but for gaps near the smallest and the largest.
+
+    smallest, span : the smallest sum, and how much larger the largest is
+    near           : the sums up to some number, less the smallest, in order; near the largest they lie the other way
+                     round, and from near[-1] to span - near[-1] every multiple of the step is one
+    """
+
+    smallest: int
+    span: int
+    step: int
+    near: np.ndarray
+
+    def above(self, sums: np.ndarray) -> np.ndarray:
+        """The smallest that is at least so large; the largest of all beyond it."""
+        return self.smallest + self.span - self._below(self.smallest + self.span - sums)
+
+    def below(self, sums: np.ndarray) -> np.ndarray:
+        """The largest that is at most so large; the smallest of all beyond it."""
+        return self.smallest + self._below(sums - self.smallest)
+
+    def _below(self, x: np.ndarray) -> np.ndarray:
+        """The largest difference from one end that is at most x: those from the other end are the same ones."""
+        x = np.clip(x, 0, self.span)
+        last = self.near[-1]
+        low = self.near[np.searchsorted(self.near, np.minimum(x, last), "right") - 1]
+        high = self.span - self.near[np.minimum(np.searchsorted(self.near, self.span - x), len(self.near) - 1)]
+        middle = x - x % self.step
+        return np.where(x <= last, low, np.where(x >= self.span - last, high, middle))
+
+
+def reachable(weights: np.ndarray, limits: tuple[int, int]) -> Sums:
+    """Every sum v * w.
 
     weights : (T,) int64;  limits : of v, both ends included
 
-    Bit k of a number says whether the smallest sum plus k is one; adding a tap shifts it by each of the tap's values.
+    With steps s = |w| and 0 <= u <= M = high - low the sums are smallest + sum u * s. Where M is at least twice the
+    largest step, the lower half of them is what any whole numbers u >= 0 make: a u that is too large gives as many of
+    its steps as another step is long to a u that is below M / 2, for which as many of that step as this one is long
+    come back. Such sums are all multiples of the greatest common divisor g beyond (largest / g)^2 * g. Else they are
+    listed: bit k of a number says whether k is a sum, and adding a tap shifts it by each of the tap's values.
     """
     low, high = limits
-    steps = np.abs(weights[weights != 0]).tolist()
-    if len(steps) > FEW or (high - low) * sum(steps) >= LONGEST:
-        return None
+    most, smallest = high - low, int(np.minimum(weights * low, weights * high).sum())
+    steps = np.unique(np.abs(weights[weights != 0])).tolist()
+    if not steps or not most:
+        return Sums(smallest, 0, 1, np.zeros(1, np.int64))
+    step = math.gcd(*steps)
+    span, regular = most * int(np.abs(weights).sum()), (steps[-1] // step) ** 2 + 1
+    if most >= 2 * steps[-1] and span // step >= 2 * regular:
+        bits, mask = 1, (1 << (regular + 1)) - 1
+        for each in steps:
+            moved = each // step
+            while moved <= regular:
+                bits, moved = (bits | bits << moved) & mask, 2 * moved
+        return Sums(smallest, span, step, step * _set_bits(bits))
     bits = 1
-    for step in steps:
-        made, there = 1, high - low + 1
-        while made < there:  # `made` values of the tap are in; as many again by one more shift
-            more = min(made, there - made)
-            bits |= bits << (more * step)
+    for each in (np.abs(weights[weights != 0]) // step).tolist():
+        made = 1
+        while made <= most:  # `made` values of the tap are in; as many again by one more shift
+            more = min(made, most + 1 - made)
+            bits |= bits << (more * each)
             made += more
+    return Sums(smallest, span, step, step * _set_bits(bits))
+
+
+def _set_bits(bits: int) -> np.ndarray:
     raw = np.frombuffer(bits.to_bytes(bits.bit_length() // 8 + 1, "little"), np.uint8)
-    smallest = int(np.minimum(weights * low, weights * high).sum())
-    return smallest + np.flatnonzero(np.unpackbits(raw, bitorder="little"))
+    return np.flatnonzero(np.unpackbits(raw, bitorder="little"))
 
 
 def solve(weights: np.ndarray, limits: tuple[int, int], target: int, draws: Draws) -> np.ndarray | None:

@@ -77,11 +77,11 @@ def _exp_of_quarter(a: np.ndarray) -> np.ndarray:
     return np.minimum(EXP_EIGHTH + doubling_high_multiply(EXP_EIGHTH, x + tail), INT32_MAX)
 
 
-def one_over_one_plus(a: np.ndarray) -> np.ndarray:
-    """1 / (1 + a) for 0 <= a < 1, both in Q0.31: three Newton steps for the reciprocal of (1 + a) / 2."""
+def one_over_one_plus(a: np.ndarray, steps: int = 3) -> np.ndarray:
+    """1 / (1 + a) for 0 <= a < 1, both in Q0.31: Newton steps, three of them, for the reciprocal of (1 + a) / 2."""
     half = (a + INT32_MAX + 1) >> 1
     x = FORTY_EIGHT_17THS - doubling_high_multiply(half, THIRTY_TWO_17THS)                  # Q2.29
-    for _ in range(3):
+    for _ in range(steps):
         error = (1 << 29) - doubling_high_multiply(half, x)
         x = x + _saturating_shift(doubling_high_multiply(x, error), 2)
     return _saturating_shift(x, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from npunet.ops.table import CONVOLUTIONS
 from npunet.verify.diagnose import recipe as recipes
-from npunet.verify.diagnose.causes import Cause
+from npunet.verify.diagnose.causes import Cause, check_time
 from npunet.verify.diagnose.patterns import Guess, Pattern, Sight
 from npunet.verify.diagnose.recipe import Recipe
 from npunet.verify.diagnose.registry import HYPOTHESES, RARE, Hypothesis
@@ -38,10 +37,6 @@ MOST_LIMITED = 60  # causes that are tried in a part of the output
 Parts = tuple[tuple[str, str], ...]  # (hypothesis, words) of what was changed
 
 
-class TimeIsUp(Exception):
-    """The search has reached its time limit."""
-
-
 class Attempts:
     """Causes of a layer's output while they are tried.
 
@@ -61,8 +56,7 @@ class Attempts:
 
     def _next(self) -> None:
         """One more try. Raises TimeIsUp when there is no time for it."""
-        if time.perf_counter() > self.deadline:
-            raise TimeIsUp
+        check_time(self.deadline)
         self.tried += 1
 
     def _keep(self, names: tuple[str, ...], words: str, score: Score, exact: bool) -> None:

@@ -1,7 +1,8 @@
-"""What a search for causes is given and what it finds, as plain records."""
+"""What a search for causes is given and what it finds, as plain records; and when it has to end."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -9,6 +10,17 @@ import numpy as np
 
 REGION = "region"  # a fallback: no cause is on the list, but what differs lies together
 NOT_LISTED = "not_on_the_list"  # a fallback: no cause is on the list, and what differs lies everywhere
+CUT = "the search was cut at its time limit: not every cause was tried"
+
+
+class TimeIsUp(Exception):
+    """The search has reached its time limit."""
+
+
+def check_time(deadline: float) -> None:
+    """Raise TimeIsUp once time.perf_counter() has reached the deadline."""
+    if time.perf_counter() > deadline:
+        raise TimeIsUp
 
 
 @dataclass(frozen=True, eq=False)

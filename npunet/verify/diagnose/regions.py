@@ -10,14 +10,15 @@ AXES = ("sample", "row", "column", "channel")
 SPREAD = 0.5  # share of an axis from which on what differs is not said to lie in a part of it
 
 
-def fallback(differs: np.ndarray, explained: int, total: int, tried: int) -> Cause:
+def fallback(differs: np.ndarray, explained: int, total: int, tried: int, width: int = 4) -> Cause:
     """Where the port errs, as the one thing that is known.
 
     differs   : (N, H, W, C) bool, of the case that shows the fault best
     explained : elements that the unchanged reference gives, of a total
     tried     : causes that were compared
+    width     : bytes of an element
     """
-    count, where = int(np.count_nonzero(differs)), region(differs)
+    count, where = int(np.count_nonzero(differs)), region(differs, width)
     if where:
         words = f"not on the list of causes ({tried} tried): {count} of {differs.size} differ, all in {where}"
         return Cause((REGION,), words, explained, total, True)
@@ -25,19 +26,22 @@ def fallback(differs: np.ndarray, explained: int, total: int, tried: int) -> Cau
     return Cause((NOT_LISTED,), words, explained, total, True)
 
 
-def region(differs: np.ndarray) -> str:
-    """Rows, columns, channels, or the bytes between which everything that differs lies; "" where it lies all over."""
+def region(differs: np.ndarray, width: int = 4) -> str:
+    """Rows, columns, channels, or the bytes between which everything that differs lies; "" where it lies all over.
+
+    width : bytes of an element
+    """
     found = [_along(differs, axis) for axis in range(4)]
-    said = tile(differs) or ", ".join(words for words in found if words)
+    said = tile(differs, width) or ", ".join(words for words in found if words)
     flat = np.flatnonzero(differs.ravel())
     first, last = int(flat[0]), int(flat[-1])
     if (last - first + 1) <= SPREAD * differs.size:
-        run = f"bytes {4 * first} to {4 * last + 3} of {4 * differs.size}"
+        run = f"bytes {width * first} to {width * last + width - 1} of {width * differs.size}"
         return f"{said} ({run})" if said else run
     return said
 
 
-def tile(differs: np.ndarray) -> str:
+def tile(differs: np.ndarray, width: int = 4) -> str:
     """A rectangle of rows and columns around all that differs, "" where it is not small in both."""
     _, H, W, C = differs.shape
     rows, columns = (np.flatnonzero(differs.any(axes)) for axes in ((0, 2, 3), (0, 1, 3)))
@@ -45,10 +49,10 @@ def tile(differs: np.ndarray) -> str:
     if H == 1 or W == 1 or spans[0] > SPREAD * H or spans[1] > SPREAD * W:
         return ""
     channels = _along(differs, 3)
-    offset = 4 * (int(rows[0]) * W + int(columns[0])) * C
+    offset = width * (int(rows[0]) * W + int(columns[0])) * C
     where = f"row {rows[0]} of {H}, column {columns[0]} of {W}"
     return (f"a tile of {spans[0]} rows x {spans[1]} columns at {where} (from byte {offset} of a sample on, "
-            f"{4 * W * C} bytes from row to row)" + (f", {channels}" if channels else ""))
+            f"{width * W * C} bytes from row to row)" + (f", {channels}" if channels else ""))
 
 
 def _along(differs: np.ndarray, axis: int) -> str:

@@ -13,8 +13,8 @@ from npunet.graph import Node
 from npunet.verify.compare import ordered
 from npunet.verify.diagnose import fitted
 from npunet.verify.diagnose import recipe as recipes
-from npunet.verify.diagnose.attempts import FINE, Attempts, Parts, TimeIsUp, output_of, variants
-from npunet.verify.diagnose.causes import Cause, Diagnosis, Evidence
+from npunet.verify.diagnose.attempts import FINE, Attempts, Parts, output_of, variants
+from npunet.verify.diagnose.causes import CUT, Cause, Diagnosis, Evidence, TimeIsUp
 from npunet.verify.diagnose.folds import kin_of, other_folds
 from npunet.verify.diagnose.patterns import PATTERNS, Guess, Pattern, Sight
 from npunet.verify.diagnose.places import places
@@ -31,7 +31,6 @@ FEW_ULP = 16
 NORMS = ("layer_norm", "batch_norm_inference", "softmax")
 TIME_LIMIT = 6.0  # seconds for pairs
 PAIRS_CUT = "not every pair of causes was tried"
-CUT = "the search was cut at its time limit: not every cause was tried"
 OTHER_ROUNDING = "only the rounding differs: an order of summation or a precision that is not on the list"
 
 

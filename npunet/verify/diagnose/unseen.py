@@ -11,9 +11,9 @@ import numpy as np
 from npunet.verify.compare import same
 from npunet.verify.diagnose import recipe as recipes
 from npunet.verify.diagnose.attempts import variants
-from npunet.verify.diagnose.causes import Cause, Diagnosis, Evidence
+from npunet.verify.diagnose.causes import CUT, Cause, Diagnosis, Evidence
 from npunet.verify.diagnose.folds import kin_of, other_folds
-from npunet.verify.diagnose.search import CUT, SHOWN
+from npunet.verify.diagnose.search import SHOWN
 from npunet.verify.diagnose.wholes import WHOLES, Scene
 from npunet.verify.feeds import Feeds
 from npunet.verify.judge import within

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from math import inf
 
 import numpy as np
 
 from npunet.golden.integer.reader import IntegerBundle
 from npunet.verify.diagnose import Cause, Diagnosis
+from npunet.verify.diagnose.regions import fallback
 from npunet.verify.feeds import Feeds
 from npunet.verify.integer.diagnose import diagnose
 from npunet.verify.integer.evidence import Evidence
+from npunet.verify.integer.fits import FITS, LAST
+from npunet.verify.integer.solved import solved
 from npunet.verify.layouts import LAYOUTS, stored_as
 from npunet.verify.results import FAIL, Check, LayerVerdict
 
@@ -37,21 +42,31 @@ def with_its_integers(check: Check, bundle: IntegerBundle, feeds: Feeds) -> Chec
     return replace(check, note="; ".join(words for words in (note, check.note) if words))
 
 
-def explain_integers(bundle: IntegerBundle, feeds: Feeds, first: LayerVerdict | None) -> Diagnosis | None:
-    """The causes that reproduce every element of the first wrong layer in every case shown, or None without one."""
+def explain_integers(bundle: IntegerBundle, feeds: Feeds, first: LayerVerdict | None,
+                     deadline: float = inf) -> Diagnosis | None:
+    """The causes that reproduce every element of the first wrong layer in every case shown, or None without one.
+
+    deadline : of time.perf_counter(), at which the search ends with what it has
+    """
     if first is None or not first.checks or first.status != FAIL:
         return None
     if first.number < 0:
         return _of_input(bundle, feeds, first)
-    evidence = _evidence(bundle, feeds, first)
+    roles = {check.role for check in first.checks if check.status == FAIL}
+    evidence = _evidence(bundle, feeds, first, next(role for role in ("out", "pre", "acc") if role in roles))
     wrong = [each for each in evidence if each.wrong]
     if not wrong:
         return None
     size = sum(each.got.size for each in evidence)
     unchanged = sum(int(np.count_nonzero(each.got == each.right)) for each in evidence)
-    found, tried = diagnose([*wrong, *(each for each in evidence if not each.wrong)])
+    sums = _evidence(bundle, feeds, first, "acc") if roles == {"acc", "pre", "out"} else []
+    fits = {**FITS, "weights": partial(solved, sums=sums), **LAST}
+    found, tried, cut = diagnose([*wrong, *(each for each in evidence if not each.wrong)], fits, deadline)
     causes = tuple(Cause((name,), f"the layer {words}", size, size, True) for name, words in found)
-    return Diagnosis(first.record["name"], causes, unchanged, size, tried)
+    if not causes:
+        width = 1 if bundle.network.scheme == "int8" else 2
+        causes = (fallback(wrong[0].got != wrong[0].right, unchanged, size, tried, width),)
+    return Diagnosis(first.record["name"], causes, unchanged, size, tried, cut)
 
 
 def _inputs(check: Check, feeds: Feeds) -> list[np.ndarray]:
@@ -61,11 +76,9 @@ def _inputs(check: Check, feeds: Feeds) -> list[np.ndarray]:
     return feeds.inputs(check.case, check.layer)[0]
 
 
-def _evidence(bundle: IntegerBundle, feeds: Feeds, first: LayerVerdict) -> list[Evidence]:
-    """Of every case shown, up to MOST values; of accumulators and values before the clamp only where no output errs."""
+def _evidence(bundle: IntegerBundle, feeds: Feeds, first: LayerVerdict, role: str) -> list[Evidence]:
+    """Of every case shown, up to MOST values: outputs, values before the clamp or accumulators."""
     node, layer, network = bundle.network[first.record["name"]], first.record["id"], bundle.network
-    roles = {check.role for check in first.checks if check.status == FAIL}
-    role = next(role for role in ("out", "pre", "acc") if role in roles)
     found: list[Evidence] = []
     for check in sorted(first.checks, key=lambda check: check.status != FAIL):
         if check.role != role or sum(each.got.size for each in found) > MOST:

@@ -21,7 +21,7 @@ from npunet.golden.integer.reach import (
     largest_norm,
     patterns,
     reach_of_accumulator,
-    sums_of_few,
+    reachable,
     sums_of_windows,
     taps_of,
 )
@@ -34,12 +34,15 @@ from npunet.verify.integer.diagnose import variants
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.hypotheses import HYPOTHESES
 from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS
+from npunet.verify.integer.hypotheses.rounding import other_rules
+from npunet.verify.integer.sums_of_two import differing_pair, larger
 
 ELEMENTWISE = ("rescale", "leaky_relu", "table")
 SOME_LEVELS = 384  # of an int16 output, unless all are asked for
 BESIDE = 3  # sums on either side of where a step is expected
 SPANS = 48  # times that a narrow accumulator may wrap to be followed
 PAIRS, ROWS = 2**16, 2**12
+MORE_ROWS = 16  # times that PAIRS rows of a softmax are drawn for a rare fault
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def probe(node: Node, network: Network, every: bool = False) -> Probe | None:
     if node.op == "layer_norm":
         return _of_norm(node, network)
     if node.op in ("softmax", "softmax16"):
-        return _probe(node, network, False, _rows(network.tensors[node.name].shape[2], limits[0], draws))
+        return _of_softmax(node, network, limits[0], draws)
     return None
 
 
@@ -110,7 +113,13 @@ def _of_pairs(node: Node, network: Network, limits: list[tuple[int, int]], draws
     b[: PAIRS // 4] >>= 6
     a[:4], b[:4] = (low, low, high, high), (low2, high2, low2, high2)
     steps = _pairs_at_steps(node, network, limits, draws)
-    return _probe(node, network, False, *(np.concatenate(both) for both in zip((a, b), steps, strict=True)))
+    a, b = (np.concatenate(both) for both in zip((a, b), steps, strict=True))
+    shown = {words for _, words, where in _probe(node, network, False, a, b).differences({"rounding profile"})
+             if where.any()}
+    pairs = [differing_pair(node, network, rule) for words, rule in other_rules(network.rounding).items()
+             if words not in shown]
+    found = np.array([pair for pair in pairs if isinstance(pair, tuple)], np.int64).reshape(-1, 2)
+    return _probe(node, network, False, np.r_[a, found[:, 0]], np.r_[b, found[:, 1]])
 
 
 def _pairs_at_steps(node: Node, network: Network, limits: list[tuple[int, int]],
@@ -121,7 +130,7 @@ def _pairs_at_steps(node: Node, network: Network, limits: list[tuple[int, int]],
     the other input's part must be what the step leaves modulo that.
     """
     a, y = node.attrs, network.tensors[node.name]
-    large = _larger(node)
+    large = larger(node)
     small, unit = 1 - large, 1 << (a["left_shift"] - 1)
     offsets = a["input1_offset"], a["input2_offset"]
     values = np.arange(limits[small][0], limits[small][1] + 1)
@@ -146,11 +155,6 @@ def unseen_norms(node: Node, network: Network, x: np.ndarray, among: Collection[
     given = Evidence(node, network, (x,), np.zeros(1))
     return {words for words, values in variants(HYPOTHESES["layer norm"], given).items()
             if (among is None or words in among) and np.array_equal(values, given.right)}
-
-
-def _larger(node: Node) -> int:
-    """Which input of an add, 0 or 1, has the larger scale, and so the factor 1/2."""
-    return 0 if (node.attrs["input1_multiplier"], node.attrs["input1_shift"]) == (2**30, 0) else 1
 
 
 def _next_of(parts: np.ndarray, sums: np.ndarray, a: Mapping[str, Any]) -> np.ndarray:
@@ -214,12 +218,34 @@ def parts_of_add(node: Node, network: Network) -> tuple[Probe, ...]:
         ends.append(found[-1].evidence.right[0, 0, [0, -1], 0])
     low, high = ends[0] + ends[1]
     step = _steps(_last_of_add(node), network, np.arange(y.limits[0] - 2, y.limits[1] + 4)[:, None]).ravel()
-    parts = np.unique(found[1 - _larger(node)].evidence.right % (1 << (a["left_shift"] - 1)))
+    parts = np.unique(found[1 - larger(node)].evidence.right % (1 << (a["left_shift"] - 1)))
     sums = np.unique(np.clip(np.r_[_next_of(parts, step, a), _last_of(parts, step - 1, a), low, high], low, high))
     last = Node(node.name, "rescale", node.inputs[:1], {
         "input_offset": 0, "multiplier": a["output_multiplier"], "shift": a["output_shift"],
         **{key: a[key] for key in ("output_offset", "act_min", "act_max")}})
     return (*found, _probe(last, network, True, sums))
+
+
+def _of_softmax(node: Node, network: Network, limits: tuple[int, int], draws: Draws) -> Probe:
+    """Rows of logits: of few classes all that are not the same but for their maximum; else some, and more where some
+    hypothesis still gives what is right."""
+    classes, (low, high) = network.tensors[node.name].shape[2], limits
+    if (high - low + 1) ** (classes - 1) <= PAIRS:
+        others = np.stack(np.meshgrid(*[np.arange(low, high + 1)] * (classes - 1)), -1).reshape(-1, classes - 1)
+        rows = np.concatenate([np.insert(others, k, high, 1) for k in range(classes)])
+        return _probe(node, network, True, rows)
+    rows = _rows(classes, limits, draws)
+    names = {name for name, hypothesis in HYPOTHESES.items() if node.op in hypothesis.ops}
+    for _ in range(MORE_ROWS):
+        asked = _probe(node, network, False, rows)
+        hidden = {(name, words) for name, words, where in asked.differences(names) if not where.any()}
+        if not hidden:
+            break
+        drawn = _probe(node, network, False, draws.integers((PAIRS, classes), low, high + 1))
+        for name, words, where in drawn.differences({name for name, _ in hidden}):
+            if (name, words) in hidden and where.any():
+                rows = np.concatenate([rows, drawn.evidence.inputs[0][0, 0][np.flatnonzero(where.any((0, 1, 3)))[:1]]])
+    return _probe(node, network, False, rows)
 
 
 def _rows(classes: int, limits: tuple[int, int], draws: Draws) -> np.ndarray:
@@ -262,19 +288,13 @@ def _of_sums(node: Node, network: Network, every: bool, draws: Draws) -> Probe:
 
 
 def _reached(sums: np.ndarray, node: Node, network: Network) -> np.ndarray:
-    """The sums (P, F), of channels with few taps the nearest ones on either side that can be reached: (2 P, F)."""
+    """The nearest sums on either side of those given (P, F) that some window can reach: (2 P, F)."""
     taps, offset = patterns(node, network)[0], node.attrs["input_offset"]
     low, high = (value + offset for value in input_limits(network, node.inputs[0]))
-    listed = [sums_of_few(taps_of(node, f)[taps].ravel(), (low, high)) if low <= 0 <= high else None
-              for f in range(sums.shape[1])]
-    if all(each is None for each in listed):
-        return sums
     both = np.concatenate([sums, sums])
-    for f, each in enumerate(listed):
-        if each is not None:
-            above = np.minimum(np.searchsorted(each, sums[:, f]), len(each) - 1)
-            below = np.maximum(np.searchsorted(each, sums[:, f], "right") - 1, 0)
-            both[:, f] = np.concatenate([each[above], each[below]])
+    for f in range(sums.shape[1]):
+        found = reachable(taps_of(node, f)[taps].ravel(), (low, high))
+        both[:, f] = np.concatenate([found.above(sums[:, f]), found.below(sums[:, f])])
     return both
 
 

@@ -2,11 +2,7 @@
 
 A mutant is one hypothesis in one of its variants; an instance is a mutant in one layer. An instance is killed when the
 output of some case differs, equivalent when it is proven that no input of the layer can tell it from the right one
-with this network's constants. What is neither has survived, and the bundle is not good enough.
-
-Proofs. Of what acts on single values, the layer is asked at every value at which two such functions can differ
-(`probes`): at both sides of every step, which decides of two functions that never fall; of operators of single int8
-elements, at all values. Of an int16 add's roundings, each of its three requantisations is asked by itself.
+with this network's constants (proofs). What is neither has survived, and the bundle is not good enough.
 """
 
 from __future__ import annotations
@@ -20,16 +16,13 @@ import numpy as np
 
 from npunet.golden.integer.reader import IntegerBundle
 from npunet.golden.writers import replace_manifest
-from npunet.integer.network import Network, Node
+from npunet.integer.network import Node
 from npunet.verify.integer.diagnose import variants
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.hypotheses import HYPOTHESES
-from npunet.verify.integer.probes import ELEMENTWISE, Probe, parts_of_add, probe
+from npunet.verify.integer.proofs import Proofs
 
 Progress = Callable[[int, int, str], None]
-AT_ALL = "the same for every value that the layer can be given"
-AT_STEPS = "the same at both sides of every step that the layer's sums can reach"
-OF_PARTS = "each of the three requantisations is the same for every value that it can be given"
 
 
 def score(folder: str | PathLike[str], progress: Progress | None = None) -> dict[str, Any]:
@@ -102,31 +95,3 @@ def _mutants(given: Evidence, names: set[str] | None) -> Iterator[tuple[str, str
             for words, values in variants(hypothesis, given).items():
                 yield name, words, values
 
-
-class Proofs:
-    """What can be proven of the faulty forms of one layer; names : of the hypotheses that matter."""
-
-    def __init__(self, node: Node, network: Network, names: set[str]) -> None:
-        self.node, self.names = node, names
-        self.whole = self._differing(probe(node, network, every=True))
-        parts = parts_of_add(node, network) if node.op == "add" and self.whole is None else ()
-        self.parts = [self._differing(part) for part in parts]
-
-    def _differing(self, asked: Probe | None) -> dict[tuple[str, str], bool] | None:
-        """Whether each variant differs anywhere; None where that proves nothing."""
-        if asked is None or not asked.complete:
-            return None
-        return {(name, words): bool(where.any()) for name, words, where in asked.differences(self.names)}
-
-    def reason(self, name: str, words: str) -> str | None:
-        """Why a variant gives the right integers for every input, or None."""
-        of_clamps = name in ("clamp", "saturation missing")
-        same = self.whole is not None and self.whole.get((name, words)) is False
-        if same and (of_clamps or self.node.op != "layer_norm"):
-            return AT_ALL if self.node.op in ELEMENTWISE else AT_STEPS
-        if self.parts and name == "rounding profile" and all(
-                part is not None and part.get((name, words)) is False for part in self.parts):
-            return OF_PARTS
-        if self.parts and of_clamps and self.parts[-1] is not None:
-            return AT_STEPS if self.parts[-1].get((name, words)) is False else None
-        return None

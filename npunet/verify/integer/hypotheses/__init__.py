@@ -10,6 +10,6 @@ from npunet.verify.integer.hypotheses import (
     offsets,
     rounding,
 )
-from npunet.verify.integer.hypotheses.registry import HYPOTHESES
+from npunet.verify.integer.hypotheses.registry import HYPOTHESES, RARE
 
-__all__ = ["HYPOTHESES", "factors", "functions", "geometry", "limits", "loops", "norms", "offsets", "rounding"]
+__all__ = ["HYPOTHESES", "RARE", "factors", "functions", "geometry", "limits", "loops", "norms", "offsets", "rounding"]

@@ -71,6 +71,8 @@ def left_shift(e: Evidence) -> Iterator[Variant]:
     right = e.node.attrs["left_shift"]
     for other in sorted({0, 15, 20, right - 1, right + 1} - {right}):
         yield f"shifts its inputs left by {other}, not {right}", e.run(attrs={"left_shift": other})
+    whole = e.run(attrs={"left_shift": 0, "output_shift": e.node.attrs["output_shift"] + right})
+    yield "adds on its inputs' own steps, without the left shift that makes them finer", whole
 
 
 @hypothesis("add's inputs exchanged", "add", of_values=True)
@@ -81,6 +83,11 @@ def exchanged(e: Evidence) -> Iterator[Variant]:
         crossed = {f"input{n}_{key}": a[f"input{3 - n}_{key}"] for n in (1, 2) for key in keys}
         if any(a[key] != value for key, value in crossed.items()):
             yield f"exchanges {', '.join(keys)} of its two inputs", e.run(attrs=crossed)
+    for to, words, which in ((2, "second", "first"), (1, "first", "second")):
+        for keys in (("multiplier", "shift"), ("offset",)):
+            taken = {f"input{to}_{key}": a[f"input{3 - to}_{key}"] for key in keys}
+            if any(a[key] != value for key, value in taken.items()):
+                yield f"takes its {words} input's {', '.join(keys)} from the {which}", e.run(attrs=taken)
 
 
 @hypothesis("add without scales", "add", of_values=True)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from npunet.integer.fixed_point import requantize
-from npunet.integer.ops.softmax import bit_length
+from npunet.integer.fixed_point import doubling_high_multiply, requantize, rounding_shift
+from npunet.integer.ops.softmax import SUM_BITS, bit_length, exp_on_negative, one_over_one_plus
 from npunet.integer.ops.softmax16 import softmax16_tables
 from npunet.integer.ops.table import table as look_up
 from npunet.integer.quantization.scales import round_half_away
@@ -40,14 +40,55 @@ def steps_of_softmax16(e: Evidence) -> Iterator[Variant]:
     """One step of its fixed-point form left out."""
     yield "does not interpolate between the entries of its tables", _softmax16(e, nearest)
     yield "truncates its last product (floor)", _softmax16(e, look_up, half=0)
+    if e.inputs[0].shape[-1] > 1:
+        yield "leaves the last class out of its sum", _softmax16(e, look_up, summed=slice(-1))
+        yield "leaves the first class out of its sum", _softmax16(e, look_up, summed=slice(1, None))
 
 
-def _softmax16(e: Evidence, read: Callable[..., np.ndarray], half: int = 1) -> np.ndarray:
+@hypothesis("softmax of 8 bits", "softmax")
+def steps_of_softmax8(e: Evidence) -> Iterator[Variant]:
+    """One step of its fixed-point form in another way."""
+    if e.inputs[0].shape[-1] > 1:
+        yield "leaves the last class out of its sum", _softmax8(e, summed=slice(-1))
+        yield "leaves the first class out of its sum", _softmax8(e, summed=slice(1, None))
+        yield "takes its logits on twice their scale", _softmax8(e, more=1)
+        yield "takes its logits on half their scale", _softmax8(e, more=-1)
+
+
+@hypothesis("precision of softmax", "softmax", rare=True)
+def precision_of_softmax8(e: Evidence) -> Iterator[Variant]:
+    """Steps that hardly show in eight bits."""
+    for steps, words in ((0, "no Newton step"), (1, "one Newton step"), (2, "two Newton steps"),
+                         (4, "four Newton steps")):
+        yield f"takes {words} for its reciprocal, not three", _softmax8(e, newton=steps)
+    high = e.network.tensors[e.node.inputs[0]].limits[1]
+    yield f"takes {high} for the largest logit, whatever it is", _softmax8(e, largest=high)
+    yield "truncates its last product (floor)", _softmax8(e, floors=True)
+
+
+def _softmax8(e: Evidence, newton: int = 3, summed: slice = slice(None), more: int = 0, largest: int | None = None,
+              floors: bool = False) -> np.ndarray:
+    """softmax (integer.ops.softmax) with one step changed."""
+    a, x = e.node.attrs, e.inputs[0].astype(np.int64)
+    d = x - (x.max(-1, keepdims=True) if largest is None else largest)
+    near = d >= a["diff_min"]
+    powers = exp_on_negative(doubling_high_multiply(
+        np.where(near, d, 0) << max(0, a["left_shift"] + more), a["multiplier"]))
+    total = np.where(near, rounding_shift(powers, SUM_BITS), 0)[..., summed].sum(-1, keepdims=True)
+    headroom = 32 - bit_length(np.maximum(total, 1))
+    product = doubling_high_multiply(one_over_one_plus((total << headroom) - 2**31, newton), powers)
+    shift = SUM_BITS - headroom + 31 - 8
+    y = (product >> shift if floors else rounding_shift(product, shift)) - 128
+    return np.where(near, np.clip(y, -128, 127), -128)
+
+
+def _softmax16(e: Evidence, read: Callable[..., np.ndarray], half: int = 1,
+               summed: slice = slice(None)) -> np.ndarray:
     """softmax16 (integer.ops.softmax16) with another reading of its tables, or without its last rounding."""
     a, arrays, x = e.node.attrs, e.node.arrays, e.inputs[0].astype(np.int64)
     scaled = requantize(x - x.max(-1, keepdims=True), a["multiplier"], a["shift"], e.network.rounding)
     powers = read(np.clip(scaled + 32767, -32768, 32767), table=arrays["exp_table"])
-    total = powers.sum(-1, keepdims=True)
+    total = np.maximum(powers[..., summed].sum(-1, keepdims=True), 1)
     zeros = 32 - bit_length(total)
     leading = ((total << (zeros - 1)) + 2**13) >> 14
     r = read(np.clip(leading - 2**15 - 2**16, -32768, 32767), table=arrays["reciprocal_table"])

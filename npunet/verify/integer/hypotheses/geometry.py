@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from npunet.geometry import Pads, Pair
+from npunet.golden.integer.reach import patterns
 from npunet.ops.windows import windows
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS, Variant, hypothesis
@@ -22,7 +23,7 @@ def moves(shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
     return left != sorted(left)
 
 
-@hypothesis("layout of the output")
+@hypothesis("layout of the output", linear=True)
 def output_layout(e: Evidence) -> Iterator[Variant]:
     """The right values in another order."""
     for name, axes in LAYOUTS.items():
@@ -31,7 +32,7 @@ def output_layout(e: Evidence) -> Iterator[Variant]:
             yield f"writes its output as {name}, not NHWC", moved.reshape(e.right.shape)
 
 
-@hypothesis("layout of the input")
+@hypothesis("layout of the input", linear=True)
 def input_layout(e: Evidence) -> Iterator[Variant]:
     """NHWC bytes read as another layout."""
     for name, axes in LAYOUTS.items():
@@ -42,7 +43,7 @@ def input_layout(e: Evidence) -> Iterator[Variant]:
         yield f"reads its input as {name}, not NHWC", replace(e, inputs=read).run()
 
 
-@hypothesis("layout of the weights", *CONVOLUTIONS)
+@hypothesis("layout of the weights", *CONVOLUTIONS, linear=True)
 def weight_layout(e: Evidence) -> Iterator[Variant]:
     """KH KW C F bytes read as another layout, or mirrored."""
     w = e.node.arrays["weights"]
@@ -57,9 +58,15 @@ def weight_layout(e: Evidence) -> Iterator[Variant]:
         yield "mirrors its kernel (convolution for correlation)", e.run(arrays={"weights": w[::-1, ::-1]})
     if w.min() < 0:
         yield "takes its weights as unsigned", e.run(arrays={"weights": w.astype(np.int16) & 255})
+    live = np.any(patterns(e.node, e.network), 0)[:, :, None, None]
+    for words, other in (("one more each", w.astype(np.int16) + 1), ("one less each", w.astype(np.int16) - 1),
+                         ("without their lowest bit", w & ~1), ("without their lower four bits", w & ~15),
+                         ("without their sign", np.abs(w.astype(np.int16)))):
+        if ((other != w) & live).any():
+            yield f"takes its weights {words}", e.run(arrays={"weights": other})
 
 
-@hypothesis("pads on the wrong side")
+@hypothesis("pads on the wrong side", linear=True)
 def pads(e: Evidence) -> Iterator[Variant]:
     """Before and after exchanged, or everything on one side."""
     if "pads" not in e.node.attrs:
@@ -73,9 +80,41 @@ def pads(e: Evidence) -> Iterator[Variant]:
     for words, other in options.items():
         if other != e.node.attrs["pads"]:
             yield words, e.run(attrs={"pads": other})
+    kernel = e.node.arrays["weights"].shape[:2] if "weights" in e.node.arrays else e.node.attrs["window"]
+    dilation = e.node.attrs.get("dilation", (1, 1))
+    even = tuple((k - 1) * d // 2 for k, d in zip(kernel, dilation, strict=True))
+    moves_by = {"pads by half the kernel on either side, as stride 1 would": (even[0] - top, even[1] - left)}
+    for axis, words in enumerate(("row", "column")):
+        for by, way in ((1, "early"), (-1, "late")):
+            moves_by[f"reads every window one {words} {way}"] = (by, 0) if axis == 0 else (0, by)
+    for words, (down, across) in moves_by.items():
+        if (down or across) and windows_differ(e, down, across):
+            yield words, windows_moved(e, down, across)
 
 
-@hypothesis("dilation ignored", *CONVOLUTIONS)
+def windows_differ(e: Evidence, down: int, across: int) -> bool:
+    """Whether windows that are moved by so much can read other values: an axis of one value needs a border beside."""
+    H, W = e.inputs[0].shape[1:3]
+    kernel = e.node.arrays["weights"].shape[:2] if "weights" in e.node.arrays else e.node.attrs["window"]
+    return bool((down and (H > 1 or kernel[0] > 1)) or (across and (W > 1 or kernel[1] > 1)))
+
+
+def windows_moved(e: Evidence, down: int, across: int) -> np.ndarray:
+    """The layer's output with every window so many rows and columns earlier."""
+    a, (H, W) = e.node.attrs, e.inputs[0].shape[1:3]
+    kernel = e.node.arrays["weights"].shape[:2] if "weights" in e.node.arrays else a["window"]
+    dilation = a.get("dilation", (1, 1))
+    pads, cut = [], [slice(None)] * 4
+    for axis, (by, extent, k, d, s, (before, _)) in enumerate(zip(
+            (down, across), (H, W), kernel, dilation, a["stride"], a["pads"], strict=True), 1):
+        first, length = before + by, (e.right.shape[axis] - 1) * s + (k - 1) * d + 1
+        after = length - first - extent
+        cut[axis] = slice(max(0, -first), extent + min(0, after))
+        pads.append((max(0, first), max(0, after)))
+    return replace(e, inputs=(e.inputs[0][tuple(cut)],)).run(attrs={"pads": tuple(pads)})
+
+
+@hypothesis("dilation ignored", *CONVOLUTIONS, linear=True)
 def dilation(e: Evidence) -> Iterator[Variant]:
     """Taps side by side, around the same middle."""
     a, (KH, KW) = e.node.attrs, e.node.arrays["weights"].shape[:2]
@@ -119,7 +158,7 @@ def _smaller(a: Mapping[str, Any], kernel: tuple[int, int]) -> tuple[tuple[int, 
     return made[0], made[1]
 
 
-@hypothesis("channels of a depthwise", "depthwise_conv2d")
+@hypothesis("channels of a depthwise", "depthwise_conv2d", linear=True)
 def depthwise_order(e: Evidence) -> Iterator[Variant]:
     """Output channel m * C + c instead of c * M + m, one input channel for all."""
     C, M = e.node.arrays["weights"].shape[2:]
@@ -131,26 +170,34 @@ def depthwise_order(e: Evidence) -> Iterator[Variant]:
         yield "orders its channels m * C + c, not c * M + m", e.right[..., order]
 
 
-@hypothesis("order of a concat", "concat")
+@hypothesis("order of a concat", "concat", linear=True)
 def concat_order(e: Evidence) -> Iterator[Variant]:
     """The inputs the other way round, or interleaved."""
     xs = [x.astype(np.int64) for x in e.inputs]
     yield "concatenates its inputs in reverse order", np.concatenate(xs[::-1], -1)
+    if e.right.shape[1] * e.right.shape[2] > 1:
+        whole = np.concatenate([x.reshape(len(x), -1) for x in xs], 1)
+        yield "writes its inputs one behind the other in memory, not side by side", whole.reshape(e.right.shape)
+    zero_point = e.network.tensors[e.node.name].zero_point
+    for number in range(len(xs)):
+        for value in dict.fromkeys((0, zero_point)):
+            less = [np.full_like(x, value) if k == number else x for k, x in enumerate(xs)]
+            yield f"does not copy its input {number}: {value} stands there", np.concatenate(less, -1)
     if len({x.shape for x in xs}) == 1:
         yield "interleaves the channels of its inputs", np.stack(xs, -1).reshape(e.right.shape)
         for number, x in enumerate(xs):
             yield f"copies input {number} into every part", np.concatenate([x] * len(xs), -1)
 
 
-@hypothesis("stride", "max_pool2d", "avg_pool2d", *CONVOLUTIONS)
+@hypothesis("stride", "max_pool2d", "avg_pool2d", *CONVOLUTIONS, linear=True)
 def stride(e: Evidence) -> Iterator[Variant]:
     """Windows side by side."""
-    if e.node.attrs["stride"] != (1, 1):
-        OH, OW = e.right.shape[1:3]
+    OH, OW = e.right.shape[1:3]
+    if any(step > 1 < extent for step, extent in zip(e.node.attrs["stride"], (OH, OW), strict=True)):
         yield "ignores the stride", e.run(attrs={"stride": (1, 1)})[:, :OH, :OW]
 
 
-@hypothesis("upsampling", "upsample_nearest2d")
+@hypothesis("upsampling", "upsample_nearest2d", linear=True)
 def upsampling(e: Evidence) -> Iterator[Variant]:
     """The image repeated instead of its pixels, zeros between pixels, pixels one late or chosen by rounding."""
     (x,), (fy, fx) = e.inputs, e.node.attrs["factor"]
@@ -161,6 +208,12 @@ def upsampling(e: Evidence) -> Iterator[Variant]:
         return
     yield "takes the nearest by rounding halves up", _picked(e, fy // 2, fx // 2)
     yield "repeats the whole image instead of each position", np.tile(x, (1, fy, fx, 1)).astype(np.int64)
+    if fy != fx and H * W > 1:
+        rows, columns = np.arange(e.right.shape[1]) // fx, np.arange(e.right.shape[2]) // fy
+        at = np.minimum(rows[:, None] * W + columns, H * W - 1)
+        yield "exchanges its factors of rows and columns", x.reshape(len(x), H * W, -1)[:, at].astype(np.int64)
+        around = x[:, rows % H][:, :, columns % W].astype(np.int64)
+        yield "exchanges its factors of rows and columns, and begins anew at the end", around
     for value in dict.fromkeys((0, e.zero_point)):
         spread = np.full(e.right.shape, value, np.int64)
         spread[:, ::fy, ::fx] = x
@@ -178,6 +231,8 @@ def _picked(e: Evidence, down: int, across: int) -> np.ndarray:
 @hypothesis("pooling", "max_pool2d", "avg_pool2d")
 def pooling(e: Evidence) -> Iterator[Variant]:
     """The other pooling, a border of zeros, another beginning, another mean."""
+    if not windows_of_many(e):
+        return
     other = {"max_pool2d": "avg_pool2d", "avg_pool2d": "max_pool2d"}[e.node.op]
     yield f"runs {other}", replace(e, node=replace(e.node, op=other)).run()
     if e.node.op == "max_pool2d":
@@ -191,6 +246,38 @@ def pooling(e: Evidence) -> Iterator[Variant]:
         padded = np.pad(e.inputs[0], [(0, 0), *e.node.attrs["pads"], (0, 0)])
         yield "pads with 0 and lets that take part", replace(e, inputs=(padded,)).run(
             attrs={"pads": ((0, 0), (0, 0))})
+
+
+def windows_of_many(e: Evidence) -> bool:
+    """Whether any window of a pool holds more than one value, or a border."""
+    a, shape = e.node.attrs, (1, *e.inputs[0].shape[1:3], 1)
+    inside = windows(np.ones(shape, np.int64), a["window"], a["stride"], a["pads"])
+    return bool(np.any(a["pads"]) or np.sum([inside[tap] for tap in inside], 0).max() > 1)
+
+
+@hypothesis("window too small", "max_pool2d", "avg_pool2d", linear=True)
+def window_short(e: Evidence) -> Iterator[Variant]:
+    """The first or the last row or column of a pool's window left out."""
+    a = e.node.attrs
+    for axis, words in enumerate(("row", "column")):
+        k, s, extent = a["window"][axis], a["stride"][axis], e.inputs[0].shape[axis + 1]
+        before, count = a["pads"][axis][0], e.right.shape[axis + 1]
+        starts = np.arange(count) * s - before
+        smaller = tuple(size - (number == axis) for number, size in enumerate(a["window"]))
+        for at, which in ((0, "first"), (k - 1, "last")):
+            left = [tap for tap in range(k) if tap != at]
+            alive = [(starts + tap >= 0) & (starts + tap < extent) for tap in range(k)]
+            if k < 2 or not alive[at].any() or not np.any([alive[tap] for tap in left], 0).all():
+                continue
+            first = before - (at == 0)
+            after = (count - 1) * s + k - 1 - first - extent
+            cut = [slice(None)] * 4
+            cut[axis + 1] = slice(max(0, -first), extent + min(0, after))
+            pads = list(a["pads"])
+            pads[axis] = max(0, first), max(0, after)
+            shorter = replace(e, inputs=(e.inputs[0][tuple(cut)],))
+            yield f"leaves out the {which} {words} of its window", shorter.run(
+                attrs={"window": smaller, "pads": tuple(pads)})
 
 
 def _means(e: Evidence) -> Iterator[Variant]:

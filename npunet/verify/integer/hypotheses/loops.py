@@ -13,7 +13,7 @@ from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS, Variant, hyp
 BLOCKS = (4, 8, 16)  # channels that a vector unit takes at once
 
 
-@hypothesis("taps left out", *CONVOLUTIONS)
+@hypothesis("taps left out", *CONVOLUTIONS, linear=True)
 def taps(e: Evidence) -> Iterator[Variant]:
     """The first or the last of a kernel's rows, columns, channels."""
     w = e.node.arrays["weights"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -27,8 +27,14 @@ def layer_norm(e: Evidence) -> Iterator[Variant]:
         yield "takes gamma of position 0 in every position", e.run(arrays={"gamma": np.full_like(gamma, gamma.flat[0])})
         yield "takes gamma and beta of the position after", e.run(
             arrays={"gamma": np.roll(gamma, -1), "beta": np.roll(beta, -1)})
+        if beta.any():
+            yield "takes gamma of the position after", e.run(arrays={"gamma": np.roll(gamma, -1)})
     yield "does not take the mean off", _normalised(e, centred=False)
     yield "truncates the normalised value (floor)", _normalised(e, floors=True)
+    if gamma.size > 1:
+        yield "takes the variance by n - 1, not n", _normalised(e, unbiased=True)
+        for words, how in (("floored", np.floor), ("cut towards zero", np.trunc), ("rounded", np.rint)):
+            yield f"takes a mean that is {words} to a whole number", _normalised(e, mean=how)
     H, W, C = e.inputs[0].shape[1:]
     for words, axes in AXES.items():
         over = {axis for axis in axes if (H, W, C)[axis - 1] > 1}
@@ -36,15 +42,28 @@ def layer_norm(e: Evidence) -> Iterator[Variant]:
             yield f"normalises {words}", _normalised(e, axes=axes)
 
 
-def _normalised(e: Evidence, axes: tuple[int, ...] = (1, 2), centred: bool = True, floors: bool = False) -> np.ndarray:
+def _normalised(e: Evidence, axes: tuple[int, ...] = (1, 2), centred: bool = True, floors: bool = False,
+                unbiased: bool = False, mean: Callable[[np.ndarray], np.ndarray] | None = None,
+                fraction: int | None = None) -> np.ndarray:
     """layer_norm (integer.ops.norm) with one step changed."""
     x, a = e.inputs[0].astype(np.int64), e.node.attrs
     n = int(np.prod([x.shape[axis] for axis in axes]))
     total = x.sum(axes, keepdims=True)
-    v = n * (x * x).sum(axes, keepdims=True) - total * total + a["epsilon"]
+    spread = n * (x * x).sum(axes, keepdims=True) - total * total
+    v = (spread // (n - 1) * n if unbiased else spread) + a["epsilon"]
     j = (62 - bit_length_64(v)) >> 1
     r = np.int64(2**61) // integer_sqrt(v << (2 * j))
-    product, right = (n * x - (total if centred else 0)) * r, 61 - j - a["fraction_bits"]
-    h = product >> right if floors else rounding_shift(product, right)
+    middle = total if mean is None else n * mean(total / n).astype(np.int64)
+    lost = 0 if fraction is None else a["fraction_bits"] - fraction
+    product, right = (n * x - (middle if centred else 0)) * r, 61 - j - a["fraction_bits"] + lost
+    h = (product >> right if floors else rounding_shift(product, right)) << lost
     acc = h * e.node.arrays["gamma"].astype(np.int64)[:, :, None] + e.node.arrays["beta"][:, :, None]
     return e.clamp(requantize_64(acc, a["multiplier"], a["shift"]) + a["output_offset"])
+
+
+@hypothesis("layer norm's precision", "layer_norm", rare=True)
+def precision(e: Evidence) -> Iterator[Variant]:
+    """Fewer bits of the normalised value than the layer declares."""
+    for bits in range(4, e.node.attrs["fraction_bits"]):
+        yield f"has {bits} fraction bits in its normalised value, not {e.node.attrs['fraction_bits']}", _normalised(
+            e, fraction=bits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
@@ -24,6 +25,10 @@ def zero_point(e: Evidence) -> Iterator[Variant]:
             yield f"leaves out {words}", e.run(attrs={key: 0})
             yield f"takes {words} twice", e.run(attrs={key: 2 * value})
             yield f"takes {words} with the wrong sign", e.run(attrs={key: -value})
+    offset = e.node.attrs.get("output_offset", 0)
+    if offset and e.node.op in CONVOLUTIONS:
+        early = e.run(attrs={"output_offset": 0}, arrays={"bias": e.node.arrays["bias"] + offset})
+        yield "adds the output's zero point before the requantisation", early
 
 
 @hypothesis("type of the input", *REQUANTISED, "layer_norm")
@@ -40,9 +45,21 @@ def input_type(e: Evidence) -> Iterator[Variant]:
         yield "reads the lower 8 bits of its input", replace(e, inputs=bytes_).run()
         yield "reads the upper 8 bits of its input", replace(e, inputs=tuple(x.astype(np.int64) >> 8 for x in
                                                                              e.inputs)).run()
+        swapped = tuple(x.astype("<i2").byteswap().astype(np.int64) for x in e.inputs)
+        yield "reads the bytes of its input in the other order", replace(e, inputs=swapped).run()
 
 
-@hypothesis("pad value", *CONVOLUTIONS)
+@hypothesis("bytes of the output")
+def output_bytes(e: Evidence) -> Iterator[Variant]:
+    """Words of 16 bits in the other byte order, or of which 8 bits are kept."""
+    if e.network.tensors[e.node.name].limits[1] < 2**15 - 1:
+        return
+    yield "writes the bytes of its output in the other order", e.right.astype("<i2").byteswap().astype(np.int64)
+    yield "keeps the upper 8 bits of its output, and 0 below", e.right & ~0xFF
+    yield "saturates its output at 8 bits", np.clip(e.right, -128, 127)
+
+
+@hypothesis("pad value", *CONVOLUTIONS, linear=True)
 def pad_value(e: Evidence) -> Iterator[Variant]:
     """What stands outside of the image."""
     x = e.inputs[0]
@@ -55,8 +72,45 @@ def pad_value(e: Evidence) -> Iterator[Variant]:
             padded = np.pad(x, [(0, 0), *pads, (0, 0)], constant_values=value)
             moved = replace(e, inputs=(padded,))
             yield f"pads with {words}", moved.run(attrs={"pads": ((0, 0), (0, 0))})
-    edged = replace(e, inputs=(np.pad(x, [(0, 0), *pads, (0, 0)], mode="edge"),))
-    yield "pads with the border's own values", edged.run(attrs={"pads": ((0, 0), (0, 0))})
+    modes: dict[str, Literal["edge", "wrap", "reflect"]] = {"pads with the border's own values": "edge"}
+    if any(any(pad) and extent > 1 for pad, extent in zip(pads, x.shape[1:3], strict=True)):
+        modes |= {"pads with what stands at the other end (circular)": "wrap",
+                  "pads with the image mirrored at its border": "reflect"}
+    for words, mode in modes.items():
+        padded = np.pad(x, [(0, 0), *pads, (0, 0)], mode=mode)
+        yield words, replace(e, inputs=(padded,)).run(attrs={"pads": ((0, 0), (0, 0))})
+
+
+@hypothesis("columns outside", *CONVOLUTIONS, linear=True)
+def columns_outside(e: Evidence) -> Iterator[Variant]:
+    """Nothing stops a window at the left or right of the image: in memory the row beside follows."""
+    x = e.inputs[0].astype(np.int64)
+    N, H, W, C = x.shape
+    (top, bottom), (left, right) = e.node.attrs["pads"]
+    if H == 1:
+        return
+    row, column = np.arange(H)[:, None], np.arange(-left, W + right)[None]
+    at = row * W + column  # (H, left + W + right) positions in memory
+    read = x.reshape(N, H * W, C)[:, np.clip(at, 0, H * W - 1)]
+    ends = {"left of the image": ((column < 0) & (at >= 0), left), "right of the image": ((column >= W) & (at < H * W),
+            right), "one column right of the image": ((column == W) & (at < H * W), right if right > 1 else 0)}
+    if left and right:
+        ends["left and right of the image"] = ((ends["left of the image"][0] | ends["right of the image"][0]), 1)
+    for words, (beyond, there) in ends.items():
+        if there:
+            inside = (column >= 0) & (column < W)
+            padded = np.where((inside | beyond)[None, :, :, None], read, e.zero_point)
+            moved = replace(e, inputs=(padded,)).run(attrs={"pads": ((top, bottom), (0, 0))})
+            yield f"reads on into the row beside, {words}", moved
+
+
+@hypothesis("zeros skipped", *CONVOLUTIONS)
+def zeros_skipped(e: Evidence) -> Iterator[Variant]:
+    """A stored 0 stands for the number 0 only where the zero point is 0."""
+    low, high = input_limits(e.network, e.node.inputs[0])
+    if e.zero_point and low <= 0 <= high:
+        skipped = np.where(e.inputs[0] == 0, e.zero_point, e.inputs[0])
+        yield "skips inputs that are stored as 0, as if they meant 0", replace(e, inputs=(skipped,)).run()
 
 
 @hypothesis("bias", *CONVOLUTIONS, of_values=True)
@@ -75,8 +129,12 @@ def bias(e: Evidence) -> Iterator[Variant]:
         if not np.array_equal(other, b):
             yield f"takes the bias of {words}", e.run(arrays={"bias": other})
     for bits in (8, 16, 32)[: 3 if e.wide else 2]:
+        half = 1 << (bits - 1)
         if not np.array_equal(_wrapped(b, bits), b):
             yield f"cuts the bias to {bits} bits", e.run(arrays={"bias": _wrapped(b, bits)})
+            yield f"saturates the bias at {bits} bits", e.run(arrays={"bias": np.clip(b, -half, half - 1)})
+        if e.wide and not np.array_equal(b & (2 * half - 1), b):
+            yield f"reads the bias as {bits} bits without a sign", e.run(arrays={"bias": b & (2 * half - 1)})
 
 
 @hypothesis("bias scale", *CONVOLUTIONS, of_values=True)

@@ -1,4 +1,8 @@
-"""All hypotheses by name: each re-runs a layer in the way in which a port may have gone wrong."""
+"""All hypotheses by name: each re-runs a layer in the way in which a port may have gone wrong.
+
+HYPOTHESES are the mutants of a bundle's score too. RARE ones, which change so little that no vectors need show them,
+are asked when none of those explains the output.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +24,14 @@ class Hypothesis:
     """What may be wrong with the operators `ops` (empty: with all).
 
     of_values : whether it is about single values wherever they stand: sums of a convolution, elements, softmax rows
+    linear    : whether its variants select or weigh the layer's inputs, and do nothing else with their values
     """
 
     name: str
     ops: tuple[str, ...]
     variants: Function
     of_values: bool = False
+    linear: bool = False
 
     def is_for(self, op: str) -> bool:
         """Whether it is about an operator."""
@@ -33,12 +39,14 @@ class Hypothesis:
 
 
 HYPOTHESES: dict[str, Hypothesis] = {}
+RARE: dict[str, Hypothesis] = {}
 
 
-def hypothesis(name: str, *ops: str, of_values: bool = False) -> Callable[[Function], Function]:
+def hypothesis(name: str, *ops: str, of_values: bool = False, linear: bool = False,
+               rare: bool = False) -> Callable[[Function], Function]:
     """Register a function that yields variants."""
     def register(function: Function) -> Function:
-        HYPOTHESES[name] = Hypothesis(name, ops, function, of_values)
+        (RARE if rare else HYPOTHESES)[name] = Hypothesis(name, ops, function, of_values, linear)
         return function
 
     return register

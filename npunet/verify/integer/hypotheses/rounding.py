@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from npunet.integer.fixed_point import doubling_high_multiply, requantize, requantize_64, rounding_shift
+from npunet.integer.fixed_point import (
+    ROUNDINGS,
+    doubling_high_multiply,
+    requantize,
+    requantize_64,
+    rounding_shift,
+)
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.hypotheses.registry import REQUANTISED, Variant, hypothesis
 
@@ -89,6 +95,30 @@ def product_of_32_bits(x: np.ndarray, m: Any, s: Any) -> np.ndarray:
     return rounding_shift((((product + 2**31) & (2**32 - 1)) - 2**31) >> 31, np.maximum(-s, 0))
 
 
+def shift_before_product(x: np.ndarray, m: Any, s: Any) -> np.ndarray:
+    """The right shift, rounded, comes before the product."""
+    m, s = np.asarray(m, np.int64), np.asarray(s, np.int64)
+    return doubling_high_multiply(rounding_shift(x << np.maximum(s, 0), np.maximum(-s, 0)), m)
+
+
+def shift_floors_before_product(x: np.ndarray, m: Any, s: Any) -> np.ndarray:
+    """The right shift, not rounded, comes before the product."""
+    m, s = np.asarray(m, np.int64), np.asarray(s, np.int64)
+    return doubling_high_multiply((x << np.maximum(s, 0)) >> np.maximum(-s, 0), m)
+
+
+def in_float32(x: np.ndarray, m: Any, s: Any) -> np.ndarray:
+    """The sum and the factor as float32, their product rounded to even."""
+    factor = (np.asarray(m, np.float64) * 2.0 ** (np.asarray(s, np.float64) - 31)).astype(np.float32)
+    return np.rint(x.astype(np.float32) * factor).astype(np.int64)
+
+
+def in_float32_half_up(x: np.ndarray, m: Any, s: Any) -> np.ndarray:
+    """The same, rounded by adding a half and flooring."""
+    factor = (np.asarray(m, np.float64) * 2.0 ** (np.asarray(s, np.float64) - 31)).astype(np.float32)
+    return np.floor(x.astype(np.float32) * factor + np.float32(0.5)).astype(np.int64)
+
+
 RULES: dict[str, Rule] = {
     "requantises by profile U (LiteRT's optimised kernels): ties of the right shift go upward": ties_upward,
     "requantises by profile E (XNNPACK): the real product, ties to even": half_even,
@@ -98,7 +128,23 @@ RULES: dict[str, Rule] = {
     "truncates the product's lower 31 bits, but rounds the right shift that follows": product_floors,
     "rounds once, ties away from zero": half_away,
     "keeps 32 bits of the product with its multiplier, which has 62": product_of_32_bits,
+    "shifts right before it multiplies, not after": shift_before_product,
+    "shifts right before it multiplies, not after, and does not round": shift_floors_before_product,
+    "requantises in float32, ties to even": in_float32,
+    "requantises in float32, by adding a half and flooring": in_float32_half_up,
 }
+
+
+def of_profile(rounding: str) -> Rule:
+    """The rule of a profile, D or S."""
+    return lambda x, m, s: requantize(x, m, s, rounding)
+
+
+def other_rules(rounding: str) -> dict[str, Rule]:
+    """Every rule, in words, that is not the profile's own: of requantisations with 32-bit accumulators."""
+    other = {"D": "S", "S": "D"}[rounding]
+    words = {"D": "double rounding, TFLite's default", "S": "single rounding, CMSIS_NN_USE_SINGLE_ROUNDING"}[other]
+    return {f"requantises by profile {other} ({words}), not {rounding}": of_profile(other), **RULES}
 
 
 @hypothesis("rounding profile", *REQUANTISED, of_values=True)
@@ -107,11 +153,11 @@ def profile(e: Evidence) -> Iterator[Variant]:
     if e.wide:
         yield from _of_64_bits(e)
         return
-    other = {"D": "S", "S": "D"}[e.network.rounding]
-    rule = {"D": "double rounding, TFLite's default", "S": "single rounding, CMSIS_NN_USE_SINGLE_ROUNDING"}[other]
-    yield f"requantises by profile {other} ({rule}), not {e.network.rounding}", e.run(rounding=other)
-    for words, of in RULES.items():
+    for words, of in other_rules(e.network.rounding).items():
         yield words, through(e, of)
+    upper = of_profile(e.network.rounding)
+    yield "takes the upper 16 bits of its multiplier, and 0 below", through(
+        e, lambda x, m, s: upper(x, np.asarray(m, np.int64) >> 16 << 16, s))
     if e.node.op in ("conv2d", "depthwise_conv2d"):
         yield "cuts the multiplier to 16 bits, as for an accumulator of 64 bits", through(e, requantize_64)
 
@@ -130,8 +176,7 @@ def _of_64_bits(e: Evidence) -> Iterator[Variant]:
         yield "cuts the multiplier to its upper 16 bits without rounding it", through(e, cut)
     yield "truncates (floor) where it should round", through(e, floors)
     if np.abs(e.accumulator).max() < 2**31:
-        yield ("requantises with the whole 32-bit multiplier by profile D, where an accumulator of 64 bits takes its "
-               "upper 16"), through(e, lambda x, m, s: requantize(x, m, s, "D"))
-        yield ("requantises with the whole 32-bit multiplier by profile S, where an accumulator of 64 bits takes its "
-               "upper 16"), through(e, lambda x, m, s: requantize(x, m, s, "S"))
+        for rounding in ROUNDINGS:
+            yield (f"requantises with the whole 32-bit multiplier by profile {rounding}, where an accumulator of 64 "
+                   "bits takes its upper 16"), through(e, of_profile(rounding))
         yield "requantises by profile E: the real product, ties to even", through(e, half_even)

@@ -1,0 +1,105 @@
+"""Weights and biases that a port's sums show: every output channel is a linear function of its windows, solved for.
+
+From accumulators, where the port shows them, the solution is exact; from outputs it is near, and rounding it to whole
+numbers makes it exact where there are enough windows. What comes out is run again, so nothing is told that misses one
+element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from npunet.ops.windows import windows
+from npunet.verify.integer.evidence import Evidence
+
+MOST_WINDOWS, MOST_WEIGHTS = 2**13, 600  # of one least-squares problem
+ENOUGH = 1.5  # windows for each unknown
+SHOWN = 3
+Suspect = tuple[str, Callable[[Evidence], np.ndarray]]
+
+
+def solved(evidence: Sequence[Evidence], sums: Sequence[Evidence]) -> Iterator[Suspect]:
+    """The weights and biases that give the port's output, where they are others than the layer's.
+
+    sums : the same cases with the port's accumulators, where it shows them; else empty
+    """
+    node = evidence[0].node
+    if "weights" not in node.arrays:
+        return
+    w, b = node.arrays["weights"].astype(np.int64), node.arrays["bias"].astype(np.int64)
+    depthwise = node.op == "depthwise_conv2d"
+    KH, KW, C, F = w.shape[0], w.shape[1], w.shape[2], len(b)
+    if KH * KW * (1 if depthwise else C) > MOST_WEIGHTS:
+        return
+    made, bias = w.reshape(-1, F).copy() if not depthwise else w.reshape(KH * KW, F).copy(), b.copy()
+    patches = [_patches(e) for e in (sums or evidence)]
+    for f in range(F):
+        lane = slice(f // (F // C), f // (F // C) + 1) if depthwise else slice(None)
+        rows, targets = [], []
+        for e, patch in zip(sums or evidence, patches, strict=True):
+            x = patch[..., lane].reshape(-1, KH * KW * (1 if depthwise else C))
+            y, inside = (e.got[..., f].ravel(), slice(None)) if sums else _accumulated(e, f)
+            rows.append(x[inside])
+            targets.append(y[inside] if not sums else y)
+        x, y = np.concatenate(rows), np.concatenate(targets)
+        keep = np.linspace(0, len(x) - 1, min(len(x), MOST_WINDOWS)).astype(int)
+        x, y = x[keep].astype(np.float64), y[keep].astype(np.float64)
+        alive = x.any(0)
+        if len(x) < ENOUGH * (np.count_nonzero(alive) + 1):
+            return
+        a = np.c_[x[:, alive], np.ones(len(x))]
+        known = made[alive, f]
+        change = np.linalg.lstsq(a, y - x[:, alive] @ known - b[f], rcond=None)[0]
+        made[alive, f] = known + np.rint(change[:-1]).astype(np.int64)
+        left = y - x @ made[:, f]
+        bias[f] = b[f] if np.abs(left - b[f]).max() <= _slack(evidence[0], f, bool(sums)) else int(np.rint(left.mean()))
+    weights = made.reshape(w.shape)
+    if np.array_equal(weights, w) and np.array_equal(bias, b):
+        return
+    arrays = {"weights": weights, "bias": bias.astype(node.arrays["bias"].dtype)}
+    yield in_words(w, weights, b, bias), lambda e: e.run(arrays=arrays)
+
+
+def _patches(e: Evidence) -> np.ndarray:
+    """What every window reads, less the zero point, 0 outside of the image: (N, OH, OW, KH * KW, C)."""
+    a, (KH, KW) = e.node.attrs, e.node.arrays["weights"].shape[:2]
+    taps = windows(e.inputs[0].astype(np.int64) + a["input_offset"], (KH, KW), a["stride"], a["pads"], a["dilation"])
+    return np.stack([taps[tap] for tap in taps], -2)
+
+
+def _slack(e: Evidence, f: int, exact: bool) -> float:
+    """By how much a channel's sum may miss: 0, or what one step of the output stands for."""
+    return 0.0 if exact else 1.0 / _factor(e, f)
+
+
+def _factor(e: Evidence, f: int) -> float:
+    """Steps of the output that one step of the sum is worth."""
+    return float(e.node.arrays["multiplier"][f]) * 2.0 ** (int(e.node.arrays["shift"][f]) - 31)
+
+
+def _accumulated(e: Evidence, f: int) -> tuple[np.ndarray, np.ndarray]:
+    """A channel's sums, as far as its output tells them, and where it does: between the clamps."""
+    got = e.got[..., f].ravel()
+    inside = (got > e.node.attrs["act_min"]) & (got < e.node.attrs["act_max"])
+    return (got - e.node.attrs["output_offset"]) / _factor(e, f), inside
+
+
+def in_words(w: np.ndarray, weights: np.ndarray, b: np.ndarray, bias: np.ndarray) -> str:
+    """How weights (KH, KW, C, F) and biases (F,) differ from those they should be."""
+    parts = []
+    at = np.argwhere(weights != w)
+    if len(at):
+        zeroed = bool((weights[weights != w] == 0).all())
+        first = tuple(at[0].tolist())
+        if zeroed:
+            parts.append(f"takes {len(at)} of its {w.size} weights for 0, the first at {list(first)}")
+        else:
+            parts.append(f"has other weights, {len(at)} of {w.size}: {int(weights[first])} at {list(first)}, "
+                         f"not {int(w[first])}")
+    off = np.flatnonzero(bias != b)
+    if len(off):
+        told = ", ".join(f"{int(bias[f])} in channel {f}, not {int(b[f])}" for f in off[:SHOWN].tolist())
+        parts.append(f"has another bias in {len(off)} of {len(b)} channels: {told}")
+    return " and ".join(parts)
