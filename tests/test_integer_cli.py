@@ -41,6 +41,9 @@ def test_quantize_reports_and_writes(folder, capsys):
     by_layer = {row["layer"]: row for row in rows}
     assert by_layer["input"]["scale"] == made.input_qparams[0] and by_layer["input"]["clipped"] == 0
     assert by_layer["input"]["sqnr"] == by_layer["input"]["alone"] > 30
+    joined = ["ENC1_add", "ENC1_pool", "DEC1_D1_act", "DEC1_D1_unpool", "DEC1_D2_cat"]
+    assert sorted([*by_layer["ENC1_pool"]["shares"], "ENC1_pool"]) == sorted(joined)
+    assert all(by_layer[name]["scale"] == by_layer["ENC1_pool"]["scale"] for name in joined)
     assert by_layer["ENC1_pool"]["sqnr"] <= by_layer["ENC1_pool"]["alone"] + 3
     worst = said.splitlines()[2].split(": ")[1].split(", ")
     alone = sorted((row["alone"], row["layer"]) for row in rows[1:])
@@ -80,7 +83,8 @@ def test_a_trained_network_and_its_ecg(folder, capsys):
 def test_float_tflite(folder, capsys):
     run(capsys, "convert", "m.npz", "m.tflite")
     assert (folder / "m.tflite").read_bytes()[4:8] == b"TFL3"
-    assert "is float32: it is a float model" in run(capsys, "predict", "m.tflite", "x.npy", status=2)
+    told = run(capsys, "predict", "m.tflite", "x.npy", status=2)
+    assert "is float32: it is a float model" in told
 
 
 @pytest.mark.parametrize(("words", "way"), [

@@ -21,7 +21,9 @@ import npunet
 from npunet import IntegerModel, UNet, pretrained, quantize
 from npunet.data import ecg
 from npunet.formats import tflite
+from npunet.integer import parameters
 from npunet.integer.bounds import too_narrow
+from npunet.integer.network import LIMITS, Network, Tensor
 
 pytest.importorskip("flatbuffers", reason="reading .tflite needs the extra npunet[tflite]")
 pytest.importorskip("tflite", reason="reading .tflite needs the extra npunet[tflite]")
@@ -107,3 +109,26 @@ def test_the_trained_ecg_network(rng, tmp_path):
         made.export_tflite(path)
         given = made.quantize_input(x)
         assert assert_same(npunet.load(path).trace(given), tflite_micro(path.read_bytes(), given)) > 500_000
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_factors_of_leaky_relu_as_either_runtime_has_them(dtype, rng, tmp_path):
+    """Every value of the type: TFLite-Micro makes the factors in float64, LiteRT in float32, which 16 bits show."""
+    differed = 0
+    for _ in range(6):
+        scale = np.float32(np.exp(rng.normal(-8, 1)))
+        low, high = LIMITS[dtype]
+        side = round((high - low + 1) ** 0.5)
+        zero = (3, -5) if dtype == "int8" else (0, 0)
+        x, y = (Tensor(name, (side, side, 1), dtype, float(s), z) for name, s, z in zip(
+            "xy", (scale, np.float32(scale * np.exp(rng.normal(0, 0.5)))), zero, strict=True))
+        network = Network("int8" if dtype == "int8" else "int16x8", "D", "x", "y", {"x": x, "y": y},
+                          (parameters.leaky_relu(x, y, 0.3),), x.shape, y.shape)
+        path, q = tmp_path / "m.tflite", np.arange(low, high + 1).astype(dtype).reshape(1, side, side, 1)
+        IntegerModel(network).export_tflite(path)
+        micro, lite = (judge(path.read_bytes(), q)["y"] for judge in (tflite_micro, litert))
+        np.testing.assert_array_equal(IntegerModel(tflite.read_integer(path)).predict(q, backend="numpy"), micro)
+        as_lite = IntegerModel(tflite.read_integer(path, lut="f64"))
+        np.testing.assert_array_equal(as_lite.predict(q, backend="numpy"), lite)
+        differed += int((micro != lite).sum())
+    assert (differed > 0) == (dtype == "int16")

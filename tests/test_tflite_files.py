@@ -12,7 +12,7 @@ import npunet
 from npunet import IntegerModel, quantize
 from npunet.formats import tflite
 from npunet.formats.tflite import names
-from npunet.formats.tflite.flat import FlatOperator
+from npunet.formats.tflite.flat import FlatOperator, FlatTensor
 from npunet.formats.tflite.recognise import READERS
 
 pytest.importorskip("tflite", reason="reading .tflite needs the extra npunet[tflite]")
@@ -230,3 +230,53 @@ def test_what_is_read():
     assert set(READERS) == {"ADD", "AVERAGE_POOL_2D", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "EXPAND_DIMS",
                             "LEAKY_RELU", "MAX_POOL_2D", "PACK", "QUANTIZE", "RESHAPE", "RESIZE_NEAREST_NEIGHBOR",
                             "SHAPE", "SOFTMAX", "STRIDED_SLICE", "TILE"}
+
+
+def with_ends(flat, kind):
+    """A file of int8 with float or uint8 ends around it, as the converter makes it unless it is told otherwise."""
+    tensors, operators = list(flat.tensors), list(flat.operators)
+    source, result = tensors[flat.inputs[0]], tensors[flat.outputs[0]]
+    ends = []
+    for name, inner in (("real input", source), ("real output", result)):
+        meaning = {} if kind == "float32" else {"scales": inner.scales, "zero_points": inner.zero_points + 128}
+        tensors.append(FlatTensor(name, inner.shape, np.dtype(kind), None, **meaning))
+        ends.append(len(tensors) - 1)
+    code = "DEQUANTIZE" if kind == "float32" else "QUANTIZE"
+    operators = [FlatOperator("QUANTIZE", (ends[0],), flat.inputs), *operators,
+                 FlatOperator(code, flat.outputs, (ends[1],))]
+    return dataclasses.replace(flat, tensors=tuple(tensors), operators=tuple(operators), inputs=(ends[0],),
+                               outputs=(ends[1],))
+
+
+@pytest.mark.parametrize("kind", ["float32", "uint8"])
+def test_ends_of_another_type_are_left_out(kind, tmp_path, rng):
+    """The integers between are the network; LiteRT, given the same at the ends, has the same inside and out."""
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="LiteRT is not installed")
+    flat = tflite.read_flat((STORED / "integer" / SMALL).read_bytes())
+    content = tflite.write_flat(with_ends(flat, kind))
+    (tmp_path / "m.tflite").write_bytes(content)
+    plain, model = npunet.load(STORED / "integer" / SMALL), npunet.load(tmp_path / "m.tflite")
+    assert (model.input_qparams, model.output_qparams) == (plain.input_qparams, plain.output_qparams)
+    x = integers(model, 2, rng)
+    np.testing.assert_array_equal(model.predict(x), plain.predict(x))
+    judge = interpreter.Interpreter(
+        model_content=content, experimental_op_resolver_type=interpreter.OpResolverType.BUILTIN_REF)
+    judge.allocate_tensors()
+    (scale, zero), (out_scale, out_zero) = model.input_qparams, model.output_qparams
+    for sample in x:
+        real = np.float32(scale) * (sample.astype(np.float32) - zero)
+        given = real if kind == "float32" else sample.astype(int) + 128
+        judge.set_tensor(judge.get_input_details()[0]["index"], given[None].astype(kind))
+        judge.invoke()
+        y = judge.get_tensor(judge.get_output_details()[0]["index"])[0].astype(np.float64)
+        back = y / out_scale + out_zero if kind == "float32" else y - 128
+        np.testing.assert_array_equal(model.predict(sample[None])[0], np.rint(back))
+
+
+def test_ends_that_say_something_else_are_no_ends(tmp_path):
+    flat = with_ends(tflite.read_flat((STORED / "integer" / SMALL).read_bytes()), "uint8")
+    moved = dataclasses.replace(flat.tensors[-2], zero_points=flat.tensors[-2].zero_points + 1)
+    (tmp_path / "m.tflite").write_bytes(tflite.write_flat(
+        dataclasses.replace(flat, tensors=(*flat.tensors[:-2], moved, flat.tensors[-1]))))
+    with pytest.raises(ValueError, match=r"its input \(real input\) is uint8: .* no QUANTIZE makes int8"):
+        npunet.load(tmp_path / "m.tflite")

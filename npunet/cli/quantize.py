@@ -53,21 +53,27 @@ def run(arguments: Namespace) -> None:
     """Calibrate, quantise, report, score, write."""
     if not arguments.out.endswith((".npz", ".tflite")):
         raise ValueError(f"cannot write {arguments.out}: the suffix must be .npz or .tflite")
+    if arguments.out.endswith(".tflite") and arguments.rounding != "D":
+        raise ValueError(f"--rounding {arguments.rounding} cannot be written to {arguments.out}: who runs a .tflite "
+                         "rounds by its own profile, D for TFLite-Micro; write .npz, or leave --rounding out")
     model = open_float(arguments.model)
     network = models.network_of(model)
+    if arguments.data and not isinstance(model, Segmenter):
+        raise ValueError("--data scores a trained network that knows its classes; this one was saved by UNet.save")
     x = calibration_data(arguments, model)
     print(f"calibrating by {len(x)} windows of {' x '.join(map(str, x.shape[1:]))} from {arguments.calibrate}")
     made = quantize(model, x, arguments.scheme, arguments.rounding, calibration_method=arguments.calibration,
                     progress=_progress)
-    rows = report(network, made.network, x)
-    print(f"\n{table(rows, WORST)}\n")
-    print(agreement(network, made, x))
-    if arguments.data:
-        print(scores(model, made, arguments.data))
     if arguments.out.endswith(".tflite"):
         made.export_tflite(arguments.out)
     else:
         made.save(arguments.out)
+    rows = report(network, made.network, x)
+    print(f"\n{table(rows, WORST)}\n")
+    print(agreement(network, made, x))
+    if arguments.data:
+        assert isinstance(model, Segmenter), "seen to above"
+        print(scores(model, made, arguments.data))
     print(f"wrote {arguments.out}: {made.scheme}, rounding {made.rounding}, "
           f"{Path(arguments.out).stat().st_size:,} bytes")
     if arguments.report:
@@ -113,10 +119,8 @@ def agreement(network: UNet, made: IntegerModel, x: np.ndarray) -> str:
     return told
 
 
-def scores(model: UNet | Segmenter, made: IntegerModel, data: str) -> str:
+def scores(model: Segmenter, made: IntegerModel, data: str) -> str:
     """Weighted F1 and mean IoU before and after, in words."""
-    if not isinstance(model, Segmenter):
-        raise ValueError("--data scores a trained network that knows its classes; this one was saved by UNet.save")
     from npunet.evaluate import report as evaluated
     from npunet.train.run import read_things
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from npunet.integer.fixed_point import ACCUMULATOR_64
@@ -9,6 +11,7 @@ from npunet.integer.network import Network, Node
 
 LIMIT_32 = 2**31
 MOST_SHIFT_64 = 14  # to the left, that requantize_64 has a meaning for
+LARGEST_EPSILON = 60  # bits of a layer norm's epsilon: the variance beside it leaves no more
 WISE_SHIFT_64 = 7  # that TensorFlow Lite's has one for
 
 
@@ -21,6 +24,9 @@ def check_accumulators(network: Network) -> None:
     Raises ValueError with the layer, the channel and the bound.
     """
     for node in network:
+        if node.op == "layer_norm" and not 1 <= node.attrs["epsilon"] <= 2**LARGEST_EPSILON:
+            raise ValueError(f"{node.name}: epsilon is {node.attrs['epsilon']}, in units of its input's scale squared; "
+                             f"it must be 1 ... 2^{LARGEST_EPSILON}")
         if node.op not in ("conv2d", "depthwise_conv2d"):
             continue
         bound = accumulator_bound(network, node)
@@ -41,13 +47,18 @@ def check_accumulators(network: Network) -> None:
 
 
 def too_narrow(network: Network) -> dict[str, int]:
-    """Outputs whose scale is too fine for the sums that they round: by how many doublings; others are not listed.
+    """Tensors whose scale is too fine for what is done with them: by how many doublings; others are not listed.
 
-    int8    : so many that |acc << left shift| stays below 2^31
+    int8    : an output, so many that |acc << left shift| stays below 2^31
     int16x8 : so many that the left shift is at most 7 and the result, before its clamp, fits in 32 bits
+    both    : the input of a layer norm, so many that its epsilon, in units of that scale squared, is at most 2^60
     """
-    found = {}
+    found: dict[str, int] = {}
     for node in network:
+        if node.op == "layer_norm":
+            doublings = math.ceil((math.log2(node.attrs["epsilon"]) - LARGEST_EPSILON) / 2)
+            if doublings > 0:
+                found[node.inputs[0]] = max(doublings, found.get(node.inputs[0], 0))
         if node.op not in ("conv2d", "depthwise_conv2d"):
             continue
         shift = np.where(node.arrays["multiplier"] > 0, node.arrays["shift"], -31)
@@ -55,7 +66,7 @@ def too_narrow(network: Network) -> dict[str, int]:
         wide = node.arrays["bias"].dtype == np.int64
         doublings = max(beyond, int(shift.max()) - WISE_SHIFT_64) if wide else min(beyond, int(shift.max()))
         if doublings > 0:
-            found[node.name] = doublings
+            found[node.name] = max(doublings, found.get(node.name, 0))
     return found
 
 

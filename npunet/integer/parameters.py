@@ -117,10 +117,19 @@ def softmax_output(dtype: str) -> tuple[float, int]:
     return (softmax.OUTPUT_SCALE, softmax.OUTPUT_ZERO_POINT) if dtype == "int8" else (softmax16.OUTPUT_SCALE, 0)
 
 
-def leaky_relu(x: Tensor, y: Tensor, slope: float, layers: tuple[str, ...] = ()) -> Node:
-    """A node "leaky_relu"; slope is a float32 value, at least 0."""
-    positive = quantize_multiplier(float(x.scale) / float(y.scale))
-    negative = quantize_multiplier(float(x.scale) * float(np.float32(slope)) / float(y.scale))
+def leaky_relu(x: Tensor, y: Tensor, slope: float, layers: tuple[str, ...] = (), *,
+               as_litert: bool = False) -> Node:
+    """A node "leaky_relu"; slope is a float32 value, at least 0.
+
+    as_litert : factors s_in / s_out and s_in * slope / s_out step by step in float32, as LiteRT's kernels have them,
+                not in float64, as TFLite-Micro; 16-bit results then differ by 1 in about 1 of 8,000 values
+
+    Source: `LeakyReluPrepare` of either.
+    """
+    real = np.float32 if as_litert else np.float64
+    source, result, steep = real(x.scale), real(y.scale), real(np.float32(slope))
+    positive = quantize_multiplier(float(source / result))
+    negative = quantize_multiplier(float(source * steep / result))
     attrs = {"input_offset": -x.zero_point, "output_offset": y.zero_point,
              "positive_multiplier": positive[0], "positive_shift": positive[1],
              "negative_multiplier": negative[0], "negative_shift": negative[1],

@@ -3,7 +3,7 @@
     flat        a file as plain data
     reader      bytes -> flat        writer    flat -> bytes
     recognise   flat -> integer network        compose   integer network -> flat
-      reading, upsampling, shape_arithmetic    parts of it
+      ends, reading, upsampling, shape_arithmetic    parts of it
                                                compose_float   float network -> flat
     names       the reference's layer names in a converter's
 """
@@ -33,7 +33,8 @@ LARGEST_FILE = 2**30  # bytes
 def read_integer(path: str | os.PathLike[str], lut: str = "f32") -> Network:
     """The integer network in a .tflite, ours or a converter's.
 
-    lut : in which arithmetic the tables of a 16-bit softmax are made, "f32" as TFLite-Micro, "f64" as LiteRT
+    lut : in which arithmetic the tables of a 16-bit softmax are made, "f32" as TFLite-Micro, "f64" as LiteRT, whose
+          factors of a leaky ReLU are taken then too
 
     Raises FileNotFoundError; ValueError when the file is damaged or holds anything that no U-Net has, with the
     operator's name and number; MissingExtra.

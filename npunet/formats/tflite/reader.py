@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 
 from npunet.formats.kinds import TFLITE
-from npunet.formats.tflite.flat import FLOATS, OPTIONS, TYPES, FlatModel, FlatOperator, FlatTensor, camel, schema
+from npunet.formats.tflite.flat import (
+    FLOATS,
+    OPTIONS,
+    TYPE_NAMES,
+    TYPES,
+    FlatModel,
+    FlatOperator,
+    FlatTensor,
+    camel,
+    schema,
+)
 
 LARGEST = 2**28  # values of one tensor
 MOST_AXES = 6
@@ -67,8 +77,9 @@ def _tensor(model: Any, tensor: Any, number: int, buffers: int, limit: int) -> F
     name = _text(tensor.Name())
     where = f"tensor {number} ({name})"
     if tensor.Type() not in TYPES:
-        raise ValueError(f"{where} has type {tensor.Type()} of the schema; only float32, int32, int64, int16 and int8 "
-                         "can be read")
+        kind = TYPE_NAMES.get(tensor.Type(), f"type {tensor.Type()} of the schema")
+        raise ValueError(f"{where} is {kind}; only {', '.join(sorted(kind.name for kind in TYPES.values()))} can be "
+                         "read: convert the network with full integer quantisation")
     dtype = TYPES[tensor.Type()]
     if tensor.IsVariable() or tensor.Sparsity() is not None:
         raise ValueError(f"{where} is a variable or sparse, which no U-Net has")

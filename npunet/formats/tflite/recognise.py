@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from npunet.formats.tflite import shape_arithmetic
+from npunet.formats.tflite.ends import between_ends
 from npunet.formats.tflite.flat import ACTIVATIONS, SAME, VALID, FlatModel, FlatOperator
 from npunet.formats.tflite.reading import WAY_OUT, Reading, activation, add, as_image, constant, output, remember
 from npunet.formats.tflite.upsampling import reshape, resize, tile
 from npunet.geometry import Pads, Pair, same_pads_2d
 from npunet.integer import parameters
-from npunet.integer.network import Network
+from npunet.integer.network import LIMITS, Network
 
 ELEMENTWISE = ("ADD", "LEAKY_RELU", "QUANTIZE", "SOFTMAX")  # whose output has their input's shape, whatever is said
 
@@ -29,18 +30,21 @@ def recognise(flat: FlatModel, name: str, lut: str = "f32") -> Network:
     """The integer network that a file holds.
 
     name : of the model, where the file has none
-    lut  : in which arithmetic the tables of a 16-bit softmax are made, "f32" as TFLite-Micro, "f64" as LiteRT
+    lut  : in which arithmetic the tables of a 16-bit softmax are made, "f32" as TFLite-Micro, "f64" as LiteRT, whose
+           factors of a leaky ReLU are taken then too
 
     Raises ValueError for what no U-Net has, with the operator's name and number.
     """
     for which, numbers in (("input", flat.inputs), ("output", flat.outputs)):
         if len(numbers) != 1:
             raise ValueError(f"it has {len(numbers)} {which}s; a U-Net has one")
+    flat, ends = between_ends(flat)
     reading = Reading(flat, lut, list(flat.tensors))
     source = flat.tensors[flat.inputs[0]]
-    if source.dtype.kind == "f":
-        raise ValueError(f"its input ({source.name}) is {source.dtype}: it is a float model or has float ends; "
-                         "quantise it with inference_input_type int8, or use npunet.quantize on the float network")
+    if source.dtype.name not in LIMITS:
+        raise ValueError(f"its input ({source.name}) is {source.dtype}: it is a float model, or has float operators at "
+                         "its beginning, as no QUANTIZE makes int8 or int16 of it; convert it with full integer "
+                         "quantisation, or use npunet.quantize on the float network")
     if any(axis for axis in source.unsettled):
         raise ValueError(f"its input ({source.name}) leaves the size of axes {list(source.unsettled)} open; convert it "
                          "with a fixed size")
@@ -49,7 +53,8 @@ def recognise(flat: FlatModel, name: str, lut: str = "f32") -> Network:
     reading.tensors[x.name] = x
     remember(reading, flat.inputs[0], x)
     for number, operator in enumerate(flat.operators):
-        _read(reading, number, operator)
+        if number not in ends:
+            _read(reading, number, operator)
     if flat.outputs[0] not in reading.images:
         raise ValueError(f"no operator gives its output ({flat.tensors[flat.outputs[0]].name})")
     y = reading.images[flat.outputs[0]]
@@ -79,6 +84,10 @@ def _read(reading: Reading, number: int, operator: FlatOperator) -> None:
         reader(reading, operator, where)
     except (KeyError, IndexError):
         raise ValueError(f"{where} has {len(operator.inputs)} inputs, which is not what it takes") from None
+    except ValueError as error:
+        if str(error).startswith(where):
+            raise
+        raise ValueError(f"{where}: {error}") from None
 
 
 def _clamp(operator: FlatOperator, where: str) -> str | None:
@@ -192,7 +201,7 @@ def _leaky_relu(reading: Reading, operator: FlatOperator, where: str) -> None:
     if not 0 <= slope <= 1:
         raise ValueError(f"{where} has slope {slope!r}; it must be 0 to 1")
     y = output(reading, operator, where, "leaky_relu")
-    add(reading, operator, y, parameters.leaky_relu(x, y, slope))
+    add(reading, operator, y, parameters.leaky_relu(x, y, slope, as_litert=reading.lut == "f64"))
 
 
 READERS: dict[str, Callable[[Reading, FlatOperator, str], None]] = {

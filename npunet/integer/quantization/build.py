@@ -72,6 +72,7 @@ def _convolution(builder: Builder, planned: PlannedOperator, xs: tuple[Tensor, .
         found = rules.widened_for_bias(found, b, exact)
         bias = rules.quantise_bias(b, found, exact)
     else:
+        found = rules.widened_for_bias(found, b, exact, rules.LARGEST_BIAS_64)
         bias = rules.quantise_bias_64(b, found, exact)
     weights = rules.quantise_weights(flat, found).reshape(w.shape)
     return parameters.convolution(

@@ -15,6 +15,7 @@ from npunet.integer.quantization.quantize import admitted, planned
 from npunet.integer.quantization.scales import round_half_away
 
 SAMPLES = 32  # that are looked at, evenly spread over those given
+COPYING = ("max_pool2d", "avg_pool2d", "upsample_nearest2d", "concat")  # operators that leave a scale as it is
 PERFECT = 200.0  # dB, for tensors without any error
 
 
@@ -28,6 +29,7 @@ class TensorReport:
     clipped       : share of the float values that lie beyond the integers
     sqnr          : dB, signal to quantisation noise of the whole network up to here
     alone         : dB, the same of this operator by itself, whose inputs are the float network's, rounded
+    shares        : other tensors that have one scale with it, because operators copy integers between them
     """
 
     layer: str
@@ -38,6 +40,7 @@ class TensorReport:
     clipped: float
     sqnr: float
     alone: float
+    shares: tuple[str, ...] = ()
 
 
 def report(network: Any, made: Network, x: np.ndarray) -> list[TensorReport]:
@@ -50,7 +53,7 @@ def report(network: Any, made: Network, x: np.ndarray) -> list[TensorReport]:
     plan = planned(network, images.shape[1:3])
     real, _ = float_run.forward(plan.graph, plan.weights, images)
     whole = run.forward(made, quantised(images, made.tensors[made.input]))
-    rows = []
+    rows, shares = [], _one_scale(made)
     for name in (made.input, *(node.name for node in made)):
         tensor, values = made.tensors[name], real.get(name)
         if values is None:                                          # a requantisation, which only integers have
@@ -65,7 +68,7 @@ def report(network: Any, made: Network, x: np.ndarray) -> list[TensorReport]:
         beyond = (values < low - tensor.scale / 2) | (values > high + tensor.scale / 2)
         rows.append(TensorReport(name, float(values.min()), float(values.max()), tensor.scale, tensor.zero_point,
                                  float(beyond.mean()), sqnr(values, meant(whole[name], tensor)),
-                                 sqnr(values, meant(alone, tensor))))
+                                 sqnr(values, meant(alone, tensor)), shares[name]))
     return rows
 
 
@@ -101,4 +104,24 @@ def table(rows: Sequence[TensorReport], worst: int = 5) -> str:
         span = f"{row.low:.4g} ... {row.high:.4g}"
         lines.append(f"{row.layer:{width}}  {span:>21}  {row.scale:10.4g}  {row.zero_point:5d}  "
                      f"{100 * row.clipped:6.2f} %  {row.sqnr:5.1f} dB  {row.alone:5.1f} dB")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_shared(rows)])
+
+
+def _shared(rows: Sequence[TensorReport]) -> list[str]:
+    """Which tensors have one scale, in words: why a scale covers more than a tensor's own range."""
+    joined = dict.fromkeys(tuple(sorted((row.layer, *row.shares))) for row in rows if row.shares)
+    if not joined:
+        return []
+    order = [row.layer for row in rows]
+    return ["", "one scale for several tensors, so that copying between them needs no requantisation:",
+            *(f"  {', '.join(sorted(names, key=order.index))}" for names in joined)]
+
+
+def _one_scale(made: Network) -> dict[str, tuple[str, ...]]:
+    """For every tensor the others with which pooling, upsampling and concatenation give it one scale."""
+    groups = {name: {name} for name in made.tensors}
+    for node in made:
+        if node.op in COPYING:
+            joined = set().union(*(groups[name] for name in (node.name, *node.inputs)))
+            groups |= dict.fromkeys(joined, joined)
+    return {name: tuple(sorted(group - {name})) for name, group in groups.items()}

@@ -16,6 +16,7 @@ from npunet.integer.quantization.calibrate import Range
 
 NARROWEST = 1e-6  # a weight's range below this is widened to +- half of it, an int8 activation's by it at either end
 LARGEST_BIAS = 2.0**30
+LARGEST_BIAS_64 = 2.0**46  # of 16-bit activations: with its sum it stays below 2^47
 DEAD = 1e-9  # an int16 activation that never leaves +- this is taken for zero
 
 
@@ -88,12 +89,14 @@ def quantise_bias_64(b: np.ndarray, weight_scales: np.ndarray, input_scale: floa
     return round_half_away((b.astype(np.float32) * inverse).astype(np.float64)).astype(np.int64)
 
 
-def widened_for_bias(scales: np.ndarray, b: np.ndarray, input_scale: float) -> np.ndarray:
-    """Weight scales (F,) so wide that no bias exceeds 2^30: a channel of nearly no weights and a bias is coarser.
+def widened_for_bias(scales: np.ndarray, b: np.ndarray, input_scale: float,
+                     largest: float = LARGEST_BIAS) -> np.ndarray:
+    """Weight scales (F,) so wide that no bias exceeds `largest`: a channel of nearly no weights and a bias is coarser.
 
-    Source: TensorFlow Lite, `AdjustWeightsForBiasScale`.
+    Source: TensorFlow Lite, `AdjustWeightsForBiasScale`, for 8-bit activations. For 16-bit ones it has no such rule,
+    and its kernels overflow.
     """
-    return np.maximum(scales, np.abs(b.astype(np.float64)) / (input_scale * LARGEST_BIAS))
+    return np.maximum(scales, np.abs(b.astype(np.float64)) / (input_scale * largest))
 
 
 def round_half_away(values: np.ndarray) -> np.ndarray:
