@@ -6,24 +6,26 @@ import subprocess
 from pathlib import Path
 
 from integer_fault_list import FAULTS, NETWORKS
+from integer_faults_further import FURTHER, FURTHER_NETWORKS
 from integer_ports import integer_network, make_bundle
 
 from npunet.golden.integer.names import layer_ids
 
+ALL_FAULTS, ALL_NETWORKS = [*FAULTS, *FURTHER], NETWORKS | FURTHER_NETWORKS
 RENAMED = ("net_run", "net_run_layer", "net_layers", "net_acc", "net_pre")
 
 
 def faulty_bundle(folder, name):
-    """The bundle of a key of NETWORKS, made once."""
+    """The bundle of a key of ALL_NETWORKS, made once."""
     bundle = Path(folder) / name
     if not bundle.exists():
-        make_bundle(integer_network(*NETWORKS[name]), bundle, cases=("random", "layers"), formats=("bin", "c"))
+        make_bundle(integer_network(*ALL_NETWORKS[name]), bundle, cases=("random", "layers"), formats=("bin", "c"))
     return bundle
 
 
 def placed(given):
     """(number, id) of the layer that a fault is put into: the middle one of those that it is for."""
-    network = integer_network(*NETWORKS[given.network]).network
+    network = integer_network(*ALL_NETWORKS[given.network]).network
     fitting = [(number, node.name) for number, node in enumerate(network)
                if node.op == given.op and (given.where is None or given.where(node))]
     assert fitting, f"no {given.op} of {given.network} is one for {given.name}"
@@ -61,4 +63,4 @@ extern int64_t bad_net_acc[NET_LARGEST], bad_net_pre[NET_LARGEST];
 
 def chosen_faults():
     """All with NPUNET_THOROUGH, else the quick ones."""
-    return [each for each in FAULTS if each.quick or os.environ.get("NPUNET_THOROUGH")]
+    return [each for each in ALL_FAULTS if each.quick or os.environ.get("NPUNET_THOROUGH")]

@@ -1,8 +1,8 @@
 """Faults in the generated integer C: the layer that is wrong first is named, and the cause; a correct port has none."""
 
 import pytest
-from integer_fault_list import FAULTS, NETWORKS
-from integer_faults import chosen_faults, faulty_bundle, run_faulty
+from integer_fault_list import NETWORKS
+from integer_faults import ALL_FAULTS, ALL_NETWORKS, chosen_faults, faulty_bundle, run_faulty
 from integer_ports import needs_compiler, run_port
 
 from npunet.verify import verify
@@ -15,10 +15,11 @@ def bundles(tmp_path_factory):
 
 
 def test_the_list_is_long_and_spreads_over_networks():
-    assert len(FAULTS) >= 60 and len({each.name for each in FAULTS}) == len(FAULTS)
+    assert len(ALL_FAULTS) >= 140 and len({each.name for each in ALL_FAULTS}) == len(ALL_FAULTS)
+    assert {each.network for each in ALL_FAULTS} == set(ALL_NETWORKS)
     for name in NETWORKS:
-        assert sum(each.network == name for each in FAULTS) >= 4
-    assert len({each.op for each in FAULTS}) >= 10
+        assert sum(each.network == name for each in ALL_FAULTS) >= 4
+    assert len({each.op for each in ALL_FAULTS}) >= 10
 
 
 @pytest.mark.parametrize("given", chosen_faults(), ids=lambda given: given.name.replace(" ", "_"))

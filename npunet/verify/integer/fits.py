@@ -72,6 +72,25 @@ def late(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
             yield f"writes every value {step} element{'s' if step > 1 else ''} {'late' if by > 0 else 'early'}", apply
 
 
+def parts_late(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
+    """One input of a concat a channel early or late, over its neighbour; what it leaves free may hold anything."""
+    if evidence[0].node.op != "concat":
+        return
+    first = 0
+    for number, x in enumerate(evidence[0].inputs):
+        for by, words in ((-1, "early"), (1, "late")):
+            def apply(e: Evidence, number: int = number, first: int = first, by: int = by) -> np.ndarray:
+                y, x = e.right.copy(), e.inputs[number].astype(np.int64)
+                free = slice(first, first + x.shape[3])
+                y[..., free] = e.got[..., free]
+                kept = slice(max(0, -first - by), x.shape[3] - max(0, first + by + x.shape[3] - y.shape[3]))
+                y[..., first + by + kept.start : first + by + kept.stop] = x[..., kept]
+                return y
+
+            yield f"has its input {number} one channel {words}", apply
+        first += x.shape[3]
+
+
 def bits(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
     """Bits of the output that are always 0, or always 1."""
     low, high = evidence[0].network.tensors[evidence[0].node.name].limits
@@ -157,5 +176,5 @@ def not_computed(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
             yield f"is right but for {named} of {extent}: not computed, what stood there before is left{border}", apply
 
 
-FITS = {"order": order, "late": late, "bits": bits, "limits": limits, "function": function}
+FITS = {"order": order, "late": late, "parts late": parts_late, "bits": bits, "limits": limits, "function": function}
 LAST = {"not computed": not_computed}
