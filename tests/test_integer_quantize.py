@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from integer_judges import SCHEMES, STORED, calibration, float_model, load_reference, manifest
 
 import npunet
-from npunet import presets, pretrained, quantize
+from npunet import UNet, presets, pretrained, quantize
+from npunet.integer.bounds import check_accumulators
 from npunet.integer.quantization.calibrate import METHODS
 from npunet.integer.quantization.scales import activation_quantisation
 
@@ -110,3 +112,41 @@ def test_vela_has_placed_every_operator_of_the_exports(tmp_path):
             script.export(name, scheme, path)
             assert hashlib.sha256(path.read_bytes()).hexdigest() == stored[path.name]["sha256"], (
                 f"{path.name} is another file than the one that was compiled: run reference/integer_vela.py again")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_layer_norm_over_values_that_were_never_alive(scheme, rng):
+    """Its epsilon, in units of the input's scale squared, would leave 64 bits; the input gets a coarser scale."""
+    block = {"filters": 4, "depth": 1, "ddepth": 1, "kernel": [3, 3], "pool": [2, 2], "strides": [2, 2],
+             "activation": "relu", "norm": "layer"}
+    given = UNet({"blocks": [block], "output_kernel_size": [1, 1]}, (32, 32, 1), 2, seed=1)
+    weights = {name: value.copy() for name, value in given.weights.items()}
+    weights["ENC1_D1_conv/kernel"] *= 1e-12
+    model = UNet(given.params, given.input_shape, given.num_classes, seed=None).load_weights(weights)
+    x = rng.normal(size=(4, 32, 32, 1)).astype(np.float32)
+    made = quantize(model, x, scheme)
+    norms = [node for node in made.network if node.op == "layer_norm"]
+    assert norms and max(node.attrs["epsilon"] for node in norms) > 2**50
+    y, z = model.predict(x, backend="numpy"), made.dequantized().predict(x)
+    assert np.abs(y - z).max() < 0.05 * np.abs(y).max()
+    forged = replace(norms[0], attrs={**norms[0].attrs, "epsilon": 2**61})
+    nodes = tuple(forged if node is norms[0] else node for node in made.network)
+    with pytest.raises(ValueError, match=rf"{forged.name}: epsilon is 2305843009213693952, .* must be 1 ... 2\^60"):
+        check_accumulators(replace(made.network, nodes=nodes))
+
+
+def test_a_channel_of_next_to_no_weights_and_a_bias(rng):
+    """In units of its weights the bias would leave 48 bits; their scale is widened until it fits, as for 8 bits."""
+    block = {"filters": 3, "depth": 1, "ddepth": 0, "kernel": [1, 3], "pool": [1, 2], "strides": [1, 2],
+             "activation": "relu6"}
+    given = UNet({"blocks": [block], "output_kernel_size": [1, 1]}, (24, 1), 2, seed=1)
+    weights = {name: value.copy() for name, value in given.weights.items()}
+    weights["ENC1_D1_conv/kernel"][..., 0] *= 1e-15
+    weights["ENC1_D1.bn/beta"][0] = 500
+    model = UNet(given.params, given.input_shape, given.num_classes, seed=None).load_weights(weights)
+    x = rng.normal(size=(8, 24, 1)).astype(np.float32)
+    made = quantize(model, x, "int16x8")
+    bias = made.network["ENC1_D1_act"].arrays["bias"]
+    assert 2**45 < abs(int(bias[0])) <= 2**46 + 1
+    y, z = model.predict(x, backend="numpy"), made.dequantized().predict(x)
+    assert np.abs(y - z).max() < 0.02 * np.abs(y).max()

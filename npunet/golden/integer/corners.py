@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SHOWN = 3  # times that a fault is shown, in other channels where there are others
 OFFERED = 12  # sums that are tried until so many of them are found
+TRIES = 4  # where none of them is
 DRAWN, AT_ONCE = 16, 2**14  # times, and how many values at once, a layer norm's input is drawn for a rare fault
 Limits = tuple[int, int]
 Image = Callable[[tuple[int, ...], Limits, Draws], np.ndarray]
@@ -191,19 +192,24 @@ def _windows(node: Node, network: Network, asked: Probe, limits: Limits, draws: 
 
     sums = asked.evidence.inputs[0][0, 0]  # (P, F)
     ranks = np.argsort(np.abs(sums), axis=0, kind="stable")
+    def find(channel: int, target: int) -> bool:
+        for group, (taps, _) in enumerate(groups):
+            values = solve(taps_of(node, channel)[taps].ravel(), limits_of_v, target, draws)
+            if values is not None:
+                put(group, channel, values)
+                return True
+        return False
+
     for _, _, where in asked.differences():
-        shown = 0
-        for channel, target in _targets(where[0, 0], sums, ranks):
-            if (channel, target) not in tried:
-                tried[channel, target] = False
-                for group, (taps, _) in enumerate(groups):
-                    values = solve(taps_of(node, channel)[taps].ravel(), limits_of_v, target, draws)
-                    if values is not None:
-                        put(group, channel, values)
-                        tried[channel, target] = True
-                        break
-            shown += tried[channel, target]
-            if shown == SHOWN:
+        for anew in range(TRIES):
+            shown = 0
+            for channel, target in _targets(where[0, 0], sums, ranks):
+                if (channel, target) not in tried or (anew and not tried[channel, target]):
+                    tried[channel, target] = find(channel, target)
+                shown += tried[channel, target]
+                if shown == SHOWN:
+                    break
+            if shown:
                 break
     return [image for images in own for image in images]
 

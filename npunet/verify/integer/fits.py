@@ -172,8 +172,8 @@ def not_computed(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
                 return y
 
             named = f"{words} {runs(at)}" if len(at) == 1 else f"{words}s {runs(at)}"
-            border = " (or its border is)" if axis in (1, 2) and "pads" in wrong[0].node.attrs else ""
-            yield f"is right but for {named} of {extent}: not computed, what stood there before is left{border}", apply
+            border = ", or wrong at the border" if axis in (1, 2) and "pads" in wrong[0].node.attrs else ""
+            yield f"is right but for {named} of {extent}: not computed, so that anything stands there{border}", apply
 
 
 FITS = {"order": order, "late": late, "parts late": parts_late, "bits": bits, "limits": limits, "function": function}

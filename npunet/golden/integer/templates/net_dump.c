@@ -124,7 +124,7 @@ static int run_file(const char *path)
 /* One layer alone on the inputs of its own case: names is "<file> ...", one an input. */
 static void run_alone(const char *bundle, int layer, char *names)
 {
-    FILE *files[NET_MOST_INPUTS];
+    FILE *files[NET_MOST_INPUTS] = {0};
     const net_value *given[NET_MOST_INPUTS];
     const net_layer *about = net_layers + layer;
     char *name = strtok(names, " \n");
