@@ -160,7 +160,7 @@ def test_rows_are_cut_into_register_tiles_that_exist():
         for block in {b for vectors in range(1, 12) for b in blocks_of(vectors)} | {4}:
             for cut, target in ((convolution.wider_cut, AVX512_TWO_FMA), (convolution.wide_cut, AVX512),
                                 (convolution.even_cut, AVX2)):
-                if block == 4 and target is AVX2:
+                if block not in dict(target.convolution):
                     continue
                 tiles = [(rows, number) for rows, number in cut.py_func(count, block) if number > 0]
                 assert sum(rows * number for rows, number in tiles) == count
