@@ -50,7 +50,7 @@ work share      rows, positions or channels of an instruction that one thread do
 
 Of integers:
 
-dot product     products of neighbouring integers summed by one instruction: pmaddwd, VNNI's
+dot product     products of neighbouring integers summed by one instruction: pmaddwd, vpdpwssd (pairs), vpdpbusd (fours)
 finish          what makes activations of sums: requantisation, residual, clamp, store
 partial sums    int32 sums of some input channels, kept at low resolution for the convolution that continues them
 requantisation  from a sum to the next activation's scale: a multiplier, a shift, a rounding (integer.fixed_point)
