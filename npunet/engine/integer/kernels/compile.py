@@ -28,7 +28,7 @@ PARAMETERS = (TABLE, BYTES, SHORTS, BATCH, BATCH, types.int64, types.int64, COUN
 
 
 @inlined
-def step(p, arena, constants, memory, weights, sample, result, first, last, left, right):
+def run_alone(p, arena, constants, memory, weights, sample, result, first, last, left, right):
     """Rows first ... last-1, positions left ... right-1, of one instruction that is no convolution."""
     op = p[Field.OP]
     if op == COPY_IN:
@@ -63,6 +63,6 @@ def compile_entry(name: str) -> ObjectCode:
 
 
 def interpreter() -> Callable[..., None]:
-    return make_walk(convolve_group, step, copies.clear_halo, value=1)
+    return make_walk(convolve_group, run_alone, copies.clear_halo, value=1)
 
 

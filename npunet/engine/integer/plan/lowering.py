@@ -1,4 +1,4 @@
-"""From an integer network to fused steps: what is computed together, and what needs no copy.
+"""From an integer network to fused instructions: what is computed together, and what needs no copy.
 
 - a depthwise convolution moves into the 1x1 convolution that reads it;
 - the addition of a residual moves into the later of the convolutions whose result it adds;
@@ -86,20 +86,20 @@ class IntegerInstruction(Instruction):
 
 @dataclass
 class IntegerLowering:
-    """One pass over a network. With fuse=False every node is its own step; with in_place=False no step writes over what
-    it reads; with bytes=True convolutions of int8 multiply fours of bytes."""
+    """One pass over a network. With fuse=False every node is an instruction; with in_place=False no instruction writes
+    over what it reads; with bytes=True convolutions of int8 multiply fours of bytes."""
 
     network: Network
     fuse: bool = True
     in_place: bool = True
     bytes: bool = False
-    steps: list[IntegerInstruction] = field(default_factory=list)
+    instructions: list[IntegerInstruction] = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)
-    absorbed: set[str] = field(default_factory=set)  # nodes that another node's step computes
+    absorbed: set[str] = field(default_factory=set)  # nodes that another node's instruction computes
     home: dict[str, str] = field(default_factory=dict)  # tensor -> the tensor in whose memory it lives
 
     def run(self) -> IntegerLowering:
-        """Fills in steps and shapes; returns itself."""
+        """Fills in instructions and shapes; returns itself."""
         check(self.network)
         network = self.network = without_unread(self.network)
         self.bytes = self.bytes and network.scheme == "int8"
@@ -115,8 +115,8 @@ class IntegerLowering:
         self.emit(IntegerInstruction(Op.COPY_OUT, "output", x=self.where(network.output), y="", zero=y.zero_point))
         return self
 
-    def emit(self, step: IntegerInstruction) -> None:
-        self.steps.append(step)
+    def emit(self, instruction: IntegerInstruction) -> None:
+        self.instructions.append(instruction)
 
     def where(self, name: str) -> str:
         """The tensor in whose memory `name` lives."""
@@ -146,31 +146,32 @@ class IntegerLowering:
             self.lower_plain(node)
 
     def lower_plain(self, node: Node) -> None:
-        """A node that is a step of its own."""
+        """A node that is an instruction of its own."""
         attrs, zero = node.attrs, self.zero(node.inputs[0])
-        step = IntegerInstruction(Op.ACTIVATE, node.name, x=self.where(node.inputs[0]), y="", zero=zero,
+        instruction = IntegerInstruction(Op.ACTIVATE, node.name, x=self.where(node.inputs[0]), y="", zero=zero,
                                   constants={**attrs, **node.arrays})
         if node.op in ("max_pool2d", "avg_pool2d"):
             op = Op.MAX_POOL if node.op == "max_pool2d" else Op.AVG_POOL
-            step = replace(step, op=op, kernel=attrs["window"], stride=attrs["stride"], pads=attrs["pads"])
+            instruction = replace(instruction, op=op, kernel=attrs["window"], stride=attrs["stride"],
+                                  pads=attrs["pads"])
         elif node.op == "add":
-            step = replace(step, op=Op.ADD, addend=self.where(node.inputs[1]), addition=attrs)
+            instruction = replace(instruction, op=Op.ADD, addend=self.where(node.inputs[1]), addition=attrs)
         elif node.op in ("softmax", "softmax16"):
-            step = replace(step, op=Op.SOFTMAX)
+            instruction = replace(instruction, op=Op.SOFTMAX)
         elif node.op == "layer_norm":
-            step = replace(step, op=Op.LAYER_NORM)
+            instruction = replace(instruction, op=Op.LAYER_NORM)
         elif node.op in ("rescale", "leaky_relu"):
-            step = replace(step, kind=Kind[node.op.upper()])
+            instruction = replace(instruction, kind=Kind[node.op.upper()])
         elif node.op == "table":
-            step = replace(step, kind=Kind.TABLE if self.network.scheme == "int8" else Kind.LINES)
+            instruction = replace(instruction, kind=Kind.TABLE if self.network.scheme == "int8" else Kind.LINES)
         else:
             refuse(node, f"has no instruction for {node.op!r}")
-        in_place = step.op in (Op.ADD, Op.ACTIVATE, Op.SOFTMAX) and self.in_place
+        in_place = instruction.op in (Op.ADD, Op.ACTIVATE, Op.SOFTMAX) and self.in_place
         if in_place and self.overwritable(node.inputs[0]):
-            self.home[node.name] = step.x
-            self.emit(replace(step, y=step.x))
+            self.home[node.name] = instruction.x
+            self.emit(replace(instruction, y=instruction.x))
         else:
-            self.emit(replace(step, y=self.new(node.name)))
+            self.emit(replace(instruction, y=self.new(node.name)))
 
     def lower_conv(self, node: Node) -> None:
         producer = self.nodes.get(node.inputs[0])
@@ -179,14 +180,15 @@ class IntegerLowering:
             return
         if self.fuse and producer is not None and self.fused_depthwise(producer):
             half = self.depthwise_of(producer)
-            step = replace(half, op=Op.SEPARABLE, layer=node.name, fused=(producer.name,), first=half.finish,
+            instruction = replace(half, op=Op.SEPARABLE, layer=node.name, fused=(producer.name,), first=half.finish,
                            weights=node.arrays["weights"], bytes=self.bytes, zero=self.zero(node.inputs[0]))
         else:
-            step = IntegerInstruction(Op.CONV, node.name, x=self.where(node.inputs[0]), y="",
+            instruction = IntegerInstruction(Op.CONV, node.name, x=self.where(node.inputs[0]), y="",
                                       weights=node.arrays["weights"], bytes=self.bytes, zero=self.zero(node.inputs[0]))
-            step = trimmed(placed(step, node), self.shape_of_input(node))
-        tiled = self.fuse and self.is_tiled(step, node)
-        self.finish_conv(replace(step, finish=self.finish_of(node), wide=self.is_wide(node), winograd=tiled), node)
+            instruction = trimmed(placed(instruction, node), self.shape_of_input(node))
+        tiled = self.fuse and self.is_tiled(instruction, node)
+        finish, wide = self.finish_of(node), self.is_wide(node)
+        self.finish_conv(replace(instruction, finish=finish, wide=wide, winograd=tiled), node)
 
     def lower_continued(self, node: Node, concat: Node) -> None:
         """conv1x1(concat(up(a), b)): the sums over a's channels once for each of its positions, then b's and theirs."""
@@ -228,18 +230,18 @@ class IntegerLowering:
     def depthwise_of(self, node: Node) -> IntegerInstruction:
         """A depthwise convolution; with several filters a channel, a dense one whose other weights are 0."""
         weights = node.arrays["weights"]
-        step = IntegerInstruction(Op.DEPTHWISE, node.name, x=self.where(node.inputs[0]), y="", weights=weights,
+        instruction = IntegerInstruction(Op.DEPTHWISE, node.name, x=self.where(node.inputs[0]), y="", weights=weights,
                                   finish=self.finish_of(node))
-        step = trimmed(placed(step, node), self.shape_of_input(node))
+        instruction = trimmed(placed(instruction, node), self.shape_of_input(node))
         if weights.shape[3] == 1:
-            return replace(step, depthwise=step.weights, weights=None)
-        KH, KW, C, M = step.dense.shape
+            return replace(instruction, depthwise=instruction.weights, weights=None)
+        KH, KW, C, M = instruction.dense.shape
         dense = np.zeros((KH, KW, C, C, M), np.int8)
-        dense[:, :, np.arange(C), np.arange(C)] = step.dense
-        return replace(step, op=Op.CONV, weights=dense.reshape(KH, KW, C, C * M), bytes=self.bytes,
+        dense[:, :, np.arange(C), np.arange(C)] = instruction.dense
+        return replace(instruction, op=Op.CONV, weights=dense.reshape(KH, KW, C, C * M), bytes=self.bytes,
                        zero=self.zero(node.inputs[0]))
 
-    def finish_conv(self, step: IntegerInstruction, node: Node) -> None:
+    def finish_conv(self, instruction: IntegerInstruction, node: Node) -> None:
         """Emit a convolution, with the addition that follows it where that can be."""
         name, reader = node.name, self.only_reader(node.name)
         if self.fuse and reader is not None and reader.op == "add" and reader.inputs[0] != reader.inputs[1]:
@@ -248,13 +250,14 @@ class IntegerLowering:
             if self.order.get(other, -1) < self.order[node.name]:
                 self.absorbed.add(reader.name)
                 name = reader.name
-                step = replace(step, flags=step.flags | Flag.ADD, addend=self.where(other), fused=(*step.fused, name),
-                               addition=reader.attrs if number == 0 else swapped(reader.attrs))
-                if self.in_place and self.overwritable(other) and self.where(other) != step.x:
-                    self.home[name] = step.addend
-                    self.emit(replace(step, y=step.addend))
+                instruction = replace(instruction, flags=instruction.flags | Flag.ADD, addend=self.where(other),
+                                      fused=(*instruction.fused, name),
+                                      addition=reader.attrs if number == 0 else swapped(reader.attrs))
+                if self.in_place and self.overwritable(other) and self.where(other) != instruction.x:
+                    self.home[name] = instruction.addend
+                    self.emit(replace(instruction, y=instruction.addend))
                     return
-        self.emit(replace(step, y=self.new(name)))
+        self.emit(replace(instruction, y=self.new(name)))
 
     def lower_concat(self, node: Node) -> None:
         """Each input, upsampled where only this concat reads it so, to its channels."""
@@ -290,12 +293,12 @@ class IntegerLowering:
         bound = accumulator_bound(self.network, node) - np.abs(node.arrays["bias"])
         return bool(bound.max() >= 2**31)
 
-    def is_tiled(self, step: IntegerInstruction, node: Node) -> bool:
+    def is_tiled(self, instruction: IntegerInstruction, node: Node) -> bool:
         """Whether Winograd's algorithm serves, and pays."""
         _, _, channels, filters = node.arrays["weights"].shape
         height, width, _ = self.network.tensors[node.name].shape
-        return (step.op == Op.CONV and not step.bytes and step.kernel == (3, 3)
-                and step.stride == step.dilation == (1, 1) and self.network.scheme == "int8"
+        return (instruction.op == Op.CONV and not instruction.bytes and instruction.kernel == (3, 3)
+                and instruction.stride == instruction.dilation == (1, 1) and self.network.scheme == "int8"
                 and channels >= TILED_CHANNELS and filters > 1 and height > 1 and width > 2
                 and bool(accumulator_bound(self.network, node).max() < TILED_BOUND))
 
@@ -339,24 +342,24 @@ def reads_one_position(node: Node) -> bool:
             and not any(map(any, node.attrs["pads"])))
 
 
-def placed(step: IntegerInstruction, node: Node) -> IntegerInstruction:
+def placed(instruction: IntegerInstruction, node: Node) -> IntegerInstruction:
     """With where its taps lie."""
-    return replace(step, kernel=node.arrays["weights"].shape[:2], stride=node.attrs["stride"], pads=node.attrs["pads"],
-                   dilation=node.attrs["dilation"])
+    return replace(instruction, kernel=node.arrays["weights"].shape[:2], stride=node.attrs["stride"],
+                   pads=node.attrs["pads"], dilation=node.attrs["dilation"])
 
 
-def trimmed(step: IntegerInstruction, shape: Shape) -> IntegerInstruction:
+def trimmed(instruction: IntegerInstruction, shape: Shape) -> IntegerInstruction:
     """With its kernel less the taps that see nothing but padding; strides keep all.
 
     shape : of its input
     """
-    if step.stride != (1, 1):
-        return step
-    y, x = taps_of(step.kernel, step.pads, step.dilation, shape[:2])
+    if instruction.stride != (1, 1):
+        return instruction
+    y, x = taps_of(instruction.kernel, instruction.pads, instruction.dilation, shape[:2])
     if not (y.count and x.count):
-        return step
-    kernel = step.dense[y.kept, x.kept]
-    return replace(step, weights=kernel, kernel=kernel.shape[:2], pads=(y.pads, x.pads))
+        return instruction
+    kernel = instruction.dense[y.kept, x.kept]
+    return replace(instruction, weights=kernel, kernel=kernel.shape[:2], pads=(y.pads, x.pads))
 
 
 def swapped(attrs: Mapping[str, int]) -> dict[str, int]:

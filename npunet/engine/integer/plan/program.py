@@ -44,29 +44,31 @@ def compile_integer_program(network: Network, *, threads: int = 1, fuse: bool = 
     Raises Unsupported for what the kernels cannot do, ValueError for an accumulator that could leave its bits.
     """
     lowered = IntegerLowering(network, fuse, in_place, bytes).run()
-    steps, images = lowered.steps, lay_out(lowered)
-    groups = [range(number, number + 1) for number in range(len(steps))]
-    blocks = {number: block_of(step, images) for number, step in enumerate(steps) if step.op in CONVOLUTIONS}
-    scratch = {number: scratch_size(steps[number], block, images) for number, block in blocks.items()}
-    planned = plan_memory(form_chains(groups, steps, images, large, near), images, scratch, threads,
+    instructions, images = lowered.instructions, lay_out(lowered)
+    groups = [range(number, number + 1) for number in range(len(instructions))]
+    blocks = {number: block_of(each, images) for number, each in enumerate(instructions) if each.op in CONVOLUTIONS}
+    scratch = {number: scratch_size(instructions[number], block, images) for number, block in blocks.items()}
+    planned = plan_memory(form_chains(groups, instructions, images, large, near), images, scratch, threads,
                           CACHE_LINE // SHORT)
     encoder = Encoding(network, images, planned.arena)
-    whole = np.zeros((len(steps), COLUMNS), np.int64)
-    for number, step in enumerate(steps):
-        fields = encoder.fields(step) | {Field.GROUP: 1}
+    whole = np.zeros((len(instructions), COLUMNS), np.int64)
+    for number, instruction in enumerate(instructions):
+        fields = encoder.fields(instruction) | {Field.GROUP: 1}
         if number in scratch:
             fields |= {Field.BLOCK: blocks[number], Field.SCRATCH_SIZE: scratch[number],
                        Field.SCRATCH: planned.arena.offsets[scratch_name(number)]}
-            if step.bytes:
-                fields |= {Extra.ROWS: byte_rows(step, blocks[number], images), Extra.SPAN: byte_span(step, images),
-                           Field.PITCH: byte_pitch(step, blocks[number], images), Extra.ZERO: step.zero + 128}
+            if instruction.bytes:
+                block = blocks[number]
+                fields |= {Extra.ROWS: byte_rows(instruction, block, images),
+                           Extra.SPAN: byte_span(instruction, images), Extra.ZERO: instruction.zero + 128,
+                           Field.PITCH: byte_pitch(instruction, block, images)}
         whole[number, list(fields)] = list(fields.values())
-    margin = max(BEYOND * step.stride[1] * images[step.x].col + step.winograd * images[step.x].row
-                 for step in steps if step.x) + BYTES_AT_ONCE
+    margin = max(BEYOND * each.stride[1] * images[each.x].col + each.winograd * images[each.x].row
+                 for each in instructions if each.x) + BYTES_AT_ONCE
     shapes = (image_shape(network.input_shape), image_shape(network.output_shape))
-    return Program(*planned.tables(whole, steps, images), whole, encoder.constants.array(), planned.arena, images,
-                   planned.buffers, tuple(steps), tuple(groups), planned.blocks(groups), *shapes, threads, margin,
-                   "int16", DTYPES[network.scheme])
+    return Program(*planned.tables(whole, instructions, images), whole, encoder.constants.array(), planned.arena,
+                   images, planned.buffers, tuple(instructions), tuple(groups), planned.blocks(groups), *shapes,
+                   threads, margin, "int16", DTYPES[network.scheme])
 
 
 def doubled(weights: np.ndarray, finish: Finish) -> np.ndarray:
@@ -95,12 +97,12 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
 def lay_out(lowered: IntegerLowering) -> dict[str, Image]:
     """Every tensor with the halo of zeros that its readers need."""
     reads = []
-    for step in lowered.steps:
-        if step.op in CONVOLUTIONS:
-            height, width, _ = lowered.shapes[step.y]
-            rest = (height % TILE, width % TILE) if step.winograd else (0, 0)  # whole tiles
-            (top, bottom), (left, right) = step.pads
-            reads.append((step.x, (top, bottom + rest[0], left, right + rest[1])))
+    for instruction in lowered.instructions:
+        if instruction.op in CONVOLUTIONS:
+            height, width, _ = lowered.shapes[instruction.y]
+            rest = (height % TILE, width % TILE) if instruction.winograd else (0, 0)  # whole tiles
+            (top, bottom), (left, right) = instruction.pads
+            reads.append((instruction.x, (top, bottom + rest[0], left, right + rest[1])))
     return {name: Image(*lowered.shapes[name], halo) for name, halo in halos_of(lowered.shapes, reads).items()}
 
 
@@ -113,92 +115,95 @@ class Encoding:
         self.constants = IntegerConstants()
         self.written: set[str] = set()
 
-    def fields(self, step: IntegerInstruction) -> dict[int, int]:
+    def fields(self, instruction: IntegerInstruction) -> dict[int, int]:
         """Of one instruction."""
-        fields: dict[int, int] = {Field.OP: step.op, Field.FLAGS: step.flags, Field.KIND: step.kind,
-                                  Extra.ZERO: step.zero, Extra.PLACE: step.place,
+        fields: dict[int, int] = {Field.OP: instruction.op, Field.FLAGS: instruction.flags,
+                                  Field.KIND: instruction.kind, Extra.ZERO: instruction.zero,
+                                  Extra.PLACE: instruction.place,
                                   Extra.BYTES: 1 if self.network.scheme == "int8" else 2,
                                   Extra.MODE: Mode.S if self.single else Mode.D}
-        self.add_images(fields, step)
-        fields[Field.KH], fields[Field.KW] = step.kernel
-        fields[Field.STRIDE_Y], fields[Field.STRIDE_X] = step.stride
-        copies = step.copies if step.addend_copies == (1, 1) else step.addend_copies
+        self.add_images(fields, instruction)
+        fields[Field.KH], fields[Field.KW] = instruction.kernel
+        fields[Field.STRIDE_Y], fields[Field.STRIDE_X] = instruction.stride
+        copies = instruction.copies if instruction.addend_copies == (1, 1) else instruction.addend_copies
         fields[Field.COPIES_Y], fields[Field.COPIES_X] = fields[Field.ALIGN_Y], fields[Field.ALIGN_X] = copies
-        (top, _), (left, _) = step.pads
+        (top, _), (left, _) = instruction.pads
         fields[Field.PAD_TOP], fields[Field.PAD_LEFT] = top, left
-        if step.op in CONVOLUTIONS:
-            self.add_convolution(fields, step)
-        elif step.op in (Op.MAX_POOL, Op.AVG_POOL, Op.ACTIVATE, Op.LAYER_NORM):
-            self.add_function(fields, step)
-        elif step.op == Op.SOFTMAX:
-            fields[Extra.PARAMS] = self.constants.softmax(step.constants)
-        if step.addition is not None:
-            zero = step.addition["output_offset"]
-            fields[Extra.ADDITION] = self.constants.addition(step.addition, self.single, zero)
-            fields[Extra.HALVED] = -1 if self.single else halved(step.addition)
+        if instruction.op in CONVOLUTIONS:
+            self.add_convolution(fields, instruction)
+        elif instruction.op in (Op.MAX_POOL, Op.AVG_POOL, Op.ACTIVATE, Op.LAYER_NORM):
+            self.add_function(fields, instruction)
+        elif instruction.op == Op.SOFTMAX:
+            fields[Extra.PARAMS] = self.constants.softmax(instruction.constants)
+        if instruction.addition is not None:
+            zero = instruction.addition["output_offset"]
+            fields[Extra.ADDITION] = self.constants.addition(instruction.addition, self.single, zero)
+            fields[Extra.HALVED] = -1 if self.single else halved(instruction.addition)
         return fields
 
-    def add_images(self, fields: dict[int, int], step: IntegerInstruction) -> None:
+    def add_images(self, fields: dict[int, int], instruction: IntegerInstruction) -> None:
         """Where its operands stand."""
         images = self.images
-        for name, start, row, col in ((step.x, Field.X, Field.X_ROW, Field.X_COL),
-                                      (step.addend, Field.ADDEND, Field.ADDEND_ROW, Field.ADDEND_COL),
-                                      (step.y, Field.Y, Field.Y_ROW, Field.Y_COL)):
+        for name, start, row, col in ((instruction.x, Field.X, Field.X_ROW, Field.X_COL),
+                                      (instruction.addend, Field.ADDEND, Field.ADDEND_ROW, Field.ADDEND_COL),
+                                      (instruction.y, Field.Y, Field.Y_ROW, Field.Y_COL)):
             if name:
                 fields[start] = self.arena.offsets[name] + images[name].inner
                 fields[row], fields[col] = images[name].row, images[name].col
-        shown = images[step.y or step.x]
-        x = images[step.x or step.y]
+        shown = images[instruction.y or instruction.x]
+        x = images[instruction.x or instruction.y]
         fields[Field.HEIGHT], fields[Field.WIDTH], fields[Field.VECTORS] = shown.height, shown.width, vectors(
             shown.channels)
         fields[Field.X_HEIGHT], fields[Field.X_WIDTH], fields[Field.CHANNELS] = x.height, x.width, x.channels
-        if step.y and step.y not in self.written:
-            fields.update(zip((Field.TOP, Field.BOTTOM, Field.LEFT, Field.RIGHT), images[step.y].halo, strict=True))
-            self.written.add(step.y)
+        if instruction.y and instruction.y not in self.written:
+            halo = images[instruction.y].halo
+            fields.update(zip((Field.TOP, Field.BOTTOM, Field.LEFT, Field.RIGHT), halo, strict=True))
+            self.written.add(instruction.y)
 
-    def add_convolution(self, fields: dict[int, int], step: IntegerInstruction) -> None:
+    def add_convolution(self, fields: dict[int, int], instruction: IntegerInstruction) -> None:
         """Taps, weights, and what makes activations of sums."""
-        x, constants, (top, _), (left, _) = self.images[step.x], self.constants, *step.pads
+        x, constants, (top, _), (left, _) = self.images[instruction.x], self.constants, *instruction.pads
         fields[Field.START] = -top * x.row - left * x.col
-        fields[Field.TAP_ROW], fields[Field.TAP_COL] = step.dilation[0] * x.row, step.dilation[1] * x.col
-        if step.depthwise is not None:
-            first = step.first if step.op == Op.SEPARABLE else step.finish
+        fields[Field.TAP_ROW], fields[Field.TAP_COL] = instruction.dilation[0] * x.row, instruction.dilation[1] * x.col
+        if instruction.depthwise is not None:
+            first = instruction.first if instruction.op == Op.SEPARABLE else instruction.finish
             assert first is not None
-            paired = step.stride[1] == step.dilation[1] == 1 and step.kernel[1] in PAIRED_TAPS
-            weights = constants.depthwise(doubled(step.depthwise, first), paired)
+            paired = instruction.stride[1] == instruction.dilation[1] == 1 and instruction.kernel[1] in PAIRED_TAPS
+            weights = constants.depthwise(doubled(instruction.depthwise, first), paired)
             fields |= {Field.DEPTHWISE_WEIGHTS: weights, Extra.PAIRED: paired,
                        Extra.DEPTHWISE_MODE: first.mode, Extra.DEPTHWISE_PARAMS: constants.finish(first),
                        Extra.DEPTHWISE_BIAS: constants.bias(first), Extra.DEPTHWISE_LOW: first.low,
                        Extra.DEPTHWISE_HIGH: first.high}
-        assert step.finish is not None
-        fields |= {Extra.MODE: step.finish.mode, Extra.PARAMS: constants.finish(step.finish),
-                   Extra.LOW: step.finish.low, Extra.HIGH: step.finish.high, Extra.WIDE: step.wide}
-        if step.op == Op.DEPTHWISE:
+        assert instruction.finish is not None
+        fields |= {Extra.MODE: instruction.finish.mode, Extra.PARAMS: constants.finish(instruction.finish),
+                   Extra.LOW: instruction.finish.low, Extra.HIGH: instruction.finish.high, Extra.WIDE: instruction.wide}
+        if instruction.op == Op.DEPTHWISE:
             return
-        fields |= {Extra.WINOGRAD: step.winograd, Field.VECTORS: filter_vectors(step, self.images)}
-        if step.winograd:
-            fields |= {Field.WEIGHTS: constants.winograd(doubled(step.dense, step.finish)),
-                       Extra.WORDS: (x.channels + 1) // 2, Field.BIAS: constants.bias(step.finish), Field.ALIGN_Y: TILE}
+        fields |= {Extra.WINOGRAD: instruction.winograd, Field.VECTORS: filter_vectors(instruction, self.images)}
+        if instruction.winograd:
+            fields |= {Field.WEIGHTS: constants.winograd(doubled(instruction.dense, instruction.finish)),
+                       Extra.WORDS: (x.channels + 1) // 2, Field.BIAS: constants.bias(instruction.finish),
+                       Field.ALIGN_Y: TILE}
             return
-        kernel = step.dense
-        if step.op == Op.CONV and not step.wide and step.dilation[1] == 1 and x.col == x.channels:
+        kernel = instruction.dense
+        if instruction.op == Op.CONV and not instruction.wide and instruction.dilation[1] == 1 and x.col == x.channels:
             kernel = kernel.reshape(kernel.shape[0], 1, -1, kernel.shape[3])  # taps of a row are neighbouring channels
             fields[Field.KW] = 1
-        if step.bytes:
+        if instruction.bytes:
             fields |= {Field.WEIGHTS: constants.byte_kernel(kernel), Extra.WORDS: -(-kernel.shape[2] // 4),
-                       Field.BIAS: constants.byte_bias(step.finish, kernel, step.zero)}
+                       Field.BIAS: constants.byte_bias(instruction.finish, kernel, instruction.zero)}
         else:
-            fields |= {Field.WEIGHTS: constants.kernel(doubled(kernel, step.finish)),
-                       Extra.WORDS: -(-kernel.shape[2] // 2), Field.BIAS: constants.bias(step.finish)}
+            fields |= {Field.WEIGHTS: constants.kernel(doubled(kernel, instruction.finish)),
+                       Extra.WORDS: -(-kernel.shape[2] // 2), Field.BIAS: constants.bias(instruction.finish)}
 
-    def add_function(self, fields: dict[int, int], step: IntegerInstruction) -> None:
+    def add_function(self, fields: dict[int, int], instruction: IntegerInstruction) -> None:
         """Of a pooling, an activation or a layer norm."""
-        attrs, zero = step.constants, self.network.tensors[step.layer].zero_point
+        attrs, zero = instruction.constants, self.network.tensors[instruction.layer].zero_point
         if "act_min" in attrs:
             fields[Extra.LOW], fields[Extra.HIGH] = attrs["act_min"] - zero, attrs["act_max"] - zero
-        if step.op == Op.ACTIVATE and "table" in attrs:
+        if instruction.op == Op.ACTIVATE and "table" in attrs:
             fields[Extra.PARAMS] = self.constants.table(attrs["table"], zero)
-        elif step.op == Op.LAYER_NORM:
+        elif instruction.op == Op.LAYER_NORM:
             fields[Extra.PARAMS] = self.constants.layer_norm(attrs)
-        elif step.op == Op.ACTIVATE:
+        elif instruction.op == Op.ACTIVATE:
             fields[Extra.PARAMS] = self.constants.factors(attrs)
