@@ -67,7 +67,7 @@ def test_every_row_stands_where_its_readers_look(name):
                         continue
                     around = at == "x" and instruction.op in AROUND
                     first = i + (p[Field.FIRST_ROW] if around else 0)
-                    last = i + instruction.taps[0].last if around and instruction.taps[0].count else first
+                    last = i + instruction.taps[0].last if around and instruction.taps[0].number else first
                     for row in range(first, last + 1):
                         assert stands[tensor][first % ring + row - first] == row, (instruction.op.name, tensor, i, row)
                 if instruction.y and p[Field.Y_RING]:

@@ -2,45 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from npunet.geometry import Pads, Pair
 
 
-@dataclass(frozen=True)
-class Taps:
+class Taps(NamedTuple):
     """The taps of a kernel along one axis that see something besides padding.
 
-    skipped : taps before them;  count : of them;  first : from an output's position to the first;  step : between two
+    skipped : taps before them;  number : of them;  first : from an output's position to the first;  step : between two
     """
 
     skipped: int
-    count: int
+    number: int
     first: int
     step: int
 
     @property
     def last(self) -> int:
-        return self.first + (self.count - 1) * self.step
+        return self.first + (self.number - 1) * self.step
 
     @property
     def kept(self) -> slice:
         """Where they stand in the kernel."""
-        return slice(self.skipped, self.skipped + self.count)
+        return slice(self.skipped, self.skipped + self.number)
 
     @property
     def reach(self) -> Pair:
         """Positions read before the first output's own and behind the last's."""
-        return (max(0, -self.first), max(0, self.last)) if self.count else (0, 0)
+        return (max(0, -self.first), max(0, self.last)) if self.number else (0, 0)
 
     @property
     def pads(self) -> Pair:
         """Padding that they need; less than none before, where the first lies behind an output's own position."""
-        return (-self.first, max(0, self.last)) if self.count else (0, 0)
+        return (-self.first, max(0, self.last)) if self.number else (0, 0)
 
     def flipped(self) -> Taps:
         """The taps of the input's gradient."""
-        return Taps(0, self.count, -self.last, self.step)
+        return Taps(0, self.number, -self.last, self.step)
 
 
 POINT = Taps(0, 1, 0, 1)
@@ -51,7 +50,7 @@ def taps_of(kernel: Pair, pads: Pads, dilation: Pair, size: Pair) -> tuple[Taps,
     """The taps along height and width of a convolution whose output has the size (H, W) of its input; none along
     both where there are none along one."""
     y, x = (taps_along(*axis) for axis in zip(kernel, (pads[0][0], pads[1][0]), dilation, size, strict=True))
-    return (y, x) if y.count and x.count else (NONE, NONE)
+    return (y, x) if y.number and x.number else (NONE, NONE)
 
 
 def taps_along(kernel: int, before: int, dilation: int, size: int) -> Taps:

@@ -356,7 +356,7 @@ def trimmed(instruction: IntegerInstruction, shape: Shape) -> IntegerInstruction
     if instruction.stride != (1, 1):
         return instruction
     y, x = taps_of(instruction.kernel, instruction.pads, instruction.dilation, shape[:2])
-    if not (y.count and x.count):
+    if not (y.number and x.number):
         return instruction
     kernel = instruction.dense[y.kept, x.kept]
     return replace(instruction, weights=kernel, kernel=kernel.shape[:2], pads=(y.pads, x.pads))

@@ -102,7 +102,7 @@ class Emitter:
         start = self.offsets[kernel] + taps[0].skipped * a + taps[1].skipped * b + first * F
         rows, columns, r, c = channels, F, F, 1
         if transpose:
-            start += (taps[0].count - 1) * a + (taps[1].count - 1) * b
+            start += (taps[0].number - 1) * a + (taps[1].number - 1) * b
             rows, columns, r, c, a, b = F, channels, 1, F, -a, -b
         name = f"{kernel} from {first}{' transposed' * transpose}"
         return self.add_pack(name, start, taps, rows, columns, (a, b, r, c), 0)
@@ -112,7 +112,7 @@ class Emitter:
         a, b = KW * C, C
         start = self.offsets[kernel] + taps[0].skipped * a + taps[1].skipped * b
         if flip:
-            start += (taps[0].count - 1) * a + (taps[1].count - 1) * b
+            start += (taps[0].number - 1) * a + (taps[1].number - 1) * b
             a, b = -a, -b
         return self.add_pack(f"{kernel}{' flipped' * flip}", start, taps, 1, C, (a, b, 0, 1), Flag.WHOLE)
 
@@ -122,7 +122,7 @@ class Emitter:
 
     def add_pack(self, name: str, start: int, taps: tuple[Taps, Taps], rows: int, columns: int,
                  steps: tuple[int, int, int, int], flags: int) -> str:
-        self.regions[name] = taps[0].count * taps[1].count * rows * padded(columns)
+        self.regions[name] = taps[0].number * taps[1].number * rows * padded(columns)
         fields = {Field.PARAM: start, Field.CHANNELS: rows, Field.SIZE: columns,
                   Field.VECTORS: padded(columns) // LANES, Field.FLAGS: flags}
         fields |= dict(zip((Field.STEP_A, Field.STEP_B, Field.STEP_R, Field.STEP_C), steps, strict=True))

@@ -51,7 +51,7 @@ class Convolutions(Emitter):
         """Whether a convolution has so few filters, and so many taps, that its vectors had better run along positions:
         with a sample, and scratch, for every thread."""
         *shape, _, F = self.graph.weights[kernel].shape
-        whole = shape == [each.count for each in taps]
+        whole = shape == [each.number for each in taps]
         return len(FEW_FILTERS_VECTORS) >= F and whole and prod(shape) > 1 and not addend and self.threads <= self.batch
 
     def few_filters(self, name: str, x: str, kernel: str, bias: str, taps: tuple[Taps, Taps], shape: Shape,
@@ -100,9 +100,9 @@ class Convolutions(Emitter):
 
         def backward() -> None:
             dy = self.gradient(name)
-            if taps[0].count * taps[1].count:
+            if taps[0].number * taps[1].number:
                 kept = WAYS * padded(C) // 2  # float32 sums of a tap behind its total
-                sums = self.add_sums(f"d {name}/sums", taps[0].count * taps[1].count * (padded(C) + kept))
+                sums = self.add_sums(f"d {name}/sums", taps[0].number * taps[1].number * (padded(C) + kept))
                 steps = {Field.STEP_A: KW * C, Field.STEP_B: C,
                          Field.PARAM: self.offsets[kernel] + (taps[0].skipped * KW + taps[1].skipped) * C}
                 self.emit(Op.DEPTHWISE_DW, name, x=self.place(x), z=dy, sums=sums, taps=taps)
@@ -123,7 +123,7 @@ class Convolutions(Emitter):
                         channels: int | None = None) -> None:
         _, KW, C, F = self.graph.weights[kernel].shape
         channels = C - first if channels is None else channels
-        seen = taps[0].count * taps[1].count
+        seen = taps[0].number * taps[1].number
         if seen * channels:
             start = self.offsets[kernel] + ((taps[0].skipped * KW + taps[1].skipped) * C + first) * F
             fields = {Field.PARAM: start, Field.STEP_A: KW * C * F, Field.STEP_B: C * F}

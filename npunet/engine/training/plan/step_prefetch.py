@@ -93,4 +93,4 @@ def bytes_of(image: Image, rows: int) -> int:
 def products(instruction: Instruction, images: Mapping[str, Image]) -> int:
     """Multiplications of a row of a convolution, or of its kernel's gradient."""
     x, y, taps = images[instruction.x], images[instruction.y or instruction.z], instruction.taps
-    return max(1, taps[0].count * taps[1].count * x.width * x.channels * padded(y.channels))
+    return max(1, taps[0].number * taps[1].number * x.width * x.channels * padded(y.channels))

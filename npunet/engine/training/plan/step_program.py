@@ -164,7 +164,7 @@ def tensors_of(instruction: Instruction) -> list[tuple[str, Field]]:
 def encode(instruction: Instruction, images: Mapping[str, Image], batch: int, sums: Mapping[str, int]) -> dict:
     """The fields that depend on shapes alone."""
     fields = {Field.OP: instruction.op, Field.MODE: instruction.mode, Field.ROWS: rows_of(instruction, images),
-              Field.KH: instruction.taps[0].count, Field.KW: instruction.taps[1].count,
+              Field.KH: instruction.taps[0].number, Field.KW: instruction.taps[1].number,
               Field.COPIES_Y: 1, Field.COPIES_X: 1}
     dense_dw = instruction.op in (Op.CONV_DW, Op.CONV_DW_END)
     shown = instruction.z if dense_dw else instruction.y or instruction.x
