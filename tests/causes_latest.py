@@ -1,9 +1,23 @@
-"""Forty-eight more faults, of four more networks, written down before they were run; see causes_further."""
+"""Sixty-four more faults, of four more networks, written down before they were run; see causes_further."""
 
 from __future__ import annotations
 
 import numpy as np
-from causes_faults import BEST, BETTER, DENSE, DENSE_W, DEPTH, ELU, HIGH6, LOW6, ROW, UP
+from causes_faults import (
+    BEST,
+    BETTER,
+    CAT_B,
+    DENSE,
+    DENSE_W,
+    DENSE_X,
+    DEPTH,
+    ELU,
+    HIGH6,
+    LOW6,
+    ROW,
+    SKIP_ROW,
+    UP,
+)
 from causes_further import edit, spoil
 
 LEAKY = "y[n] = x[n] > 0.0f ? x[n] : 0x1.99999ap-3f * x[n];"
@@ -135,3 +149,36 @@ spoil("oblong", "dump with tiles of four by four turned", "permuted", "ENC1_add"
     len(x), x.shape[1] // 4, 4, x.shape[2] // 4, 4, x.shape[3]).transpose(0, 1, 4, 3, 2, 5))
 spoil("breath", "dump with a word of a header", "moved", "ENC1_add",
       lambda x: np.concatenate([np.float32([3.5]), x.ravel()[:-1]]))
+
+# --- written down after those above had been mended ---------------------------------------------------------------
+PITCH = "(s->c + 3) / 4 * 4"
+edit("oblong", "weights of every tap at a pitch of four channels", "pitch of weights", lambda p: p.swap(
+    DENSE_W, f"static float none[1 << 12]; const int at = (ky * s->kw + kx) * ({PITCH}) * s->f; "
+             "const float *pw = at < s->kh * s->kw * s->c * s->f ? w + at + f : none;"))
+edit("oblong", "pixels read at a pitch of four channels", "pitch of pixels", lambda p: p.swap(
+    DENSE_X, f"static const float none[64]; const int n = (row * s->w + column) * ({PITCH}); "
+             "const float *px = n + s->c <= s->h * s->w * s->c ? x + n : none;"))
+edit("holes", "the skip in half precision", "inputs rounded",
+     lambda p: p.swap(CAT_B, f"*y++ = to_half({CAT_B[7:-1]});"))
+edit("holes", "the skip a position late", "moved", lambda p: p.swap(
+    CAT_B, "*y++ = p ? b[(p - 1) * from_b + c] : 0.0f;"))
+edit("oblong", "activation left out in the last two channels", "stale in part", lambda p: p.after(
+    "ENC1_D1_act", "for (int n = 0; n < size; n++) if (n % 6 > 3) y[n] = in[0][n];"))
+edit("fields", "rows wrap round, columns do not", "border", lambda p: p.swap(SKIP_ROW, "").swap(
+    DENSE_X, "const float *px = x + ((row + s->h) % s->h * s->w + column) * s->c;"))
+edit("breath", "exponentials below an eighth taken for zero", "softmax", lambda p: p.swap(
+    "y[c] = exp32(x[c] - largest);", "y[c] = exp32(x[c] - largest); if (y[c] < 0.125f) y[c] = 0.0f;"))
+edit("breath", "softmax divided by the next power of two", "softmax", lambda p: p.swap(
+    "y[c] = y[c] / sum;", "y[c] = y[c] / exp2f(ceilf(log2f(sum)));"))
+edit("fields", "elu's x clipped at minus one", "output clamped", lambda p: p.swap(
+    ELU, "y[n] = x[n] > 0.0f ? x[n] : expm1_32(x[n] < -1.0f ? -1.0f : x[n]);"))
+edit("holes", "batch norm: mean subtracted twice", "bn mean", lambda p: p.batch_norm(
+    "ENC2_D1.bn", lambda g, b, m, v, e: (g / np.sqrt(v + e), b - 2 * m * g / np.sqrt(v + e))))
+edit("oblong", "residual not added in the lower half", "stale in part", lambda p: p.inside(
+    "ENC1_add", "add(in[0], in[1], y, 1920);", "add(in[0], in[1], y, 960); memcpy(y + 960, in[0] + 960, 3840);"))
+edit("breath", "upsampling: the second copy is the next sample", "moved by a column", lambda p: p.swap(
+    UP, UP.replace("j / fx)", "(j % fx ? (j / fx + 1) % w : j / fx))")))
+edit("fields", "layer norm: variance halved", "ln variance", lambda p: p.swap(
+    "squares / positions;", "squares / positions / 2.0;"))
+edit("holes", "centre of the kernel doubled", "weights damaged", lambda p: p.kernel(
+    "ENC2_D1_conv", lambda w: w * (1 + (np.arange(9).reshape(3, 3) == 4))[:, :, None, None]))

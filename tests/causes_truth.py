@@ -5,7 +5,7 @@ from __future__ import annotations
 CAUSES: dict[str, set[str]] = {
     "pads": {"pads_shifted", "pads_swapped", "pads_zero", "pads_without_dilation", "padding_other"},
     "dilation": {"dilation_ignored", "dilation_other", "dilation_any"},
-    "border": {"border_not_zero", "padding_value", "border_symmetric"},
+    "border": {"border_not_zero", "padding_value", "border_symmetric", "border_rows"},
     "valid only": {"border_not_computed"},
     "kernel flipped": {"kernel_flipped"},
     "weight layout": {"kernel_layout", "depthwise_layout", "weights_layout", "kernel_transposed",
@@ -35,7 +35,7 @@ CAUSES: dict[str, set[str]] = {
     "norm left out": {"batch_norm_parts"},
     "norm of another layer": {"batch_norm_of_another_layer"},
     "ln eps": {"layer_norm_eps", "layer_norm_formula"},
-    "ln variance": {"layer_norm_variance", "layer_norm_formula"},
+    "ln variance": {"layer_norm_variance", "layer_norm_formula", "layer_norm_statistics"},
     "ln transposed": {"layer_norm_layout"},
     "ln axes": {"layer_norm_axes"},
     "ln mean": {"layer_norm_variance", "layer_norm_statistics"},
@@ -108,5 +108,9 @@ CAUSES: dict[str, set[str]] = {
     "dilation of channels": {"some_channels"},
     "nothing summed": {"nothing_summed"},
     "filters not reached": {"filters_not_summed"},
+    "pitch of weights": {"weights_pitch"},
+    "pitch of pixels": {"input_changed"},
+    "stale in part": {"stale_part"},
+    "moved by a column": {"output_shifted"},
     "moved in part": {"stale_run", "piece_moved"},
 }

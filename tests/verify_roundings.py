@@ -13,7 +13,8 @@ FUSED = "return fmaf(x, w, acc);"
 X87 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 TWO_SUM = "const double p = (double)x * (double)w, s = p + acc, v = s - p, t = (p - (s - v)) + (acc - v);"
 HEAD = "typedef struct {\n    int h, w, c, oh"
-ONLY = "static const conv_shape *only; if (!only) only = s;"  # the first convolution's own numbers
+# The numbers of the first convolution that adds something up.
+ONLY = "static const conv_shape *only; if (!only && s->kh * s->kw * s->c > 1) only = s;"
 AT_START = "for (int i = 0; i < s->oh; i++)"
 FLUSH = "static float kept(float v) { return v < FLT_MIN && v > -FLT_MIN ? copysignf(0.0f, v) : v; }\n"
 AWAY = (f"{TWO_SUM} const float near = fmaf(x, w, acc); const double rest = (s - near) + t; "

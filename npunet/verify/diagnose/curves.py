@@ -121,6 +121,14 @@ def softmax_other(s: Sight) -> Guesses:
     for c in range(x.shape[3]):
         y = e / np.where(e.sum(3, keepdims=True) > e[..., c : c + 1], e.sum(3, keepdims=True) - e[..., c : c + 1], 1)
         yield Guess(f"softmax without class {c} in the sum", y, 1e-5 * y + 1e-12)
+    largest, total = e.max(3, keepdims=True), e.sum(3, keepdims=True)
+    for way, rounding in (("above", np.ceil), ("below", np.floor), ("nearest", np.rint)):
+        y = e / 2 ** rounding(np.log2(total))
+        yield Guess(f"exponentials divided by the power of two {way} of their sum", y, 4e-6 * y + 1e-12)
+    for limit in (*(2.0**-n for n in range(1, 17)), *(10.0**-n for n in range(1, 7))):
+        kept = np.where(e < limit * largest, 0, e)
+        y = kept / kept.sum(3, keepdims=True)
+        yield Guess(f"softmax with exponentials below {limit:g} taken for zero", y, 4e-6 * y + 1e-12)
     yield from _temperature(s, x)
     flat = x.reshape(len(x), -1)
     N, H, W, C = x.shape

@@ -120,6 +120,10 @@ def _changes(x: np.ndarray) -> Iterator[Input]:
     yield "is NCHW and read as NHWC", x.transpose(0, 3, 1, 2).reshape(x.shape)
     yield "has rows and columns exchanged", x.transpose(0, 2, 1, 3).reshape(x.shape)
     yield "is read column by column", x.reshape(N, W, H, C).transpose(0, 2, 1, 3)
+    for name, unit in (("pixel", C), ("row", W * C)):
+        for pitch in sorted({-(-unit // step) * step for step in (2, 4, 8, 16, 32)} | {unit + 1, unit + C} - {unit}):
+            yield f"is read with a {name} of {unit} elements at a pitch of {pitch}, zero beyond its end", _pitched(
+                x, unit, pitch)
     for axis, name in ((1, "row"), (2, "column"), (3, "channel")):
         if x.shape[axis] > 1:
             for words, at in (("first", 0), ("last", -1)):
@@ -143,6 +147,14 @@ def _changes(x: np.ndarray) -> Iterator[Input]:
     if N > 1:
         yield "is that of the first sample for every sample", np.broadcast_to(x[:1], x.shape)
         yield "is that of the sample before", np.roll(x, 1, 0)
+
+
+def _pitched(x: np.ndarray, unit: int, pitch: int) -> np.ndarray:
+    """Memory read as if every `unit` elements began `pitch` after the last."""
+    flat = x.reshape(len(x), -1)
+    n = np.arange(flat.shape[1])
+    at = n // unit * pitch + n % unit
+    return np.where(at < len(n), flat[:, np.minimum(at, len(n) - 1)], F(0)).reshape(x.shape)
 
 
 def _slid(x: np.ndarray, by: int, axis: int) -> np.ndarray:

@@ -57,6 +57,15 @@ def border_symmetric(r: Recipe) -> Variants:
 
 
 @rare(*CONVOLUTIONS)
+def border_rows(r: Recipe) -> Variants:
+    """Line buffers that are not cleared: rows beyond the image are other rows, columns are zeros."""
+    if min(r.inputs[0].shape[1:3]) > 1 and any(r.attrs["pads"][0]):
+        for border, does in (("edge", "repeats the edge"), ("mirror", "mirrors the image"),
+                             ("symmetric", "mirrors the image with its edge"), ("wrap", "wraps around")):
+            yield f"the border {does} above and below instead of zeros", r.but(border=f"{border} rows")
+
+
+@rare(*CONVOLUTIONS)
 def stride_any(r: Recipe) -> Variants:
     for other in product((1, 2, 3), (1, 2, 3)):
         if other != tuple(r.attrs["stride"]):

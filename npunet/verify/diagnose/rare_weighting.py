@@ -89,6 +89,21 @@ def weights_moved(r: Recipe) -> Variants:
 
 
 @rare(*CONVOLUTIONS)
+def weights_pitch(r: Recipe) -> Variants:
+    """Weights read as if a tap, a channel or a filter were padded to a round number of elements."""
+    for number, w in enumerate(r.kernels):
+        n, (C, F) = np.arange(w.size), w.shape[2:]
+        for name, unit, pitches in (("channel", F, [-(-F // by) * by for by in (2, 4, 8, 16)]),
+                                    ("tap", C * F, [-(-C // by) * by * F for by in (2, 4, 8, 16)])):
+            for pitch in dict.fromkeys(pitches):
+                at = n // unit * pitch + n % unit
+                held = np.where(at < w.size, w.ravel()[np.minimum(at, w.size - 1)], np.float32(0))
+                if pitch != unit:
+                    words = f"weights of a {name}, {unit} of them, read at a pitch of {pitch}, zero beyond their end"
+                    yield _each(r, number, words, held)
+
+
+@rare(*CONVOLUTIONS)
 def weights_exchanged(r: Recipe) -> Variants:
     """Two input channels, or two filters, whose weights stand in each other's place; the bias stays."""
     for number, w in enumerate(r.kernels):

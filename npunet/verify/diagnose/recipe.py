@@ -28,8 +28,8 @@ class Recipe:
     kernels : its weights without a convolution's bias
     first_order : of the depthwise half of a separable layer, where it is another than `order`
     border  : what a convolution reads outside of the image: "zero", "edge" (the nearest inside), "mirror", "wrap" (from
-              the other end), one of these with " columns" (rows are zero), "row" (of another row, what lies there
-              row-major) or "memory" (without a check of rows)
+              the other end), one of these with " columns" (rows are zero) or " rows", "row" (of another row, what lies
+              there row-major) or "memory" (without a check of rows)
     when    : where the bias comes in: "last", or "first" (the sum starts with it)
     compute : instead of the operator's own way; gets the recipe
     middle  : what happens to every sum before its bias
@@ -152,7 +152,8 @@ def columns(recipe: Recipe, places: np.ndarray) -> np.ndarray:
     rows, across = rows[:, :, None], across[:, None, :]
     kind, _, only = recipe.border.partition(" ")
     if kind in MOVED:
-        rows, across = rows if only else MOVED[kind](rows, H), MOVED[kind](across, W)
+        rows = rows if only == "columns" else MOVED[kind](rows, H)
+        across = across if only == "rows" else MOVED[kind](across, W)
     if recipe.border in ("row", "memory"):
         flat = rows * W + across
         inside = (flat >= 0) & (flat < H * W) & ((recipe.border == "memory") | (rows >= 0) & (rows < H))
