@@ -1,4 +1,4 @@
-"""Sixty-four more faults, of four more networks, written down before they were run; see causes_further."""
+"""Sixty-six more faults, of four more networks, written down before they were run; see causes_further."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ edit("fields", "softmax's exponentials in bfloat16", "softmax",
 edit("fields", "softmax's logarithm", "softmax", lambda p: p.swap("y[c] = y[c] / sum;", "y[c] = logf(y[c] / sum);"))
 
 # --- holes: dilation, mixed skips ---------------------------------------------------------------------------------
-edit("holes", "odd channels are not dilated", "dilation of channels", lambda p: p.swap(
+edit("holes", "odd channels are not dilated", "some channels", lambda p: p.swap(
     DENSE, "if (s->dx > 1 && (c & 1)) { const int k = j + kx - s->kw / 2; if (k >= 0 && k < s->w) "
     "acc = multiply_add(x[(row * s->w + k) * s->c + c], pw[c * s->f], acc); } else " + DENSE))
 edit("holes", "taps begin one dilation late", "pads", lambda p: p.numbers("ENC1_D2_conv", left=0))
@@ -180,5 +180,9 @@ edit("breath", "upsampling: the second copy is the next sample", "moved by a col
     UP, UP.replace("j / fx)", "(j % fx ? (j / fx + 1) % w : j / fx))")))
 edit("fields", "layer norm: variance halved", "ln variance", lambda p: p.swap(
     "squares / positions;", "squares / positions / 2.0;"))
+edit("holes", "kernel turned for odd input channels", "some channels", lambda p: p.kernel(
+    "DEC1_D3_conv", lambda w: np.where((np.arange(w.shape[2]) % 2 == 1)[:, None], w[::-1, ::-1], w)))
+edit("oblong", "second input channel left out", "channels", lambda p: p.kernel(
+    "ENC1_D1_conv", lambda w: w * (np.arange(3) != 1)[:, None]))
 edit("holes", "centre of the kernel doubled", "weights damaged", lambda p: p.kernel(
     "ENC2_D1_conv", lambda w: w * (1 + (np.arange(9).reshape(3, 3) == 4))[:, :, None, None]))

@@ -105,7 +105,7 @@ CAUSES: dict[str, set[str]] = {
     "inputs pruned": {"input_changed"},
     "rows repeated": {"lines_of_others"},
     "concat overlapped": {"output_shifted"},
-    "dilation of channels": {"some_channels"},
+    "some channels": {"some_channels"},
     "nothing summed": {"nothing_summed"},
     "filters not reached": {"filters_not_summed"},
     "pitch of weights": {"weights_pitch"},

@@ -17,9 +17,11 @@ from npunet.verify.feeds import Feeds
 
 pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="no gcc on this machine")
 THOROUGH = bool(os.environ.get("NPUNET_THOROUGH"))
-# What reads the same numbers in these networks: a signal has one row, and their dilations are 1.
+# What reads the same numbers in these networks: dilations are 1, a signal has one row, kernels of images are square.
 SAME = {"dilation ignored", "dilations swapped", "one dilation for both"}
 OF_ROWS = {"one row late", "no padding above", "stride too large", "no check of columns", "columns first"}
+OF_SQUARES = {"pads swapped"}
+SIGNALS = ("tiny", "ecg", "ecg-docstring")
 ROUNDING = {"fused multiply-add", "sum in double", "a partial sum a tap", "columns first", "from the back",
             "library exp", "softmax by reciprocal", "library expm1"}  # right ports, but for the declared order
 
@@ -85,7 +87,7 @@ def test_no_faulty_port_of_a_preset_passes(preset, arithmetic, tmp_path, monkeyp
     roundings = ROUNDINGS if arithmetic == "seq_fma" else ROUNDINGS_SEQ
     faults = {name: edits for name, (edits, _) in (*FAULTS.items(), *roundings.items())
               if all(old in ports.source for old, _ in edits)}
-    assert faults
+    assert len(faults) > 45
 
     def examine(name):
         only_rounded = name in ROUNDING or name in roundings
@@ -113,7 +115,7 @@ def test_no_faulty_port_of_a_preset_passes(preset, arithmetic, tmp_path, monkeyp
           [name for name, what in table.items() if what == "died"], "died,",
           [name for name, what in table.items() if what == "same"], "make no difference")
     unseen = {name for name, what in table.items() if what == "same"}
-    assert unseen <= SAME | (OF_ROWS if preset in ("tiny", "ecg", "ecg-docstring") else set()), unseen
+    assert unseen <= SAME | (OF_ROWS if preset in SIGNALS else OF_SQUARES), unseen
     wrong = {name: what for name, what in table.items() if what not in ("same", "died", [])}
     assert not wrong, wrong
 

@@ -132,7 +132,7 @@ def filters_not_summed(s: Sight) -> Guesses:
                     "weights of zero, or filters that no loop reaches", y, of_sums=True)
 
 
-@pattern()
+@pattern(rank=2)
 def lines_of_others(s: Sight) -> Guesses:
     """Rows or columns of the output that are others of its own: a loop that does not step."""
     for axis, name in ((1, "row"), (2, "column")):

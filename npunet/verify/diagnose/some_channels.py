@@ -37,7 +37,7 @@ def some_channels(s: Sight) -> Guesses:
         shares = np.linalg.lstsq(change.T, off, rcond=1e-9)[0]
         chosen = np.rint(shares)
         alive = np.abs(change).max(1) > 0
-        if np.abs(shares - chosen)[alive].max(initial=1) > CLOSE or not set(chosen[alive]) <= {0.0, 1.0}:
+        if np.abs(shares - chosen)[alive].max(initial=0) > CLOSE or not set(chosen[alive]) <= {0.0, 1.0}:
             continue
         at = np.flatnonzero(alive & (chosen == 1))
         if 0 < len(at) < C:
