@@ -56,7 +56,7 @@ CAUSES: dict[str, set[str]] = {
     "softmax": {"softmax_axis", "softmax_exp", "softmax_missing", "softmax_other", "applied_twice",
                 "softmax_approximated"},
     "zeros at the end": {"output_part_unwritten", "part_not_written"},
-    "foreign bytes": {"stale_run", "stale_part", "foreign_bytes"},
+    "foreign bytes": {"stale_run", "stale_part", "foreign_bytes", "lines_of_others"},
     "stuck bit": {"stuck_bit"},
     "storage": {"output_narrow", "inputs_narrow", "fixed_point", "quantised_storage", "mantissa_short"},
     "row pitch": {"row_pitch"},

@@ -32,6 +32,8 @@ def test_another_rounding_fails_and_its_cause_is_named(name, ports):
     edits, names = ROUNDINGS[name]
     if any(old not in ports.source for old, _ in edits):
         pytest.skip("this network has no such operator")
+    if name == "biased sums flushed" and not any((v == 0).any() for v in ports.bundle.weights.values() if v.ndim == 1):
+        pytest.skip("a sum and a bias of ordinary size are never subnormal")
     out = ports.run_all(ports.compiled(name, ports.faulty(edits)))
     told = verify(ports.bundle, out)
     assert told.verdict == "FAIL"
