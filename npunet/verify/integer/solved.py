@@ -86,6 +86,16 @@ def _accumulated(e: Evidence, f: int) -> tuple[np.ndarray, np.ndarray]:
     return (got - e.node.attrs["output_offset"]) / _factor(e, f), inside
 
 
+def _named(w: np.ndarray, weights: np.ndarray) -> Iterator[str]:
+    """What was done to the weights, where that has a name."""
+    for axis, words in enumerate(("rows", "columns", "input channels", "filters")):
+        if np.array_equal(np.flip(w, axis), weights):
+            yield f"their {words} in reverse order"
+        for step, which in ((-1, "next"), (1, "previous")):
+            if np.array_equal(np.roll(w, step, axis), weights):
+                yield f"the {which} one of their {words}"
+
+
 def in_words(w: np.ndarray, weights: np.ndarray, b: np.ndarray, bias: np.ndarray) -> str:
     """How weights (KH, KW, C, F) and biases (F,) differ from those they should be."""
     parts = []
@@ -93,7 +103,10 @@ def in_words(w: np.ndarray, weights: np.ndarray, b: np.ndarray, bias: np.ndarray
     if len(at):
         zeroed = bool((weights[weights != w] == 0).all())
         first = tuple(at[0].tolist())
-        if zeroed:
+        known = next(_named(w, weights), "")
+        if known:
+            parts.append(f"takes its weights KH KW C F with {known}")
+        elif zeroed:
             parts.append(f"takes {len(at)} of its {w.size} weights for 0, the first at {list(first)}")
         else:
             parts.append(f"has other weights, {len(at)} of {w.size}: {int(weights[first])} at {list(first)}, "

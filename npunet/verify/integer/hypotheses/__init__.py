@@ -8,8 +8,10 @@ from npunet.verify.integer.hypotheses import (
     loops,
     norms,
     offsets,
+    pools,
     rounding,
 )
 from npunet.verify.integer.hypotheses.registry import HYPOTHESES, RARE
 
-__all__ = ["HYPOTHESES", "RARE", "factors", "functions", "geometry", "limits", "loops", "norms", "offsets", "rounding"]
+__all__ = ["HYPOTHESES", "RARE", "factors", "functions", "geometry", "limits", "loops", "norms", "offsets", "pools",
+           "rounding"]

@@ -10,6 +10,7 @@ import numpy as np
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS, Variant, hypothesis
 
+BLOCKS = (4, 8, 16)  # channels that a vector unit takes at once
 LOWEST, HIGHEST = -31, 14  # shifts that both rules take
 
 
@@ -45,6 +46,11 @@ def neighbour(e: Evidence) -> Iterator[Variant]:
         yield from _with(e, f"takes the multiplier and shift of the {which} channel", **rolled)
         yield from _with(e, f"takes the multiplier of the {which} channel", multiplier=rolled["multiplier"])
         yield from _with(e, f"takes the shift of the {which} channel", shift=rolled["shift"])
+    for block in BLOCKS:
+        if len(m) > block:
+            at = np.arange(len(m)) % block
+            yield from _with(e, f"takes the multiplier and shift of channel f modulo {block}", multiplier=m[at],
+                             shift=s[at])
 
 
 @hypothesis("shift off by one", of_values=True)

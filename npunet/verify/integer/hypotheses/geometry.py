@@ -10,7 +10,6 @@ import numpy as np
 
 from npunet.geometry import Pads, Pair
 from npunet.golden.integer.reach import patterns
-from npunet.ops.windows import windows
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS, Variant, hypothesis
 
@@ -56,6 +55,9 @@ def weight_layout(e: Evidence) -> Iterator[Variant]:
             yield f"reads its weights, KH KW C F, as {name}", e.run(arrays={"weights": np.ascontiguousarray(stored)})
     if not np.array_equal(w[::-1, ::-1], w):
         yield "mirrors its kernel (convolution for correlation)", e.run(arrays={"weights": w[::-1, ::-1]})
+    for axis, words in ((0, "rows"), (1, "columns")):
+        if min(w.shape[:2]) > 1 and not np.array_equal(np.flip(w, axis), w):
+            yield f"mirrors the {words} of its kernel", e.run(arrays={"weights": np.flip(w, axis)})
     if w.min() < 0:
         yield "takes its weights as unsigned", e.run(arrays={"weights": w.astype(np.int16) & 255})
     live = np.any(patterns(e.node, e.network), 0)[:, :, None, None]
@@ -99,19 +101,20 @@ def windows_differ(e: Evidence, down: int, across: int) -> bool:
     return bool((down and (H > 1 or kernel[0] > 1)) or (across and (W > 1 or kernel[1] > 1)))
 
 
-def windows_moved(e: Evidence, down: int, across: int) -> np.ndarray:
-    """The layer's output with every window so many rows and columns earlier."""
+def windows_moved(e: Evidence, down: int, across: int, stride: Pair | None = None) -> np.ndarray:
+    """The layer's output with every window so many rows and columns earlier, perhaps by another stride."""
     a, (H, W) = e.node.attrs, e.inputs[0].shape[1:3]
     kernel = e.node.arrays["weights"].shape[:2] if "weights" in e.node.arrays else a["window"]
     dilation = a.get("dilation", (1, 1))
     pads, cut = [], [slice(None)] * 4
     for axis, (by, extent, k, d, s, (before, _)) in enumerate(zip(
-            (down, across), (H, W), kernel, dilation, a["stride"], a["pads"], strict=True), 1):
+            (down, across), (H, W), kernel, dilation, stride or a["stride"], a["pads"], strict=True), 1):
         first, length = before + by, (e.right.shape[axis] - 1) * s + (k - 1) * d + 1
         after = length - first - extent
         cut[axis] = slice(max(0, -first), extent + min(0, after))
         pads.append((max(0, first), max(0, after)))
-    return replace(e, inputs=(e.inputs[0][tuple(cut)],)).run(attrs={"pads": tuple(pads)})
+    return replace(e, inputs=(e.inputs[0][tuple(cut)],)).run(
+        attrs={"pads": tuple(pads), "stride": stride or a["stride"]})
 
 
 @hypothesis("dilation ignored", *CONVOLUTIONS, linear=True)
@@ -178,6 +181,8 @@ def concat_order(e: Evidence) -> Iterator[Variant]:
     if e.right.shape[1] * e.right.shape[2] > 1:
         whole = np.concatenate([x.reshape(len(x), -1) for x in xs], 1)
         yield "writes its inputs one behind the other in memory, not side by side", whole.reshape(e.right.shape)
+        yield "copies the first position of its inputs into every position", np.broadcast_to(
+            e.right[:, :1, :1], e.right.shape)
     zero_point = e.network.tensors[e.node.name].zero_point
     for number in range(len(xs)):
         for value in dict.fromkeys((0, zero_point)):
@@ -193,6 +198,14 @@ def concat_order(e: Evidence) -> Iterator[Variant]:
 def stride(e: Evidence) -> Iterator[Variant]:
     """Windows side by side."""
     OH, OW = e.right.shape[1:3]
+    sy, sx = e.node.attrs["stride"]
+    if sy != sx and OH * OW > 1:
+        read = windows_moved(e, 0, 0, (sx, sy))
+        yield "takes the stride of rows for columns, and the other way round", read
+        if sy > 1 < OH:
+            yield "takes the stride of columns for rows too", windows_moved(e, 0, 0, (sx, sx))
+        if sx > 1 < OW:
+            yield "takes the stride of rows for columns too", windows_moved(e, 0, 0, (sy, sy))
     if any(step > 1 < extent for step, extent in zip(e.node.attrs["stride"], (OH, OW), strict=True)):
         yield "ignores the stride", e.run(attrs={"stride": (1, 1)})[:, :OH, :OW]
 
@@ -226,74 +239,6 @@ def _picked(e: Evidence, down: int, across: int) -> np.ndarray:
     rows, columns = (np.clip((np.arange(extent) + by) // k, 0, size - 1) for extent, by, k, size in
                      zip(e.right.shape[1:3], (down, across), factors, x.shape[1:3], strict=True))
     return x[:, rows][:, :, columns].astype(np.int64)
-
-
-@hypothesis("pooling", "max_pool2d", "avg_pool2d")
-def pooling(e: Evidence) -> Iterator[Variant]:
-    """The other pooling, a border of zeros, another beginning, another mean."""
-    if not windows_of_many(e):
-        return
-    other = {"max_pool2d": "avg_pool2d", "avg_pool2d": "max_pool2d"}[e.node.op]
-    yield f"runs {other}", replace(e, node=replace(e.node, op=other)).run()
-    if e.node.op == "max_pool2d":
-        open_ends = {"act_min": -(2**62), "act_max": 2**62}
-        whole = e.run(attrs=open_ends)
-        yield "has a maximum that begins at 0, not at the smallest value", e.clamp(np.maximum(whole, 0))
-        yield "takes the minimum", e.clamp(-replace(e, inputs=(-e.inputs[0].astype(np.int64),)).run(attrs=open_ends))
-    else:
-        yield from _means(e)
-    if np.any(e.node.attrs["pads"]):
-        padded = np.pad(e.inputs[0], [(0, 0), *e.node.attrs["pads"], (0, 0)])
-        yield "pads with 0 and lets that take part", replace(e, inputs=(padded,)).run(
-            attrs={"pads": ((0, 0), (0, 0))})
-
-
-def windows_of_many(e: Evidence) -> bool:
-    """Whether any window of a pool holds more than one value, or a border."""
-    a, shape = e.node.attrs, (1, *e.inputs[0].shape[1:3], 1)
-    inside = windows(np.ones(shape, np.int64), a["window"], a["stride"], a["pads"])
-    return bool(np.any(a["pads"]) or np.sum([inside[tap] for tap in inside], 0).max() > 1)
-
-
-@hypothesis("window too small", "max_pool2d", "avg_pool2d", linear=True)
-def window_short(e: Evidence) -> Iterator[Variant]:
-    """The first or the last row or column of a pool's window left out."""
-    a = e.node.attrs
-    for axis, words in enumerate(("row", "column")):
-        k, s, extent = a["window"][axis], a["stride"][axis], e.inputs[0].shape[axis + 1]
-        before, count = a["pads"][axis][0], e.right.shape[axis + 1]
-        starts = np.arange(count) * s - before
-        smaller = tuple(size - (number == axis) for number, size in enumerate(a["window"]))
-        for at, which in ((0, "first"), (k - 1, "last")):
-            left = [tap for tap in range(k) if tap != at]
-            alive = [(starts + tap >= 0) & (starts + tap < extent) for tap in range(k)]
-            if k < 2 or not alive[at].any() or not np.any([alive[tap] for tap in left], 0).all():
-                continue
-            first = before - (at == 0)
-            after = (count - 1) * s + k - 1 - first - extent
-            cut = [slice(None)] * 4
-            cut[axis + 1] = slice(max(0, -first), extent + min(0, after))
-            pads = list(a["pads"])
-            pads[axis] = max(0, first), max(0, after)
-            shorter = replace(e, inputs=(e.inputs[0][tuple(cut)],))
-            yield f"leaves out the {which} {words} of its window", shorter.run(
-                attrs={"window": smaller, "pads": tuple(pads)})
-
-
-def _means(e: Evidence) -> Iterator[Variant]:
-    """Means that are rounded in another way, or count the border."""
-    x, a = e.inputs[0].astype(np.int64), e.node.attrs
-    taps = windows(x, a["window"], a["stride"], a["pads"])
-    inside = windows(np.ones((1, *x.shape[1:3], 1), np.int64), a["window"], a["stride"], a["pads"])
-    total = np.sum([taps[tap] for tap in taps], 0)
-    count = np.sum([inside[tap] for tap in inside], 0)
-    area = a["window"][0] * a["window"][1]
-    magnitude = np.sign(total)
-    yield "floors its mean", e.clamp(total // count)
-    yield "cuts its mean towards zero", e.clamp(magnitude * (np.abs(total) // count))
-    yield "rounds the ties of its mean upward", e.clamp((2 * total + count) // (2 * count))
-    if (count != area).any():
-        yield "counts the border in its mean", e.clamp(magnitude * ((np.abs(total) + area // 2) // area))
 
 
 @hypothesis("another tensor")

@@ -52,6 +52,11 @@ def clamp(e: Evidence) -> Iterator[Variant]:
     if act_min > low and act_max < high:
         yield "leaves out the upper limit of the activation's clamp", np.clip(whole, act_min, high)
         yield "leaves out the lower limit of the activation's clamp", np.clip(whole, low, act_max)
+    if e.node.op in CONVOLUTIONS and act_min > low and e.node.arrays["bias"].any():
+        arrays = e.node.arrays
+        early = np.maximum(e.accumulator - arrays["bias"], 0) + arrays["bias"]
+        yield "applies its ReLU before it adds the bias", e.clamp(unclamped(
+            early, arrays["bias"], arrays["multiplier"], arrays["shift"], offset, e.network.rounding))
     scaled = whole - offset
     if offset:
         yield ("clamps before it adds the output's zero point",
@@ -61,3 +66,13 @@ def clamp(e: Evidence) -> Iterator[Variant]:
         yield "applies a ReLU that this layer does not have", np.clip(np.maximum(scaled, 0) + offset, low, high)
     if act_max > 6:
         yield "clamps at 6 itself instead of what stands for 6", np.clip(whole, act_min, 6)
+
+
+@hypothesis("sign", rare=True)
+def sign(e: Evidence) -> Iterator[Variant]:
+    """The result with the other sign, around its zero point or before it is added."""
+    if has_pre(e.node):
+        offset = e.node.attrs.get("output_offset", 0)
+        scaled = before_clamp(e.node, e.inputs, e.network) - offset
+        yield "has the wrong sign", e.clamp(offset - scaled)
+        yield "takes the magnitude of its result", e.clamp(offset + np.abs(scaled))

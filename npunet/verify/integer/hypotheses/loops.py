@@ -8,9 +8,8 @@ import numpy as np
 
 from npunet.golden.integer.reach import patterns
 from npunet.verify.integer.evidence import Evidence
+from npunet.verify.integer.hypotheses.factors import BLOCKS
 from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS, Variant, hypothesis
-
-BLOCKS = (4, 8, 16)  # channels that a vector unit takes at once
 
 
 @hypothesis("taps left out", *CONVOLUTIONS, linear=True)

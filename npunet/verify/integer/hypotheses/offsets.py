@@ -10,6 +10,7 @@ import numpy as np
 
 from npunet.integer.bounds import input_limits
 from npunet.verify.integer.evidence import Evidence
+from npunet.verify.integer.hypotheses.factors import BLOCKS
 from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS, REQUANTISED, Variant, hypothesis
 
 OFFSETS = {"input_offset": "the input's zero point", "input1_offset": "the first input's zero point",
@@ -25,6 +26,11 @@ def zero_point(e: Evidence) -> Iterator[Variant]:
             yield f"leaves out {words}", e.run(attrs={key: 0})
             yield f"takes {words} twice", e.run(attrs={key: 2 * value})
             yield f"takes {words} with the wrong sign", e.run(attrs={key: -value})
+    given, result = (e.network.tensors[name].zero_point for name in (e.node.inputs[0], e.node.name))
+    if "input_offset" in e.node.attrs and given != result:
+        yield "takes the output's zero point for the input's", e.run(attrs={"input_offset": -result})
+        if "output_offset" in e.node.attrs:
+            yield "takes the input's zero point for the output's", e.run(attrs={"output_offset": given})
     offset = e.node.attrs.get("output_offset", 0)
     if offset and e.node.op in CONVOLUTIONS:
         early = e.run(attrs={"output_offset": 0}, arrays={"bias": e.node.arrays["bias"] + offset})
@@ -40,6 +46,8 @@ def input_type(e: Evidence) -> Iterator[Variant]:
     if min(input_limits(e.network, name)[0] for name in e.node.inputs) < 0:
         unsigned = tuple(x.astype(np.int64) & (span - 1) for x in e.inputs)
         yield "reads its input as unsigned", replace(e, inputs=unsigned).run()
+        yield "takes the magnitude of its input", replace(
+            e, inputs=tuple(np.abs(x.astype(np.int64)) for x in e.inputs)).run()
     if span > 256:
         bytes_ = tuple(((x.astype(np.int64) + 128) & 255) - 128 for x in e.inputs)
         yield "reads the lower 8 bits of its input", replace(e, inputs=bytes_).run()
@@ -128,6 +136,12 @@ def bias(e: Evidence) -> Iterator[Variant]:
                          ("channel 0 in every channel", np.full_like(b, b[0]))):
         if not np.array_equal(other, b):
             yield f"takes the bias of {words}", e.run(arrays={"bias": other})
+    for block in BLOCKS:
+        if len(b) > block and not np.array_equal(b[np.arange(len(b)) % block], b):
+            yield f"takes the bias of channel f modulo {block}", e.run(arrays={"bias": b[np.arange(len(b)) % block]})
+    swapped = b.astype("<i8" if e.wide else "<i4").byteswap().astype(np.int64)
+    if not e.wide and not np.array_equal(swapped, b):
+        yield "reads the bytes of its bias in the other order", e.run(arrays={"bias": swapped.astype(b.dtype)})
     for bits in (8, 16, 32)[: 3 if e.wide else 2]:
         half = 1 << (bits - 1)
         if not np.array_equal(_wrapped(b, bits), b):
