@@ -280,3 +280,13 @@ def test_ends_that_say_something_else_are_no_ends(tmp_path):
         dataclasses.replace(flat, tensors=(*flat.tensors[:-2], moved, flat.tensors[-1]))))
     with pytest.raises(ValueError, match=r"its input \(real input\) is uint8: .* no QUANTIZE makes int8"):
         npunet.load(tmp_path / "m.tflite")
+
+
+def test_a_file_that_is_cut_off_anywhere_is_refused(tmp_path):
+    """Also by a few bytes at its end, where only a buffer without content lies."""
+    quantize(float_model("d1_softmax"), calibration("d1_softmax")).export_tflite(tmp_path / "m.tflite")
+    content = (tmp_path / "m.tflite").read_bytes()
+    for size in (*range(0, 12), *range(12, len(content), len(content) // 23), *range(len(content) - 20, len(content))):
+        (tmp_path / "m.tflite").write_bytes(content[:size])
+        with pytest.raises(ValueError, match="cannot be read as an integer network"):
+            npunet.load(tmp_path / "m.tflite")

@@ -9,14 +9,17 @@ from os import PathLike
 from npunet.reading import opened_zip, reading
 
 HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of an HDF5 file
+ZIP = b"PK"  # of a .npz
 TFLITE = b"TFL3"  # bytes 4 to 7 of a .tflite
 INTEGER_DESCRIPTION = "npunet-integer.json"  # member of an integer network's .npz
 
 
 def is_tflite(path: str | PathLike[str]) -> bool:
-    """Whether a file has the mark of a .tflite. Raises FileNotFoundError."""
+    """Whether a file has the mark of a .tflite, or its suffix and no other mark. Raises FileNotFoundError."""
     with open(path, "rb") as file:
-        return file.read(8)[4:] == TFLITE
+        first = file.read(8)
+    named = os.fspath(path).lower().endswith(".tflite")
+    return first[4:] == TFLITE or (named and not first.startswith((ZIP, HDF5)))
 
 
 def is_integer_archive(path: str | PathLike[str]) -> bool:

@@ -52,6 +52,8 @@ def _model(classes: ModuleType, content: bytes) -> FlatModel:
         raise ValueError(f"it has {model.SubgraphsLength()} subgraphs; a network here has one")
     graph = model.Subgraphs(0)
     buffers = _listed("buffers", model.BuffersLength(), limit)
+    for i in range(buffers):
+        model.Buffers(i).DataLength()  # those that no tensor has must be whole too: a file may be cut off there
     listed = _listed("operator codes", model.OperatorCodesLength(), limit)
     codes = [_code(model.OperatorCodes(i)) for i in range(listed)]
     tensors = tuple(_tensor(model, graph.Tensors(i), i, buffers, limit)

@@ -45,7 +45,13 @@ class Builder:
             raise ValueError(f"{planned.name}: the operator {planned.node.op!r} has no integer form; there are "
                              f"{', '.join(sorted(MAKERS))}")
         refuse_other_pads(planned.node, self.plan.graph, "an integer network", "leave it in float")
-        self.nodes.append(make(self, planned, tuple(self.tensors[name] for name in planned.inputs), y))
+        try:
+            self.nodes.append(make(self, planned, tuple(self.tensors[name] for name in planned.inputs), y))
+        except ValueError as error:
+            if str(error).startswith(f"{planned.name}: "):
+                raise
+            raise ValueError(f"{planned.name}: {error}; calibrate with inputs such as the network will see, prepared "
+                             "as for predict") from None
 
 
 def build(plan: Plan, ranges: dict[str, Range], scheme: str, rounding: str, *, name: str,

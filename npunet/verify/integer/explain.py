@@ -15,7 +15,7 @@ from npunet.verify.diagnose.regions import fallback
 from npunet.verify.feeds import Feeds
 from npunet.verify.integer.diagnose import diagnose
 from npunet.verify.integer.evidence import Evidence
-from npunet.verify.integer.fits import FITS, LAST
+from npunet.verify.integer.fits import FITS, LAST, Fit
 from npunet.verify.integer.solved import solved
 from npunet.verify.layouts import LAYOUTS, stored_as
 from npunet.verify.results import FAIL, Check, LayerVerdict
@@ -60,7 +60,7 @@ def explain_integers(bundle: IntegerBundle, feeds: Feeds, first: LayerVerdict | 
     size = sum(each.got.size for each in evidence)
     unchanged = sum(int(np.count_nonzero(each.got == each.right)) for each in evidence)
     sums = _evidence(bundle, feeds, first, "acc") if roles == {"acc", "pre", "out"} else []
-    fits = {**FITS, "weights": partial(solved, sums=sums), **LAST}
+    fits: dict[str, Fit] = {**FITS, "weights": partial(solved, sums=sums), **LAST}
     found, tried, cut = diagnose([*wrong, *(each for each in evidence if not each.wrong)], fits, deadline)
     causes = tuple(Cause((name,), f"the layer {words}", size, size, True) for name, words in found)
     if not causes:

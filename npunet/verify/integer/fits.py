@@ -142,15 +142,16 @@ def function(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
     wrong = {x: both for x, both in sorted(known.items()) if both[0] != both[1]}
     if not wrong:
         return
-    x, (got, right) = next(iter(wrong.items()))
+    read, (got, right) = next(iter(wrong.items()))
 
     def apply(e: Evidence) -> np.ndarray:
         y = e.right.ravel().copy()
-        for k, value in enumerate(e.inputs[0].astype(np.int64).ravel().tolist()):
-            y[k] = known.get(value, (y[k],))[0]
+        for place, value in enumerate(e.inputs[0].astype(np.int64).ravel().tolist()):
+            if value in known:
+                y[place] = known[value][0]
         return y.reshape(e.got.shape)
 
-    yield (f"gives other results for {len(wrong)} of the {len(known)} values that it read, such as {got} for {x}, "
+    yield (f"gives other results for {len(wrong)} of the {len(known)} values that it read, such as {got} for {read}, "
            f"not {right}"), apply
 
 
@@ -176,5 +177,7 @@ def not_computed(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
             yield f"is right but for {named} of {extent}: not computed, so that anything stands there{border}", apply
 
 
-FITS = {"order": order, "late": late, "parts late": parts_late, "bits": bits, "limits": limits, "function": function}
-LAST = {"not computed": not_computed}
+Fit = Callable[[Sequence[Evidence]], Iterator[Suspect]]
+FITS: dict[str, Fit] = {"order": order, "late": late, "parts late": parts_late, "bits": bits, "limits": limits,
+                        "function": function}
+LAST: dict[str, Fit] = {"not computed": not_computed}
