@@ -47,6 +47,8 @@ def layer_inputs(node: Node, network: Network, seed: int) -> list[np.ndarray]:
         inputs = [np.stack(images)]
     elif node.op in ("max_pool2d", "avg_pool2d", "layer_norm"):
         inputs = [np.stack([make(shapes[0], limits[0], draws) for make in IMAGES])]
+        if "window" in node.attrs:
+            inputs = [np.concatenate([inputs[0], np.stack(list(_combs(node, shapes[0], limits[0], draws)))])]
         if node.op == "layer_norm":
             inputs = [np.concatenate([inputs[0], _furthest(node, shapes[0], limits[0])])]
             inputs = [np.concatenate([inputs[0], *_norms(node, network, inputs[0], draws)])]
@@ -109,6 +111,16 @@ def _one(shape: tuple[int, ...], limits: Limits, draws: Draws) -> np.ndarray:
     image = np.full(shape, limits[0])
     image.reshape(-1, shape[2])[draws.integers(shape[2:], 0, shape[0] * shape[1]), np.arange(shape[2])] = limits[1]
     return image
+
+
+def _combs(node: Node, shape: tuple[int, ...], limits: Limits, draws: Draws) -> Iterator[np.ndarray]:
+    """High rows, or columns, so far apart that a pool's window sees one of them at a time: one too many is seen."""
+    for axis, size in enumerate(node.attrs["window"]):
+        period = size + 2
+        for first in range(min(period, shape[axis])):
+            image = np.moveaxis(_low(shape, limits, draws), axis, 0)
+            image[first::period] = np.moveaxis(_high(shape, limits, draws), axis, 0)[first::period]
+            yield np.moveaxis(image, 0, axis)
 
 
 IMAGES: tuple[Image, ...] = (_any, _small, _ends, _low, _high, _constant, _close, _one)

@@ -40,7 +40,7 @@ from npunet.verify.integer.sums_of_two import differing_pair, larger
 ELEMENTWISE = ("rescale", "leaky_relu", "table")
 SOME_LEVELS = 384  # of an int16 output, unless all are asked for
 BESIDE = 3  # sums on either side of where a step is expected
-SPANS = 48  # times that a narrow accumulator may wrap to be followed
+SPANS, SOME_SPANS = 48, 8  # times that a narrow accumulator may wrap to be followed: all of them, or some
 PAIRS, ROWS = 2**16, 2**12
 MORE_ROWS = 16  # times that PAIRS rows of a softmax are drawn for a rare fault
 
@@ -280,7 +280,9 @@ def _of_sums(node: Node, network: Network, every: bool, draws: Draws) -> Probe:
         ends = np.broadcast_to(np.array([half - 1, half, -half, -half - 1])[:, None], (4, len(bias)))
         beyond = _levels(ends, node, network)[[0, 2]] + np.array([[1], [0]])  # where one that saturates there stops
         asked += [ends - bias, _steps(node, network, beyond) - np.array([[0], [1]]) - bias]
-        spans = range(1, min(SPANS, reach // span + 1) + 1)
+        spans = np.arange(1, min(SPANS, reach // span + 1) + 1)
+        if not every:
+            spans = spans[:: max(1, len(spans) // SOME_SPANS)]
         few = steps[:: max(1, len(steps) // 64)]
         asked += [few + sign * k * span - shift - bias for k in spans for sign in (-1, 1) for shift in (0, 1)]
     sums = _reached(np.clip(np.concatenate(asked), low, high), node, network)  # (P, F)
