@@ -29,7 +29,7 @@ def by_pillow(path, values, mode=None, palette=None, **options):
 
 
 def by_tifffile(path, values, **options):
-    if options.get("compression") == "lzw":
+    if options.get("compression") in ("lzw", "jpeg2000"):
         pytest.importorskip("imagecodecs")
     pytest.importorskip("tifffile").imwrite(path, values, **options)
 
@@ -82,7 +82,16 @@ MASKS = {
     "floats of 0 and 1.tif": (by_tifffile, DISCS.astype(np.float32), {}, 2, DISCS),
     "floats of 0 and 255.tif": (by_tifffile, DISCS.astype(np.float32) * 255, {}, 2, DISCS),
     "floats with nan.tif": (by_tifffile, np.where(DISCS, 1, np.nan).astype(np.float32), {}, 2, "NaN"),
-    "floats of 64 bits.tif": (by_tifffile, DISCS.astype(float), {}, 2, "64 bits"),
+    "floats of 64 bits.tif": (by_tifffile, DISCS.astype(float), {}, 2, DISCS),
+    "floats of 16 bits.tif": (by_tifffile, THREE.astype(np.float16), {}, 3, THREE),
+    "objects of 64 bits.tif": (by_tifffile, OBJECTS.astype(np.int64) << 40, {}, 2, DISCS),
+    "big endian of 64 bits.tif": (by_tifffile, THREE.astype(np.uint64), {"byteorder": ">", "bigtiff": True}, 3, THREE),
+    "two pages of 64 bits.tif": (by_tifffile, np.stack([THREE] * 2).astype(np.int64), {}, 3, "has 2 pages"),
+    "white is zero in 64 bits.tif": (by_tifffile, THREE.astype(np.int64), {"photometric": "miniswhite"}, 3,
+                                     "0 is not black"),
+    "jpeg 2000 in a tiff.tif": (by_tifffile, THREE, {"compression": "jpeg2000"}, 3, "Pillow does not read"),
+    "every value of 8 bits.png": (by_pillow, GREY, {}, 2, "may be instances, grey values"),
+    "group 4.tif": (by_pillow, DISCS * 255, {"mode": "1", "compression": "group4"}, 2, DISCS),
     "planar colours.tif": (by_tifffile, np.stack([DISCS * 255] * 3), {"planarconfig": "separate",
                                                                      "photometric": "rgb"}, 2, DISCS),
     "two pages.tif": (by_tifffile, np.stack([THREE, THREE]), {}, 3, "has 2 pages"),
@@ -123,6 +132,8 @@ def test_options_of_masks_are_numbers_within_bounds(tmp_path):
 PICTURES = {
     "grey.bmp": (by_pillow, GREY, {}, GREY / 255),
     "grey and alpha.png": (by_pillow, np.dstack([GREY, GREY[::-1]]), {}, GREY / 255),
+    "floats of 64 bits.tif": (by_tifffile, GREY / 255, {}, GREY / 255),
+    "floats of 16 bits.tif": (by_tifffile, (GREY / 256).astype(np.float16), {}, GREY / 256),
     "inks.tif": (by_pillow, np.dstack([GREY] * 3), {"mode": "CMYK"}, GREY / 255),
     "one bit.png": (by_pillow, GREY > 128, {}, GREY > 128),
     "twelve bits by cv2.png": (by_cv2, GREY.astype(np.uint16) * 16, {}, GREY.astype(int) * 16 / 4095),
@@ -133,7 +144,17 @@ PICTURES = {
                                "16 bits a channel"),
     "five channels.tif": (by_tifffile, np.stack([GREY] * 5), {"planarconfig": "separate",
                                                              "photometric": "minisblack"}, "Pillow does not read"),
+    "pages last.npy": (np.save, np.stack([GREY] * 7, -1), {}, "smallest axis last"),
 }
+
+
+def test_channels_in_front_are_asked_about(tmp_path):
+    np.save(tmp_path / "x.npy", np.stack([GREY, GREY[::-1], GREY]))
+    assert read_image(tmp_path / "x.npy").shape == (3, 41, 57, 1)            # of a network of grey values: pages
+    with pytest.raises(ValueError, match=r"3 grey pages or one picture whose channels"):
+        read_image(tmp_path / "x.npy", 3)
+    np.save(tmp_path / "x.npy", np.stack([GREY, GREY[::-1], GREY])[..., None])
+    assert read_image(tmp_path / "x.npy", 3).shape == (3, 41, 57, 3)
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -215,6 +236,25 @@ TABLES = {
     "rdsamp": ("'sample #','MLII','V5'\n" + table([str(n) for n in range(LENGTH)], *BOTH), BOTH, None),
     "rdsamp with times": ("'Elapsed time','MLII'\n'mm:ss.mmm','mV'\n" + table([f"'0:{t:06.3f}'" for t in TIMES], LEAD),
                           LEAD, RATE),
+    "units of other spellings": (table(1000 * LEAD, LEAD * 1e-3, LEAD * 1e6, head="I-uV,II [V],V1 microvolt",
+                                       form="{:.9f}"), np.stack([LEAD, LEAD, LEAD * 1e3]), None),
+    "a unit alone": (table(1000 * LEAD, head="uV"), LEAD, None),
+    "a unit in front": (table(1000 * LEAD, head="uV_ECG"), "'uV_ECG' may be in uV or not; say by unit="),
+    "a unit of a step": (table(1000 * LEAD, head="ECG [uV/bit]"), "may be in uV or not; say by unit="),
+    "volts after a stroke": (table(LEAD, head="U / V"), "may be in V or not; say by unit="),
+    "leads called by numbers": (table(*BOTH, head="1,2"), BOTH, None),
+    "samples that count on": ("".join(f"{2 * n}\t{2 * n + 1}\n" for n in range(50)) + "7\t5\n",
+                              np.append(np.arange(100).reshape(50, 2).T, [[7], [5]], 1), None),
+    "pandas' name of one column": ("0\n" + table(LEAD), "say by skip_rows=0 or skip_rows=1"),
+    "a row of no units": ("time,I,II\n,,\n" + table(TIMES, *BOTH), BOTH, RATE),
+    "times called by their unit alone": ("X,CH1\nSecond,Volt\n" + table(TIMES, LEAD / 1000, form="{:.7f}"), LEAD,
+                                         RATE),
+    "classes among the leads": (table(LEAD, ["0", "1"] * (LENGTH // 2), head="II,label"), "'label' is no lead by its"),
+    "a rate in every row": (table([250.0] * LENGTH, LEAD, head="fs,II"), "'fs' is no lead by its name"),
+    "tenths of what": (table([f"{n / 20:.2f}" for n in range(LENGTH)], LEAD, head="time,II"),
+                       "counts by 0.05, of a unit that it does not say"),
+    "fewer names than columns": (table(LEAD, -LEAD, LEAD, head="I,II"), "its header has 2 cells, and its rows have 3"),
+    "comments with strokes": ("// Jo, 250 Hz\n" + table(*BOTH, head="I,II"), BOTH, None),
     "leads in rows": ("\n".join(",".join(f"{v:.4f}" for v in row) for row in BOTH) + "\n", "transpose"),
     "microvolts in Latin-1": (table(1000 * LEAD, head="ECG (\N{MICRO SIGN}V)").encode("latin-1"), LEAD, None),
     "microvolts in code page 437": (table(1000 * LEAD, head="ECG (\N{MICRO SIGN}V)").encode("cp437"),
@@ -223,6 +263,24 @@ TABLES = {
     "a last row that is short": (table(*BOTH)[:-9], "line 400 has 1 cells"),
     "an Excel file": (b"PK\3\4" + bytes(range(256)) * 4, "zero bytes"),
 }
+
+
+def test_missing_values_of_every_program_stay_where_they_are(tmp_path):
+    for word in ("", "NaN", "#N/A", "-1.#IND", "NULL", "-nan(ind)", "n/a"):
+        cells = [word if n in (0, 7, LENGTH - 1) else f"{value:.4f}" for n, value in enumerate(LEAD)]
+        (tmp_path / "t.csv").write_text(table(cells, -LEAD, head="I,II"))    # "#N/A" in front is no comment
+        signal, _, _ = read_table(tmp_path / "t.csv")
+        assert signal.shape == (2, LENGTH) and np.flatnonzero(np.isnan(signal[0])).tolist() == [0, 7, LENGTH - 1]
+        np.testing.assert_allclose(signal[1], -LEAD, atol=1e-9)
+
+
+def test_a_first_line_of_0_is_what_is_said(tmp_path):
+    (tmp_path / "t.csv").write_text("0\n" + table(LEAD))
+    assert read_table(tmp_path / "t.csv", skip_rows=0)[0].shape == (1, LENGTH + 1)
+    assert read_table(tmp_path / "t.csv", skip_rows=1)[0].shape == (1, LENGTH)
+    (tmp_path / "t.csv").write_text("0,1\n" + table(*BOTH))
+    assert read_table(tmp_path / "t.csv")[0].shape == (2, LENGTH)
+    assert read_table(tmp_path / "t.csv", skip_rows=0)[0].shape == (2, LENGTH + 1)
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -61,7 +61,13 @@ def picture(suffix, **options):
     return make
 
 
-KINDS = {"wfdb": wfdb, "csv": table, "npy": array, "png": picture("png"), "jpg": picture("jpg"),
+def wide(folder):
+    values = (np.arange(16 * 21).reshape(16, 21) % 3).astype(np.int64)
+    pytest.importorskip("tifffile").imwrite(folder / "m.tif", values, compression="zlib")
+    return ["m.tif"], lambda: (read_image(folder / "m.tif"), read_mask(folder / "m.tif", 3))
+
+
+KINDS = {"wide tif": wide, "wfdb": wfdb, "csv": table, "npy": array, "png": picture("png"), "jpg": picture("jpg"),
          "tif": picture("tif"), "lzw": picture("tif", compression="tiff_lzw")}
 
 

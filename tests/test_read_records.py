@@ -317,6 +317,29 @@ def test_marks_outside_of_the_record_are_cut():
         assert found == span
 
 
+@pytest.mark.parametrize(("marks", "wanted"), [
+    ("10( 500( 510N 520)", {2: (500, 520)}),                                 # an onset that nothing follows
+    ("10( 30( 60N 80)", {2: (10, 80)}),                                      # one made twice
+    ("10N 200N 400N 420)", {2: (400, 420)}),                                 # beats alone, and one with an end
+    ("10p 40N 60)", {2: (40, 60)}),                                          # an end belongs to the last peak
+    ("10( 20p 40N 60)", {1: (10, 20), 2: (40, 60)}),
+    ("10( 20N 22N 400t 420)", {2: (10, 20), 3: (400, 420)}),
+])
+def test_marks_far_apart_are_of_different_waves(tmp_path, rng, marks, wanted):
+    path = write(tmp_path, drawn(rng, 16, 1, 1000), names=["ii"])
+    mark(tmp_path / "r.ii", [(int(each[:-1]), each[-1]) for each in marks.split()], None)
+    labels = np.zeros(1000, np.uint8)
+    for label, (onset, offset) in wanted.items():
+        labels[onset : offset + 1] = label
+    np.testing.assert_array_equal(read_record(path).labels[0], labels)
+
+
+def test_a_gain_that_leaves_float32_is_refused(tmp_path, rng):
+    path = write(tmp_path, drawn(rng, 16, 1, 100), gain="1e-300(0)")
+    with pytest.raises(ValueError, match=r"gain 1e-300 cannot be right"):
+        read_record(path)
+
+
 def test_marks_are_read_as_the_wfdb_package_reads_them(tmp_path, rng):
     wfdb = pytest.importorskip("wfdb")
     from npunet.data.wfdb_annotations import read_annotation

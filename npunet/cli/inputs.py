@@ -71,7 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tables.add_argument("--unit", metavar="UNIT", help="of columns that do not say it: mV, uV, V (default mV)")
     tables.add_argument("--separator", metavar="MARK", help="between cells, such as ';'")
     tables.add_argument("--decimal", choices=(".", ","), metavar="MARK", help="mark of fractions")
-    tables.add_argument("--skip-rows", type=values.natural, metavar="N", help="lines at the top that are passed over")
+    tables.add_argument("--skip-rows", type=values.natural, metavar="N", help="lines at the top that are passed "
+                        "over; 0 says that a first line of 0, 1, ... is no row of names")
     tables.add_argument("--blank-rows", choices=("gap", "skip"), help="whether a blank line is a row of missing values "
                         "or nothing (default gap)")
     tables.add_argument("--blank-cells", choices=("warn", "gap", "refuse"), help="what becomes of missing values: a "
@@ -212,7 +213,7 @@ def chosen_leads(arguments: argparse.Namespace) -> list[str] | None:
 def read_table_of(source: str, arguments: argparse.Namespace) -> tuple[np.ndarray, float | None, tuple[str, ...]]:
     """data.read_table with the options of the command line."""
     options = {key: getattr(arguments, key) for key in OF_TABLES if key != "time"}
-    options |= {"skip_rows": arguments.skip_rows or 0, "blank_cells": arguments.blank_cells or "warn"}
+    options |= {"skip_rows": arguments.skip_rows, "blank_cells": arguments.blank_cells or "warn"}
     time = {None: None, "none": False}.get(arguments.time, arguments.time)
     try:
         with warnings.catch_warnings(record=True) as warned:

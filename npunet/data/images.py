@@ -17,6 +17,7 @@ NUCLEI = "nuclei_256.npz"
 EPSILON = 0.01
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 FEWEST_BITS = 8
+NARROW = 32  # pixels: of many axes of one array, so short a last one is no width
 
 
 def read_image(path: str | os.PathLike[str], channels: int = 1, *, max_pixels: int = MOST_PIXELS) -> np.ndarray:
@@ -35,6 +36,9 @@ def read_image(path: str | os.PathLike[str], channels: int = 1, *, max_pixels: i
     if Path(path).suffix.lower() == ".npy":
         values = read_npy(path)
         with reading(path, "is no image", "give it the shape (H, W), (H, W, C), (pages, H, W) or (pages, H, W, C)"):
+            if values.ndim == 3 and channels > 1 and values.shape[0] == channels and values.shape[-1] > 4:
+                raise ValueError(f"its shape {values.shape} may be {channels} grey pages or one picture whose channels "
+                                 "stand first; give the pages a last axis of 1, or the picture the shape (H, W, C)")
             values = as_pages(values)
     else:
         pixels = read_pixels(path, max_pixels=max_pixels)
@@ -75,6 +79,9 @@ def as_pages(array: np.ndarray) -> np.ndarray:
     if array.size and array.dtype.kind in "fiub":
         if array.ndim == 2:
             return array[None, ..., None]
+        if array.ndim == 3 and 4 < array.shape[-1] <= NARROW < min(array.shape[:2]):
+            raise ValueError(f"its shape {array.shape} has its smallest axis last, and pages stand first; move that "
+                             "axis to the front, or give pages so narrow a last axis of 1")
         if array.ndim == 3:
             return array[None] if array.shape[-1] <= 4 else array[..., None]
         if array.ndim == 4:

@@ -162,7 +162,7 @@ def meaning_of(found: np.ndarray, num_classes: int, ignore: int | None = None) -
     if found[-1] == IGNORE and len(found) == 1:
         raise ValueError("every pixel is 255, which may be foreground or ignored; say it by meaning='binary' or "
                          "ignore=255")
-    if found[-1] == IGNORE and len(found) <= IGNORE:
+    if found[-1] == IGNORE:                                                  # also every value of 8 bits
         raise ValueError(f"its values {_told(found)} may be instances, grey values or have 255 for ignored pixels; say "
                          "it by meaning='instances', threshold=128 or ignore=255")
     return INSTANCES

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from npunet import memory
+from npunet.data.wide_tiff import read_wide_tiff
 from npunet.extras import extra
 from npunet.reading import reading
 from npunet.values import count
@@ -93,8 +94,9 @@ def read_pixels(path: str | os.PathLike[str], *, palette: bool = False, max_pixe
         except pillow.DecompressionBombError as error:
             raise ValueError(f"{error} (PIL.Image.MAX_IMAGE_PIXELS)") from None
         except extra("PIL", "image").UnidentifiedImageError:
-            raise ValueError("it is no image, or of a kind that Pillow does not read, such as TIFFs of 64 "
-                             "bits") from None
+            if (values := read_wide_tiff(path)) is None:
+                raise ValueError("it is no image, or of a kind that Pillow does not read") from None
+            found = Pixels(values, False, False, Depth(values.dtype.name))
     if found.passed:
         warnings.warn(f"{path}: the first of its {found.passed + 1} pictures is read; the others of such a photograph "
                       "(MPO) are previews, other views or depths", UserWarning, stacklevel=3)

@@ -21,6 +21,7 @@ from npunet.reading import reading
 
 WAY_OUT = "take a whole copy of it, or see the options of npunet.data.read_record"
 NOT_ANNOTATIONS = ("dat", "hea")
+NEAR = 0.1  # s: marks of one kind so near one another are one mark made again; in LUDB they are within 0.042 s
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,12 @@ def _physical(signal: Signal, stored: np.ndarray) -> np.ndarray:
     if late:
         physical = np.concatenate([physical[late:], np.full(min(late, len(physical)), np.nan)])
     assert signal.millivolts is not None                                     # refused by name before anything is read
-    return (physical * signal.millivolts).astype(np.float32)
+    with np.errstate(over="ignore"):
+        made = (physical * signal.millivolts).astype(np.float32)
+    if np.isinf(made).any():
+        raise ValueError(f"its lead {signal.name!r} has values beyond 3e38 mV: its gain "
+                         f"{signal.gain or DEFAULT_GAIN:g} cannot be right; mend the header")
+    return made
 
 
 def _annotations(base: Path, names: Sequence[str], fs: float, counted: float,
@@ -249,7 +255,8 @@ def _annotations(base: Path, names: Sequence[str], fs: float, counted: float,
         if path is not None:
             with reading(path, "is an annotation that cannot be read"):
                 samples, symbols, rate = read_annotation(path)
-                labels[row], spans[row] = annotation_labels(at_rate(samples, rate or counted, fs), symbols, length)
+                labels[row], spans[row] = annotation_labels(at_rate(samples, rate or counted, fs), symbols, length,
+                                                            near=NEAR * fs)
     return labels, spans
 
 

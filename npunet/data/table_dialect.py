@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-BLANK = frozenset(("", "nan", "na", "n/a", "null", "none", "-", "--", "?"))
+BLANK = frozenset(("", "nan", "-nan", "na", "n/a", "#n/a", "null", "none", "-", "--", "?", "nan(ind)", "-nan(ind)",
+                   "1.#qnan", "-1.#ind"))
 SEPARATORS = ("\t", ";", "|", ",", " ")  # " " stands for any white space
 DECIMALS = (".", ",")
 CLOCK = re.compile(r"\[?(?:(?P<date>\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4})[T ]\s*)?"

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from npunet import memory
-from npunet.data.table_dialect import BLANK, MOST_HEADERS, Dialect, find_dialect, split
+from npunet.data.table_dialect import BLANK, MOST_HEADERS, Dialect, find_dialect, numbers, split
+from npunet.data.table_time import rises
 
-COMMENTS = ("#", "%")
+COMMENTS = ("#", "%", "//")
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def read_text(path: Path, encoding: str | None) -> str:
     return text
 
 
-def read_cells(text: str, *, separator: str | None = None, decimal: str | None = None, skip_rows: int = 0,
+def read_cells(text: str, *, separator: str | None = None, decimal: str | None = None, skip_rows: int | None = None,
                blank_rows: str | None = None) -> Table:
     """Split a table into its cells; the options are those of tables.read_table. Raises ValueError."""
     lines = re.split(r"\r*\n|\r", text)
@@ -66,14 +67,14 @@ def read_cells(text: str, *, separator: str | None = None, decimal: str | None =
     if first.lower().startswith("sep=") and len(first) <= 5:                 # Excel's word for itself
         separator, lines[0] = separator or first[4:] or "\t", ""
     kept = [(line, content) for line, content in enumerate(lines, 1)
-            if line > skip_rows and not content.lstrip().startswith(COMMENTS)]
+            if line > (skip_rows or 0) and not _is_comment(content)]
     filled = [(line, content) for line, content in kept if content.strip()]
     if not filled:
         raise ValueError("it holds no rows")
     dialect = find_dialect([content for _, content in filled], separator, decimal)
     rows = dict(zip((line for line, _ in filled), split((content for _, content in filled), dialect.separator),
                     strict=True))
-    headers, data = _headers(rows, dialect)
+    headers, data = _headers(rows, dialect, skip_rows is None)
     if not headers:
         headers = _header_in_comment(lines[: data[0] - 1], dialect)
     blank = {line for line, content in kept if not content.strip() and data[0] < line < data[-1]}
@@ -84,8 +85,11 @@ def read_cells(text: str, *, separator: str | None = None, decimal: str | None =
     return _columns(headers, [rows.get(line, [""] * dialect.width) for line in order], order, dialect)
 
 
-def _headers(rows: dict[int, list[str]], dialect: Dialect) -> tuple[list[list[str]], list[int]]:
-    """The rows above the numbers, and the lines of those that hold them."""
+def _headers(rows: dict[int, list[str]], dialect: Dialect, counted: bool) -> tuple[list[list[str]], list[int]]:
+    """The rows above the numbers, and the lines of those that hold them.
+
+    counted : whether columns may be called 0, 1, ..., as pandas writes names of columns that have none
+    """
     lines = list(rows)
     start = next((at for at, line in enumerate(lines) if not dialect.is_header(rows[line], line)), len(lines))
     if start > MOST_HEADERS:
@@ -93,23 +97,35 @@ def _headers(rows: dict[int, list[str]], dialect: Dialect) -> tuple[list[list[st
                          "names and one of units above them; pass over the rest by skip_rows=")
     if start == len(lines):
         raise ValueError("it holds no row of numbers")
-    if start == 0 and len(lines) > 1 and _counts(rows[lines[0]]) and not _counts(rows[lines[-1]]):
-        start = 1                                                            # pandas' names of columns that have none
+    if start == 0 and counted and len(lines) > 1 and _counts(rows[lines[0]], rows[lines[1]], rows[lines[-1]]):
+        start = 1
         rows[lines[0]] = ["" if cell in BLANK else f"column {cell}" for cell in rows[lines[0]]]
     return [rows[line] for line in lines[:start]], lines[start:]
 
 
+def _is_comment(line: str) -> bool:
+    start = line.lstrip()
+    return start.startswith(COMMENTS) and not start.lower().startswith("#n/a")   # Excel's missing value
+
+
 def _header_in_comment(lines: Sequence[str], dialect: Dialect) -> list[list[str]]:
     """The names that stand in the last comment above the numbers, as numpy.savetxt writes them."""
-    comment = next((line.lstrip()[1:] for line in reversed(lines) if line.lstrip().startswith(COMMENTS)), "")
+    comment = next((line.lstrip()[1:] for line in reversed(lines) if _is_comment(line)), "")
     named = split([comment], dialect.separator)[0] if comment.strip() else []
     return [named] if len(named) == dialect.width and dialect.is_header(named, len(lines)) else []
 
 
-def _counts(row: Sequence[str]) -> bool:
-    """Whether a row is 0, 1, 2, ..., perhaps after a blank: what pandas writes over columns without names."""
+def _counts(row: Sequence[str], second: Sequence[str], last: Sequence[str]) -> bool:
+    """Whether a row is 0, 1, 2, ... or 1, 2, ..., perhaps after a blank, and the next do not count on or again.
+
+    Raises ValueError where a single 0 stands above fractions, which may be either.
+    """
     cells = row[1:] if row and row[0] == "" else row
-    return len(row) > 1 and list(cells) == [str(at) for at in range(len(cells))]
+    if list(row) == ["0"] and all(re.search(r"[.,]\d", other[0]) for other in (second, last) if other):
+        raise ValueError("its first line, 0, may be a sample, or the name that pandas gives a column; say by "
+                         "skip_rows=0 or skip_rows=1 which it is")
+    return len(row) > 1 and any(list(cells) == [str(at) for at in range(first, first + len(cells))] and
+                                str(first + len(cells)) != second[0] and list(last) != list(row) for first in (0, 1))
 
 
 def _columns(headers: list[list[str]], rows: list[list[str]], lines: list[int], dialect: Dialect) -> Table:
@@ -122,13 +138,17 @@ def _columns(headers: list[list[str]], rows: list[list[str]], lines: list[int], 
         columns.pop()                                                        # a separator stands at the end of all rows
     if not any(names[len(columns) :]):
         names = names[: len(columns)]
-    if names and len(names) == len(columns) - 1:
+    if names and len(names) == len(columns) - 1 and _is_row_names(columns[0], dialect):
         names = ["", *names]                                                 # as R writes: row numbers have no name
     if names and len(names) != len(columns):
         raise ValueError(f"its header has {len(names)} cells, and its rows have {len(columns)}; say by separator= what "
                          "stands between cells, or pass over the header by skip_rows=")
     units = [*units[: len(columns)], *[""] * (len(columns) - len(units))]
     return Table(names, units, columns, lines, dialect.decimal)
+
+
+def _is_row_names(cells: Sequence[str], dialect: Dialect) -> bool:
+    return dialect.kinds[0] != "number" or rises(numbers(cells, dialect.decimal)[0])
 
 
 def _names_and_units(headers: list[list[str]]) -> tuple[list[str], list[str]]:

@@ -25,6 +25,7 @@ EPOCHS = ((1e18, 1e-9), (1e15, 1e-6), (1e12, 1e-3), (1e9, 1.0))  # size of a tim
 SURE = 20  # rows over which no lead of an ECG rises steadily
 DAY = 86400.0
 LONGEST_STEP, SHORTEST_STEP = 0.1, 1e-5  # s between samples
+SURELY_SECONDS = 0.02  # what is longer may be milliseconds of a fast recording
 
 
 def is_time_name(name: str) -> bool:
@@ -126,7 +127,7 @@ def _scale(name: str, times: np.ndarray, at: np.ndarray, unit: str | None) -> fl
     for size, seconds in EPOCHS:
         if size <= times[0] < 10 * size:
             return seconds
-    if 0 < step <= LONGEST_STEP:
+    if 0 < step <= SURELY_SECONDS:
         return 1.0
     raise ValueError(f"the time column {name!r} counts by {step:g}, of a unit that it does not say; say it by "
                      "time_unit='s', 'ms', ..., or leave the column out by time=False")

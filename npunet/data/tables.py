@@ -6,6 +6,7 @@ import os
 import re
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,14 +30,21 @@ from npunet.reading import reading
 SUFFIXES = (".csv", ".tsv", ".txt")
 NO_VOLTAGE = frozenset(("mmhg", "cmh2o", "bpm", "%", "hz", "°c", "c", "l/min", "adu", "a.u.", "au", "counts", "count",
                         "digits", "nu", "ohm", "ma", "ua", "µa", "a", "pa", "kpa", "g", "m/s2", "m/s^2", "rpm"))
-IN_BRACKETS = re.compile(r"(?P<name>.*?)[\s_,/]*[\[(]\s*(?P<unit>[^\[\]()]*)\s*[\])]")
+IN_BRACKETS = re.compile(r"(?P<name>.*?)[\s_,/]*[\[({<]\s*(?P<unit>[^\[\](){}<>]*?)\s*[\])}>]")
 ODD_VOLTS = re.compile(r"[\[(]\s*(?P<unit>\S{1,3}[vV])\s*[\])]$")  # a micro sign in another encoding
-AFTER = re.compile(r"(?P<name>.*?\S)[\s_/,]+(?P<unit>[mnuµμ]v)", re.IGNORECASE)
+VOLTAGE = "[mnuµμ]v|(?:milli|micro|nano)?volts?"
+AFTER = re.compile(rf"(?P<name>.*?\S)(?:[\s_/,.:;=-]|\bin\b)+(?P<unit>{VOLTAGE})", re.IGNORECASE)
+ANY_VOLTAGE = re.compile(rf"(?i:(?<![a-z])(?:{VOLTAGE})(?![a-z]))"
+                         r"|[A-Za-z][uµμ]V(?![A-Za-z])|(?<=/)\s*V$|(?<=\bin)\s+V$")
+NO_LEAD = re.compile(r"(?:labels?|ann(?:otations?)?|class(?:es)?|targets?|beats?|rhythm|r?[ _-]?peaks?|events?|markers?"
+                     r"|triggers?|hr|heart[ _-]?rate|bpm|rr|spo2|resp(?:iration)?|temp(?:erature)?|quality|sqi|fs"
+                     r"|(?:sampling|sample)?[ _-]?(?:rate|frequency)|(?:patient|subject|record)?[ _-]?id|patient"
+                     r"|subject|age|sex)", re.IGNORECASE)
 
 
 def read_table(path: str | os.PathLike[str], *, leads: Sequence[str] | None = None,
                time: str | int | bool | None = None, time_unit: str | None = None, unit: str | None = None,
-               separator: str | None = None, decimal: str | None = None, skip_rows: int = 0,
+               separator: str | None = None, decimal: str | None = None, skip_rows: int | None = None,
                blank_rows: str | None = None, blank_cells: str = "gap",
                encoding: str | None = None) -> tuple[np.ndarray, float | None, tuple[str, ...]]:
     """Read a table of signals.
@@ -48,7 +56,7 @@ def read_table(path: str | os.PathLike[str], *, leads: Sequence[str] | None = No
     unit       : "mV", "uV", "V": of columns that do not say it (default mV); "Lead II (uV)" and a row of units do
     separator  : between cells, " " for any white space; by default what makes numbers of all rows
     decimal    : "." or ","
-    skip_rows  : lines at the top that are passed over
+    skip_rows  : lines at the top that are passed over; 0 says that a first line of 0, 1, ... is no row of names
     blank_rows : "gap" where a blank line is a row of missing values, "skip" where it is nothing; by default a gap
     blank_cells : what becomes of missing values: "gap" for NaN where they stand, "warn" for that and a warning that
                  counts them and says where, "refuse" for an error that says it
@@ -64,7 +72,7 @@ def read_table(path: str | os.PathLike[str], *, leads: Sequence[str] | None = No
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
-    if not isinstance(skip_rows, (int, np.integer)) or skip_rows < 0:
+    if skip_rows is not None and (not isinstance(skip_rows, (int, np.integer)) or skip_rows < 0):
         raise ValueError(f"skip_rows={skip_rows!r} must be a whole number, 0 or more")
     for name, value, known in (("blank_rows", blank_rows, (None, "gap", "skip")),
                                ("blank_cells", blank_cells, ("gap", "warn", "refuse"))):
@@ -81,10 +89,12 @@ def read_table(path: str | os.PathLike[str], *, leads: Sequence[str] | None = No
         times, passed = _find_times(table, named, time)
         passed |= {at for at, cells in enumerate(table.columns) if not any(cells) and not (table.names and
                                                                                            table.names[at])}
+        if times is not None and table.names and not any(cells[0] for cells in table.columns):
+            table = replace(table, columns=[cells[1:] for cells in table.columns], lines=table.lines[1:])
         chosen = _choose(named, passed, leads)
         fs = None if times is None else rate_of(_full_name(table, named, times), table.columns[times], table.decimal,
                                                 time_unit)
-        lead_names, rows = zip(*(_lead(table, named, at, unit) for at in chosen), strict=True)
+        lead_names, rows = zip(*(_lead(table, named, at, unit, leads is None) for at in chosen), strict=True)
         signal = np.stack(rows)
         missing = "" if blank_cells == "gap" else _missing(signal, lead_names, table.lines)
         if missing and blank_cells == "refuse":
@@ -116,7 +126,8 @@ def _find_times(table: Table, named: list[str], time: str | int | bool | None) -
                       (table.names and is_time_name(table.names[at]))} | _indices(table, [])
     stamps = [at for at, cells in enumerate(table.columns) if _is_stamps(cells)]
     clocks = [at for at in stamps if any(":" in cell for cell in table.columns[at])]
-    called = [at for at in range(len(table.names)) if is_time_name(table.names[at]) and at not in stamps]
+    called = [at for at, name in enumerate(table.names) if at not in stamps and
+              (is_time_name(name) or table.units[at].lower() in SECONDS)]
     found = clocks + called
     if len(found) > 1:
         raise ValueError(f"it has several columns of times, {', '.join(named[at] for at in found)}; say by time= which "
@@ -184,8 +195,8 @@ def _column(named: list[str], name: str | int) -> int:
     raise ValueError(f"it has no column {name!r}; it has {', '.join(named)}")
 
 
-def _lead(table: Table, named: list[str], at: int, unit: str | None) -> tuple[str, np.ndarray]:
-    """Name and millivolts (L,) of a column."""
+def _lead(table: Table, named: list[str], at: int, unit: str | None, unasked: bool) -> tuple[str, np.ndarray]:
+    """Name and millivolts (L,) of a column. `unasked`: nobody has said that it is a lead."""
     name, said = _name_and_unit(named[at])
     row = table.units[at] if table.units else ""
     if row and row.lower() in SECONDS and not said:
@@ -194,6 +205,8 @@ def _lead(table: Table, named: list[str], at: int, unit: str | None) -> tuple[st
     if said is None and unit is None and (odd := ODD_VOLTS.search(named[at])):
         raise ValueError(f"its column {name!r} is in {odd['unit']}, a voltage that npunet does not know; say by unit= "
                          "which it is")
+    if said is None and unit is None and (odd := ANY_VOLTAGE.search(named[at])):
+        raise ValueError(f"its column {name!r} may be in {odd[0].strip()} or not; say by unit= which unit it has")
     if unit is not None and unit.lower() not in MILLIVOLTS:
         raise ValueError(f"unit={unit!r} must be mV, uV, nV or V")
     if said is not None and said.lower() not in MILLIVOLTS:
@@ -206,6 +219,8 @@ def _lead(table: Table, named: list[str], at: int, unit: str | None) -> tuple[st
     if wrong is not None:
         raise ValueError(f"line {table.lines[wrong]} has {cells[wrong]!r:.40} in column {name!r}, which is no number; "
                          "choose other columns by leads=, or say by decimal= and separator= how numbers are written")
+    if unasked and NO_LEAD.fullmatch(name):
+        raise ValueError(f"its column {name!r} is no lead by its name; choose the leads by leads=")
     made = values * MILLIVOLTS[(said or unit or "mV").lower()]
     if np.isinf(made).any():
         raise ValueError(f"line {table.lines[int(np.argmax(np.isinf(made)))]} has a number too large in column "
@@ -215,6 +230,8 @@ def _lead(table: Table, named: list[str], at: int, unit: str | None) -> tuple[st
 
 def _name_and_unit(name: str) -> tuple[str, str | None]:
     """"Lead II (uV)" as its name and unit; brackets that hold no unit stay in the name."""
+    if len(name) > 1 and name.lower() in MILLIVOLTS:
+        return name, name
     found = IN_BRACKETS.fullmatch(name)
     if found and (found["unit"].lower() in MILLIVOLTS or found["unit"].lower() in NO_VOLTAGE):
         return found["name"] or name, found["unit"]

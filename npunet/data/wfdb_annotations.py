@@ -57,12 +57,14 @@ def read_annotation(path: Path) -> tuple[list[int], list[str], float | None]:
     return samples, symbols, rate
 
 
-def annotation_labels(samples: Sequence[int], symbols: Sequence[str],
-                      length: int) -> tuple[np.ndarray, tuple[int, int]]:
+def annotation_labels(samples: Sequence[int], symbols: Sequence[str], length: int, *,
+                      near: float = math.inf) -> tuple[np.ndarray, tuple[int, int]]:
     """Turn wave marks into a label per sample; a wave reaches from its "(" to its ")", both included.
 
     Marks are not always complete: without "(" a wave starts at its peak, without ")" it ends there, a "(" right after
-    its peak still counts as its onset, and of marks made several times the first "(" , peak and ")" count.
+    its peak still counts as its onset, and of marks made several times, within `near` samples of one another, the
+    first "(" , peak and ")" count. A "(" that no peak follows before the next begins nothing, and a peak of another
+    kind, or farther away, begins another wave.
     Symbols other than "(", "p", "N", "t" and ")" are not wave marks and are passed over. What lies before sample 0 or
     beyond the end is cut.
 
@@ -83,13 +85,17 @@ def annotation_labels(samples: Sequence[int], symbols: Sequence[str],
             if peak is not None and onset is not None:                       # the wave before has no end
                 close(peak[0])
                 peak, onset = None, at
-            else:
-                onset = at if onset is None else onset
+            elif onset is None or (peak is None and at - onset > near):
+                onset = at
         elif symbol == ")":
             close(at)
             onset = peak = None
         elif peak is None or (onset is not None and onset > peak[0]):        # then the "(" was this wave's
             peak = (at, WAVES[symbol])
+        elif WAVES[symbol] != peak[1] or at - peak[0] > near:
+            if onset is not None:                                            # the wave before has no end
+                close(peak[0])
+            peak, onset = (at, WAVES[symbol]), None
     if peak is not None and onset is not None:
         close(peak[0])
     first, last = (min(max(edge, 0), length) for edge in (marks[0][0], marks[-1][0] + 1)) if marks else (0, 0)
