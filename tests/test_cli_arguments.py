@@ -289,3 +289,33 @@ def test_integer_networks_have_a_table_a_drawing_and_a_trace(files, capsys):
         assert "--level is for float networks" in refused(capsys, "trace", name, "rec", "--level", "deploy")
         capsys.readouterr()
     assert json.dumps(model.summary()), "the same by Python"
+
+
+@pytest.mark.parametrize(("arguments", "told"), [
+    (("page", "plain.npz", "-o", "plain.npz"), "over itself"),
+    (("page", "plain.npz", "--input", "t.csv", "-o", "t.csv"), "over itself"),
+    (("page", "plain.npz", "-o", "nowhere/p.html"), "does not exist"),
+    (("draw", "plain.npz", "-o", "plain.npz"), "over itself"),
+    (("trace", "plain.npz", "x.npy", "-o", "x.npy"), "over itself"),
+    (("trace", "plain.npz", "x.npy", "-o", "./plain.npz"), "over itself"),
+    (("quantize", "plain.npz", "--calibrate", "x.npy", "-o", "plain.npz"), "over itself"),
+    (("quantize", "plain.npz", "--calibrate", "x.npy", "-o", "q.npz", "--report", "q.npz"), "for two results"),
+    (("audit", "plain.npz", "--claims", "c.json", "-o", "c.json"), "over itself"),
+    (("audit", "plain.npz", "-o", "nowhere/a.html"), "does not exist"),
+    (("predict", "images.npz", "picture.npy", "-o", "y.png", "--picture", "y.png"), "for two results"),
+    (("verify", "golden", "x.npy", "--json", "x.npy"), "over itself"),
+    (("verify", "golden", "x.npy", "--json", "golden/manifest.json"), "a file of what is verified"),
+    (("verify", "golden", "x.npy", "--html", "r.html", "--junit", "r.html"), "for two results"),
+])
+def test_nothing_that_is_read_is_written_over(arguments, told, files, capsys):
+    pathlib.Path("c.json").write_text("{}")
+    pathlib.Path("golden").mkdir()
+    pathlib.Path("golden/manifest.json").write_text("{}")
+    before = {path: path.read_bytes() for path in pathlib.Path().rglob("*") if path.is_file()}
+    assert told in refused(capsys, *arguments)
+    assert {path: path.read_bytes() for path in pathlib.Path().rglob("*") if path.is_file()} == before
+
+
+def test_a_name_that_no_line_can_show_leaves_the_error_one_line(files, capsys):
+    for word in ("a\nb.npz", "\x1b[2J.npz", "a\rb.npz"):
+        assert ascii(word)[1:-1] in refused(capsys, "summary", word)

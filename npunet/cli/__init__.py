@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MENDABLE as error:
         if debug:
             raise
-        print(f"npunet: error: {_message(error)}", file=sys.stderr)
+        print(f"npunet: error: {_on_one_line(_message(error), argv)}", file=sys.stderr)
         return 2
 
 
@@ -124,6 +124,14 @@ def _message(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__
+
+
+def _on_one_line(message: str, argv: Sequence[str]) -> str:
+    """A message in which the words of the command line that no line can show are shown as Python writes them."""
+    for word in argv:
+        if not word.isprintable():
+            message = message.replace(word, ascii(word)[1:-1])
+    return message
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from npunet import IntegerModel
-from npunet.cli import inputs, models, sources, values
+from npunet.cli import inputs, models, outputs, sources, values
 from npunet.files import write_text
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def audit(arguments: Namespace) -> None:
     suffix = Path(arguments.out).suffix.lower() if arguments.out else ""
     if arguments.out and suffix not in (".html", ".json"):
         raise ValueError(f"{arguments.out}: an audit is written as .html or .json")
+    outputs.refuse_all(arguments)
     if arguments.model is None and not arguments.claims:
         raise ValueError("name a model, or --claims to check documented figures (see npunet audit --help)")
     checked = claims.check(claims.load(arguments.claims)) if arguments.claims else []

@@ -6,7 +6,7 @@ from argparse import Namespace
 from typing import Any
 
 from npunet import IntegerModel, UNet
-from npunet.cli import models
+from npunet.cli import models, outputs
 
 
 def add(verbs: Any) -> None:
@@ -23,6 +23,7 @@ def draw(arguments: Namespace) -> None:
     """Draw into the file."""
     from npunet.audit import draw as drawings
 
+    outputs.refuse_all(arguments)
     opened = models.open_model(arguments.model)
     if isinstance(opened, IntegerModel):
         from npunet.audit.integer_page import drawn

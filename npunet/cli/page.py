@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npunet import IntegerModel, UNet
-from npunet.cli import inputs, models, sources, values
+from npunet.cli import inputs, models, outputs, sources, values
 from npunet.deploy import LEVELS
 from npunet.files import write_text
 
@@ -42,6 +42,7 @@ def page(arguments: Namespace) -> None:
     from npunet.audit import page as pages
     from npunet.audit.oddities import oddities
 
+    outputs.refuse_all(arguments)
     if (integers := models.open_integer(arguments.model)) is not None:
         whole_numbers(integers, arguments)
         return

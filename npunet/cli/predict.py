@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from npunet import UNet
-from npunet.cli import addresses, inputs, many, many_blocks, many_pieces, models, results, sources, values
+from npunet.cli import addresses, inputs, many, many_blocks, many_pieces, models, outputs, results, sources, values
 from npunet.distributed.remote import is_address, local_path
 from npunet.evaluate import plots
 from npunet.extras import MissingExtra, extra
@@ -61,6 +61,7 @@ def predict(arguments: Namespace) -> None:
     opened = models.with_float_face(models.open_model(arguments.model))
     meaning_of(opened, arguments.class_names)                                # refuses names that are too few
     _refuse_impossible(models.network_of(opened), arguments)
+    outputs.refuse_twice(arguments)
     if many_blocks.is_blocks(arguments):
         many_blocks.run(opened, arguments, Percent())
         return
@@ -70,7 +71,7 @@ def predict(arguments: Namespace) -> None:
         return
     if arguments.picture:
         _refuse_undrawable(arguments.picture, len(opened.input_shape) == 2)
-        results.refuse_unwritable(arguments.picture, arguments.input, arguments.model)
+        outputs.refuse_unwritable(arguments.picture, arguments.input, arguments.model)
     target = results.target(arguments, arguments.input, len(opened.input_shape) == 3)
     _one(opened, arguments.input, target, arguments.picture, arguments)
     if models.is_described(arguments.model):
@@ -93,7 +94,7 @@ def _folder(opened: UNet | Segmenter, arguments: Namespace) -> None:
         if drawn not in (".svg", ".png"):
             raise ValueError(f"--picture {arguments.picture}: for a folder of inputs it is svg or png")
         _refuse_undrawable(f"x{drawn}", not images)
-    results.refuse_unwritable(out / "x") if out.exists() else results.refuse_unwritable(out)
+    outputs.refuse_unwritable(out / "x") if out.exists() else outputs.refuse_unwritable(out)
     names = _names(arguments.input, found)
     targets = [results.target(arguments, source, images, str(out), name)
                for source, name in zip(found, names, strict=True)]           # refuses what cannot be written

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from npunet import IntegerModel, UNet, pretrained, quantize
-from npunet.cli import inputs, models, predict, sources, values
+from npunet.cli import inputs, models, outputs, predict, sources, values
 from npunet.files import write_text
 from npunet.integer.fixed_point import ROUNDINGS
 from npunet.integer.network import SCHEMES
@@ -56,6 +56,7 @@ def run(arguments: Namespace) -> None:
     if arguments.out.endswith(".tflite") and arguments.rounding != "D":
         raise ValueError(f"--rounding {arguments.rounding} cannot be written to {arguments.out}: who runs a .tflite "
                          "rounds by its own profile, D for TFLite-Micro; write .npz, or leave --rounding out")
+    outputs.refuse_all(arguments)
     model = open_float(arguments.model)
     network = models.network_of(model)
     if arguments.data and not isinstance(model, Segmenter):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from npunet.cli.inputs import ARRAYS, IMAGES, TABLES
+from npunet.cli.outputs import refuse_unwritable
 from npunet.distributed.remote import is_address
 from npunet.extras import MissingExtra, extra
 from npunet.files import write_npy, write_npz, write_text
@@ -142,24 +142,6 @@ def stem(source: str) -> str:
     if is_address(source):
         return path.name if path.suffix.lower() not in (*IMAGES, *ARRAYS, *TABLES) else path.stem
     return path.stem if path.is_file() or path.suffix.lower() in (".hea", ".dat") else path.name
-
-
-def refuse_unwritable(path: str | os.PathLike[str], *kept: str) -> None:
-    """Say before the work starts that a file could not be written. Raises OSError of the kind that fits.
-
-    kept : files that it must not be
-    """
-    target = Path(os.path.realpath(path))
-    for other in kept:
-        if target.is_file() and Path(other).is_file() and os.path.samefile(target, other):
-            raise FileExistsError(f"{path} would be written over itself: it is what is read; choose another name")
-    if target.is_dir():
-        raise IsADirectoryError(f"cannot write {path}: it is a folder")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: the folder {target.parent} does not exist")
-    device = target.exists() and not target.is_file()
-    if not os.access(target if device else target.parent, os.W_OK):
-        raise PermissionError(f"cannot write {path}: no permission to write into {target.parent}")
 
 
 def refuse_misfit(target: Target, images: int) -> None:

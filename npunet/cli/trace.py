@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from npunet import IntegerModel, UNet
-from npunet.cli import inputs, models, predict, sources
+from npunet.cli import inputs, models, outputs, predict, sources
 from npunet.deploy import LEVELS
 from npunet.files import write_npz
 
@@ -28,6 +28,7 @@ def add(verbs: Any) -> None:
 
 def trace(arguments: Namespace) -> None:
     """Read, run, write."""
+    outputs.refuse_all(arguments)
     opened = models.open_model(arguments.model)
     if isinstance(opened, IntegerModel):
         trace_integers(opened, arguments)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import math
 
-LARGEST_SEED = 2**63 - 1
+LARGEST_SEED, LARGEST_COUNT = 2**63 - 1, 2**31 - 1
 
 
 def positive(text: str) -> float:
@@ -38,6 +38,8 @@ def counting(text: str) -> int:
     value = _whole(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} must be at least 1")
+    if value > LARGEST_COUNT:
+        raise argparse.ArgumentTypeError(f"{text} is too large; take a whole number below 2^31")
     return value
 
 

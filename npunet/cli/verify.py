@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from npunet.cli import models, values
+from npunet.cli import models, outputs, values
 from npunet.cli.golden import show
 from npunet.files import write_text
 
@@ -61,6 +61,7 @@ def verify(arguments: Namespace) -> None:
     """Compare, tell, write, and leave with the verdict's exit status."""
     if (arguments.outputs is None) == (arguments.program is None):
         raise ValueError("give the port's outputs, or --run to run it; one of the two")
+    outputs.refuse_all(arguments)
     if arguments.program is None:
         judge(arguments)
         return

@@ -7,6 +7,7 @@ values of 2 and 4 bits, invert TIFFs whose 0 is white, read one page of an Image
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import struct
@@ -25,6 +26,7 @@ from npunet.extras import extra
 from npunet.reading import reading
 from npunet.values import count
 
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs of damage is raised as well
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 PNG = b"\x89PNG\r\n\x1a\n"
 LOSSY = frozenset(("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF", "jpeg", "tiff_jpeg", "webp"))  # formats, and TIFF's own

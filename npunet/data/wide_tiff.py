@@ -10,6 +10,7 @@ import numpy as np
 from npunet import memory
 from npunet.extras import MissingExtra, extra
 
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it logs of damage is raised as well
 BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 WIDE = frozenset(("int64", "uint64", "float16", "float64"))
 BLACK_IS_ZERO, UPRIGHT = 1, 1
@@ -29,8 +30,6 @@ def read_wide_tiff(path: Path) -> np.ndarray | None:
     except MissingExtra:
         raise ValueError("it is a TIFF of a kind that Pillow does not read, such as of 64 bits; tifffile reads these: "
                          "pip install tifffile") from None
-    log = logging.getLogger("tifffile")
-    log.disabled, before = True, log.disabled                                # it would print what is raised here
     try:
         with tifffile.TiffFile(path) as tiff:
             pages = list(tiff.pages)
@@ -49,5 +48,3 @@ def read_wide_tiff(path: Path) -> np.ndarray | None:
             return np.stack([page.asarray() for page in pages])[..., None]
     except tifffile.TiffFileError as error:
         raise ValueError(str(error) or "it is no TIFF") from None
-    finally:
-        log.disabled = before
