@@ -10,6 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
+import npunet
 from npunet import UNet, UNetParams, extras, files
 from npunet.formats import read_weights, write_weights
 from npunet.formats.model_file import DESCRIPTION
@@ -303,3 +304,14 @@ def test_an_error_inside_an_installed_extra_is_not_hidden(monkeypatch):
     with pytest.raises(ModuleNotFoundError, match="libfoo") as caught:
         extras.extra("h5py", "keras")
     assert not isinstance(caught.value, extras.MissingExtra)
+
+
+def test_weights_alone_and_other_files_are_told_from_damaged_models(model, tmp_path):
+    for suffix in (".weights.h5", ".safetensors"):
+        write_weights(tmp_path / f"w{suffix}", model.weights)
+        with pytest.raises(ValueError, match=r"has weights but no network; build the network .* --model$"):
+            npunet.load(tmp_path / f"w{suffix}")
+    for content in (b"", b"hello world, this is text"):
+        (tmp_path / "x.npz").write_bytes(content)
+        with pytest.raises(ValueError, match=r"nor a Keras model or .tflite: it begins as none of these"):
+            npunet.load(tmp_path / "x.npz")

@@ -18,7 +18,7 @@ from npunet.formats import model_file
 from npunet.formats.kinds import HDF5
 from npunet.formats.model_file import DESCRIPTION
 from npunet.graph import Graph
-from npunet.reading import Stored, Unreadable, npz, opened_zip, read_all, reading, refuse_bomb
+from npunet.reading import NPY, WAY_OUT, Stored, Unreadable, npz, opened_zip, read_all, reading, refuse_bomb
 from npunet.weights import canonical, refuse_misshapen
 
 Weights = dict[str, np.ndarray]
@@ -65,6 +65,7 @@ def opened_model(path: str | os.PathLike[str]) -> Iterator[tuple[dict[str, Any],
     Raises FileNotFoundError, Unreadable when the file is none, MissingExtra.
     """
     if not is_keras_model(path):
+        _refuse_bare_weights(path)
         with model_file.opened(path) as model:
             yield model
         return
@@ -74,6 +75,18 @@ def opened_model(path: str | os.PathLike[str]) -> Iterator[tuple[dict[str, Any],
         description = keras.architecture(path)
     with opened_weights(path) as weights:
         yield description, weights
+
+
+def _refuse_bare_weights(path: str | os.PathLike[str]) -> None:
+    """Raise Unreadable for a file of weights that tells no network, and for one that is of no kind of model."""
+    with open(path, "rb") as file:
+        head = file.read(16)
+    if head.startswith(HDF5) or head[8:9] == b"{":
+        raise Unreadable(f"{path} has weights but no network; build the network and use its load_weights, or npunet "
+                         "convert with --model")
+    if not head.startswith((b"PK", NPY)):
+        raise Unreadable(f"{path} {model_file.IS_NOT}, nor a Keras model or .tflite: it begins as none of these; "
+                         f"{WAY_OUT}")
 
 
 def is_keras_model(path: str | os.PathLike[str]) -> bool:
