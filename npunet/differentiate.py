@@ -14,6 +14,7 @@ from npunet.graph_check import check_graph
 from npunet.layers import L2_FACTOR
 from npunet.ops.regularise import l2_backward, l2_forward
 from npunet.ops.table import LOSSES
+from npunet.values import refuse_unknown
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def differentiate(graph: Graph, tensors: Mapping[str, np.ndarray], x: np.ndarray
     """
     check_graph(graph)
     loss_forward, loss_backward, options = find_loss(loss, graph)
+    refuse_unknown(f"loss {loss!r}", list(loss_options), list(loss_forward.__kwdefaults__ or {}))
     options |= loss_options
     trace, saves = run.forward(graph, tensors, x)
     value = loss_forward(trace[graph.output], labels, **options)

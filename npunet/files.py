@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import re
 import shutil
@@ -21,6 +22,8 @@ except ImportError:  # Windows, where an open file can be neither removed nor re
     fcntl = None  # type: ignore[assignment]
 
 LEFT_ALONE = 3600.0  # seconds after which a temporary counts as left where no lock tells; writing takes less
+NO_ROOM = frozenset((errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)))
+TEMPORARY = re.compile(r"\.npunet[-.]")
 LEFTOVER = re.compile(r"\.[0-9a-f]{16}\.npunet\.tmp")
 HERE, EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of renameat2(2)
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip entry can carry
@@ -45,7 +48,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             yield file
         return
     remove_leftovers(target.parent)
-    with _new_temporary(target.parent) as (temporary, descriptor):
+    with naming(path), _new_temporary(target.parent) as (temporary, descriptor):
         with open(descriptor, "w+b", closefd=False) as file:
             yield file
             file.flush()
@@ -57,10 +60,21 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Let an error of writing name what was to be written, and not the temporary, or nothing."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM or TEMPORARY.search(str(error.filename)):
+            error.filename = os.fspath(path)
+        raise
+
+
+@contextmanager
 def scratch_folder(parent: str | os.PathLike[str]) -> Iterator[Path]:
     """A folder for what is made piece by piece, gone when the block ends; one that a kill leaves goes with the next."""
     remove_leftovers(Path(parent))
-    with _new_temporary(Path(parent), directory=True) as (temporary, _):
+    with naming(parent), _new_temporary(Path(parent), directory=True) as (temporary, _):
         yield temporary
 
 

@@ -26,6 +26,8 @@ def refuse_unknown(owner: str, given: Sequence[str], known: Sequence[str]) -> No
         if key not in known:
             from difflib import get_close_matches  # which only an error needs
 
+            if not known:
+                raise UnknownParameter(f"{owner} has no parameters, and {key!r} is given")
             near = get_close_matches(str(key), known, n=1, cutoff=0.0)
             raise UnknownParameter(
                 f"{owner} has no parameter {key!r}; the nearest is {near[0]!r} (all: {', '.join(known)})"

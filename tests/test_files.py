@@ -6,9 +6,13 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from npunet import files
+from npunet.files import write_npy
+from npunet.formats.label_image import write_label_image
+from npunet.golden.place import beside
 
 LEFT = ".0123456789abcdef.npunet.tmp"
 HOLDS = """
@@ -97,3 +101,23 @@ def test_saves_at_the_same_time_do_not_take_one_another_for_leftovers(tmp_path):
         files.write_text(tmp_path / "c", "c")
     assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
     assert sorted(os.listdir(tmp_path)) == ["a", "b", "c"] and (tmp_path / "b").read_text() == "59"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+def test_a_full_disk_is_named_by_what_was_to_be_written(tmp_path, monkeypatch):
+    """Every way to write a file ends in a write that the system refuses."""
+    def full(descriptor):
+        os.write(os.open("/dev/full", os.O_WRONLY), b"x")
+
+    pytest.importorskip("PIL")
+    (tmp_path / "a.npy").write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", full)
+    for name, write in (("a.npy", lambda path: write_npy(path, np.zeros(3))),
+                        ("a.tif", lambda path: write_label_image(path, np.zeros((2, 9, 9), np.uint8)))):
+        with pytest.raises(OSError, match=rf"No space left on device: '.*{name}'"):
+            write(tmp_path / name)
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"] and (tmp_path / "a.npy").read_bytes() == b"old"
+    with pytest.raises(OSError, match=r"No space left on device: '.*bundle'"), beside(tmp_path / "bundle"):
+        full(None)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]

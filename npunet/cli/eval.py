@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from npunet import presets, pretrained
-from npunet.cli import models, values
+from npunet.cli import models, outputs, values
 from npunet.data.split import PARTS
 from npunet.evaluate import plots
 from npunet.files import write_text
@@ -45,7 +45,10 @@ def evaluate(arguments: Namespace) -> None:
 
     if arguments.picture:
         plots.suffix(arguments.picture)                                      # before the work starts
+        outputs.refuse_unwritable(arguments.picture)
     source, out = Path(arguments.source), arguments.out
+    if Path(out or source).is_dir():
+        outputs.refuse_unwritable(Path(out or source) / "scores.json")
     if arguments.rows is not None and arguments.picture is None and out is None and not source.is_dir():
         raise ValueError("--rows is of the picture; add --picture FILE, or leave it out")
     if source.is_dir():

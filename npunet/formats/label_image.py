@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -29,8 +30,10 @@ def write_label_image(path: str | os.PathLike[str], labels: np.ndarray) -> None:
                          f"with numbers up to {largest:,}; write a .tif")
     dtype = np.uint8 if largest <= 255 else np.uint16 if largest <= 65535 else np.int32
     pages = [image.fromarray(page.astype(dtype)) for page in labels]
+    made = io.BytesIO()                                                      # libtiff prints what a full disk does
+    if tiff:
+        pages[0].save(made, format="TIFF", save_all=True, append_images=pages[1:], compression="tiff_adobe_deflate")
+    else:
+        pages[0].save(made, format="PNG")
     with atomic_write(path) as file:
-        if tiff:
-            pages[0].save(file, format="TIFF", save_all=True, append_images=pages[1:], compression="tiff_adobe_deflate")
-        else:
-            pages[0].save(file, format="PNG")
+        file.write(made.getbuffer())

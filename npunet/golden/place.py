@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from npunet.files import naming
+
 try:
     import fcntl
 except ImportError:  # Windows: no lock is known, so that what a killed run left stays
@@ -42,7 +44,7 @@ def beside(target: Path) -> Iterator[Path]:
     refuse_other_folders(place)
     place.parent.mkdir(parents=True, exist_ok=True)
     clean(place)
-    with _scratch(place) as scratch:
+    with naming(target), _scratch(place) as scratch:
         (scratch / NEW).mkdir()
         yield scratch / NEW
         refuse_other_folders(place)

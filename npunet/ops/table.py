@@ -133,3 +133,4 @@ LOSSES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "dice": (losses.dice_forward, losses.dice_backward),
     "mean_squared_error": (losses.mean_squared_error_forward, losses.mean_squared_error_backward),
 }
+WEIGHED_BY = {"sparse_categorical_crossentropy": "class_weights", "categorical_focal": "alpha"}  # its option of a loss

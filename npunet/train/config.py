@@ -19,7 +19,7 @@ from typing import Any
 from npunet import presets
 from npunet.data.prepare import Preparation
 from npunet.integer.network import SCHEMES
-from npunet.ops.table import LOSSES
+from npunet.ops.table import LOSSES, WEIGHED_BY
 from npunet.params import TASK_KEYS, UNetParams
 from npunet.reading import read_json
 from npunet.train.optimise import Optimiser, make_optimiser
@@ -241,7 +241,7 @@ def _checked(values: Mapping[str, Any], classes: int) -> dict[str, Any]:
         out["class_weights"] = [number("class_weights", weight, 0) for weight in weights]
     elif weights not in (None, "fixed", "balanced"):
         raise ValueError(f'class_weights={weights!r:.80} must be "balanced", "fixed" or a list of {classes} numbers')
-    _check_loss(*_named("loss", values["loss"]))
+    _check_loss(*_named("loss", values["loss"]), weighed=weights not in (None, "fixed"))
     if values["schedule"] is not None:
         one_of(tuple(SCHEDULES))("schedule", _named("schedule", values["schedule"])[0])
     return out
@@ -259,10 +259,16 @@ def _class_map(given: Mapping[Any, Any], classes: int) -> dict[int, int]:
     return made
 
 
-def _check_loss(name: str, params: Mapping[str, Any]) -> None:
-    """Raise ValueError for a loss or an option of it that is not known, or an option that is no number."""
+def _check_loss(name: str, params: Mapping[str, Any], weighed: bool) -> None:
+    """Raise ValueError for a loss or an option of it that is not known, an option that is no number, and weights of
+    classes (`weighed`) that the loss does not take, or has already."""
     forward, _ = LOSSES[one_of(tuple(LOSSES))("loss", name)]
-    refuse_unknown(f"loss {name!r}", list(params), list(forward.__kwdefaults__ or {}))
+    known = forward.__kwdefaults__ or {}
+    refuse_unknown(f"loss {name!r}", list(params), list(known))
+    if weighed and (taken := WEIGHED_BY.get(name)) not in known:
+        raise ValueError(f'class_weights: the loss {name} does not weigh classes; write "fixed", or choose another')
+    if weighed and taken in params:
+        raise ValueError(f"class_weights and the option {taken} of the loss {name} say the same; leave one out")
     for key, value in params.items():
         if key in ("gamma", "ignore_label"):
             number(f"loss {name!r}: {key}", value, 0 if key == "gamma" else -math.inf)

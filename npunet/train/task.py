@@ -18,6 +18,7 @@ from npunet.data.split import split_subjects
 from npunet.differentiate import find_loss
 from npunet.evaluate.classes import ClassScores, confusion
 from npunet.graph import Graph
+from npunet.ops.table import WEIGHED_BY
 from npunet.train.config import Config
 from npunet.values import count
 
@@ -64,7 +65,7 @@ class Task:
             shares = class_shares([thing.labels for thing in self.things["train"]], self.config.num_classes)
             weights = balanced_weights(shares)
         if weights not in (None, "fixed"):
-            options["alpha" if self.config.loss_name == "categorical_focal" else "class_weights"] = list(weights)
+            options[WEIGHED_BY[self.config.loss_name]] = list(weights)
         return options
 
     def score(self, predict: Predict, graph: Graph) -> dict[str, float]:

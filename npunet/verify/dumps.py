@@ -6,6 +6,7 @@ Nothing here trusts a file: what cannot be read becomes a Fault with the reason,
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from dataclasses import dataclass, field
 from math import prod
@@ -124,6 +125,8 @@ def read(outputs: str | PathLike[str], bundle: Bundle, case: str | None = None) 
         raise FileNotFoundError(f"no such file or folder: {outputs}")
     if not root.is_dir() and not root.is_file():
         raise ValueError(f"{outputs} is neither a file nor a folder")
+    if root.is_dir():
+        os.listdir(root)                                                     # raises where it is closed to this user
     files = sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else [root]
     for path in files:
         folder = path.relative_to(root).parts[:-1] if root.is_dir() else ()
