@@ -1,11 +1,13 @@
-"""Kill save, convert, train, golden and warmup while they write: python kills.py KILLS SEED FOLDER [WHICH ...].
+"""Kill everything that writes while it does: python kills.py KILLS SEED FOLDER [WHICH ...].
 
 After every kill each file is the old one or the new one, whole; after the next run that is let through, no scratch is
 left. Prints JSON: kills that came in time, by what was running, those after which scratch was left (they fell into a
 write), and the faults.
 """
 
+import contextlib
 import hashlib
+import io
 import json
 import os
 import random
@@ -18,9 +20,10 @@ from pathlib import Path
 import numpy as np
 
 import npunet
-from npunet import UNet
+from npunet import UNet, quantize
+from npunet.cli import main
 from npunet.engine.runtime import object_code
-from npunet.golden.reader import Bundle
+from npunet.golden import open_bundle
 from npunet.train.checkpoint import read_checkpoint
 from npunet.verify.bundles import check_sums, read_sums
 
@@ -86,13 +89,44 @@ for number in range({rounds}):
             entry._find = lambda: None
     main(["warmup"])
 """
-SCRIPTS = {"save": SAVE, "convert": CONVERT, "train": TRAIN, "golden": GOLDEN, "warmup": WARMUP}
+GOLDEN_OF_INTEGERS = """
+from npunet.cli import main
+{quiet}
+for _ in range({rounds}):
+    for seed in (1, 2):
+        main(["golden", r"{folder}/integers%d.npz" % seed, "-o", r"{folder}/golden_of_integers", "--cases", "random",
+              "--target", "cortex-m4"])
+"""
+# Verbs that write a file, or a folder of them, of which every one is what one of two models gives.
+VERBS = """
+from npunet.cli import main
+{quiet}
+for _ in range({rounds}):
+    for seed in (1, 2):
+        for words in {words}:
+            main([word.replace("SEED", str(seed)).replace("FOLDER", r"{folder}").replace("OUT", r"{folder}")
+                  for word in words])
+"""
+FILE = "FOLDER/fromSEED.npz"
+MADE = {
+    "quantize": [["quantize", FILE, "--calibrate", "FOLDER/x.npy", "-o", f"OUT/quantized.{suffix}",
+                  "--report", "OUT/report.json"] for suffix in ("npz", "tflite")],
+    "page": [["page", FILE, "-o", "OUT/page.html"]],
+    "audit": [["audit", "FOLDER/integersSEED.npz", "-o", "OUT/audit.html"]],
+    "trace": [["trace", FILE, "FOLDER/x.npy", "-o", "OUT/trace.npz"]],
+    "draw": [["draw", FILE, "-o", "OUT/drawn.svg", "--title", "SEED"]],
+    "export": [["convert", FILE, f"OUT/exported.{suffix}"] for suffix in ("keras", "onnx", "tflite")],
+    "predict": [["predict", FILE, "FOLDER/inputs", "-o", "OUT/results", "--backend", "numpy", "--raw",
+                 "--output", "logits"]],
+}
+SCRIPTS = {"save": SAVE, "convert": CONVERT, "train": TRAIN, "golden": GOLDEN, "warmup": WARMUP,
+           "golden of integers": GOLDEN_OF_INTEGERS, **dict.fromkeys(MADE, VERBS)}
 FOLDERS = {"run", "compiled"}  # made by the first round that gets so far
 
 
 def launch(kind, folder, rounds=10**9):
     script = SCRIPTS[kind].format(folder=folder, params=PARAMS, settings=json.dumps(SETTINGS), quiet=QUIET,
-                                  rounds=rounds)
+                                  rounds=rounds, words=MADE.get(kind))
     process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", script], stdout=subprocess.PIPE,
                                stderr=subprocess.DEVNULL,
                                env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
@@ -113,8 +147,11 @@ def faults_of(kind, folder, known):
             if (run / "model.npz").exists():
                 npunet.load(run / "model.npz")
             return []
-        if kind == "golden":
-            bundle = Bundle(folder / "golden")
+        if kind in MADE:
+            return [f"{name} holds neither the old nor the new" for name, digest in made(kind, folder).items()
+                    if digest not in known[name]]
+        if kind.startswith("golden"):
+            bundle = open_bundle(folder / kind.replace(" ", "_"))
             check_sums(bundle)
             wrong = [name for name, digest in read_sums(bundle.root).items()
                      if hashlib.sha256((bundle.root / name).read_bytes()).hexdigest() != digest]
@@ -123,22 +160,49 @@ def faults_of(kind, folder, known):
             return [f"{file.name} is not whole" for file in (folder / "compiled").glob("npunet-*.o")
                     if object_code.read(file) is None]
         name = "save.npz" if kind == "save" else "converted.npz"
-        if (folder / name).exists() and npunet.load(folder / name).weights.block.tobytes() not in known:
+        if (folder / name).exists() and npunet.load(folder / name).weights.block.tobytes() not in known["weights"]:
             return [f"{name} holds neither the old nor the new weights"]
     except Exception as error:  # whatever it is, it is a fault
         return [f"after a kill in {kind}: {error!r:.200}"]
     return []
 
 
-def attack(kills, seed, folder, kinds=tuple(SCRIPTS)):
-    rng, folder = random.Random(seed), Path(folder)
-    known = set()
+def made(kind, folder):
+    """Digests of what a verb's writes have left, by name."""
+    places = sorted({folder / word[4:] for words in MADE[kind] for word in words if word.startswith("OUT/")})
+    files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place]) if file.is_file()]
+    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
+            if not file.name.startswith(".")}
+
+
+def begin(folder, kinds):
+    """The inputs, and what may be found in the end: the old or the new of each name."""
+    x = np.random.default_rng(3).normal(size=(3, 64, 1)).astype(np.float32)
+    np.save(folder / "x.npy", x)
+    (folder / "inputs").mkdir()
+    known = {"weights": set()}
     for number in (1, 2):
+        np.save(folder / "inputs" / f"{number}.npy", x[number:])
         model = UNet(PARAMS, (64, 1), 4, seed=number)
         model.save(folder / f"from{number}.npz")
-        known.add(model.weights.block.tobytes())
-    if "golden" in kinds:
-        launch("golden", folder, rounds=1).communicate(timeout=120)  # the old one
+        known["weights"].add(model.weights.block.tobytes())
+        quantize(model, x).save(folder / f"integers{number}.npz")
+    for kind in kinds:
+        for words in MADE.get(kind, ()):
+            for number in ("1", "2"):
+                with contextlib.redirect_stdout(io.StringIO()):
+                    main([word.replace("SEED", number).replace("FOLDER", str(folder)).replace("OUT", str(folder))
+                          for word in words])
+                for name, digest in made(kind, folder).items():
+                    known.setdefault(name, set()).add(digest)
+        if kind.startswith("golden"):
+            launch(kind, folder, rounds=1).communicate(timeout=120)  # the old one
+    return known
+
+
+def attack(kills, seed, folder, kinds=tuple(SCRIPTS)):
+    rng, folder = random.Random(seed), Path(folder)
+    known = begin(folder, kinds)
     told = {"kills": dict.fromkeys(kinds, 0), "left": dict.fromkeys(kinds, 0), "faults": []}
     there, scratch = set(), set()
     for number in range(kills):
