@@ -26,6 +26,7 @@ from npunet.integer.quantization.scales import round_half_away
 from npunet.integer.resize import resized
 from npunet.layer_values import LayerValues
 from npunet.limits import Unsupported
+from npunet.values import count
 
 if TYPE_CHECKING:  # imported where used
     from npunet.inference.session import Session
@@ -137,7 +138,7 @@ class IntegerModel:
 
         Raises ValueError for NaN. Source: TensorFlow Lite, `AffineQuantize`.
         """
-        x = np.asarray(x, np.float32)
+        x = _real("x", x).astype(np.float32)
         if np.isnan(x).any():
             raise ValueError(f"x holds {int(np.isnan(x).sum())} NaN, which no integer stands for; replace them first")
         scale, zero_point = self.input_qparams
@@ -148,7 +149,7 @@ class IntegerModel:
     def dequantize_output(self, y: np.ndarray) -> np.ndarray:
         """What the network's integers mean: fl(scale * (y - zero point)), float32."""
         scale, zero_point = self.output_qparams
-        return (scale * (np.asarray(y, np.float64) - zero_point)).astype(np.float32)
+        return (scale * (_real("y", y).astype(np.float64) - zero_point)).astype(np.float32)
 
     def summary(self) -> str:
         """The layer table: operators, shapes, weights, multiply-accumulates, scales and zero points."""
@@ -169,6 +170,8 @@ class IntegerModel:
         """
         if backend not in BACKENDS:
             raise ValueError(f"backend={backend!r} must be one of {', '.join(BACKENDS)}")
+        if threads is not None:
+            count("threads", threads)
         network, images = self.admit(x)
         y = None
         if backend == "engine" or (backend == "auto" and engine_usable()):
@@ -203,10 +206,11 @@ class IntegerModel:
         """
         from npunet.inference.session import Session, new_input
 
-        shape = self.input_shape if input_shape is None else tuple(input_shape)
-        if any(isinstance(size, bool) or not hasattr(size, "__index__") or size < 1 for size in shape):
+        shape = self.input_shape if input_shape is None else input_shape
+        if not isinstance(shape, (tuple, list)) or any(
+                isinstance(size, bool) or not hasattr(size, "__index__") or size < 1 for size in shape):
             raise ValueError(f"input_shape={input_shape!r} must hold sizes from 1; a session is for one size")
-        x = new_input(batch, shape, self.dtype)
+        x = new_input(batch, tuple(shape), self.dtype)
         network, images = self.admit(x)
         return Session(self._engines.make(network, threads), x, images, network.output_shape)
 
@@ -328,3 +332,11 @@ def _pieces(network: Network, images: np.ndarray) -> list[np.ndarray]:
     largest = max(int(np.prod(tensor.shape)) for tensor in network.tensors.values())
     size = max(1, VALUES_AT_ONCE // largest)
     return [images[start : start + size] for start in range(0, len(images), size)]
+
+
+def _real(where: str, values: Any) -> np.ndarray:
+    """An array of real numbers. Raises ValueError."""
+    made = np.asarray(values)
+    if made.dtype.kind not in "fiub":
+        raise ValueError(f"{where} has dtype {made.dtype}; it must hold real numbers")
+    return made

@@ -22,7 +22,7 @@ from npunet.layers import BATCH_NORM_MOMENTUM
 from npunet.ops.accumulate import ARITHMETICS, FUSED
 from npunet.ops.norm import moving_statistics
 from npunet.params import UNetParams
-from npunet.values import count, seed_number
+from npunet.values import count, natural
 
 if TYPE_CHECKING:  # imported where used: a first prediction need not wait for them
     from npunet.inference.session import Session
@@ -211,7 +211,7 @@ class UNet:
         graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights.snapshot().read_only)
         footprint.refuse_batch(graph, self.dtype, len(images), keep=1)
         if training:
-            tensors |= run.draw_masks(graph, len(images), np.random.default_rng(seed_number("seed", seed)),
+            tensors |= run.draw_masks(graph, len(images), np.random.default_rng(natural("seed", seed)),
                                       images.dtype)
             graph = graph.for_training()
         if level == "deploy":
@@ -254,7 +254,7 @@ class UNet:
         graph, tensors = self.sizes.graph(images.shape[1:3]), dict(self.weights.snapshot().read_only)
         footprint.refuse_batch(graph, self.dtype, len(images), keep=2)
         if training:
-            drawn = run.draw_masks(graph, len(images), np.random.default_rng(seed_number("seed", seed)), images.dtype)
+            drawn = run.draw_masks(graph, len(images), np.random.default_rng(natural("seed", seed)), images.dtype)
             tensors |= drawn if masks is None else {name: np.asarray(m, self.dtype) for name, m in masks.items()}
         from npunet.differentiate import differentiate
         from npunet.layer_values import LayerValues

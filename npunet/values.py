@@ -43,7 +43,10 @@ def integer(where: str, value: Any) -> int:
     whole = isinstance(value, float) and value.is_integer()
     if isinstance(value, bool) or not (whole or hasattr(value, "__index__")):
         raise ValueError(f"{where}={value!r:.80} must be an integer")
-    return int(value) if whole else operator.index(value)
+    try:
+        return int(value) if whole else operator.index(value)
+    except TypeError:                                                        # an array of several
+        raise ValueError(f"{where}={value!r:.80} must be an integer") from None
 
 
 def count(where: str, value: Any) -> int:
@@ -62,8 +65,8 @@ def ordinal(where: str, value: Any) -> int:
     return number
 
 
-def seed_number(where: str, value: Any) -> int:
-    """A seed of NumPy's generators. Raises ValueError."""
+def natural(where: str, value: Any) -> int:
+    """A whole number from 0 on, such as a seed of NumPy's generators. Raises ValueError."""
     number = integer(where, value)
     if number < 0:
         raise ValueError(f"{where}={number} must not be negative")
@@ -107,6 +110,16 @@ def mapping(where: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError(f"{where}={value!r:.80} must be an object of names and values")
     return dict(value)
+
+
+def words(where: str, value: Any) -> tuple[str, ...]:
+    """Several names. Raises ValueError, also for a single one, which would be taken for its letters."""
+    if isinstance(value, (str, bytes)) or not hasattr(type(value), "__iter__"):
+        raise ValueError(f"{where}={value!r:.80} must be a sequence of names")
+    found = tuple(value)
+    if not all(isinstance(each, str) for each in found):
+        raise ValueError(f"{where}={value!r:.80} must be a sequence of names")
+    return found
 
 
 def flag(where: str, value: Any) -> bool:

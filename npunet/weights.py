@@ -9,7 +9,7 @@ import numpy as np
 
 from npunet.graph import Graph, WeightSpec
 from npunet.stored import Stored
-from npunet.values import seed_number
+from npunet.values import natural
 
 TRUNCATION = 2.0  # standard deviations
 TRUNCATED_DEVIATION = 0.87962566103423978  # of a standard normal cut at +-2
@@ -113,7 +113,7 @@ def initialise(graph: Graph, seed: int | None, dtype: np.dtype) -> dict[str, np.
     """
     if seed is None:
         return {spec.name: np.zeros(spec.shape, dtype) for spec in graph.weights.values()}
-    generator = np.random.default_rng(seed_number("seed", seed))
+    generator = np.random.default_rng(natural("seed", seed))
     return {spec.name: initial_value(spec, generator).astype(dtype) for spec in graph.weights.values()}
 
 

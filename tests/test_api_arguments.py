@@ -7,11 +7,14 @@ import pytest
 
 import npunet
 from npunet import UNet
+from npunet.data import read_image, read_mask
 from npunet.data.prepare import Preparation
 from npunet.data.synthetic import synthetic_ecg, synthetic_nuclei
 from npunet.formats.onnx import to_onnx
+from npunet.golden.bundle import golden
 from npunet.segment import Segmenter
 from npunet.segment.instances import instances, objects
+from npunet.verify import verify
 
 NAN, INF, HUGE = float("nan"), float("inf"), 10**30
 ODD = (0, -1, 1.5, NAN, INF, -INF, "", "x", "3", [], (), {}, True, None, HUGE)
@@ -19,7 +22,7 @@ BLOCK = {"filters": 3, "kernel": [1, 3], "pool": [1, 2], "strides": [1, 2]}
 
 
 @pytest.fixture(scope="module")
-def given():
+def given(tmp_path_factory):
     """A network of signals and one of images, alone and described, and inputs for them."""
     class Given:
         net = UNet({"blocks": [BLOCK], "output_kernel_size": [1, 3]}, (None, 1), 4)
@@ -31,7 +34,14 @@ def given():
         labels = np.zeros((2, 16), int)
         mask = np.pad(np.ones((1, 4, 4), np.uint8), ((0, 0), (2, 2), (2, 2)))
         lead = np.sin(np.arange(900) / 9)
+        fixed = UNet({"blocks": [BLOCK], "output_kernel_size": [1, 3]}, (16, 1), 4)
+        integers = npunet.quantize(fixed, x)
+        xi = integers.quantize_input(x)
+        out = tmp_path_factory.mktemp("golden") / "out"
+        bundle = tmp_path_factory.mktemp("bundle")
 
+    golden(Given.fixed, Given.bundle, cases=["zeros"], formats=["npz"])
+    np.save(Given.bundle / "m.npy", np.eye(9, dtype=np.uint8))
     return Given
 
 
@@ -73,6 +83,33 @@ CALLS = {
     "quantize calibration_method": (lambda g, v: npunet.quantize(g.net, g.x, calibration_method=v), ()),
     "quantize calibration": (lambda g, v: npunet.quantize(g.net, v), ()),
     "quantize model": (lambda g, v: npunet.quantize(v, g.x), ()),
+    "integer predict x": (lambda g, v: g.integers.predict(v, "numpy"), ()),
+    "integer predict threads": (lambda g, v: g.integers.predict(g.xi, "numpy", threads=v), (None,)),
+    "integer predict backend": (lambda g, v: g.integers.predict(g.xi, v), ()),
+    "integer compile": (lambda g, v: g.integers.compile(v), (None,)),
+    "integer compile batch": (lambda g, v: g.integers.compile(batch=v), ()),
+    "quantize_input": (lambda g, v: g.integers.quantize_input(v), (0, -1, 1.5, INF, -INF, [], (), True)),
+    "dequantize_output": (lambda g, v: g.integers.dequantize_output(v), (0, -1, 1.5, NAN, INF, -INF, [], (), True)),
+    "golden cases": (lambda g, v: golden(g.fixed, g.out, cases=v), (None,)),
+    "golden formats": (lambda g, v: golden(g.fixed, g.out, cases=["zeros"], formats=v), ()),
+    "golden layers": (lambda g, v: golden(g.fixed, g.out, cases=["zeros"], layers=v), (None,)),
+    "golden size": (lambda g, v: golden(g.fixed, g.out, cases=["zeros"], size=v), ()),
+    "golden max_size": (lambda g, v: golden(g.fixed, g.out, cases=["zeros"], max_size=v), (0, HUGE)),
+    "golden seed": (lambda g, v: golden(g.fixed, g.out, cases=["zeros"], seed=v), (0, HUGE)),
+    "golden target": (lambda g, v: golden(g.fixed, g.out, cases=["zeros"], target=v), (None,)),
+    "golden kinds of integers": (lambda g, v: golden(g.integers, g.out, cases=v), (None,)),
+    "golden formats of integers": (lambda g, v: golden(g.integers, g.out, cases=["random"], formats=v), ()),
+    "golden seed of integers": (lambda g, v: golden(g.integers, g.out, cases=["random"], seed=v), (0, HUGE)),
+    "golden target of integers": (lambda g, v: golden(g.integers, g.out, cases=["random"], target=v), (None,)),
+    "verify layers": (lambda g, v: verify(g.bundle, g.bundle, layers=v), (None,)),
+    "verify case": (lambda g, v: verify(g.bundle, g.bundle, case=v), (None,)),
+    "verify layout": (lambda g, v: verify(g.bundle, g.bundle, layout=v), (None,)),
+    "verify time_limit": (lambda g, v: verify(g.bundle, g.bundle, time_limit=v), (1.5, INF, True, HUGE)),
+    "read_mask ignore": (lambda g, v: read_mask(g.bundle / "m.npy", 2, ignore=v), (0, -1, None, HUGE)),
+    "read_mask as_shown": (lambda g, v: read_mask(g.bundle / "m.npy", 2, as_shown=v), (0, None, True)),
+    "read_mask max_pixels": (lambda g, v: read_mask(g.bundle / "m.npy", 2, max_pixels=v), ()),
+    "read_image channels": (lambda g, v: read_image(g.bundle / "m.npy", v), ()),
+    "read_image max_pixels": (lambda g, v: read_image(g.bundle / "m.npy", max_pixels=v), ()),
     "load": (lambda g, v: npunet.load(v), ()),
     "pretrained": (lambda g, v: npunet.pretrained.load(v), ()),
     "pretrained scheme": (lambda g, v: npunet.pretrained.quantized("ecg-trained", v), ()),
@@ -96,7 +133,7 @@ def test_odd_arguments_are_refused_in_a_line(name, given):
     if name.startswith("to_onnx"):
         pytest.importorskip("onnx")
     for value in ODD:
-        if any(type(value) is type(each) and value == each for each in legal):
+        if any(value is each or (type(value) is type(each) and value == each) for each in legal):
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

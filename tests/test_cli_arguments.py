@@ -319,3 +319,4 @@ def test_nothing_that_is_read_is_written_over(arguments, told, files, capsys):
 def test_a_name_that_no_line_can_show_leaves_the_error_one_line(files, capsys):
     for word in ("a\nb.npz", "\x1b[2J.npz", "a\rb.npz"):
         assert ascii(word)[1:-1] in refused(capsys, "summary", word)
+        assert ascii(word)[1:-1] in refused(capsys, "page", "plain.npz", f"--input={word}")

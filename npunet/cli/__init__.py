@@ -128,7 +128,7 @@ def _message(error: BaseException) -> str:
 
 def _on_one_line(message: str, argv: Sequence[str]) -> str:
     """A message in which the words of the command line that no line can show are shown as Python writes them."""
-    for word in argv:
+    for word in (part for each in argv for part in (each, each.partition("=")[2])):
         if not word.isprintable():
             message = message.replace(word, ascii(word)[1:-1])
     return message

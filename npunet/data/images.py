@@ -11,6 +11,7 @@ from npunet.data.flat import warn_of_flat
 from npunet.data.folders import data_folder
 from npunet.data.pixels import MOST_PIXELS, SUFFIXES, read_pixels
 from npunet.reading import npz, read_npy, reading
+from npunet.values import count
 
 IMAGE_SUFFIXES = (*SUFFIXES, ".npy")
 NUCLEI = "nuclei_256.npz"
@@ -32,6 +33,8 @@ def read_image(path: str | os.PathLike[str], channels: int = 1, *, max_pixels: i
     Raises FileNotFoundError; ValueError for a file that is no image, pages of different sizes, NaN or infinite pixels,
     another number of channels; MissingExtra.
     """
+    count("channels", channels)
+    count("max_pixels", max_pixels)
     largest = None
     if Path(path).suffix.lower() == ".npy":
         values = read_npy(path)

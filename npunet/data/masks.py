@@ -12,7 +12,7 @@ import numpy as np
 from npunet.data.mask_numbers import CHANNELS, IGNORE, Colours, raw_mask
 from npunet.data.pixels import MOST_PIXELS
 from npunet.reading import reading
-from npunet.values import number
+from npunet.values import count, flag, integer, number
 
 JPEG_THRESHOLD, JPEG_GREY, JPEG_SHARE = 128, 64, 0.25  # of 0 and 255, JPEG leaves few values between 64 and 191
 WAY_OUT = "see the options of npunet.data.read_mask"
@@ -43,7 +43,8 @@ def read_mask(path: str | os.PathLike[str], num_classes: int, *, colours: Colour
     Returns (H, W) uint8: classes below num_classes, 255 for ignored pixels.
     Raises FileNotFoundError; ValueError that shows the values found where they are no classes.
     """
-    _check_options(num_classes, channel, meaning, threshold)
+    _check_options(num_classes, channel, meaning, threshold, ignore, as_shown)
+    count("max_pixels", max_pixels)
     with reading(path, "is a mask that cannot be read", WAY_OUT):
         values, lossy = raw_mask(path, colours=colours, channel=channel, as_shown=as_shown, max_pixels=max_pixels)
         if colours is not None:
@@ -67,7 +68,7 @@ def read_masks(paths: Sequence[Path], num_classes: int, *, colours: Colours | No
     Returns for each labels (H, W) uint8, and its instance numbers (H, W) where that is what they are.
     Raises as read_mask does.
     """
-    _check_options(num_classes, channel, meaning, threshold)
+    _check_options(num_classes, channel, meaning, threshold, ignore, as_shown)
     stored: list[tuple[np.ndarray, str | None]] = []                         # numbers, and what is known of them
     lossy = []
     for path in paths:
@@ -110,7 +111,7 @@ def stacked_labels(numbers: np.ndarray, num_classes: int, names: Sequence[str], 
 
     meaning : of the numbers, where it is known; else all masks together decide
     """
-    _check_options(num_classes, None, meaning)
+    _check_options(num_classes, None, meaning, None, ignore)
     numbers = _whole(numbers)
     meaning = meaning or meaning_of(np.unique(numbers), num_classes, ignore)
     made = []
@@ -217,13 +218,18 @@ def _jpeg_threshold(values: np.ndarray, num_classes: int) -> float:
     return JPEG_THRESHOLD
 
 
-def _check_options(num_classes: int, channel: str | None, meaning: str | None, threshold: float | None = None) -> None:
+def _check_options(num_classes: int, channel: str | None, meaning: str | None, threshold: float | None = None,
+                   ignore: int | None = None, as_shown: bool | None = None) -> None:
     if not isinstance(num_classes, (int, np.integer)) or not 2 <= num_classes <= IGNORE:
         raise ValueError(f"num_classes={num_classes!r} must be 2 to {IGNORE}; 255 marks ignored pixels")
     if channel is not None and channel not in CHANNELS:
         raise ValueError(f"channel={channel!r} must be one of {', '.join(CHANNELS)}")
     if threshold is not None:
         number("threshold", threshold)
+    if ignore is not None:
+        integer("ignore", ignore)
+    if as_shown is not None:
+        flag("as_shown", as_shown)
     if meaning not in (None, CLASSES, BINARY, INSTANCES):
         raise ValueError(f"meaning={meaning!r} must be {CLASSES}, {BINARY} or {INSTANCES}")
 

@@ -18,6 +18,7 @@ from npunet.data.wfdb_annotations import annotation_labels, at_rate, read_annota
 from npunet.data.wfdb_header import DEFAULT_GAIN, Header, Signal, read_header
 from npunet.data.wfdb_signals import MISSING, NO_FILE, read_stored
 from npunet.reading import reading
+from npunet.values import flag
 
 WAY_OUT = "take a whole copy of it, or see the options of npunet.data.read_record"
 NOT_ANNOTATIONS = ("dat", "hea")
@@ -58,6 +59,7 @@ def read_record(path: str | os.PathLike[str], leads: Sequence[str] | None = None
     Raises FileNotFoundError without a header; ValueError for an unknown or ambiguous lead, a lead that is no voltage,
     leads of several rates, a checksum that contradicts the samples, a damaged file; MissingExtra for FLAC.
     """
+    flag("verify", verify)
     base = _base(path)
     with reading(base, "is a WFDB record that cannot be read", WAY_OUT):
         header = _header(base)

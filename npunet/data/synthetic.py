@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from npunet import memory
-from npunet.values import int_or_pair, number, ordinal, pair, seed_number
+from npunet.values import int_or_pair, natural, number, ordinal, pair
 
 NONE, P, QRS, T = 0, 1, 2, 3
 ECG_CLASSES = ("none", "P", "QRS", "T")
@@ -54,7 +54,7 @@ def synthetic_ecg(seconds: float = 10, fs: float = 250, seed: int = 0, heart_rat
     memory.require(64 * length, f"{seconds:g} s at {fs:g} Hz", "make less of it")
     if length < 1:
         raise ValueError(f"{seconds} s at {fs} Hz is not even one sample")
-    random = np.random.default_rng(seed_number("seed", seed))
+    random = np.random.default_rng(natural("seed", seed))
     times = np.arange(length) / fs                                           # (L,)
     signal, ranks = np.zeros(length), np.zeros(length, np.uint8)
     for peak, interval in _beats(random, seconds, heart_rate, variability):
@@ -127,7 +127,7 @@ def synthetic_nuclei(size: int | tuple[int, int] = 256, seed: int = 0, count: in
     if count is not None and ordinal("count", count) > H * W:
         raise ValueError(f"count={count}: an image of {H} x {W} pixels has no room for so many nuclei")
     memory.require(80 * H * W, f"an image of {H} x {W}", "make a smaller one")
-    random = np.random.default_rng(seed_number("seed", seed))
+    random = np.random.default_rng(natural("seed", seed))
     rows, columns = np.mgrid[:H, :W].astype(float)
     image, instances = np.zeros((H, W)), np.zeros((H, W), np.uint16)
     radius = max(3.0, min(H, W) / 28)                                        # mean semi-axis

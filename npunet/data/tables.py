@@ -72,7 +72,8 @@ def read_table(path: str | os.PathLike[str], *, leads: Sequence[str] | None = No
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
-    if skip_rows is not None and (not isinstance(skip_rows, (int, np.integer)) or skip_rows < 0):
+    if skip_rows is not None and (isinstance(skip_rows, bool) or
+                                  not isinstance(skip_rows, (int, np.integer)) or skip_rows < 0):
         raise ValueError(f"skip_rows={skip_rows!r} must be a whole number, 0 or more")
     for name, value, known in (("blank_rows", blank_rows, (None, "gap", "skip")),
                                ("blank_cells", blank_cells, ("gap", "warn", "refuse"))):

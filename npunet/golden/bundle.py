@@ -28,9 +28,10 @@ from npunet.golden.integer.bundle import golden_integer, integer_model, is_integ
 from npunet.golden.layer_run import run_layer, run_network
 from npunet.golden.names import unknown
 from npunet.golden.place import beside
-from npunet.golden.subject import WORD, Subject, has_accumulator, payload, resolve
+from npunet.golden.subject import WORD, Subject, checked_size, has_accumulator, payload, resolve
 from npunet.golden.writers import FORMATS, check_formats, write_sums, write_text
 from npunet.graph import Graph, Node
+from npunet.values import natural, words
 
 ORDERS = ("seq", "seq_fma")
 MAX_SIZE = 18 << 20
@@ -83,25 +84,25 @@ def golden(model: UNet | IntegerModel | str | PathLike[str], out: str | PathLike
                               progress=progress)
     assert not isinstance(model, IntegerModel), "is_integer says so"
     check_level(level)
+    formats, layers = words("formats", formats), None if layers is None else words("layers", layers)
+    seed, max_size, size = natural("seed", seed), natural("max_size", max_size), checked_size(size)
     if arithmetic not in ORDERS:
         raise ValueError(f"arithmetic={arithmetic!r} must be one of {', '.join(ORDERS)}: a bundle's order is declared")
-    check_formats(tuple(formats))
-    if seed < 0 or max_size < 0:
-        raise ValueError(f"seed={seed} and max_size={max_size} must not be negative")
+    check_formats(formats)
     if not _kinds(cases) and inputs is None and not backward:
         raise ValueError("there is no case to store: choose cases, give real inputs, or add backward")
     board = None if target is None else boards.target_called(target)
     if board is not None:
-        boards.check(board, tuple(formats))
+        boards.check(board, formats)
     subject = resolve(model, level, inputs, size, max_size, weights, seed)
     with beside(Path(out)) as root:
-        maker = _Maker(root, subject, level, arithmetic, tuple(formats), bounds, layers, max_size, seed,
+        maker = _Maker(root, subject, level, arithmetic, formats, bounds, layers, max_size, seed,
                        board, progress or (lambda done, total, what: None))
         return maker.make(_kinds(cases), inputs, backward)
 
 
 def _kinds(kinds: Sequence[str] | None) -> tuple[str, ...]:
-    chosen = cases.KINDS if kinds is None else tuple(kinds)
+    chosen = cases.KINDS if kinds is None else words("cases", kinds)
     cases.check_kinds(chosen)
     return chosen
 

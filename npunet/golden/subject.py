@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 from os import PathLike
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from npunet.graph import Graph, Node
 from npunet.loading import load_network
 from npunet.ops.table import CONVOLUTIONS
 from npunet.segment import Segmenter
+from npunet.values import integer
 
 SMALLEST = 32  # positions along an axis below which "auto" does not shrink, nor start for an open size
 MOST = 8 << 30  # bytes of one sample's tensors: all of them are held at once
@@ -66,6 +68,15 @@ def resolve(source: UNet | str | PathLike[str], level: str, inputs: np.ndarray |
         if node.op == "batch_norm_inference" and node.name not in kept:
             folded.setdefault(node.inputs[0], []).append(node.name)
     return Subject(model, origin, trained, graph, lowered, folded, _class_names(model))
+
+
+def checked_size(size: Any) -> str | tuple[int, ...]:
+    """The size to run at, as golden takes it. Raises ValueError."""
+    if isinstance(size, str):
+        return size
+    if not isinstance(size, (tuple, list)) or not size:
+        raise ValueError(f"size={size!r:.80} must be (L,), (H, W), 'full' or 'auto'")
+    return tuple(integer("size", extent) for extent in size)
 
 
 def is_described(source: UNet | Segmenter | str | PathLike[str]) -> bool:

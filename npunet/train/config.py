@@ -30,11 +30,10 @@ from npunet.values import (
     integer,
     listed,
     mapping,
+    natural,
     number,
     one_of,
-    ordinal,
     refuse_unknown,
-    seed_number,
     text,
 )
 
@@ -215,9 +214,9 @@ def _checked(values: Mapping[str, Any], classes: int) -> dict[str, Any]:
     for key in ("epochs", "steps_per_epoch", "batch_size", "lr_cycles"):
         out[key] = count(key, values[key])
     for key in ("seed", "split_seed"):
-        out[key] = seed_number(key, 0 if values[key] is None else values[key])
+        out[key] = natural(key, 0 if values[key] is None else values[key])
     for key in ("patience", "warmup_steps"):
-        out[key] = ordinal(key, 0 if values[key] is None else values[key])
+        out[key] = natural(key, 0 if values[key] is None else values[key])
     for key, most in (("lr_rate", math.inf), ("batch_norm_momentum", 1), ("average", 1), ("val_patients", math.inf),
                       ("test_patients", math.inf)):
         out[key] = number(key, KEYS[key] if values[key] is None else values[key], 0, most)

@@ -10,6 +10,7 @@ from pathlib import Path
 from npunet.damage import told
 from npunet.golden.names import unknown
 from npunet.golden.reader import Bundle, inside
+from npunet.values import words
 
 
 def check_sums(bundle: Bundle) -> None:
@@ -87,7 +88,7 @@ def asked_for(bundle: Bundle, layers: Iterable[str] | None) -> set[str]:
     if layers is None:
         return set(bundle.layers)
     by_name = {layer["name"]: key for key, layer in bundle.layers.items()}
-    asked = {by_name.get(layer, layer) for layer in layers}
+    asked = {by_name.get(layer, layer) for layer in words("layers", layers)}
     if not asked:
         raise ValueError("there is no layer to check: layers= (--layers) is empty")
     if asked - set(bundle.layers):

@@ -17,6 +17,7 @@ from npunet.golden.bundle import Progress
 from npunet.golden.integer.bundle import refuse_for_integers
 from npunet.golden.integer.reader import IntegerBundle, open_bundle
 from npunet.golden.reader import Bundle
+from npunet.values import text
 from npunet.verify import dumps
 from npunet.verify.bundles import asked_for, check_sums
 from npunet.verify.compare import compare
@@ -81,10 +82,12 @@ def verify(
     FileNotFoundError.
     """
     start = time.perf_counter()
-    if layout is not None and layout not in LAYOUTS:
+    if layout is not None and not (isinstance(layout, str) and layout in LAYOUTS):
         raise ValueError(f"layout={layout!r} must be one of {', '.join(LAYOUTS)}")
-    if not time_limit > 0:
-        raise ValueError(f"time_limit={time_limit:g} must be a positive number of seconds; --no-diagnosis "
+    if case is not None:
+        text("case", case)
+    if not isinstance(time_limit, (int, float)) or not time_limit > 0:
+        raise ValueError(f"time_limit={time_limit!r:.80} must be a positive number of seconds; --no-diagnosis "
                          "(explain=False) does without a search")
     if flushes and not bounded:
         raise ValueError("a port that flushes subnormals is compared with bounds only: add --bounded (bounded=True)")

@@ -90,6 +90,6 @@ TARGETS = {target.name: target for target in (
 
 def target_called(name: str) -> Target:
     """The row of a name. Raises ValueError that lists the names."""
-    if name not in TARGETS:
-        raise ValueError(unknown("target", [name], TARGETS))
+    if not isinstance(name, str) or name not in TARGETS:
+        raise ValueError(unknown("target", [str(name)], TARGETS))
     return TARGETS[name]

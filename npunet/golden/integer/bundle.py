@@ -25,6 +25,7 @@ from npunet.golden.place import beside
 from npunet.golden.writers import FORMATS, check_formats, readmemh, write_case, write_sums, write_text
 from npunet.integer.network import Network
 from npunet.integer_model import IntegerModel
+from npunet.values import natural, words
 
 Progress = Callable[[int, int, str], None]
 NAMES = {"D": "double rounding", "S": "single rounding"}
@@ -51,22 +52,21 @@ def golden_integer(model: IntegerModel | str | PathLike[str], out: str | PathLik
     folder in use.
     """
     opened = integer_model(model)
-    chosen = cases.KINDS if kinds is None else tuple(kinds)
+    chosen = cases.KINDS if kinds is None else words("cases", kinds)
+    formats, seed, max_size = words("formats", formats), natural("seed", seed), natural("max_size", max_size)
     if chosen or inputs is None:
         cases.check_kinds(chosen)
-    check_formats(tuple(formats))
-    if seed < 0:
-        raise ValueError(f"seed={seed} must not be negative")
+    check_formats(formats)
     board = None if target is None else boards.target_called(target)
     if board is not None:
-        boards.check(board, tuple(formats))
+        boards.check(board, formats)
     network = opened.network
     images = {kind: cases.network_input(kind, network, seed) for kind in chosen if kind in cases.NETWORK_CASES}
     if inputs is not None:
         images["input"] = _admitted(opened, inputs)
     room = max_size - _size(network, sum(map(len, images.values())), max_size)
     with beside(Path(out)) as root:
-        maker = _Maker(root, opened, tuple(formats), seed, board, progress or (lambda done, total, what: None))
+        maker = _Maker(root, opened, formats, seed, board, progress or (lambda done, total, what: None))
         return maker.make(images, room if "layers" in chosen else 0)
 
 
