@@ -102,15 +102,20 @@ def node_data(graph: Graph, node: Node, odd: Sequence[Oddity]) -> dict[str, Any]
             "oddities": [number for number, each in enumerate(odd) if node.name in each.layers]}
 
 
+def operators(graph: Graph) -> list[str]:
+    """Each operator of a network once, in the order of the graph: of a set the page would be another every time."""
+    return list(dict.fromkeys(node.op for node in graph))
+
+
 def says(graph: Graph) -> dict[str, str]:
     """What each operator of a network does, in one sentence: the first of its docstring."""
-    return {op: (inspect.getdoc(OPERATORS[op].forward) or "").split("\n\n")[0] for op in {node.op for node in graph}}
+    return {op: (inspect.getdoc(OPERATORS[op].forward) or "").split("\n\n")[0] for op in operators(graph)}
 
 
 def sources(graph: Graph) -> dict[str, str]:
     """The Python of each operator of a network, forward and backward."""
     return {op: f"{inspect.getsource(OPERATORS[op].forward)}\n\n{inspect.getsource(OPERATORS[op].backward)}"
-            for op in {node.op for node in graph}}
+            for op in operators(graph)}
 
 
 def as_json(data: Any) -> str:
