@@ -341,3 +341,14 @@ def test_what_dask_is_refused_for(database, tmp_path, capsys):
                        (["--workers", "2"], "add --dask")):
         assert main(["predict", "ecg-trained", str(database), *out, *more]) == 2
         assert told in capsys.readouterr().err
+
+
+def test_a_damaged_chunk_is_named(ecg, tmp_path):
+    zarr = pytest.importorskip("zarr")
+    made = zarr.create_array(tmp_path / "x.zarr", shape=(1000, 1), chunks=(100, 1), dtype="f4")
+    made[...] = np.random.default_rng(1).normal(size=(1000, 1))
+    chunk = max((path for path in (tmp_path / "x.zarr" / "c").rglob("*") if path.is_file()), key=str)
+    chunk.write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"x.zarr is damaged here: .*; take a whole copy"):
+        map_zarr(ecg, tmp_path / "x.zarr", tmp_path / "y.zarr")
+    assert not (tmp_path / "y.zarr").exists()

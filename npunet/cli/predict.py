@@ -9,6 +9,7 @@ import warnings
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -102,8 +103,13 @@ def _folder(opened: UNet | Segmenter, arguments: Namespace) -> None:
     jobs = [many.Job(source, target, str(out / f"{name}{drawn}") if drawn else None,
                      out / many.done.FOLDER / f"{name}.json")
             for source, name, target in zip(found, names, targets, strict=True)]
-    broken, counted = _in_turn(opened, jobs, arguments) if arguments.dask is None else \
-        many.run(arguments, jobs, out, run_job, Percent())
+    try:
+        broken, counted = _in_turn(opened, jobs, arguments) if arguments.dask is None else \
+            many.run(arguments, jobs, out, run_job, Percent())
+    except BaseException:
+        with suppress(OSError):
+            out.rmdir()                                                      # where nothing was written
+        raise
     counts: list[Sequence[Any]] = [COUNTED, *counted]
     if len(counts) > 1:
         results.write_rows(out / "counts.csv", counts)

@@ -60,7 +60,8 @@ class ZarrReader:
     dtype: np.dtype
 
     def __getitem__(self, part: tuple[slice, ...]) -> np.ndarray:
-        return np.asarray(extra("zarr", "distributed").open_array(self.path, mode="r")[part])
+        with tiff.decoding(self.path):
+            return np.asarray(extra("zarr", "distributed").open_array(self.path, mode="r")[part])
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ class NpyReader:
     dtype: np.dtype
 
     def __getitem__(self, part: tuple[slice, ...]) -> np.ndarray:
-        return np.asarray(np.load(self.path, mmap_mode="r", allow_pickle=False)[part])
+        with tiff.decoding(self.path):
+            return np.asarray(np.load(self.path, mmap_mode="r", allow_pickle=False)[part])
 
 
 def is_zarr(source: str) -> bool:

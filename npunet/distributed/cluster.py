@@ -113,7 +113,7 @@ def _limit(limit: str | None, count: int) -> int:
 def _bytes(text: str) -> int:
     try:
         return int(extra("dask.utils", "distributed").parse_bytes(text))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is no amount of memory; write one such as 2GB") from None
 
 

@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from npunet.damage import told
 from npunet.distributed.remote import is_address
 from npunet.extras import extra
+from npunet.reading import FAULTS
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs", ".ndpi", ".scn")
+DAMAGE = tuple(kind for kind in FAULTS if not issubclass(kind, (OSError, MemoryError, ValueError, Warning)))
 SAMPLES = "S"  # tifffile's name of the axis of colours
 
 
@@ -35,9 +38,10 @@ class TiffReader:
 
     def __getitem__(self, part: tuple[slice, ...]) -> np.ndarray:
         if self.chunks is None:
-            return np.asarray(extra("tifffile", "distributed").memmap(self.source, mode="r", series=0, level=self.level
-                                                                      )[part])
-        with _series(self.source) as series, _decoding(self.source):
+            with decoding(self.source):
+                return np.asarray(extra("tifffile", "distributed").memmap(self.source, mode="r", series=0,
+                                                                          level=self.level)[part])
+        with _series(self.source) as series, decoding(self.source):
             return np.asarray(extra("zarr", "distributed").open(series.aszarr(level=self.level), mode="r")[part])
 
 
@@ -80,11 +84,13 @@ def _first(source: str, tiff: Any) -> Any:
 
 
 @contextmanager
-def _decoding(source: str) -> Iterator[None]:
-    """Say which package a compression needs."""
+def decoding(source: str) -> Iterator[None]:
+    """Say which package a compression needs, and of what array a chunk is damaged, whatever its decoder raises."""
     try:
         yield
     except ValueError as error:
         if "imagecodecs" not in str(error):
             raise
         raise ValueError(f"{source} is compressed: {error}; pip install imagecodecs") from None
+    except DAMAGE as error:
+        raise ValueError(f"{source} is damaged here: {told(error)}; take a whole copy of it") from None
