@@ -249,6 +249,9 @@ TABLES = {
     "a row of no units": ("time,I,II\n,,\n" + table(TIMES, *BOTH), BOTH, RATE),
     "times called by their unit alone": ("X,CH1\nSecond,Volt\n" + table(TIMES, LEAD / 1000, form="{:.7f}"), LEAD,
                                          RATE),
+    "a unit of time in brackets": (table(TIMES, LEAD, head="Temps (s),D1 (mV)"), LEAD, RATE),
+    "three columns of times": (table([f"10:00:{t:06.3f}" for t in TIMES], [f"{4 * n}" for n in range(LENGTH)], LEAD,
+                                     head="Phone timestamp,sensor [ms],ecg"), "several columns of times, Phone time"),
     "classes among the leads": (table(LEAD, ["0", "1"] * (LENGTH // 2), head="II,label"), "'label' is no lead by its"),
     "a rate in every row": (table([250.0] * LENGTH, LEAD, head="fs,II"), "'fs' is no lead by its name"),
     "tenths of what": (table([f"{n / 20:.2f}" for n in range(LENGTH)], LEAD, head="time,II"),
@@ -272,6 +275,14 @@ def test_missing_values_of_every_program_stay_where_they_are(tmp_path):
         signal, _, _ = read_table(tmp_path / "t.csv")
         assert signal.shape == (2, LENGTH) and np.flatnonzero(np.isnan(signal[0])).tolist() == [0, 7, LENGTH - 1]
         np.testing.assert_allclose(signal[1], -LEAD, atol=1e-9)
+
+
+def test_of_several_columns_of_times_none_is_a_lead(tmp_path):
+    stamps, counts = [f"10:00:{t:06.3f}" for t in TIMES], [f"{4 * n}" for n in range(LENGTH)]
+    (tmp_path / "t.csv").write_text(table(stamps, counts, LEAD, head="Phone timestamp,sensor [ms],ecg"))
+    for time in ("Phone timestamp", "sensor [ms]", 1):
+        signal, fs, names = read_table(tmp_path / "t.csv", time=time)
+        assert (signal.shape, fs, names) == ((1, LENGTH), RATE, ("ecg",))
 
 
 def test_a_first_line_of_0_is_what_is_said(tmp_path):

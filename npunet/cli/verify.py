@@ -71,7 +71,12 @@ def verify(arguments: Namespace) -> None:
     with outputs_of(arguments.bundle, command, log=arguments.log, seconds=arguments.run_seconds,
                     told=lambda line: print(line, flush=True)) as log:
         arguments.outputs = log
-        judge(arguments)
+        try:
+            judge(arguments)
+        except ValueError as error:
+            if arguments.log:
+                raise
+            raise ValueError(str(error).replace(str(log), "what --run printed")) from None   # the file goes
 
 
 def judge(arguments: Namespace) -> None:

@@ -121,14 +121,12 @@ def _find_times(table: Table, named: list[str], time: str | int | bool | None) -
     """Number of the column of times, or None; and the columns that are no leads."""
     if time is not None and not isinstance(time, bool):
         at = _column(named, time)
-        return at, {at, *_indices(table, [at])}
+        return at, {at} | _indices(table, [at]) | _times(table)
     if time is False:
-        return None, {at for at in range(len(named)) if _is_stamps(table.columns[at]) or
-                      (table.names and is_time_name(table.names[at]))} | _indices(table, [])
+        return None, _times(table) | _indices(table, [])
     stamps = [at for at, cells in enumerate(table.columns) if _is_stamps(cells)]
     clocks = [at for at in stamps if any(":" in cell for cell in table.columns[at])]
-    called = [at for at, name in enumerate(table.names) if at not in stamps and
-              (is_time_name(name) or table.units[at].lower() in SECONDS)]
+    called = [at for at in range(len(table.names)) if at not in stamps and _is_time(table, at)]
     found = clocks + called
     if len(found) > 1:
         raise ValueError(f"it has several columns of times, {', '.join(named[at] for at in found)}; say by time= which "
@@ -137,6 +135,22 @@ def _find_times(table: Table, named: list[str], time: str | int | bool | None) -
     if not found and len(table.columns) - len(passed) > 1:
         found = _unnamed_times(table, named, passed)
     return (found[0] if found else None), passed | set(found)
+
+
+def _times(table: Table) -> set[int]:
+    """All columns of times, by their cells or by their names."""
+    return {at for at, cells in enumerate(table.columns) if _is_stamps(cells) or (table.names and _is_time(table, at))}
+
+
+def _is_time(table: Table, at: int) -> bool:
+    """Whether a column that has a name is called as times are, or has their unit."""
+    return is_time_name(table.names[at]) or _time_unit(table, at) is not None
+
+
+def _time_unit(table: Table, at: int) -> str | None:
+    """The unit of time of a column with a name, from the row of units or in brackets: "Elapsed (s)"."""
+    found = IN_BRACKETS.fullmatch(table.names[at])
+    return next((unit for unit in (table.units[at], found["unit"] if found else "") if unit.lower() in SECONDS), None)
 
 
 def _indices(table: Table, times: Sequence[int]) -> set[int]:
@@ -242,5 +256,5 @@ def _name_and_unit(name: str) -> tuple[str, str | None]:
 
 def _full_name(table: Table, named: list[str], at: int) -> str:
     """The name of a column of times with its unit from the row of units, if it has one."""
-    unit = table.units[at].lower() if table.units else ""
-    return f"time ({table.units[at]})" if unit in SECONDS else named[at]
+    unit = _time_unit(table, at) if table.names else None
+    return named[at] if unit is None else f"time ({unit})"
