@@ -1,6 +1,7 @@
 """Networks that cannot be: absurd sizes and wrong types are one clear line in under a second; others run.
 
-NPUNET_THOROUGH=1 draws ten thousand configurations instead of a hundred.
+NPUNET_THOROUGH=1 draws ten thousand configurations instead of a hundred; NPUNET_FUZZ_RUNS says how many runs of
+training, NPUNET_FUZZ_SEED from where they are drawn.
 """
 
 import copy
@@ -15,6 +16,7 @@ import pytest
 import npunet
 from npunet import UNet, UNetParams, memory
 from npunet.data.ecg import resample
+from npunet.inference.sizes import Sizes
 from npunet.train import run
 from npunet.train.config import make_config
 from npunet.train.fit import Diverged
@@ -23,7 +25,8 @@ from npunet.train.step import NumpyStep, refuse_batch
 
 pytestmark = pytest.mark.filterwarnings("ignore:on a signal of height 1")
 DRAWN = 10_000 if os.environ.get("NPUNET_THOROUGH") else 100
-RUNS, SEED = DRAWN if DRAWN > 100 else 30, int(os.environ.get("NPUNET_FUZZ_SEED", "13"))
+RUNS = int(os.environ.get("NPUNET_FUZZ_RUNS", DRAWN if DRAWN > 100 else 30))
+SEED = int(os.environ.get("NPUNET_FUZZ_SEED", "13"))
 BLOCK = {"filters": 4}
 NAN, INF, BIG = float("nan"), float("inf"), 10**20
 ABSURD = {
@@ -256,6 +259,9 @@ def test_a_run_is_trained_or_refused_in_words(tmp_path, capsys, monkeypatch):
                 if config.steps > 12 or config.batch_size > 64 or max(config.input_shape) > 512 or any(
                         step["params"].get("count", 4) not in range(99) for step in config.datasets):
                     continue                                                 # long work, and rightly so
+                graph = Sizes(config.params, config.input_shape, config.num_classes).graph()
+                if sum(spec.size for spec in graph.weights.values()) > 10**6:
+                    continue
                 run.begin(config, out, backend="numpy")
             assert np.isfinite(npunet.load(out / "model.npz").network.weights.block).all(), changed
             ends["trained"] += 1
