@@ -273,3 +273,14 @@ def test_a_run_is_trained_or_refused_in_words(tmp_path, capsys, monkeypatch):
         shutil.rmtree(out, ignore_errors=True)
     capsys.readouterr()
     assert min(ends.values()) > RUNS // 10, ends
+
+
+def test_what_has_no_room_is_refused_before_the_engine_is_compiled(monkeypatch):
+    pytest.importorskip("numba")
+    from npunet.engine.runtime import engine as runtime
+
+    monkeypatch.setattr(runtime, "ENTRIES", {"seq_fma": lambda: pytest.fail("this compiles")})
+    model = UNet(UNetParams(blocks=[{"filters": 8}]), (None, None, 1), 3)
+    monkeypatch.setattr(memory, "available", lambda: 20_000_000)
+    assert "the engine's arena at (1024, 1024, 1) needs" in refused(lambda: model.predict(
+        np.zeros((1, 1024, 1024, 1), np.float32), backend="engine"))

@@ -32,6 +32,7 @@ class Engine(Runner):
         self.stamp, self.block = weights.stamp, weights.block
         self.macs = sum(row.macs for row in rows(graph))
         self.program = compile_program(graph, weights.read_only, threads=self.threads_for(1), arithmetic=arithmetic)
+        self.refuse_no_room()
         self.native = ENTRIES[arithmetic]()
 
     def is_current(self, weights: WeightStore) -> bool:

@@ -55,6 +55,10 @@ class Runner:
     def arena_bytes(self) -> int:
         return self.program.itemsize * (self.program.arena.size + self.program.margin)
 
+    def refuse_no_room(self) -> None:
+        """Raise ValueError where there is no memory for an arena; compiling, which takes a minute, comes after that."""
+        memory.require(self.arena_bytes, f"the engine's arena at {self.program.input_shape}", "use a smaller input")
+
     def give_back(self, call: Call) -> None:
         """Keep a call with its arena for the next one, unless enough are kept."""
         if not self.idle or (len(self.idle) + 1) * self.arena_bytes <= ARENAS_KEPT:
@@ -126,7 +130,7 @@ class Runner:
         try:
             return self.idle.pop()
         except IndexError:
-            memory.require(self.arena_bytes, f"the engine's arena at {self.program.input_shape}", "use a smaller input")
+            self.refuse_no_room()
             arena = aligned(self.arena_bytes // 4).view(self.program.memory)
             nothing = np.zeros((0, 0), self.values)
             return Call(self.native, self.program.table, self.program.constants, arena, nothing, nothing, 0, 1,
