@@ -339,6 +339,20 @@ def test_interrupts_pipes_and_debugging(monkeypatch, capsys):
         cli.main(["--debug", "summary", "none.npz"])
 
 
+def test_ctrl_c_while_modules_load_is_one_line(monkeypatch, capsys):
+    from npunet import __main__ as entry
+
+    class Pressed:
+        def find_spec(self, name, *_):
+            if name == "npunet.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "npunet.cli")
+    monkeypatch.setattr(sys, "meta_path", [Pressed(), *sys.meta_path])
+    assert entry.main() == 130
+    assert capsys.readouterr().err == "npunet: interrupted\n"
+
+
 def test_warnings_are_one_line(monkeypatch, capsys):
     monkeypatch.setattr(models, "open_model", lambda *_: warnings.warn("mind the gap", stacklevel=2))
     with pytest.raises(AttributeError):

@@ -289,6 +289,8 @@ def test_a_first_line_of_0_is_what_is_said(tmp_path):
     (tmp_path / "t.csv").write_text("0\n" + table(LEAD))
     assert read_table(tmp_path / "t.csv", skip_rows=0)[0].shape == (1, LENGTH + 1)
     assert read_table(tmp_path / "t.csv", skip_rows=1)[0].shape == (1, LENGTH)
+    (tmp_path / "t.csv").write_text("0\n0.5\n1\n0.5\n")                     # who writes 1 for 1.0 writes 0 for 0.0
+    assert read_table(tmp_path / "t.csv")[0].tolist() == [[0, 0.5, 1, 0.5]]
     (tmp_path / "t.csv").write_text("0,1\n" + table(*BOTH))
     assert read_table(tmp_path / "t.csv")[0].shape == (2, LENGTH)
     assert read_table(tmp_path / "t.csv", skip_rows=0)[0].shape == (2, LENGTH + 1)

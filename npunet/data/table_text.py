@@ -97,7 +97,7 @@ def _headers(rows: dict[int, list[str]], dialect: Dialect, counted: bool) -> tup
                          "names and one of units above them; pass over the rest by skip_rows=")
     if start == len(lines):
         raise ValueError("it holds no row of numbers")
-    if start == 0 and counted and len(lines) > 1 and _counts(rows[lines[0]], rows[lines[1]], rows[lines[-1]]):
+    if start == 0 and counted and len(lines) > 1 and _counts(rows[lines[0]], [rows[line] for line in lines[1:]]):
         start = 1
         rows[lines[0]] = ["" if cell in BLANK else f"column {cell}" for cell in rows[lines[0]]]
     return [rows[line] for line in lines[:start]], lines[start:]
@@ -115,17 +115,18 @@ def _header_in_comment(lines: Sequence[str], dialect: Dialect) -> list[list[str]
     return [named] if len(named) == dialect.width and dialect.is_header(named, len(lines)) else []
 
 
-def _counts(row: Sequence[str], second: Sequence[str], last: Sequence[str]) -> bool:
-    """Whether a row is 0, 1, 2, ... or 1, 2, ..., perhaps after a blank, and the next do not count on or again.
+def _counts(row: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
+    """Whether a row is 0, 1, 2, ... or 1, 2, ..., perhaps after a blank, and those below do not count on or again.
 
     Raises ValueError where a single 0 stands above fractions, which may be either.
     """
     cells = row[1:] if row and row[0] == "" else row
-    if list(row) == ["0"] and all(re.search(r"[.,]\d", other[0]) for other in (second, last) if other):
+    if list(row) == ["0"] and not any(re.fullmatch(r"[-+]?\d+", cell) for other in rest for cell in other):
         raise ValueError("its first line, 0, may be a sample, or the name that pandas gives a column; say by "
                          "skip_rows=0 or skip_rows=1 which it is")
     return len(row) > 1 and any(list(cells) == [str(at) for at in range(first, first + len(cells))] and
-                                str(first + len(cells)) != second[0] and list(last) != list(row) for first in (0, 1))
+                                rest[0][:1] != [str(first + len(cells))] and list(rest[-1]) != list(row)
+                                for first in (0, 1))
 
 
 def _columns(headers: list[list[str]], rows: list[list[str]], lines: list[int], dialect: Dialect) -> Table:
