@@ -26,7 +26,8 @@ from npunet.integer.quantization.scales import round_half_away
 from npunet.integer.resize import resized
 from npunet.layer_values import LayerValues
 from npunet.limits import Unsupported
-from npunet.values import count
+from npunet.reading import parse_json, reading
+from npunet.values import count, words
 
 if TYPE_CHECKING:  # imported where used
     from npunet.inference.session import Session
@@ -118,8 +119,12 @@ class IntegerModel:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, where the float model had them; else empty."""
-        return tuple(json.loads(self.network.metadata.get(CLASS_NAMES, "[]")))
+        """Names of the classes, where the float model had them; else empty. Raises ValueError for damaged ones."""
+        with reading(self.network.name, "is an integer network whose names of classes cannot be read"):
+            names = words("the names", parse_json(self.network.metadata.get(CLASS_NAMES, "[]")))
+            if names and len(names) != self.num_classes:
+                raise ValueError(f"it has {len(names)} names of classes, and gives {self.num_classes}")
+            return names
 
     @property
     def input_qparams(self) -> tuple[float, int]:

@@ -11,7 +11,6 @@ architecture is whatever UNetParams.from_dict reads.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import Any
 from npunet.audit.costs import costs
 from npunet.model import UNet
 from npunet.params import UNetParams
+from npunet.reading import json_object, reading
 
 FIGURES = ("parameters", "trainable", "macs", "flops")
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
@@ -103,13 +103,12 @@ def load(source: str | PathLike[str]) -> dict[str, Any]:
     if str(source) in names():
         text = files("npunet.audit").joinpath("documented", f"{source}.json").read_text(encoding="utf-8")
     elif Path(source).is_file():
-        text = Path(source).read_text(encoding="utf-8")
+        with reading(source, "is not JSON", "mend it"):
+            text = Path(source).read_text(encoding="utf-8")
     else:
         raise FileNotFoundError(f"no such file: {source} (with npunet come: {', '.join(names())})")
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{source} is not JSON: {error}") from None
+    with reading(source, "is not JSON", "mend it"):
+        return json_object(text)
 
 
 def table(claims: Sequence[Claim]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ from npunet.audit.subject import Subject
 from npunet.deploy import deploy
 from npunet.golden.manifest import fit_for_files
 from npunet.model import UNet
+from npunet.reading import json_object, reading
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,11 @@ def with_verification(shown: Subject, text: str, title: str) -> Comparison:
         bare = identity.partition("_")[2]
         return names.get(bare, identity)
 
-    try:
-        found = json.loads(text)
+    with reading(title, "is not what npunet verify --json writes", "take its file as it was written"):
+        found = json_object(text)
         layers = {layer_name(layer["id"]): layer_of(layer) for layer in found["layers"]}
         first = found["first_divergence"]
         return Comparison(title, str(found["verdict"]), None if first is None else layer_name(first), layers)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{title} is not what npunet verify --json writes: {error!r}") from None
 
 
 def layer_of(layer: Mapping[str, Any]) -> dict[str, Any]:

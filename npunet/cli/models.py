@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from npunet import IntegerModel, UNet, UNetParams, load, presets, pretrained
 from npunet.formats import is_keras_model, kinds, model_file
 from npunet.integer_model import PREPARATION, Dequantized
-from npunet.reading import read_json
+from npunet.reading import json_object, read_json, reading
 
 if TYPE_CHECKING:
     from npunet.segment import Segmenter
@@ -85,7 +84,9 @@ def with_float_face(model: UNet | Segmenter | IntegerModel) -> UNet | Segmenter:
     preparation = model.network.metadata.get(PREPARATION)
     names = model.class_names or tuple(f"class {number}" for number in range(model.num_classes))
     face: Any = model.dequantized()
-    return Segmenter(face, names, None if preparation is None else Preparation.from_dict(json.loads(preparation)))
+    with reading(model.network.name, "is an integer network whose preparation of signals cannot be read"):
+        prepared = None if preparation is None else Preparation.from_dict(json_object(preparation))
+    return Segmenter(face, names, prepared)
 
 
 def describe(source: str) -> dict[str, Any]:

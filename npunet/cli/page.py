@@ -12,6 +12,7 @@ from npunet import IntegerModel, UNet
 from npunet.cli import inputs, models, outputs, sources, values
 from npunet.deploy import LEVELS
 from npunet.files import write_text
+from npunet.reading import reading
 
 if TYPE_CHECKING:
     from npunet.audit.comparison import Comparison
@@ -86,7 +87,9 @@ def compared_with(path: str, shown: Subject) -> Comparison:
 
     if models.is_model(path):
         return with_model(shown, models.open_network(path), Path(path).name)
-    return with_verification(shown, Path(path).read_text(encoding="utf-8"), Path(path).name)
+    with reading(path, "is no model and not what npunet verify --json writes", "name either"):
+        text = Path(path).read_text(encoding="utf-8")
+    return with_verification(shown, text, Path(path).name)
 
 
 def inputs_of(arguments: Namespace) -> tuple[Subject, str, tuple[str, ...], UNet]:

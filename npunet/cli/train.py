@@ -14,6 +14,7 @@ from npunet import IntegerModel, UNet, pretrained
 from npunet.cli import models
 from npunet.data import VARIABLE
 from npunet.integer.network import SCHEMES
+from npunet.reading import parse_json
 from npunet.segment.taught import Taught
 from npunet.train import run
 from npunet.train.config import FINE_TUNING, Config, make_config, names, read_description
@@ -145,7 +146,7 @@ def _changes(pairs: list[str]) -> dict[str, Any]:
         if not equals:
             raise ValueError(f"--set {pair!r} must be KEY=VALUE")
         try:
-            changes[key] = json.loads(value)
+            changes[key] = parse_json(value)
         except json.JSONDecodeError:
             changes[key] = value
     return changes

@@ -14,6 +14,7 @@ from npunet.integer.bounds import check_accumulators
 from npunet.integer.check import check_network
 from npunet.integer.network import Network, Node, Tensor, View
 from npunet.reading import json_object, npz, read_all, reading, text_of
+from npunet.values import mapping, text
 
 DESCRIPTION = INTEGER_DESCRIPTION
 FORMAT = 1
@@ -56,9 +57,11 @@ def _network(description: dict[str, Any], archive: Any) -> Network:
                for name, shape, dtype, scale, zero in description["tensors"]}
     nodes = tuple(_node(number, told, archive) for number, told in enumerate(description["nodes"]))
     views = {name: View(source, tuple(shape)) for name, source, shape in description["views"]}
+    metadata = {key: text(f"metadata, {key}", value) for key, value in
+                mapping("metadata", description["metadata"]).items()}
     return Network(description["scheme"], description["rounding"], description["input"], description["output"],
                    tensors, nodes, tuple(description["input_shape"]), tuple(description["output_shape"]), views,
-                   description["name"], description["metadata"])
+                   text("name", description["name"]), metadata)
 
 
 def _node(number: int, told: dict[str, Any], archive: Any) -> Node:
