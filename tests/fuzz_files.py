@@ -22,6 +22,7 @@ from npunet.data.prepare import Preparation
 from npunet.data.synthetic import synthetic_ecg
 from npunet.files import write_npy, write_npz
 from npunet.formats import read_weights, write_weights
+from npunet.golden import open_bundle
 from npunet.golden.bundle import golden
 from npunet.golden.reader import Bundle
 from npunet.segment import Segmenter
@@ -76,15 +77,26 @@ def load_bundle(folder):
     return same(bundle.weights) + same({key: bundle.tensor(*key.split("/")) for key in bundle.tensors})
 
 
-def save_dump(folder):
-    save_bundle(folder / "bundle")
-    bundle = Bundle(folder / "bundle")
+def save_integer_bundle(folder):
+    golden(quantised(), folder, cases=("random",), formats=("npz", "bin"))
+
+
+def load_integer_bundle(folder):
+    bundle = open_bundle(folder)
+    check_sums(bundle)
+    assert bundle.layers
+    return same({key: bundle.tensor(*key.split("/")) for key in bundle.tensors})
+
+
+def save_dump(folder, save=save_bundle):
+    save(folder / "bundle")
+    bundle = open_bundle(folder / "bundle")
     write_npz(folder / "dump.npz", {key: bundle.tensor(*key.split("/")) for key in bundle.tensors})
 
 
 def load_dump(folder):
-    dump = dumps.read(folder / "dump.npz", Bundle(folder / "bundle"))
-    if dump.faults or len(dump.tensors) != len(Bundle(folder / "bundle").tensors):  # verify says what is missing
+    dump = dumps.read(folder / "dump.npz", open_bundle(folder / "bundle"))
+    if dump.faults or len(dump.tensors) != len(open_bundle(folder / "bundle").tensors):  # verify says what is missing
         raise ValueError(str(*dump.faults[:1]) or "tensors are missing")
     return same({"/".join(place): np.asarray(raw.value) for place, raw in dump.tensors.items()})
 
@@ -160,6 +172,8 @@ KINDS = {
                    lambda path: same(read_checkpoint(path)[0]) + same(read_checkpoint(path)[1]), True),
     "bundle": ("bundle", save_bundle, load_bundle, True),
     "dump": ("dump", save_dump, load_dump, True),
+    "bundle of integers": ("bundle", save_integer_bundle, load_integer_bundle, True),
+    "dump of integers": ("dump", lambda folder: save_dump(folder, save_integer_bundle), load_dump, True),
     "input npz": ("x.npz", lambda path: write_npz(path, {"x": X}), predicted, True),
     "input npy": ("x.npy", lambda path: write_npy(path, X), predicted, False),
     "csv": ("x.csv", save_csv, predicted, False),
@@ -197,10 +211,10 @@ def damaged(content, rng):
 def attack(kind, seed, count, folder):
     name, write, read, checked = KINDS[kind]
     path = Path(folder) / name
-    write(*[(path.mkdir(), path)[1]] if kind == "dump" else [path])
+    write(*[(path.mkdir(), path)[1]] if name == "dump" else [path])
     before, rng = read(path), np.random.default_rng(seed)
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    files = [path / "dump.npz"] if kind == "dump" else files
+    files = [path / "dump.npz"] if name == "dump" else files
     files += [path.with_suffix(".dat")] if kind == "wfdb" else []
     told = {"read": 0, "refused": 0, "silent": 0, "faults": []}
     for number in range(count):
