@@ -26,10 +26,9 @@ def read_wide_tiff(path: Path) -> np.ndarray | None:
         if file.read(4) not in BEGINNINGS:
             return None
     try:
-        tifffile = extra("tifffile", "distributed")
-    except MissingExtra:
-        raise ValueError("it is a TIFF of a kind that Pillow does not read, such as of 64 bits; tifffile reads these: "
-                         "pip install tifffile") from None
+        tifffile = extra("tifffile", "image")
+    except MissingExtra as missing:
+        raise ValueError(f"it is a TIFF of a kind that Pillow does not read, such as of 64 bits: {missing}") from None
     try:
         with tifffile.TiffFile(path) as tiff:
             pages = list(tiff.pages)
