@@ -71,6 +71,16 @@ def shift(e: Evidence) -> Iterator[Variant]:
             yield "shifts the wrong way: left where it should go right", e.run(arrays={"shift": -shifts})
 
 
+@hypothesis("shift alone", *CONVOLUTIONS, of_values=True)
+def shift_alone(e: Evidence) -> Iterator[Variant]:
+    """Scales as powers of two: no multiplier."""
+    m, s = e.node.arrays["multiplier"], e.node.arrays["shift"]
+    halves = np.full_like(m, 2**30)
+    yield from _with(e, "shifts alone: its multipliers are taken for 1/2", multiplier=halves)
+    if s.max() < HIGHEST:
+        yield from _with(e, "shifts alone: its multipliers are taken for 1", multiplier=halves, shift=s + 1)
+
+
 @hypothesis("add's left shift", "add", of_values=True)
 def left_shift(e: Evidence) -> Iterator[Variant]:
     """20 for int8, 15 for int16."""

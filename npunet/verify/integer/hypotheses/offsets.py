@@ -57,6 +57,20 @@ def input_type(e: Evidence) -> Iterator[Variant]:
         yield "reads the bytes of its input in the other order", replace(e, inputs=swapped).run()
 
 
+@hypothesis("input less its zero point", *CONVOLUTIONS, rare=True)
+def centred(e: Evidence) -> Iterator[Variant]:
+    """The difference, which has a bit more than the type, kept in the type: off by 1 where the zero point is 1 off."""
+    tensor, offset = e.network.tensors[e.node.inputs[0]], e.node.attrs["input_offset"]
+    (low, high), (least, most) = tensor.limits, input_limits(e.network, tensor.name)
+    if least + offset >= low and most + offset <= high:
+        return
+    x = e.inputs[0].astype(np.int64) + offset
+    for words, kept in (("wraps", ((x - low) & (high - low)) + low), ("saturates", np.clip(x, low, high))):
+        bits = (high - low).bit_length()
+        yield f"takes its input less the zero point in {bits} bits, where it {words}", replace(
+            e, inputs=(kept - offset,)).run()
+
+
 @hypothesis("bytes of the output")
 def output_bytes(e: Evidence) -> Iterator[Variant]:
     """Words of 16 bits in the other byte order, or of which 8 bits are kept."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from npunet.integer.bounds import input_limits
 from npunet.ops.windows import windows
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.hypotheses.registry import Variant, hypothesis
@@ -23,6 +24,11 @@ def pooling(e: Evidence) -> Iterator[Variant]:
         open_ends = {"act_min": -(2**62), "act_max": 2**62}
         whole = e.run(attrs=open_ends)
         yield "has a maximum that begins at 0, not at the smallest value", e.clamp(np.maximum(whole, 0))
+        low, high = input_limits(e.network, e.node.inputs[0])
+        if low < 0 <= high:
+            bits = e.network.tensors[e.node.name].limits
+            unsigned = replace(e, inputs=(e.inputs[0].astype(np.int64) & (bits[1] - bits[0]),)).run(attrs=open_ends)
+            yield "compares its values as unsigned", e.clamp(((unsigned - bits[0]) & (bits[1] - bits[0])) + bits[0])
         yield "takes the minimum", e.clamp(-replace(e, inputs=(-e.inputs[0].astype(np.int64),)).run(attrs=open_ends))
     else:
         yield from _means(e)
