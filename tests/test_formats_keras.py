@@ -115,9 +115,38 @@ def test_a_network_within_another_model_is_found(tmp_path):
     with zipfile.ZipFile(tmp_path / "outer.keras", "w") as archive:
         archive.writestr("config.json", json.dumps(outer))
         archive.write(tmp_path / "outer.h5", "model.weights.h5")
-    assert np.array_equal(npunet.load(tmp_path / "outer.keras").weights.block, inner.weights.block)
+    found = npunet.load(tmp_path / "outer.keras")
+    assert np.array_equal(found.weights.block, inner.weights.block)
+    x = np.random.default_rng(4).standard_normal((2, 6, 12, 3)).astype(np.float32)
+    logits = inner.predict(x, backend="numpy").astype(np.float64)
+    e = np.exp(logits - logits.max(-1, keepdims=True))
+    assert np.allclose(found.predict(x, backend="numpy"), e / e.sum(-1, keepdims=True), atol=1e-6)  # of the outer model
     assert np.array_equal(model(rng=np.random.default_rng(9)).load_weights(tmp_path / "outer.h5").weights.block,
                           inner.weights.block)
+
+
+def test_what_computes_around_a_network_is_taken_or_refused():
+    network = model_config(model().graph, (6, 12, 3), "inner")
+    network["name"] = "inner"
+
+    def around(*layers, within=network):
+        return {"class_name": "Sequential", "config": {"name": "outer", "layers": [
+            within if layer is None else {"class_name": layer[0], "config": {"name": "other", **layer[1]}}
+            for layer in layers]}}
+
+    softmax = ("Softmax", {"axis": -1})
+    assert architecture_of(around(None))["params"].use_logits
+    for last in (softmax, ("Activation", {"activation": "softmax"})):
+        assert not architecture_of(around(("InputLayer", {}), None, last))["params"].use_logits
+    assert not architecture_of(around(None, softmax, within=around(None)))["params"].use_logits
+    for layers, told in (((("Rescaling", {"scale": 0.1}), None), "other around the network is a Rescaling"),
+                         ((None, ("Dense", {})), "a Dense, which would be lost"), ((softmax, None), "would be lost"),
+                         ((None, ("Softmax", {"axis": 1})), "would be lost"), ((None, softmax, softmax), "second"),
+                         ((None, ("Activation", {"activation": "sigmoid"})), "would be lost")):
+        with pytest.raises(ValueError, match=told):
+            architecture_of(around(*layers))
+    with pytest.raises(ValueError, match="second Softmax"):
+        architecture_of(around(None, softmax, within=around(None, softmax)))
 
 
 def test_files_of_tensorflow_2_13_are_read(tmp_path):

@@ -23,6 +23,7 @@ from npunet.weights import canonical, refuse_misshapen
 
 Weights = dict[str, np.ndarray]
 READABLE = ".npz, .safetensors, .keras, .weights.h5, .h5"
+OTHER_NETWORK = "npunet reads this architecture alone; if it should be that, take a whole copy of the file"
 WRITABLE = ".npz, .safetensors, .weights.h5"
 
 
@@ -71,7 +72,7 @@ def opened_model(path: str | os.PathLike[str]) -> Iterator[tuple[dict[str, Any],
         return
     from npunet.formats import keras
 
-    with reading(path, "is a Keras model, but not this network"):
+    with reading(path, "is a Keras model, but not this network", OTHER_NETWORK):
         description = keras.architecture(path)
     with opened_weights(path) as weights:
         yield description, weights

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from npunet import unet
@@ -85,9 +86,12 @@ def model_config(graph: Graph, input_shape: Sequence[int | None], name: str) -> 
 def architecture_of(config: Mapping[str, Any]) -> Config:
     """The arguments of UNet from a Keras model's configuration, in which the network may stand within another model.
 
+    The other model may end in a Softmax, which is then the network's own (use_logits=False), and compute nothing else.
+
     Returns params, input_shape, num_classes, dtype. Raises ValueError with the layer that differs.
     """
     listed = network_layers(config)
+    softmax = _softmax_around(config, listed)
     found = [_read_layer(layer) for layer in listed]
     by_name = {layer["name"]: layer for layer in found}
     if len(by_name) != len(found):
@@ -99,6 +103,10 @@ def architecture_of(config: Mapping[str, Any]) -> Config:
     height, width = (extent or least for extent, least in zip(sizes, multiple, strict=True))
     graph = unet.build(params, (height, width, int(shape[-1] or 0)), classes, rank=rank)
     _compare(found, [_read_layer(layer) for layer in layers_of(graph, shape)])
+    if softmax and not (params.use_logits and params.include_top):
+        raise ValueError(f"layer {softmax} around the network is a Softmax, which belongs after the network's logits; "
+                         "save the model within by itself")
+    params = replace(params, use_logits=False) if softmax else params
     return {"params": params, "input_shape": shape, "num_classes": classes, "dtype": "float32"}
 
 
@@ -114,6 +122,31 @@ def network_layers(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         raise ValueError(f"{len(found) or 'none'} of its models has the layers of this network (ENC1.add, NECK.conv); "
                          f"its layers are {', '.join(kinds)[:200]}")
     return found[0]
+
+
+def _softmax_around(config: Mapping[str, Any], listed: Sequence[Mapping[str, Any]]) -> str | None:
+    """The Softmax after the network in the model around it, by name; None without one.
+
+    Raises ValueError for any other layer there, whose work would be lost.
+    """
+    after: list[str] = []
+    for layers in _models(config):
+        holds = [any(inner is listed for inner in _models(layer)) for layer in layers]
+        for number, layer in enumerate(layers if any(holds) else ()):
+            if number > holds.index(True) and _is_softmax(layer):
+                after.append(_name(layer))
+            elif layer["class_name"] != "InputLayer" and not holds[number]:
+                raise ValueError(f"layer {_name(layer)} around the network is a {layer['class_name']}, which would be "
+                                 "lost; save the model within by itself")
+    if len(after) > 1:
+        raise ValueError(f"layer {after[1]} around the network is a second Softmax; save the model within by itself")
+    return after[0] if after else None
+
+
+def _is_softmax(layer: Mapping[str, Any]) -> bool:
+    if layer["class_name"] == "Activation":
+        return bool(layer["config"].get("activation") == "softmax")
+    return layer["class_name"] == "Softmax" and layer["config"].get("axis", -1) in (-1, [-1])
 
 
 def keras_name(layer: str) -> str:
