@@ -191,6 +191,13 @@ class TestRates:
         run("ecg-trained", "x.npy", "--raw")
         assert np.load("x_labels.npy").shape == (1, len(signal))
 
+    def test_the_way_out_is_told_as_this_command_takes_it(self, capsys):
+        signal, _ = synthetic_ecg(3, FS)
+        np.savetxt("x.csv", signal, header="II (mV)", comments="")
+        message = refused(capsys, "ecg-trained", "x.csv", "--time", "II")
+        assert "--time none" in message and "False" not in message
+        run("ecg-trained", "x.csv", "--time", "none", "--fs", str(FS))
+
     def test_a_rate_that_contradicts_the_file_is_refused(self, capsys):
         record()
         assert "says itself that it has 360 samples a second" in refused(capsys, "ecg-trained", "rec", "--fs", "250")

@@ -229,6 +229,7 @@ def read_table_of(source: str, arguments: argparse.Namespace) -> tuple[np.ndarra
 def _as_options(told: str) -> str:
     """What read_table says with its options as this command writes them."""
     told = told.replace("see the options of npunet.data.read_table", "see the options of this command")
+    told = told.replace("time=False", "time=none")
     return OPTION.sub(lambda found: f"--{found[1].replace('_', '-')}{found[2] and ' '}", told)
 
 
