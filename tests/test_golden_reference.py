@@ -89,6 +89,17 @@ def test_the_reference_page_names_every_field_and_every_operator(bundle):
     assert "REFERENCE.md" in readme and "manifest.schema.json" in readme
 
 
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_the_readme_s_commands_build_and_judge_the_c(bundle, tmp_path):
+    root = Path(shutil.copytree(bundle.root, tmp_path / "b"))
+    commands = re.findall(r"^  ((?:cc|\./net_dump) .*)$", (root / "README.txt").read_text(), re.MULTILINE)
+    built, ran, checked = (command.split(" && ")[0] for command in commands)
+    for command in (built, ran):
+        subprocess.run(command, shell=True, check=True, cwd=root, timeout=60)
+    assert verify(root, root / "OUT").verdict == "PASS"
+    subprocess.run(checked, shell=True, check=True, cwd=root, timeout=60)
+
+
 def _properties(rule):
     """Every property's name, wherever it stands in a schema."""
     if isinstance(rule, dict):

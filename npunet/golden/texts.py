@@ -22,6 +22,14 @@ FORMS = {
     "hex": "hex/                     $readmemh files of the first network case, and Verilog benches",
 }
 
+BUILD = (
+    "",
+    "The network in C99, here, and your port, where c/port.c is filled in:",
+    "",
+    "  cc -std=c99 -O2 -ffp-contract=off c/net_dump.c c/net.c -lm -o net_dump",
+    "  ./net_dump --all . OUT && npunet verify . OUT",
+    "  cc -std=c99 -O2 -ffp-contract=off c/check.c c/port.c -lm -o check && ./check",
+)
 
 BACKWARD = """
 The case "backward" is a training step: gradients, batch statistics and one step of SGD on a drawn batch, computed in
@@ -64,6 +72,7 @@ def readme(manifest: Mapping[str, Any], left_out: Sequence[str]) -> str:
         "                         weights.npz, graph.json, and model.npz (npunet.UNet.load)",
         *(FORMS[name] for name in manifest["formats"]),
         *(["backward/                gradients, batch-norm statistics, one SGD step"] if manifest["backward"] else []),
+        *(BUILD if {"c", "bin"} <= set(manifest["formats"]) else ()),
         "",
         "Keys: in, L003_<layer>.in0, .acc (a convolution's sum before its bias), .out. A port's dump uses them too.",
         "",
