@@ -198,3 +198,14 @@ def test_the_command_takes_integers_apart(tmp_path, capsys):
     assert "acc, from the bias" in capsys.readouterr().out
     assert cli.main(["explain", str(tmp_path / "int.npz"), "-", f"{name}[3, 1]", "--gradient"]) == 2
     assert "no gradients" in capsys.readouterr().err
+
+
+def test_a_batch_norm_can_be_done_again_from_what_is_printed(capsys):
+    assert cli.main(["explain", "tiny", "-", "ENC1_D1.bn[12, 2]", "--gradient"]) == 0
+    said = capsys.readouterr().out
+    entering = re.findall(r"^  ENC1_D1\S*\[.*?\] +(\S+) ", said, re.MULTILINE)[:5]
+    x, gamma, beta, mean, variance = map(float, entering)
+    eps = float(re.search(r"variance \+ ([0-9.e-]+)\)", said)[1])
+    told = float(re.search(r"= (\S+)   0x", said)[1])
+    assert told == pytest.approx((x - mean) * gamma / (variance + eps) ** 0.5 + beta, rel=1e-6)
+    assert "handed back by 1 number (" in said

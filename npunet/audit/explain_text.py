@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
+
 import numpy as np
 
 from npunet.audit.backprop import Backward
@@ -32,7 +34,7 @@ def products(found: Explanation) -> list[str]:
     weighted = found.terms[0].weight is not None
     order = "ky, kx, c" if found.op == "conv2d" else "ky, kx"
     rule = "acc = fl(acc + x * w)" if found.arithmetic == "seq_fma" else "acc = fl(acc + fl(x * w))"
-    what = f"products, in the order {order}: {rule}" if weighted else "values"
+    what = f"product{plural(found.terms)}, in the order {order}: {rule}" if weighted else f"value{plural(found.terms)}"
     lines = [f"the sum of {len(found.terms)} {what}, from +0:"]
     rows = [("x", "", "w", "", "x * w", "sum", "bits")]
     for term in found.terms:
@@ -57,10 +59,15 @@ def gradient(found: Backward) -> str:
         lines.append("It is the network's output: its gradient is the loss's own."
                      if found.is_output else "Nothing that depends on it changes with it.")
     else:
-        lines.append(f"handed back by {len(found.shares)} numbers (d loss / d y  times  d y / d x):")
+        count = f"{len(found.shares)} number{plural(found.shares)}"
+        lines.append(f"handed back by {count} (d loss / d y  times  d y / d x):")
         lines += [f"  {place(share.layer, share.index):<32} {share.dy:>24.17g} * {share.slope:>24.17g} "
                   f"= {share.dy * share.slope:>24.17g}" for share in found.shares]
     return "\n".join(lines)
+
+
+def plural(counted: Sized) -> str:
+    return "" if len(counted) == 1 else "s"
 
 
 def place(tensor: str, at: tuple[int, ...] | None) -> str:

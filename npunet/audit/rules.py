@@ -134,7 +134,8 @@ def _batch_norm(scene: Scene, place: Index) -> Explanation:
     x = scene.inputs[0][place]
     named = [Step(f"{name}[{c}]", value[0]) for name, value in zip(scene.node.weights, parameters, strict=True)]
     return _found(steps=[
-        _entering(scene, place), *named, Step("inv = fl(gamma * fl(1 / fl(sqrt(fl(variance + eps)))))", inv[0]),
+        _entering(scene, place), *named,
+        Step(f"inv = fl(gamma * fl(1 / fl(sqrt(fl(variance + {scene.node.attrs['eps']:g})))))", inv[0]),
         Step("shift = fl(beta - fl(mean * inv))", shift[0]), Step("fl(x * inv)", x * inv[0]),
         Step("fl(fl(x * inv) + shift)", x * inv[0] + shift[0]),
     ])
@@ -149,7 +150,8 @@ def _layer_norm(scene: Scene, place: Index) -> Explanation:
     centred, scale = scene.inputs[0][place] - mean, inv * gamma
     return _found(steps=[
         _entering(scene, place), Step(f"mean of channel {place[2]}, summed in float64, rounded once", mean),
-        Step("inv = fl(1 / sqrt(variance + eps))", inv), Step(f"{scene.node.weights[0]}{list(place[:2])}", gamma),
+        Step(f"inv = fl(1 / sqrt(variance + {scene.node.attrs['eps']:g}))", inv),
+        Step(f"{scene.node.weights[0]}{list(place[:2])}", gamma),
         Step(f"{scene.node.weights[1]}{list(place[:2])}", beta), Step("scale = fl(inv * gamma)", scale),
         Step("fl(x - mean)", centred), Step("fl(fl(fl(x - mean) * scale) + beta)", centred * scale + beta),
     ])

@@ -59,7 +59,7 @@ def explain(arguments: Namespace) -> None:
         explain_whole_numbers(integers, layer, index, arguments)
         return
     shown, told, *_ = inputs_of(arguments)
-    print(f"{shown.title}, as {shown.level}, on {told}")
+    print(f"{shown.title}, level {shown.level}, on {told}")
     print(explain_text.text(take_apart(shown, layer, index, arguments.arithmetic)))
     if arguments.gradient:
         labels = None if arguments.labels is None else read_labels(arguments.labels, shown.x.shape[:2])

@@ -226,7 +226,7 @@ function batchNorm(part, index) {
     steps: [
       x,
       ...named,
-      { text: "inv = fl(gamma · fl(1 / fl(sqrt(fl(variance + eps)))))", value: inv },
+      { text: `inv = fl(gamma · fl(1 / fl(sqrt(fl(variance + ${attrs.eps})))))`, value: inv },
       { text: "shift = fl(beta − fl(mean · inv))", value: shift },
       { text: "fl(x · inv)", value: fl(x.value * inv) },
       { text: "fl(fl(x · inv) + shift)", value: fl(fl(x.value * inv) + shift) },
@@ -251,7 +251,7 @@ function layerNorm(part, index) {
     steps: [
       x,
       { text: `mean of channel ${index[2]} over all positions (float64, rounded once)`, value: centre },
-      { text: "inv = fl(1 / sqrt(variance + eps))", value: inv },
+      { text: `inv = fl(1 / sqrt(variance + ${attrs.eps}))`, value: inv },
       { text: "gamma at this position", value: gamma.data[at], weight: node.weights[0], weightAt: place },
       { text: "beta at this position", value: beta.data[at], weight: node.weights[1], weightAt: place },
       { text: "scale = fl(inv · gamma)", value: scale },
