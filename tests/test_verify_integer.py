@@ -20,6 +20,7 @@ from npunet.integer.bounds import input_limits
 from npunet.integer.network import Network, Node, Tensor
 from npunet.verify import report, score_report, verify
 from npunet.verify.integer.evidence import Evidence
+from npunet.verify.integer.fits import shifts
 from npunet.verify.integer.hypotheses import HYPOTHESES
 from npunet.verify.integer.hypotheses.rounding import other_rules, through
 from npunet.verify.integer.proofs import Proofs
@@ -335,6 +336,28 @@ def test_what_is_read_off_an_output(name, made, tmp_path):
         np.ascontiguousarray(change(y)).astype("int8").tofile(path)
     result = verify(bundle, tmp_path / "out")
     assert result.first.record["id"] == layer["id"] and any(words in each for each in causes(result)), causes(result)
+
+
+@pytest.mark.parametrize("op", ["conv2d", "depthwise_conv2d"])
+def test_shifts_that_a_port_has_are_read_off(op, rng):
+    """Two channels have another shift, in two cases; one more that no shift gives, and nothing is said."""
+    model = integer_network("d2_separable_mixed")
+    node = next(node for node in model.network if node.op == op and len(node.arrays["shift"]) > 2)
+    moved = node.arrays["shift"].copy()
+    moved[[0, 2]] += np.array([1, -2], moved.dtype)
+    wrong = replace(node, arrays={**node.arrays, "shift": moved})
+    source = model.network.tensors[node.inputs[0]]
+    evidence = []
+    for _ in range(2):
+        x = rng.integers(*input_limits(model.network, source.name), (3, *source.shape), endpoint=True)
+        evidence.append(Evidence(node, model.network, (x,), Evidence(wrong, model.network, (x,), np.zeros(1)).right))
+    (words, apply), = shifts(evidence)
+    for given in evidence:
+        np.testing.assert_array_equal(apply(given), given.got)
+    assert words == (f"has another shift in 2 of {len(moved)} channels: {moved[0]} in channel 0, not {moved[0] - 1}, "
+                     f"{moved[2]} in channel 2, not {moved[2] + 2}")
+    evidence[0].got[0, 0, 0, 1] += 1
+    assert not list(shifts(evidence))
 
 
 @pytest.mark.parametrize("shows", ["sums", "outputs"])

@@ -13,9 +13,12 @@ import numpy as np
 from npunet.golden.integer.stages import before_clamp, has_pre
 from npunet.verify.diagnose.regions import runs
 from npunet.verify.integer.evidence import Evidence
+from npunet.verify.integer.hypotheses.factors import HIGHEST, LOWEST
+from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS
 from npunet.verify.integer.probes import ELEMENTWISE
 
 Suspect = tuple[str, Callable[[Evidence], np.ndarray]]
+Fit = Callable[[Sequence[Evidence]], Iterator[Suspect]]
 AXES = {3: "channel", 2: "column", 1: "row", 0: "sample"}
 MOST = 0.5  # of the elements of a part that was not computed differ: others are right by chance, at a clamp
 SHOWN = 3
@@ -155,6 +158,31 @@ def function(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
            f"not {right}"), apply
 
 
+def shifts(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
+    """Of a convolution, other shifts in some channels."""
+    node = evidence[0].node
+    if node.op not in CONVOLUTIONS:
+        return
+    right = node.arrays["shift"]
+    made, outputs = right.copy(), {}
+    for step in (-1, 1, -2, 2):
+        if right.min() + step >= LOWEST and right.max() + step <= HIGHEST:
+            outputs[step] = [e.run(arrays={"shift": right + step}) for e in evidence]
+    for f in range(len(right)):
+        if all(np.array_equal(e.got[..., f], e.right[..., f]) for e in evidence):
+            continue
+        found = [step for step, ys in outputs.items()
+                 if all(np.array_equal(e.got[..., f], y[..., f]) for e, y in zip(evidence, ys, strict=True))]
+        if not found:
+            return
+        made[f] += found[0]
+    off = np.flatnonzero(made != right)
+    if len(off):
+        told = ", ".join(f"{int(made[f])} in channel {f}, not {int(right[f])}" for f in off[:SHOWN].tolist())
+        yield (f"has another shift in {len(off)} of {len(right)} channels: {told}",
+               lambda e: e.run(arrays={"shift": made}))
+
+
 def not_computed(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
     """All that is wrong lies at one end of an axis, and most there is wrong."""
     wrong = [e for e in evidence if e.wrong]
@@ -177,7 +205,6 @@ def not_computed(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
             yield f"is right but for {named} of {extent}: not computed, so that anything stands there{border}", apply
 
 
-Fit = Callable[[Sequence[Evidence]], Iterator[Suspect]]
 FITS: dict[str, Fit] = {"order": order, "late": late, "parts late": parts_late, "bits": bits, "limits": limits,
-                        "function": function}
+                        "function": function, "shifts": shifts}
 LAST: dict[str, Fit] = {"not computed": not_computed}
