@@ -198,6 +198,10 @@ class TestRates:
         assert "--time none" in message and "False" not in message
         run("ecg-trained", "x.csv", "--time", "none", "--fs", str(FS))
 
+    def test_a_spreadsheet_is_to_be_saved_as_a_table(self, capsys):
+        pathlib.Path("x.xlsx").write_bytes(b"PK")
+        assert refused(capsys, "ecg-trained", "x.xlsx").rstrip().endswith("save the sheet as .csv")
+
     def test_a_rate_that_contradicts_the_file_is_refused(self, capsys):
         record()
         assert "says itself that it has 360 samples a second" in refused(capsys, "ecg-trained", "rec", "--fs", "250")

@@ -24,6 +24,7 @@ from npunet.segment import Segmenter
 
 OPTION = re.compile(r"\b(leads|time_unit|time|unit|separator|decimal|skip_rows|blank_rows|blank_cells|encoding)="
                     r"(?=(['\w]?))")  # of read_table
+SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 OF_TABLES = ("time", "time_unit", "unit", "separator", "decimal", "skip_rows", "blank_rows", "blank_cells", "encoding")
 IMAGES, ARRAYS, TABLES = images.SUFFIXES, (".npy", ".npz"), tables.SUFFIXES
 RECORDS = ("", ".hea", ".dat")
@@ -97,7 +98,8 @@ def read(source: str, model: UNet | Segmenter, arguments: argparse.Namespace) ->
         batch = record_batch(read_record(source.removesuffix(".dat"), chosen_leads(arguments)), model)
     else:
         known = ", ".join((*ARRAYS, *TABLES, *IMAGES))
-        raise ValueError(f"cannot read {source}: {suffix} is no suffix of a WFDB record, nor one of {known}")
+        sheet = "; save the sheet as .csv" if suffix in SHEETS else ""
+        raise ValueError(f"cannot read {source}: {suffix} is no suffix of a WFDB record, nor one of {known}{sheet}")
     if arguments.index is not None:
         batch = _one(batch, arguments.index)
     if arguments.fs is not None:
