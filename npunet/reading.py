@@ -137,20 +137,20 @@ def read_npy(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 @contextmanager
-def npz(path: str | os.PathLike[str]) -> Iterator[dict[str, Stored]]:
-    """The arrays of an .npz archive by name, open as long as the block runs.
+def npz(path: str | os.PathLike[str], only: str | None = None) -> Iterator[dict[str, Stored]]:
+    """The arrays of an .npz archive by name, or only the one of a name, open as long as the block runs.
 
-    Every header is read and compared with the size that the archive gives: what an array declares is there, or this
+    Their headers are read and compared with the sizes that the archive gives: what an array declares is there, or this
     raises. Reading an array to its end checks its CRC-32. Use it within `reading`: it raises any of FAULTS.
     """
     with open(path, "rb") as file:
         if file.read(len(NPY)) == NPY:
             raise ValueError("it is a single array")
     with opened_zip(path) as archive:
-        yield _members(archive)
+        yield _members(archive, only)
 
 
-def _members(archive: zipfile.ZipFile) -> dict[str, Stored]:
+def _members(archive: zipfile.ZipFile, only: str | None) -> dict[str, Stored]:
     arrays: dict[str, Stored] = {}
     for info in archive.infolist():
         name = info.filename.removesuffix(".npy")
@@ -158,6 +158,8 @@ def _members(archive: zipfile.ZipFile) -> dict[str, Stored]:
             raise ValueError(f"{name!r:.80} is not an array")
         if name in arrays:
             raise ValueError(f"it has the array {name!r:.80} twice")
+        if only not in (None, name):
+            continue
         with archive.open(info.filename) as member:
             shape, fortran, dtype = npy_header(member)
             arrays[name] = _stored(partial(archive.open, info.filename), shape, fortran, dtype, member.tell(),

@@ -121,7 +121,7 @@ class Bundle:
         dtype, shape = np.dtype(record["dtype"]).newbyteorder("<"), tuple(record["shape"])
         with reading(path, "is damaged", AGAIN):
             if form == "npz":
-                with npz(path) as archive:
+                with npz(path, only=record["key"]) as archive:
                     return of_record(archive[record["key"]], record).read()
             size = prod(shape) * dtype.itemsize
             if path.stat().st_size > (size if form == "bin" else 16 * size + SPARE):
