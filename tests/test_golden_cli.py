@@ -18,7 +18,7 @@ def test_a_preset_with_defaults(capsys):
     said = capsys.readouterr().out
     bundle = Bundle("golden")
     assert "run at  1x32x1 (H x W x C), 31 layers, level deploy, seq_fma" in said
-    assert "cases   network: random, zeros, impulse, saturate; single layers: 25" in said
+    assert "cases   network: random, zeros, impulse, saturate, ties; single layers: 25" in said
     assert bundle.manifest["profile"]["fma"] is True and bundle.manifest["formats"] == ["npz", "bin", "c", "hex"]
 
 

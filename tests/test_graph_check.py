@@ -52,7 +52,7 @@ def wrong(graph, rng):
         spec = graph.weights[name]
         axis = int(rng.integers(len(spec.shape)))
         shape = tuple(size + 1000 * (place == axis) for place, size in enumerate(spec.shape))
-        return replace(graph, weights={**graph.weights, name: replace(spec, shape=shape)}), None
+        return replace(graph, weights={**graph.weights, name: spec._replace(shape=shape)}), None
     if kind == 2:
         return changed(graph, at, inputs=(*node.inputs[:-1], "nowhere")), node
     if kind == 3:
