@@ -1,10 +1,11 @@
 """Run as a program: prints a sha256 of what the integer engine gives for random networks, and for which target it was
 compiled.
 
-    python integer_digest.py [without | bytes]
+    python integer_digest.py [wide] [without | bytes]
 
 without : as for a machine whose dot products LLVM has to find by itself
 bytes   : as for one with dot products of bytes, which LLVM has to find by itself
+wide    : as for one with 32 registers of 512 bits, of which LLVM makes what there is
 """
 
 import hashlib
@@ -29,8 +30,13 @@ def main(how):
     from npunet.engine import target
 
     if how:
-        here = target.this_target()
-        chosen = here._replace(dot="", byte_dot="") if how == ["without"] else target.with_byte_dots(here, "plain")
+        chosen = target.this_target()
+        if "wide" in how:
+            chosen = target.AVX512_TWO_FMA._replace(dot="")
+        if "without" in how:
+            chosen = chosen._replace(dot="", byte_dot="")
+        if "bytes" in how:
+            chosen = target.with_byte_dots(chosen, "plain")
         target.this_target = lambda: chosen
     from npunet.engine.integer.engine import IntegerEngine
 

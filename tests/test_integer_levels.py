@@ -12,6 +12,8 @@ CASES = {  # level, what is asked of the target, what it then says of itself, th
     "portable": ("avx2", ["without"], ["avx2", "none", "pairs"], "avx2"),
     "AVX2": ("avx2", [], ["avx2", "pmaddwd", "pairs"], "avx2"),
     "bytes": ("avx2", ["bytes"], ["avx2", "pmaddwd", "plain"], "avx2"),
+    "32 registers": ("avx2", ["wide"], ["avx512-two-fma", "none", "pairs"], "avx2"),
+    "bytes in 32 registers": ("avx2", ["wide", "bytes"], ["avx512-two-fma", "none", "plain"], "avx2"),
     "AVX-512 without VNNI": ("avx512", [], ["avx512-two-fma", "pmaddwd", "pairs"], "avx512bw"),
 }
 
