@@ -18,7 +18,7 @@ CASES = {  # level, what is asked of the target, what it then says of itself, th
 }
 
 
-CI = ("SSE2", "bytes")  # the others are what most machines of CI compile, or take as long
+CI = ("SSE2", "bytes", "AVX-512 without VNNI")  # the others are what most machines compile anyway, or take as long
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, marks=pytest.mark.slow if case in CI else THOROUGH)
