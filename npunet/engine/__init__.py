@@ -17,7 +17,7 @@ Where the loops of a convolution are, from the outside in, and who owns each:
             for each instruction of the group:                      plan/groups, kernels/convolution
               for each block of filters, packed as it is read:      plan/pack, kernels/convolution
                 for each register tile, positions x vectors:        target.py, kernels/conv_tile (the micro-kernel)
-                  for each tap, for each input channel:             the declared order, which nothing changes
+                  for each tap, for each input channel:             kernels/tile_sums: the declared order
                     accumulators += broadcast(x) * vector(w)
                   bias, clamp, second image, store; prefetch of what comes next
 

@@ -6,6 +6,9 @@ A vector is LANES = 8 integers; registers hold one, half of one, or two, as Targ
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from llvmlite import ir
 from numba.core import cgutils
 
@@ -78,12 +81,17 @@ def widen(builder, value, element: ir.Type = INT32):
     return builder.sext(value, vector_of(element, value.type.count))
 
 
+def by_halves(operation: Callable[..., Any], builder, *values):
+    """An operation on vectors of more lanes than a register has: on the first of them, then on the last."""
+    parts = zip(*(halves(builder, value) for value in values), strict=True)
+    return join(builder, *(operation(builder, *part) for part in parts))
+
+
 def dot(builder, acc, x, w):
     """acc[k] + x[2k] * w[2k] + x[2k + 1] * w[2k + 1]; acc of int32, x and w of twice as many int16."""
     lanes = acc.type.count
     if lanes > TARGET.register:
-        parts = zip(*(halves(builder, value) for value in (acc, x, w)), strict=True)
-        return join(builder, *(dot(builder, *part) for part in parts))
+        return by_halves(dot, builder, acc, x, w)
     if TARGET.dot == "vpdpwssd":
         words = [builder.bitcast(value, acc.type) for value in (x, w)]
         return call(builder, f"llvm.x86.avx512.vpdpwssd.{32 * lanes}", acc.type, [acc, *words])
@@ -100,8 +108,7 @@ def byte_dot(builder, acc, x, w):
     """acc[k] + the sum of x[4k + j] * w[4k + j]; acc of int32, x unsigned bytes, w signed ones, four to a lane."""
     lanes = acc.type.count
     if lanes > TARGET.register:
-        parts = zip(*(halves(builder, value) for value in (acc, x, w)), strict=True)
-        return join(builder, *(byte_dot(builder, *part) for part in parts))
+        return by_halves(byte_dot, builder, acc, x, w)
     if TARGET.byte_dot == "vpdpbusd":
         words = [builder.bitcast(value, acc.type) for value in (x, w)]
         return call(builder, f"llvm.x86.avx512.vpdpbusd.{32 * lanes}", acc.type, [acc, *words])

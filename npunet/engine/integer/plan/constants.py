@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from npunet.engine.integer.plan.lowering import Finish
+from npunet.engine.integer.plan.instruction import Finish
 from npunet.engine.integer.plan.opcodes import ADDITION_WORDS, EXP_TABLE, FAR, RECIPROCAL_TABLE
 from npunet.engine.integer.plan.scratch import MATRICES
 from npunet.engine.plan.pack import aligned, block_of, blocks_of, byte_block_of

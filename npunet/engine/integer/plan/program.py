@@ -8,7 +8,8 @@ import numpy as np
 
 from npunet.arena import Arena
 from npunet.engine.integer.plan.constants import IntegerConstants
-from npunet.engine.integer.plan.lowering import Finish, IntegerInstruction, IntegerLowering
+from npunet.engine.integer.plan.instruction import Finish, IntegerInstruction
+from npunet.engine.integer.plan.lowering import IntegerLowering
 from npunet.engine.integer.plan.opcodes import COLUMNS, INT8_LEFT, Extra, Mode
 from npunet.engine.integer.plan.scratch import (
     BYTES_AT_ONCE,

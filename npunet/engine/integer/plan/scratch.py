@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from npunet.engine.integer.plan.lowering import BLOCK_UNIT, IntegerInstruction
+from npunet.engine.integer.plan.instruction import IntegerInstruction
+from npunet.engine.integer.plan.lowering import BLOCK_UNIT
 from npunet.engine.plan.layout import Image, vectors
 from npunet.engine.plan.opcodes import CONVOLUTIONS, Flag, Op
 from npunet.engine.target import CACHE_LINE, FIRST_CACHE, LANES

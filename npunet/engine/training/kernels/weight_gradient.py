@@ -47,8 +47,8 @@ from npunet.engine.codegen.vectors import (
     to_float32,
     write,
 )
-from npunet.engine.kernels.conv_tile import registers_of
 from npunet.engine.kernels.convolution import block_vectors
+from npunet.engine.kernels.tile import registers_of
 from npunet.engine.plan.opcodes import STREAM_COLUMNS, STREAMS
 from npunet.engine.target import CACHE_LINE, LANES
 from npunet.engine.training.kernels.rows import Z, begin_streams, first_tap, opens_chunk, place, slot
