@@ -70,24 +70,16 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def scratch_folder(parent: str | os.PathLike[str]) -> Iterator[Path]:
-    """A folder for what is made piece by piece, gone when the block ends; one that a kill leaves goes with the next."""
-    remove_leftovers(Path(parent))
-    with naming(parent), _new_temporary(Path(parent), directory=True) as (temporary, _):
-        yield temporary
-
-
 def replace_folder(made: Path, target: Path) -> None:
     """Put a folder in the place of another, which goes: whoever looks, at any moment, sees the one or the other.
 
-    made : in a scratch_folder beside `target`
+    made : on the file system of `target`
 
     Where the system cannot exchange two names at once (all but Linux), there is a moment without either.
     """
     if not target.exists():
         os.replace(made, target)
-    elif _exchanged(made, target):
+    elif exchanged(made, target):
         shutil.rmtree(made)
     else:
         shutil.move(target, made.with_name(f"{made.name}.old"))
@@ -95,13 +87,18 @@ def replace_folder(made: Path, target: Path) -> None:
     _settle(target.parent)
 
 
-def _exchanged(one: Path, other: Path) -> bool:
-    """Exchange two names at once. False where that is not possible."""
+def exchanged(one: Path, other: Path) -> bool:
+    """Let two folders change places in one step, if the system can. Raises OSError when it can but may not."""
     try:
-        exchange = ctypes.CDLL(None, use_errno=True).renameat2
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError, TypeError):
         return False
-    return exchange(HERE, os.fsencode(one), HERE, os.fsencode(other), EXCHANGE) == 0
+    if rename(HERE, os.fsencode(one), HERE, os.fsencode(other), EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number), str(other))
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -121,15 +118,11 @@ def remove_leftovers(folder: Path) -> None:
 
 
 @contextmanager
-def _new_temporary(folder: Path, *, directory: bool = False) -> Iterator[tuple[Path, int]]:
-    """A file or folder of our own with a descriptor that is locked as long as the block runs; gone afterwards."""
+def _new_temporary(folder: Path) -> Iterator[tuple[Path, int]]:
+    """A file of our own with a descriptor that is locked as long as the block runs; gone afterwards."""
     while True:
         temporary = folder / f".{os.urandom(8).hex()}.npunet.tmp"
-        if directory:
-            temporary.mkdir()
-            descriptor = os.open(temporary, os.O_RDONLY) if fcntl else os.open(os.devnull, os.O_RDONLY)
-        else:
-            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         if _locked(descriptor) and temporary.exists():
             break
         os.close(descriptor)  # between its making and its lock another save took it for a leftover

@@ -17,11 +17,10 @@ from npunet.golden.place import beside
 LEFT = ".0123456789abcdef.npunet.tmp"
 HOLDS = """
 import sys, time
-from npunet.files import atomic_write, scratch_folder
-with atomic_write(sys.argv[1] + "/a.bin") as file, scratch_folder(sys.argv[1]) as folder:
+from npunet.files import atomic_write
+with atomic_write(sys.argv[1] + "/a.bin") as file:
     file.write(b"half")
     file.flush()
-    (folder / "half").write_text("half")
     print("ready", flush=True)
     time.sleep(60)
 """
@@ -58,7 +57,7 @@ def test_a_save_leaves_the_temporaries_of_saves_under_way(tmp_path):
     assert process.stdout.readline() == b"ready\n"
     before = hidden(tmp_path)
     files.write_text(tmp_path / "b.txt", "b")
-    assert hidden(tmp_path) == before and len(before) == 2
+    assert hidden(tmp_path) == before and len(before) == 1
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
@@ -69,10 +68,10 @@ def test_a_save_leaves_the_temporaries_of_saves_under_way(tmp_path):
 
 def test_a_folder_is_replaced_at_once(tmp_path):
     for content in ("one", "two"):
-        with files.scratch_folder(tmp_path) as scratch:
-            (scratch / "made").mkdir()
-            (scratch / "made" / content).write_text(content)
-            files.replace_folder(scratch / "made", tmp_path / "target")
+        made = tmp_path / "made"
+        made.mkdir()
+        (made / content).write_text(content)
+        files.replace_folder(made, tmp_path / "target")
         assert os.listdir(tmp_path) == ["target"] and os.listdir(tmp_path / "target") == [content]
 
 

@@ -91,7 +91,7 @@ def test_what_changes_while_a_bundle_is_made_is_kept(old):
 
 
 def test_a_system_that_cannot_exchange_renames(old, monkeypatch):
-    monkeypatch.setattr(place, "_exchanged", lambda one, other: False)
+    monkeypatch.setattr(place, "exchanged", lambda one, other: False)
     golden("tiny", old, seed=1, **SMALL)
     assert whole(old) and json.loads((old / "manifest.json").read_text())["seed"] == 1
     assert [path.name for path in old.parent.iterdir()] == ["b"]

@@ -103,7 +103,7 @@ def without_locks(monkeypatch):
 
     for module in (files, place):
         monkeypatch.setattr(module, "fcntl", None)
-        monkeypatch.setattr(module, "_exchanged", lambda one, other: False)
+        monkeypatch.setattr(module, "exchanged", lambda one, other: False)
     monkeypatch.setattr(os, "replace", refusing)
 
 

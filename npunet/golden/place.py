@@ -9,8 +9,6 @@ next run removes (a lock on the scratch folder tells whether the run that made i
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import hashlib
 import json
 import os
@@ -20,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from npunet.files import naming
+from npunet.files import exchanged, naming
 
 try:
     import fcntl
@@ -29,7 +27,6 @@ except ImportError:  # Windows: no lock is known, so that what a killed run left
 
 MARK = ".npunet-"
 NEW, OLD = "new", "old"
-AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux
 
 
 @contextmanager
@@ -142,20 +139,6 @@ def _exchange(scratch: Path, place: Path) -> None:
     """Put scratch/new into its place; what was there stands in the scratch folder then."""
     if not os.path.lexists(place):
         (scratch / NEW).rename(place)
-    elif not _exchanged(scratch / NEW, place):
+    elif not exchanged(scratch / NEW, place):
         place.rename(scratch / OLD)
         (scratch / NEW).rename(place)
-
-
-def _exchanged(one: Path, other: Path) -> bool:
-    """Let two folders change places in one step, if the system can. Raises OSError when it can but may not."""
-    try:
-        rename = ctypes.CDLL(None, use_errno=True).renameat2
-    except (AttributeError, OSError, TypeError):
-        return False
-    if rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
-        return False
-    raise OSError(number, os.strerror(number), str(other))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from npunet.verify.dumps import Fault, Raw
+from npunet.verify.dumps import Raw
 
 # How a layout lists the axes of (N, H, W, C).
 LAYOUTS = {
@@ -124,7 +124,3 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _told(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "()"
-
-
-def fault_of(raw: Raw, error: ValueError) -> Fault:
-    return Fault(raw.source, str(error))

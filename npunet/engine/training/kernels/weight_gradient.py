@@ -86,7 +86,7 @@ def register_tile(builder, rows: int, registers, x, x_row, x_col, z, z_row, z_co
         keep_order(builder)
         x, z, line, *acc = carried
         prefetch(builder, line)
-        own = {lanes: hidden(builder, x) for lanes in widths}  # see conv_tile.MicroKernel.over
+        own = {lanes: hidden(builder, x) for lanes in widths}  # see tile_sums.TileSums.over
         gradients = [load_vector(builder, builder.add(z, INT64(start)), lanes) for start, lanes in registers]
         for k in range(rows):
             for v, (_, lanes) in enumerate(registers):
