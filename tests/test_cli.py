@@ -230,6 +230,9 @@ def test_trace_writes_every_layer(tiny, capsys):
         for name in got.files:
             assert got[name].ndim == 4
             np.testing.assert_array_equal(got[name], expected[name])
+    assert cli.main(["trace", "tiny.npz", "-", "-o", "made.npz"]) == 0
+    with np.load("made.npz") as got:
+        assert sorted(got.files) == sorted(expected)
     assert cli.main(["trace", "tiny.npz", "x.npy", "-o", "d.npz", "--level", "deploy"]) == 0
     with np.load("d.npz") as got:
         assert "ENC1_D1_conv" in got.files and not any(name.endswith(".bn") for name in got.files)

@@ -29,7 +29,7 @@ def add(verbs: Any) -> None:
                         help="number of classes, where --model is a preset or JSON")
     group = parser.add_argument_group("writing .onnx")
     group.add_argument("--level", choices=LEVELS,
-                       help="deploy: batch norm folded; trained: every layer as trained (default deploy)")
+                       help="deploy: batch norm folded; trained: every layer by itself (default deploy)")
     group.add_argument("--batch", type=values.counting, metavar="N", help="samples a call (default: left open)")
 
 

@@ -31,7 +31,7 @@ as in an array of npunet trace, will do.
     parser.add_argument("input", help=f'{inputs.HELP}; "-" for a sample made by formulas')
     parser.add_argument("number", metavar="LAYER[INDEX]", help='such as "DEC2_D3_conv[12, 2]" or "NECK_conv[3, 4, 0]"')
     parser.add_argument("--level", choices=LEVELS, default="trained",
-                        help="every layer as trained, or batch norm folded as deployed (default trained)")
+                        help="every layer by itself, or batch norm folded as deployed (default trained)")
     parser.add_argument("--arithmetic", choices=("seq", "seq_fma"), default="seq_fma",
                         help="each product and sum rounded, or fused multiply-adds (default seq_fma)")
     parser.add_argument("--gradient", action="store_true",

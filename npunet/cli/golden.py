@@ -23,7 +23,7 @@ def add(verbs: Any) -> None:
     parser.add_argument("--input", metavar="FILE", help=f"real input, one more case; {inputs.HELP}")
     parser.add_argument("-o", "--out", metavar="DIR", default="golden", help="folder to write (default golden)")
     parser.add_argument("--level", choices=("trained", "deploy"), default="deploy",
-                        help="batch norm folded (deploy, the default), or every layer as trained")
+                        help="batch norm folded (deploy, the default), or every layer by itself")
     parser.add_argument("--arithmetic", choices=("seq", "seq_fma"), default="seq_fma",
                         help="declared order of summation, with or without a fused multiply-add (default seq_fma)")
     parser.add_argument("--cases", metavar="NAME,...", type=values.names,

@@ -27,7 +27,7 @@ def add(verbs: Any) -> None:
     parser.add_argument("--input", metavar="FILE", help=f"what the network is shown on ({inputs.HELP}); default: a "
                         "sample made by formulas")
     parser.add_argument("--level", choices=LEVELS, default="trained",
-                        help="every layer as trained, or batch norm folded as deployed (default trained)")
+                        help="every layer by itself, or batch norm folded as deployed (default trained)")
     parser.add_argument("--layers", metavar="NAME,...", default=(), type=values.names,
                         help="a tour: the layers that the page's arrows walk through, in this order (default: all)")
     parser.add_argument("--compare", metavar="FILE", help="lay over it: another model of the same architecture, or "

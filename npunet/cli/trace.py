@@ -11,6 +11,7 @@ from npunet import IntegerModel, UNet
 from npunet.cli import inputs, models, outputs, predict, sources
 from npunet.deploy import LEVELS
 from npunet.files import write_npz
+from npunet.segment import Segmenter
 
 
 def add(verbs: Any) -> None:
@@ -18,10 +19,10 @@ def add(verbs: Any) -> None:
     parser = models.verb(verbs, "trace", trace, "write every layer's output on an input, one array a layer",
                          "npunet trace model.npz ludb/data/1 --leads ii -o trace.npz")
     parser.add_argument("model", help=models.HELP)
-    parser.add_argument("input", help=inputs.HELP)
+    parser.add_argument("input", help=f'{inputs.HELP}; "-" for a sample made by formulas')
     parser.add_argument("-o", "--out", metavar="FILE", default="trace.npz", help="file to write (default trace.npz)")
     parser.add_argument("--level", choices=LEVELS,
-                        help="every layer as trained, or batch norm folded as deployed (default trained)")
+                        help="every layer by itself, or batch norm folded as deployed (default trained)")
     parser.add_argument("--training", action="store_true", help="batch statistics and dropout, as in training")
     inputs.add_arguments(parser)
 
@@ -34,7 +35,7 @@ def trace(arguments: Namespace) -> None:
         trace_integers(opened, arguments)
         return
     model = models.network_of(opened)
-    batch = sources.batch(arguments.input, opened, predict.meaning_of(opened), arguments)
+    batch = batch_of(opened, arguments)
     x = padded(model, batch.x)
     layers = model.trace(x, training=arguments.training, level=arguments.level or "trained")
     write_npz(arguments.out, layers)
@@ -51,7 +52,7 @@ def trace_integers(model: IntegerModel, arguments: Namespace) -> None:
         if given:
             raise ValueError(f"{option} is for float networks; {arguments.model} is an integer one: leave it out")
     face = models.with_float_face(model)
-    batch = sources.batch(arguments.input, face, predict.meaning_of(face), arguments)
+    batch = batch_of(face, arguments)
     network: Any = models.network_of(face)
     layers = model.trace(model.quantize_input(network.padded(batch.x)))
     write_npz(arguments.out, layers)
@@ -59,6 +60,17 @@ def trace_integers(model: IntegerModel, arguments: Namespace) -> None:
           f"{model.input_qparams[1]}")
     print(f"ran     {models.called(arguments.model)}: {models.size_of(model)}")
     print(f"wrote   {arguments.out}: {len(layers)} layers of {model.dtype}, each (B, H, W, C)")
+
+
+def batch_of(model: UNet | Segmenter, arguments: Namespace) -> inputs.Batch:
+    """What a float network, or the float face of an integer one, is run on."""
+    if arguments.input != "-":
+        return sources.batch(arguments.input, model, predict.meaning_of(model), arguments)
+    from npunet.audit.subject import example
+
+    inputs.refuse_options(arguments, "there is no input file")
+    told = "a sample made by formulas"
+    return inputs.Batch(example(models.network_of(model))[None], (told,), told, None)
 
 
 def padded(model: UNet, x: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ export function showHeader(app) {
 
 function totals({ nodes, integer, level }) {
   const [parameters, macs] = ["parameters", "macs"].map((key) => nodes.reduce((sum, node) => sum + node[key], 0));
-  const words = { trained: "trained (every layer as trained)", deploy: "deploy (batch norm folded)" };
+  const words = { trained: "trained (every layer by itself)", deploy: "deploy (batch norm folded)" };
   return (
     `${counted(parameters)} parameters, ${counted(macs)} multiply-accumulates (MACs), ${nodes.length} layers; ` +
     `level: ${integer ? level : words[level]}`
