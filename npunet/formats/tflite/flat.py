@@ -15,9 +15,10 @@ import numpy as np
 from npunet.extras import extra
 
 # TensorType of the schema, for those that a network here can have
-TYPES: dict[int, np.dtype] = {0: np.dtype(np.float32), 2: np.dtype(np.int32), 3: np.dtype(np.uint8),
-                              4: np.dtype(np.int64), 7: np.dtype(np.int16), 9: np.dtype(np.int8)}
-TYPE_NAMES = {1: "float16", 5: "string", 6: "bool", 8: "complex64", 10: "float64", 11: "complex128", 12: "uint64",
+TYPES: dict[int, np.dtype] = {0: np.dtype(np.float32), 1: np.dtype(np.float16), 2: np.dtype(np.int32),
+                              3: np.dtype(np.uint8), 4: np.dtype(np.int64), 6: np.dtype(np.bool_),
+                              7: np.dtype(np.int16), 9: np.dtype(np.int8)}
+TYPE_NAMES = {5: "string", 8: "complex64", 10: "float64", 11: "complex128", 12: "uint64",
               13: "resource", 14: "variant", 15: "uint32", 16: "uint16", 17: "int4", 18: "bfloat16"}  # of the others
 NUMBERS = {dtype: number for number, dtype in TYPES.items()}
 SAME, VALID = 0, 1  # Padding

@@ -8,7 +8,7 @@ they are computed here once, for a batch of 1. Everything else is refused with t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,61 +17,63 @@ import numpy as np
 from npunet.formats.tflite import shape_arithmetic
 from npunet.formats.tflite.ends import between_ends
 from npunet.formats.tflite.flat import ACTIVATIONS, SAME, VALID, FlatModel, FlatOperator
-from npunet.formats.tflite.reading import WAY_OUT, Reading, activation, add, as_image, constant, output, remember
+from npunet.formats.tflite.integers import Integers
+from npunet.formats.tflite.reading import Reading, activation, add, begun, constant, output, result, told
 from npunet.formats.tflite.upsampling import reshape, resize, tile
 from npunet.geometry import Pads, Pair, same_pads_2d
-from npunet.integer import parameters
 from npunet.integer.network import LIMITS, Network
 
-ELEMENTWISE = ("ADD", "LEAKY_RELU", "QUANTIZE", "SOFTMAX")  # whose output has their input's shape, whatever is said
+Reader = Callable[[Reading, FlatOperator, str], None]
+ELEMENTWISE = ("ADD", "LEAKY_RELU", "QUANTIZE", "SOFTMAX", "RELU", "RELU6", "ELU", "SELU", "LAYER_NORM")
+# whose output has their input's shape, whatever is said
 
 
 def recognise(flat: FlatModel, name: str, lut: str = "f32") -> Network:
     """The integer network that a file holds.
 
     name : of the model, where the file has none
-    lut  : in which arithmetic the tables of a 16-bit softmax are made, "f32" as TFLite-Micro, "f64" as LiteRT, whose
-           factors of a leaky ReLU are taken then too
+    lut  : in which arithmetic the tables of a 16-bit softmax are made; see Integers
 
     Raises ValueError for what no U-Net has, with the operator's name and number.
     """
-    for which, numbers in (("input", flat.inputs), ("output", flat.outputs)):
-        if len(numbers) != 1:
-            raise ValueError(f"it has {len(numbers)} {which}s; a U-Net has one")
+    refuse_many_ends(flat)
     flat, ends = between_ends(flat)
-    reading = Reading(flat, lut, list(flat.tensors))
     source = flat.tensors[flat.inputs[0]]
     if source.dtype.name not in LIMITS:
         raise ValueError(f"its input ({source.name}) is {source.dtype}: it is a float model, or has float operators at "
                          "its beginning, as no QUANTIZE makes int8 or int16 of it; convert it with full integer "
                          "quantisation, or use npunet.quantize on the float network")
-    if any(axis for axis in source.unsettled):
-        raise ValueError(f"its input ({source.name}) leaves the size of axes {list(source.unsettled)} open; convert it "
-                         "with a fixed size")
-    x = as_image(source, "input", f"the input ({source.name})")
-    reading.images[flat.inputs[0]] = x
-    reading.tensors[x.name] = x
-    remember(reading, flat.inputs[0], x)
-    for number, operator in enumerate(flat.operators):
-        if number not in ends:
-            _read(reading, number, operator)
-    if flat.outputs[0] not in reading.images:
-        raise ValueError(f"no operator gives its output ({flat.tensors[flat.outputs[0]].name})")
-    y = reading.images[flat.outputs[0]]
+    reading = begun(flat, Integers(lut))
+    read_operators(reading, [(f"operator {number} ({operator.code})", operator)
+                             for number, operator in enumerate(flat.operators) if number not in ends], READERS)
+    x, y = reading.tensors["input"], result(reading)
     scheme = "int8" if x.dtype == "int8" else "int16x8"
-    metadata = {key.removeprefix("npunet."): value.decode("utf-8", "replace") for key, value in flat.metadata.items()
-                if key.startswith("npunet.")}
+    metadata = told(flat)
     return Network(scheme, metadata.pop("rounding", "D"), x.name, y.name, reading.tensors, tuple(reading.nodes),
                    source.shape[1:], reading.flats[flat.outputs[0]].shape[1:], reading.views,
                    metadata.pop("name", name), metadata)
 
 
-def _read(reading: Reading, number: int, operator: FlatOperator) -> None:
+def refuse_many_ends(flat: FlatModel) -> None:
+    """Raise ValueError unless a file has one input and one output."""
+    for which, numbers in (("input", flat.inputs), ("output", flat.outputs)):
+        if len(numbers) != 1:
+            raise ValueError(f"it has {len(numbers)} {which}s; a U-Net has one")
+
+
+def read_operators(reading: Reading, operators: Sequence[tuple[str, FlatOperator]],
+                   readers: Mapping[str, Reader]) -> None:
+    """Add operators to a network, one after another, each with what it is called in a message."""
+    for where, operator in operators:
+        _read(reading, where, operator, readers)
+
+
+def _read(reading: Reading, where: str, operator: FlatOperator, readers: Mapping[str, Reader]) -> None:
     """Add one operator to the network."""
-    where = f"operator {number} ({operator.code})"
-    reader = READERS.get(operator.code)
+    reader = readers.get(operator.code)
     if reader is None:
-        raise ValueError(f"{where} is none of those that a U-Net has: {', '.join(sorted(READERS))}; {WAY_OUT}")
+        raise ValueError(f"{where} is none of those that a U-Net has: {', '.join(sorted(readers))}; "
+                         f"{reading.kind.way_out}")
     if len(operator.outputs) != 1:
         raise ValueError(f"{where} has {len(operator.outputs)} outputs; it must have one")
     given = operator.outputs[0]
@@ -106,6 +108,8 @@ def _window(operator: FlatOperator, where: str, size: Pair, kernel: Pair, dilati
     if min(extents) < 1 or max(extents) > 2**15 or options["padding"] not in (SAME, VALID):
         raise ValueError(f"{where} has kernel {kernel}, stride {stride}, dilation {dilation}, padding "
                          f"{options['padding']}, which cannot be")
+    if "pads" in options:
+        return {"stride": stride, "pads": options["pads"], "padding": "explicit"}
     same = options["padding"] == SAME
     pads: Pads = same_pads_2d(size, kernel, stride, dilation) if same else ((0, 0), (0, 0))
     return {"stride": stride, "pads": pads, "padding": "same" if same else "valid"}
@@ -113,26 +117,16 @@ def _window(operator: FlatOperator, where: str, size: Pair, kernel: Pair, dilati
 
 def _convolution(reading: Reading, operator: FlatOperator, where: str) -> None:
     x, depthwise = activation(reading, operator, where), operator.code == "DEPTHWISE_CONV_2D"
-    kernel, stored = constant(reading, operator, where, 1, ("int8",))
+    kernel, stored = constant(reading, operator, where, 1, reading.kind.weights)
     if len(kernel.shape) != 4:
         raise ValueError(f"{where} has weights of shape {kernel.shape}; they must have four axes")
-    bias_types = ("int32",) if x.dtype == "int8" else ("int32", "int64")
     channels = kernel.shape[3] if depthwise else kernel.shape[0]
     if len(operator.inputs) > 2 and operator.inputs[2] >= 0:
-        _, bias = constant(reading, operator, where, 2, bias_types)
+        _, bias = constant(reading, operator, where, 2, reading.kind.biases(x))
         if bias.shape != (channels,):
             raise ValueError(f"{where} has a bias of shape {bias.shape}; it must be ({channels},)")
-    elif x.dtype == "int8":
-        bias = np.zeros(channels, np.int32)
     else:
-        raise ValueError(f"{where} has no bias, without which nothing says whether 16-bit activations are summed in 32 "
-                         "or 64 bits")
-    if kernel.zero_points.any() or kernel.scales.size not in (1, channels):
-        raise ValueError(f"{where} has weights that are not symmetric, or {kernel.scales.size} scales for {channels} "
-                         "channels")
-    if kernel.scales.size > 1 and kernel.axis != (3 if depthwise else 0):
-        raise ValueError(f"{where} has weight scales along axis {kernel.axis}")
-    scales = np.broadcast_to(kernel.scales, (channels,))
+        bias = reading.kind.no_bias(x, channels, where)
     if depthwise:
         C = x.shape[2]
         if channels % C or kernel.shape[0] != 1:
@@ -145,8 +139,8 @@ def _convolution(reading: Reading, operator: FlatOperator, where: str) -> None:
     attrs = _window(operator, where, x.shape[:2], weights.shape[:2], dilation)
     op = "depthwise_conv2d" if depthwise else "conv2d"
     y = output(reading, operator, where, op, clamp)
-    add(reading, operator, y, parameters.convolution(op, x, y, weights, bias, scales, dilation=dilation, clamp=clamp,
-                                                      **attrs))
+    add(reading, operator, y, reading.kind.convolution(op, x, y, weights, bias, kernel, where, dilation=dilation,
+                                                       clamp=clamp, **attrs))
 
 
 def _pool(reading: Reading, operator: FlatOperator, where: str) -> None:
@@ -155,7 +149,7 @@ def _pool(reading: Reading, operator: FlatOperator, where: str) -> None:
     attrs = _window(operator, where, x.shape[:2], window, (1, 1))
     op = "max_pool2d" if operator.code == "MAX_POOL_2D" else "avg_pool2d"
     y = output(reading, operator, where, op)
-    add(reading, operator, y, parameters.pooling(op, x, y, window=window, clamp=clamp, **attrs))
+    add(reading, operator, y, reading.kind.pooling(op, x, y, window=window, clamp=clamp, **attrs))
 
 
 def _addition(reading: Reading, operator: FlatOperator, where: str) -> None:
@@ -166,7 +160,7 @@ def _addition(reading: Reading, operator: FlatOperator, where: str) -> None:
         raise ValueError(f"{where} adds int16 with scales that are powers of two, an older form that cannot be read")
     clamp = _clamp(operator, where)
     y = output(reading, operator, where, "add")
-    add(reading, operator, y, parameters.addition(a, b, y, clamp=clamp))
+    add(reading, operator, y, reading.kind.addition(a, b, y, clamp=clamp))
 
 
 def _concat(reading: Reading, operator: FlatOperator, where: str) -> None:
@@ -179,13 +173,14 @@ def _concat(reading: Reading, operator: FlatOperator, where: str) -> None:
         raise ValueError(f"{where} joins {len(xs)} tensors along axis {axis}; only the last axis, without an "
                          "activation, can be read")
     y = output(reading, operator, where, "concat")
-    add(reading, operator, y, parameters.concatenation(xs, y))
+    add(reading, operator, y, reading.kind.concatenation(xs, y))
 
 
 def _quantize(reading: Reading, operator: FlatOperator, where: str) -> None:
     x = activation(reading, operator, where)
     y = output(reading, operator, where, "rescale")
-    add(reading, operator, y, parameters.rescaling(x, y))
+    assert isinstance(reading.kind, Integers), "of integers alone"
+    add(reading, operator, y, reading.kind.rescaling(x, y))
 
 
 def _softmax(reading: Reading, operator: FlatOperator, where: str) -> None:
@@ -193,7 +188,7 @@ def _softmax(reading: Reading, operator: FlatOperator, where: str) -> None:
     if operator.options["beta"] != 1:
         raise ValueError(f"{where} has beta {operator.options['beta']:g}; only 1 can be read")
     y = output(reading, operator, where, "softmax")
-    add(reading, operator, y, parameters.softmaxing(x, y, lut=reading.lut))
+    add(reading, operator, y, reading.kind.softmaxing(x, y))
 
 
 def _leaky_relu(reading: Reading, operator: FlatOperator, where: str) -> None:
@@ -201,12 +196,13 @@ def _leaky_relu(reading: Reading, operator: FlatOperator, where: str) -> None:
     if not 0 <= slope <= 1:
         raise ValueError(f"{where} has slope {slope!r}; it must be 0 to 1")
     y = output(reading, operator, where, "leaky_relu")
-    add(reading, operator, y, parameters.leaky_relu(x, y, slope, as_litert=reading.lut == "f64"))
+    add(reading, operator, y, reading.kind.leaky_relu(x, y, slope))
 
 
-READERS: dict[str, Callable[[Reading, FlatOperator, str], None]] = {
-    "ADD": _addition, "AVERAGE_POOL_2D": _pool, "CONCATENATION": _concat, "CONV_2D": _convolution,
-    "DEPTHWISE_CONV_2D": _convolution, "EXPAND_DIMS": reshape, "LEAKY_RELU": _leaky_relu, "MAX_POOL_2D": _pool,
-    "PACK": shape_arithmetic.fold, "QUANTIZE": _quantize, "RESHAPE": reshape, "RESIZE_NEAREST_NEIGHBOR": resize,
-    "SHAPE": shape_arithmetic.fold, "SOFTMAX": _softmax, "STRIDED_SLICE": shape_arithmetic.fold, "TILE": tile,
-}
+SHARED: dict[str, Reader] = {
+    "ADD": _addition, "CONCATENATION": _concat, "CONV_2D": _convolution, "DEPTHWISE_CONV_2D": _convolution,
+    "EXPAND_DIMS": reshape, "LEAKY_RELU": _leaky_relu, "MAX_POOL_2D": _pool, "PACK": shape_arithmetic.fold,
+    "RESHAPE": reshape, "RESIZE_NEAREST_NEIGHBOR": resize, "SHAPE": shape_arithmetic.fold, "SOFTMAX": _softmax,
+    "STRIDED_SLICE": shape_arithmetic.fold, "TILE": tile,
+}  # by networks of integers and of floats
+READERS: dict[str, Reader] = {**SHARED, "AVERAGE_POOL_2D": _pool, "QUANTIZE": _quantize}

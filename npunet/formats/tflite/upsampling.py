@@ -5,21 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from npunet.formats.tflite import shape_arithmetic
-from npunet.formats.tflite.flat import FlatOperator, FlatTensor
-from npunet.formats.tflite.names import layer_of
-from npunet.formats.tflite.reading import (
-    WAY_OUT,
-    Reading,
-    activation,
-    add,
-    constant,
-    image_shape,
-    output,
-    remember,
-)
+from npunet.formats.tflite.flat import FlatOperator
+from npunet.formats.tflite.reading import Reading, activation, add, constant, image_shape, output, remember
 from npunet.geometry import Pair
-from npunet.integer import parameters
-from npunet.integer.network import Shape, Tensor
+from npunet.integer.network import Shape
 
 
 def resize(reading: Reading, operator: FlatOperator, where: str) -> None:
@@ -29,7 +18,7 @@ def resize(reading: Reading, operator: FlatOperator, where: str) -> None:
         raise ValueError(f"{where} has a size of shape {size.shape} or aligned corners, which cannot be read")
     factor = _factor(where, x.shape, (int(size[0]), int(size[1])))
     y = output(reading, operator, where, "upsample_nearest2d")
-    add(reading, operator, y, parameters.upsampling(x, y, factor))
+    add(reading, operator, y, reading.kind.upsampling(x, y, factor))
 
 
 def _factor(where: str, shape: Shape, size: Pair) -> Pair:
@@ -46,13 +35,11 @@ def reshape(reading: Reading, operator: FlatOperator, where: str) -> None:
                                           constant(reading, operator, where, 1, ("int32", "int64"))[1], where)
         reading.flats[given] = replace(reading.flats[given], shape=shape, unsettled=())
     flat = reading.flats[given]
-    _same_meaning(where, x, flat)
-    if len(flat.shape) > 4:
-        image = _untiled(flat.shape)[0]
-    else:
-        image = image_shape(flat.shape) if flat.shape[:1] == (1,) else None
+    reading.kind.same_meaning(where, x, flat)
+    image = _untiled(flat.shape)[0] if len(flat.shape) > 4 else image_shape(flat, where, reading.kind.way_out)
     if image != x.shape:
-        raise ValueError(f"{where} makes {flat.shape} of an image {x.shape}; only axes of 1 may come and go: {WAY_OUT}")
+        raise ValueError(f"{where} makes {flat.shape} of an image {x.shape}; only axes of 1 may come and go: "
+                         f"{reading.kind.way_out}")
     reading.images[given] = x
     remember(reading, given, x)
 
@@ -69,12 +56,12 @@ def tile(reading: Reading, operator: FlatOperator, where: str) -> None:
     if image != x.shape or len(repeats) != 5 or any(n != 1 for i, n in enumerate(repeats) if i != axis) or (
             flat.shape != tuple(a * b for a, b in zip(before, repeats, strict=True))):
         raise ValueError(f"{where} repeats {before} by {repeats} to {flat.shape}, which is no part of a nearest "
-                         f"upsampling (RESHAPE, TILE, RESHAPE); {WAY_OUT}")
-    _same_meaning(where, x, flat)
+                         f"upsampling (RESHAPE, TILE, RESHAPE); {reading.kind.way_out}")
+    reading.kind.same_meaning(where, x, flat)
     factor = (repeats[2], 1) if axis == 2 else (1, repeats[3])
     tiled = x.shape[0] * factor[0], x.shape[1] * factor[1], x.shape[2]
-    y = replace(x, name=_tiled_name(reading, operator), shape=tiled)
-    add(reading, operator, y, parameters.upsampling(x, y, factor))
+    y = replace(x, name=reading.kind.tiled_name(reading, operator), shape=tiled)
+    add(reading, operator, y, reading.kind.upsampling(x, y, factor))
 
 
 def _untiled(shape: tuple[int, ...]) -> tuple[Shape | None, int]:
@@ -84,20 +71,3 @@ def _untiled(shape: tuple[int, ...]) -> tuple[Shape | None, int]:
     if len(shape) == 5 and shape[0] == 1 and shape[2] == 1:
         return (shape[1], shape[3], shape[4]), 2
     return None, 0
-
-
-def _tiled_name(reading: Reading, operator: FlatOperator) -> str:
-    """The layer's name for the last TILE of an upsampling, "<layer>/rows" for one before it."""
-    name = reading.flats[operator.outputs[0]].name
-    layer = layer_of((name,), "upsample_nearest2d", False, ())
-    later = reading.flat.operators[reading.flat.operators.index(operator) + 1 :]
-    if layer and any(layer_of((reading.flats[o.outputs[0]].name,), "upsample_nearest2d", False, ()) == layer
-                     for o in later if o.code == "TILE" and o.outputs):
-        layer = f"{layer}/rows"
-    return layer if layer and layer not in reading.tensors else f"{name} (tensor {operator.outputs[0]})"
-
-
-def _same_meaning(where: str, x: Tensor, flat: FlatTensor) -> None:
-    if flat.dtype != x.dtype or flat.scales.size != 1 or (
-            (float(flat.scales[0]), int(flat.zero_points[0])) != (x.scale, x.zero_point)):
-        raise ValueError(f"{where} copies integers from one type or scale to another; requantise before it")
