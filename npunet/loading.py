@@ -5,7 +5,7 @@ from __future__ import annotations
 from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
-from npunet.model import UNet
+from npunet.model import UNet, restored
 
 if TYPE_CHECKING:
     from npunet.integer_model import IntegerModel
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def load(path: str | PathLike[str], *, allow_nonfinite: bool = False) -> UNet | Segmenter | IntegerModel:
     """The model in a file: a UNet, a Segmenter where it was saved with what it was trained for, or an IntegerModel.
 
-    An integer network comes from what IntegerModel.save wrote or from an integer .tflite, ours or a converter's.
+    A .tflite, ours or a converter's, gives a UNet where it is of float32 (batch norm is folded in it, its own names of
+    tensors are in the UNet's trace) and an IntegerModel where it is of int8 or 16x8.
 
     allow_nonfinite : take float weights that are NaN or Inf as they are
 
@@ -24,7 +25,16 @@ def load(path: str | PathLike[str], *, allow_nonfinite: bool = False) -> UNet | 
     from npunet.formats import kinds, model_file
 
     path = fspath(path)  # a number would be an open file's
-    if kinds.is_tflite(path) or kinds.is_integer_archive(path):
+    if kinds.is_tflite(path):
+        from npunet.formats import tflite
+
+        found = tflite.read(path)
+        if isinstance(found, dict):
+            return restored(**found, allow_nonfinite=allow_nonfinite)
+        from npunet.integer_model import IntegerModel
+
+        return IntegerModel(found)
+    if kinds.is_integer_archive(path):
         from npunet.integer_model import IntegerModel  # which a float network does not need
 
         return IntegerModel.load(path)

@@ -27,7 +27,7 @@ from npunet.values import count, natural
 if TYPE_CHECKING:  # imported where used: a first prediction need not wait for them
     from npunet.inference.session import Session
     from npunet.inference.stream import Stream
-    from npunet.layer_values import LayerValues
+    from npunet.layer_values import Alias, LayerValues
 
 BACKENDS = ("auto", "numpy", "engine")
 DTYPES = ("float32", "float64")
@@ -55,6 +55,7 @@ class UNet:
         self._weights = named.WeightStore(named.initialise(self.graph, seed, np.dtype(dtype)), np.dtype(dtype))
         self._engines = Engines(self._weights)
         self._new_statistics: dict[str, np.ndarray] = {}
+        self.aliases: dict[str, Alias] = {}  # more names in trace: those that a .tflite gives its tensors
         if waste := self.sizes.wasted_rows():
             warnings.warn(waste, stacklevel=2)
 
@@ -200,9 +201,11 @@ class UNet:
         level    : "trained", or "deploy" for the network with batch norm folded (which then has no such layers)
 
         Returns {layer: (B, H, W, C)}; a signal's layers have H = 1. Asking it for a layer that is not there raises
-        KeyError that names the nearest ones.
+        KeyError that names the nearest ones. A network from a .tflite has the tensors also under the file's own names
+        and in the file's own shapes (B, ...), at the file's size and not in training; those within an operator that the
+        file writes as several (layer norm, selu) are not there.
         """
-        from npunet.layer_values import LayerValues
+        from npunet.layer_values import LayerValues, with_aliases
 
         check_level(level)
         if training and level == "deploy":
@@ -214,11 +217,13 @@ class UNet:
             tensors |= run.draw_masks(graph, len(images), np.random.default_rng(natural("seed", seed)),
                                       images.dtype)
             graph = graph.for_training()
-        if level == "deploy":
-            graph, tensors = deploy(graph, tensors)
+        layers = [node.name for node in graph]
+        if level == "deploy" or (self.aliases and not training):
+            graph, tensors = deploy(graph, tensors)                          # it has both halves of what is separable
+            layers = layers if level == "trained" else [node.name for node in graph]
         trace, _ = run.forward(graph, tensors, images, arithmetic=arithmetic)
-        del trace[graph.input]
-        return LayerValues(trace)
+        values = LayerValues({name: trace[name] for name in layers})
+        return values if training else with_aliases(values, trace, self.aliases)
 
     @overload
     def gradients(self, x: np.ndarray, labels: np.ndarray, loss: str = ..., training: bool = ..., l2: bool = ..., *,
@@ -305,7 +310,7 @@ class UNet:
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, allow_nonfinite: bool = False) -> UNet:
-        """Read what save wrote, or a whole Keras model (.keras, old .h5) of this network.
+        """Read what save wrote, a whole Keras model (.keras, old .h5) of this network, or a .tflite of float32.
 
         Raises FileNotFoundError, ValueError when the file is no such model, is damaged, holds more than a network or,
         unless allow_nonfinite is given, a weight that is not finite.
@@ -324,7 +329,7 @@ class UNet:
 
     def __reduce__(self) -> tuple[Any, ...]:
         weights = dict(self.weights.snapshot().read_only)
-        return restored, (self.params, self.input_shape, self.num_classes, self.dtype, weights)
+        return restored, (self.params, self.input_shape, self.num_classes, self.dtype, weights, True, self.aliases)
 
     def __repr__(self) -> str:
         parameters = sum(spec.size for spec in self.graph.weights.values())
@@ -350,9 +355,11 @@ def check_dtype(dtype: Any) -> str:
 
 
 def restored(params: UNetParams, input_shape: tuple[int | None, ...], num_classes: int | None, dtype: str,
-             weights: Mapping[str, Any], allow_nonfinite: bool = True) -> UNet:
+             weights: Mapping[str, Any], allow_nonfinite: bool = True,
+             aliases: Mapping[str, Alias] | None = None) -> UNet:
     """A copied, unpickled or loaded model."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said when the model was made
         model = UNet(params, input_shape, num_classes, seed=None, dtype=dtype)
+    model.aliases = dict(aliases or {})
     return model.load_weights(weights, allow_nonfinite=allow_nonfinite)

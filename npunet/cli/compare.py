@@ -12,7 +12,7 @@ import numpy as np
 from npunet import IntegerModel, UNetParams, load
 from npunet.cli import models
 from npunet.cli.models import verb
-from npunet.formats import opened_model, opened_weights
+from npunet.formats import is_integer, opened_model, opened_weights
 from npunet.reading import npz, read_all, read_npy, reading
 from npunet.weights import canonical
 
@@ -85,10 +85,11 @@ def read(source: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {}, found
     if path.suffix == ".npy":
         return {}, {path.stem: read_npy(path)}
-    if models.is_integer(source) and isinstance(opened := load(source), IntegerModel):
+    if is_integer(source) and isinstance(opened := load(source), IntegerModel):
         return integers(opened)
     if models.is_model(source):
         with opened_model(source) as (description, weights):
+            description.pop("aliases", None)
             return description, {canonical(name): value for name, value in read_all(weights).items()}
     if path.suffix == ".npz":
         with reading(source), npz(source) as arrays:

@@ -8,7 +8,7 @@ from typing import Any
 from npunet import IntegerModel, UNet
 from npunet.cli import models, values
 from npunet.deploy import LEVELS
-from npunet.formats import WRITABLE, tflite, write_weights
+from npunet.formats import WRITABLE, is_integer, kinds, tflite, write_weights
 from npunet.formats.model_file import is_model as is_saved
 from npunet.formats.onnx import write_onnx
 from npunet.loading import load, load_network
@@ -16,10 +16,10 @@ from npunet.loading import load, load_network
 
 def add(verbs: Any) -> None:
     """Arguments of `npunet convert`."""
-    parser = models.verb(verbs, "convert", convert, "between model.npz, Keras and safetensors; write ONNX, .tflite",
+    parser = models.verb(verbs, "convert", convert, "between model.npz, Keras, .tflite and safetensors; write ONNX",
                          "npunet convert trained.keras model.npz")
-    parser.add_argument("source", help="model .npz, .keras or .h5, integer .npz or .tflite; or weights: .weights.h5, "
-                        ".safetensors, .npz")
+    parser.add_argument("source", help="model .npz, .keras, .h5 or .tflite, float or integer (a .tflite has its batch "
+                        "norm folded, and it stays so); or weights: .weights.h5, .safetensors, .npz")
     parser.add_argument("target", help="model .npz or .keras, or weights: .weights.h5, .safetensors, .weights.npz; or "
                         ".onnx; or .tflite, float32 from a float model, integer from an integer one")
     parser.add_argument("--model", metavar="MODEL", help=f"the network that a weight file belongs to: {models.HELP}")
@@ -88,8 +88,8 @@ def write_tflite(target: str, model: UNet) -> None:
 
 
 def _is_npunets(source: str) -> bool:
-    """Whether a file is a model that npunet saved, float or integer, and no weight file or Keras model."""
-    return not models.is_trained(source) and (is_saved(source) or models.is_integer(source))
+    """Whether a file is a model that npunet saved, or a .tflite, and no weight file or Keras model."""
+    return not models.is_trained(source) and (is_saved(source) or kinds.is_tflite(source) or is_integer(source))
 
 
 def _read(arguments: Namespace) -> UNet:

@@ -12,6 +12,7 @@ from npunet.cli import models, outputs, values
 from npunet.data.split import PARTS
 from npunet.evaluate import plots
 from npunet.files import write_text
+from npunet.formats import is_integer
 from npunet.segment import Segmenter
 from npunet.segment.images import VIEWS
 from npunet.train import run
@@ -105,7 +106,7 @@ def _model(source: str) -> Segmenter:
         trained = f"{source}{pretrained.TRAINED}"
         known = f"; the trained network is called {trained}" if trained in pretrained.names() else ""
         raise ValueError(f"{source} is a preset, whose weights are random{known}")
-    if models.is_integer(source):
+    if is_integer(source):
         model = models.with_float_face(models.open_model(source))
         assert isinstance(model, Segmenter)
         return model

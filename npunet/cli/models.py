@@ -16,8 +16,8 @@ from npunet.reading import json_object, read_json, reading
 if TYPE_CHECKING:
     from npunet.segment import Segmenter
 
-HELP = (f"model.npz; a trained network that comes with npunet ({', '.join(pretrained.names())}); a preset such as ecg, "
-        "or a JSON description, whose weights are random")
+HELP = (f"model.npz, .keras or .tflite; a trained network that comes with npunet ({', '.join(pretrained.names())}); a "
+        "preset such as ecg, or a JSON description, whose weights are random")
 BESIDE = ("input_shape", "num_classes", "frame_size", "class_names", "sampling_rate", "description")
 
 
@@ -161,12 +161,8 @@ def called(source: str) -> str:
 
 def is_model(path: str) -> bool:
     """Whether a file is one that npunet.load reads. Raises FileNotFoundError."""
-    return model_file.is_model(path) or (Path(path).is_file() and (is_integer(path) or is_keras_model(path)))
-
-
-def is_integer(path: str) -> bool:
-    """Whether a file holds an integer network. Raises FileNotFoundError."""
-    return kinds.is_tflite(path) or kinds.is_integer_archive(path)
+    return model_file.is_model(path) or (Path(path).is_file() and (
+        kinds.is_tflite(path) or kinds.is_integer_archive(path) or is_keras_model(path)))
 
 
 def size_of(model: UNet | IntegerModel | Dequantized) -> str:

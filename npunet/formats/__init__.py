@@ -15,7 +15,7 @@ import numpy as np
 
 from npunet import files
 from npunet.formats import model_file
-from npunet.formats.kinds import HDF5
+from npunet.formats.kinds import HDF5, is_integer_archive, is_tflite
 from npunet.formats.model_file import DESCRIPTION
 from npunet.graph import Graph
 from npunet.reading import NPY, WAY_OUT, Stored, Unreadable, npz, opened_zip, read_all, reading, refuse_bomb
@@ -61,10 +61,17 @@ def opened_weights(path: str | os.PathLike[str], graph: Graph | None = None) -> 
 
 @contextmanager
 def opened_model(path: str | os.PathLike[str]) -> Iterator[tuple[dict[str, Any], dict[str, Stored]]]:
-    """The arguments of UNet and the weights of a whole model: one that npunet saved, a `.keras` or an old `.h5`.
+    """The arguments of UNet and the weights of a whole model: one that npunet saved, a `.keras`, an old `.h5` or a
+    .tflite of floats.
 
     Raises FileNotFoundError, Unreadable when the file is none, MissingExtra.
     """
+    if is_tflite(path):
+        from npunet.formats import tflite
+
+        found = tflite.read_float(path)
+        yield {key: value for key, value in found.items() if key != "weights"}, found["weights"]
+        return
     if not is_keras_model(path):
         _refuse_bare_weights(path)
         with model_file.opened(path) as model:
@@ -88,6 +95,15 @@ def _refuse_bare_weights(path: str | os.PathLike[str]) -> None:
     if not head.startswith((b"PK", NPY)):
         raise Unreadable(f"{path} {model_file.IS_NOT}, nor a Keras model or .tflite: it begins as none of these; "
                          f"{WAY_OUT}")
+
+
+def is_integer(path: str | os.PathLike[str]) -> bool:
+    """Whether a file holds an integer network. Raises FileNotFoundError, ValueError for a damaged one, MissingExtra."""
+    if is_tflite(path):
+        from npunet.formats import tflite
+
+        return not tflite.is_float(path)
+    return is_integer_archive(path)
 
 
 def is_keras_model(path: str | os.PathLike[str]) -> bool:

@@ -1,25 +1,34 @@
 """TensorFlow Lite files, read and written without TensorFlow, by the schema's classes alone (extra npunet[tflite]).
 
-    flat        a file as plain data
-    reader      bytes -> flat        writer    flat -> bytes
-    recognise   flat -> integer network        compose   integer network -> flat
-      ends, reading, upsampling, shape_arithmetic    parts of it
-                                               compose_float   float network -> flat
-    names       the reference's layer names in a converter's
+    flat          a file as plain data
+    reader        bytes -> flat        writer    flat -> bytes
+    recognise     flat -> integer network        compose   integer network -> flat
+      integers, ends, reading, upsampling, shape_arithmetic    parts of it
+    composites, floats, architecture             compose_float   float network -> flat
+                  flat -> graph of floats -> the arguments, weights and aliases of a UNet
+    names         the reference's layer names in a converter's
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from npunet.files import atomic_write
+from npunet.formats.tflite.architecture import architecture_of
 from npunet.formats.tflite.compose import compose
 from npunet.formats.tflite.compose_float import compose_float
+from npunet.formats.tflite.composites import simplified
+from npunet.formats.tflite.ends import between_ends
+from npunet.formats.tflite.flat import FlatModel
+from npunet.formats.tflite.floats import read_floats
 from npunet.formats.tflite.reader import read_flat
+from npunet.formats.tflite.reading import told
 from npunet.formats.tflite.recognise import recognise
 from npunet.formats.tflite.writer import write_flat
 from npunet.graph import Graph
@@ -30,24 +39,76 @@ from npunet.integer.network import Network
 LARGEST_FILE = 2**30  # bytes
 
 
-def read_integer(path: str | os.PathLike[str], lut: str = "f32") -> Network:
+def read(path: str | os.PathLike[str]) -> Network | dict[str, Any]:
+    """What a .tflite holds, ours or a converter's: an integer network, or the arguments of a UNet (as read_float).
+
+    Raises as read_integer and read_float.
+    """
+    with _reading(path, "cannot be read"):
+        flat = _flat(path)
+        floats = _is_float(flat)
+    return read_float(path, flat) if floats else read_integer(path, flat=flat)
+
+
+def is_float(path: str | os.PathLike[str]) -> bool:
+    """Whether a .tflite is a float network's. Raises FileNotFoundError, ValueError for a damaged file, MissingExtra."""
+    with _reading(path, "cannot be read"):
+        return _is_float(_flat(path))
+
+
+def read_integer(path: str | os.PathLike[str], lut: str = "f32", flat: FlatModel | None = None) -> Network:
     """The integer network in a .tflite, ours or a converter's.
 
-    lut : in which arithmetic the tables of a 16-bit softmax are made, "f32" as TFLite-Micro, "f64" as LiteRT, whose
-          factors of a leaky ReLU are taken then too
+    lut  : in which arithmetic the tables of a 16-bit softmax are made, "f32" as TFLite-Micro, "f64" as LiteRT, whose
+           factors of a leaky ReLU are taken then too
+    flat : what the file holds, where it is known
 
     Raises FileNotFoundError; ValueError when the file is damaged or holds anything that no U-Net has, with the
     operator's name and number; MissingExtra.
     """
-    if os.path.getsize(path) > LARGEST_FILE:
-        raise ValueError(f"{path} has {os.path.getsize(path):,} bytes; at most {LARGEST_FILE:,} are read")
-    try:
-        network = recognise(read_flat(Path(path).read_bytes()), Path(path).stem, lut)
+    with _reading(path, "cannot be read as an integer network"):
+        network = recognise(flat or _flat(path), Path(path).stem, lut)
         check_network(network)
         check_accumulators(network)
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read as an integer network: {error}") from None
     return network
+
+
+def read_float(path: str | os.PathLike[str], flat: FlatModel | None = None) -> dict[str, Any]:
+    """The arguments of UNet, its weights and its aliases, from a .tflite of float32, ours or a converter's.
+
+    Weights of float16 are read as float32, exactly. Batch norm is folded in such a file, so that the blocks come out
+    without one, their convolutions with a bias; dropout is not in it.
+
+    Raises FileNotFoundError; ValueError when the file is damaged or holds anything that this U-Net has not, with the
+    operator's name and number, or is quantised by dynamic range; MissingExtra.
+    """
+    with _reading(path, "cannot be read as a float network"):
+        flat, operators = simplified(flat or _flat(path))
+        name = told(flat).get("name") or Path(path).stem
+        return architecture_of(read_floats(flat, operators), name)
+
+
+def _flat(path: str | os.PathLike[str]) -> FlatModel:
+    if os.path.getsize(path) > LARGEST_FILE:
+        raise ValueError(f"it has {os.path.getsize(path):,} bytes; at most {LARGEST_FILE:,} are read")
+    return read_flat(Path(path).read_bytes())
+
+
+def _is_float(flat: FlatModel) -> bool:
+    """Whether a file's input is float32 and stays so: an integer network may have a QUANTIZE at its beginning."""
+    if len(flat.inputs) != 1 or len(flat.outputs) != 1:
+        return False
+    inner, _ = between_ends(flat)
+    return flat.tensors[inner.inputs[0]].dtype == np.float32
+
+
+@contextmanager
+def _reading(path: str | os.PathLike[str], cannot: str) -> Iterator[None]:
+    """Say of which file a ValueError tells."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path} {cannot}: {error}") from None
 
 
 def write_integer(path: str | os.PathLike[str], network: Network) -> None:

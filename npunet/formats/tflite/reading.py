@@ -33,8 +33,11 @@ class Kind(Protocol):
     weights : types that the weights of a convolution may have
     """
 
-    way_out: str
-    weights: tuple[str, ...]
+    @property
+    def way_out(self) -> str: ...
+
+    @property
+    def weights(self) -> tuple[str, ...]: ...
 
     def image(self, flat: FlatTensor, name: str, where: str) -> Any:
         """An activation of the file as the network's. Raises ValueError for one of another type."""

@@ -92,7 +92,8 @@ def _read(reading: Reading, where: str, operator: FlatOperator, readers: Mapping
         raise ValueError(f"{where}: {error}") from None
 
 
-def _clamp(operator: FlatOperator, where: str) -> str | None:
+def clamp_of(operator: FlatOperator, where: str) -> str | None:
+    """The activation that is fused into an operator. Raises ValueError for one that no network here has."""
     fused = operator.options.get("fused_activation_function", 0)
     if fused not in ACTIVATIONS:
         raise ValueError(f"{where} has the fused activation {fused} of the schema; only none, RELU and RELU6 can be "
@@ -134,7 +135,7 @@ def _convolution(reading: Reading, operator: FlatOperator, where: str) -> None:
         weights = stored.reshape(*kernel.shape[1:3], C, channels // C)
     else:
         weights = np.ascontiguousarray(stored.transpose(1, 2, 3, 0))
-    options, clamp = operator.options, _clamp(operator, where)
+    options, clamp = operator.options, clamp_of(operator, where)
     dilation = options["dilation_h_factor"] or 1, options["dilation_w_factor"] or 1
     attrs = _window(operator, where, x.shape[:2], weights.shape[:2], dilation)
     op = "depthwise_conv2d" if depthwise else "conv2d"
@@ -144,7 +145,7 @@ def _convolution(reading: Reading, operator: FlatOperator, where: str) -> None:
 
 
 def _pool(reading: Reading, operator: FlatOperator, where: str) -> None:
-    x, clamp = activation(reading, operator, where), _clamp(operator, where)
+    x, clamp = activation(reading, operator, where), clamp_of(operator, where)
     window = operator.options["filter_height"], operator.options["filter_width"]
     attrs = _window(operator, where, x.shape[:2], window, (1, 1))
     op = "max_pool2d" if operator.code == "MAX_POOL_2D" else "avg_pool2d"
@@ -158,7 +159,7 @@ def _addition(reading: Reading, operator: FlatOperator, where: str) -> None:
         raise ValueError(f"{where} adds shapes {a.shape} and {b.shape}; they must be one")
     if a.dtype == "int16" and operator.options.get("pot_scale_int16") and operator.version < 3:
         raise ValueError(f"{where} adds int16 with scales that are powers of two, an older form that cannot be read")
-    clamp = _clamp(operator, where)
+    clamp = clamp_of(operator, where)
     y = output(reading, operator, where, "add")
     add(reading, operator, y, reading.kind.addition(a, b, y, clamp=clamp))
 
@@ -169,7 +170,7 @@ def _concat(reading: Reading, operator: FlatOperator, where: str) -> None:
         return
     xs = tuple(activation(reading, operator, where, i) for i in range(len(operator.inputs)))
     axis, rank = operator.options["axis"], len(reading.flats[operator.outputs[0]].shape)
-    if axis not in (-1, rank - 1) or not xs or _clamp(operator, where):
+    if axis not in (-1, rank - 1) or not xs or clamp_of(operator, where):
         raise ValueError(f"{where} joins {len(xs)} tensors along axis {axis}; only the last axis, without an "
                          "activation, can be read")
     y = output(reading, operator, where, "concat")

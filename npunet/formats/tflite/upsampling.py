@@ -50,6 +50,8 @@ def tile(reading: Reading, operator: FlatOperator, where: str) -> None:
     before = reading.flats[operator.inputs[0]].shape
     repeats = tuple(constant(reading, operator, where, 1, ("int32", "int64"))[1].reshape(-1).tolist())
     image, axis = _untiled(before)
+    if len(repeats) == len(before) == 5 and before[2] == before[3] == 1 and repeats[2] != 1:
+        axis = 2  # of two axes of 1, the one that is repeated
     if flat.unsettled and len(repeats) == len(before):
         shape = tuple(a * b for a, b in zip(before, repeats, strict=True))
         flat = reading.flats[operator.outputs[0]] = replace(flat, shape=shape, unsettled=())

@@ -12,7 +12,7 @@ import numpy as np
 
 import npunet
 from npunet.files import write_npz
-from npunet.formats.kinds import is_integer_archive, is_tflite
+from npunet.formats import is_integer as holds_integers
 from npunet.golden import boards
 from npunet.golden.integer import cases, cgen, headers
 from npunet.golden.integer.corners import layer_inputs
@@ -83,7 +83,7 @@ def is_integer(model: Any) -> bool:
     """Whether a model, or what a path holds, is an integer network; a preset's name and a file that is none are not."""
     if not isinstance(model, (str, PathLike)):
         return isinstance(model, IntegerModel)
-    return Path(model).is_file() and (is_tflite(model) or is_integer_archive(model))
+    return Path(model).is_file() and holds_integers(model)
 
 
 def refuse_for_integers(**given: bool) -> None:

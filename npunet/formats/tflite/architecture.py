@@ -1,0 +1,336 @@
+"""Which U-Net a float file holds: its arguments, guessed by walking the graph as unet.build draws it, then compared.
+
+A network is known by what reads what, not by names, which a converter changes. What is guessed becomes the network
+that unet.build draws and deploy.split_separable splits, and every layer of it is compared with the file's: so a network
+that is another one in anything that computes is refused, with the operator that differs.
+
+Batch norm is folded in a file, so that its blocks are read as blocks without a norm, whose convolutions have a bias.
+Dropout does nothing in it and is not read. A pooling or upsampling by 1 may be missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import numpy as np
+
+from npunet import unet
+from npunet.deploy import split_separable
+from npunet.formats.tflite.floats import FloatFile
+from npunet.geometry import Pair
+from npunet.graph import Graph, Node
+from npunet.layer_values import Alias
+from npunet.ops.table import ACTIVATIONS
+from npunet.params import UNetBlockParams, UNetParams
+
+OTHER_NETWORK = "npunet reads this architecture alone"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A convolution with its norm and activation: conv_norm_act of unet, or norm_act behind the merge."""
+
+    depthwise: Node | None
+    conv: Node
+    norm: Node | None
+    act: Node
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """encoder_block of unet."""
+
+    units: Sequence[Unit]
+    residual: Node
+    add: Node
+    pool: Node | None
+
+
+@dataclass
+class Decoder:
+    """decoder_block of unet."""
+
+    units: list[Unit]
+    up: Node | None = None
+    concat: Node | None = None
+    merge: Unit | None = None
+    last: Unit | None = None
+    residual: Node | None = None
+    add: Node | None = None
+
+
+@dataclass
+class Found:
+    """The file's nodes by the layers that they are, and what each layer is called that stands before another."""
+
+    file: FloatFile
+    layers: dict[str, Node] = field(default_factory=dict)
+
+    def unit(self, name: str, unit: Unit) -> None:
+        self.layers[f"{name}_conv"], self.layers[f"{name}_act"] = unit.conv, unit.act
+        if unit.depthwise:
+            self.layers[f"{name}_conv/depthwise"] = unit.depthwise
+        if unit.norm:
+            self.layers[f"{name}.ln"] = unit.norm
+
+
+def architecture_of(file: FloatFile, name: str) -> dict[str, Any]:
+    """The arguments of UNet, the weights by the network's names, and the aliases of a file.
+
+    name : of the network
+
+    Raises ValueError with the operator that differs.
+    """
+    if len(file.input_shape) != len(file.output_shape):
+        raise ValueError(f"it takes {file.input_shape} and gives {file.output_shape}; in this network both have the "
+                         "same axes")
+    walk = Walk(merged(file))
+    found, params, classes = walk.network(name)
+    rank = len(file.input_shape) - 1
+    graph = unet.build(params, file.graph.input_shape, classes, rank=rank)
+    weights, layer_of = compared(walk.file, found, graph)
+    return {"params": params, "input_shape": file.input_shape, "num_classes": classes, "dtype": "float32",
+            "weights": weights, "aliases": aliases(file, layer_of, graph)}
+
+
+def merged(file: FloatFile) -> FloatFile:
+    """The file with an upsampling of one axis after another as one of both."""
+    readers = file.graph.consumers()
+    nodes: dict[str, Node] = {}
+    for node in file.graph:
+        before = nodes.get(node.inputs[0])
+        if node.op == "upsample_nearest2d" and before and before.op == node.op and len(readers[before.name]) == 1:
+            factor = tuple(a * b for a, b in zip(before.attrs["factor"], node.attrs["factor"], strict=True))
+            del nodes[before.name]
+            node = Node(node.name, node.op, before.inputs, (), {"factor": factor}, node.shape)
+        nodes[node.name] = node
+    graph = Graph(file.graph.input, file.graph.input_shape, tuple(nodes.values()), file.graph.weights,
+                  file.graph.output)
+    return FloatFile(graph, file.weights, file.where, file.views, file.input_shape, file.output_shape)
+
+
+class Walk:
+    """A file's graph while it is read from its input to its output."""
+
+    def __init__(self, file: FloatFile) -> None:
+        self.file = file
+        self.readers = file.graph.consumers()
+
+    def network(self, name: str) -> tuple[Found, UNetParams, int | None]:
+        """The layers that the nodes are, and the arguments of the network."""
+        found, x, encoders = Found(self.file), self.file.graph.input, []
+        while len(self.ahead(x)) == 2:
+            encoders.append(self.encoder(x))
+            x = (encoders[-1].pool or encoders[-1].add).name
+            name_encoder(found, f"ENC{len(encoders)}", encoders[-1])
+        decoders = []
+        for encoder in reversed(encoders):
+            decoders.append(self.decoder(x))
+            assert decoders[-1].add is not None
+            x = decoders[-1].add.name
+            name_decoder(found, f"DEC{len(decoders)}", decoders[-1], len(encoder.units))
+        top = softmax = None
+        if self.readers[x]:
+            found.layers["NECK_conv"] = top = self.only(x, "the convolution of its top", "conv2d")
+            x = top.name
+        if top and self.readers[x]:
+            found.layers["softmax"] = softmax = self.only(x, "its softmax", "softmax")
+            x = softmax.name
+        if self.readers[x] or self.file.graph.output != x:
+            self.refuse(self.readers[x][0] if self.readers[x] else None, "its end")
+        blocks = [self.block(*pair) for pair in zip(encoders, reversed(decoders), strict=True)]
+        kernel = self.kernel(top) if top else 3
+        params = UNetParams(blocks=tuple(blocks), include_top=top is not None, use_logits=softmax is None, name=name,
+                            output_kernel_size=kernel)
+        return found, params, top.shape[2] if top else None
+
+    def block(self, encoder: Encoder, decoder: Decoder) -> UNetBlockParams:
+        """The arguments that a block's layers speak of."""
+        first, depth = encoder.units[0], len(encoder.units)
+        window = encoder.pool.attrs if encoder.pool else {"window": (1, 1), "stride": (1, 1)}
+        dilation = (encoder.units[1].depthwise or encoder.units[1].conv).attrs["dilation"] if depth > 1 else (1, 1)
+        ddepth = len(decoder.units)
+        return UNetBlockParams(
+            filters=encoder.residual.shape[2], depth=depth, ddepth=None if ddepth == depth else ddepth,
+            kernel=self.kernel(first.depthwise or first.conv), pool=window["window"], strides=window["stride"],
+            skip=decoder.concat is not None, seperable=first.depthwise is not None,
+            norm="layer" if first.norm else None, dilation=None if dilation == (1, 1) else dilation,
+            activation=first.act.op)
+
+    def kernel(self, node: Node) -> Pair:
+        height, width = self.file.weights[node.weights[0]].shape[:2]
+        return height, width
+
+    def ahead(self, x: str) -> list[Node]:
+        """What reads a tensor on the way forward: not the concatenation to whose end it is a skip."""
+        return [node for node in self.readers[x] if node.op != "concat" or node.inputs[0] == x]
+
+    def only(self, x: str, what: str, *ops: str) -> Node:
+        """The only reader of a tensor, which must be one of these operators."""
+        ahead = self.ahead(x)
+        if len(ahead) != 1 or ahead[0].op not in ops:
+            self.refuse(next((node for node in ahead if node.op not in ops), ahead[-1] if ahead else None), what)
+        return ahead[0]
+
+    def refuse(self, node: Node | None, wanted: str) -> NoReturn:
+        """Raise ValueError: there the network has something else."""
+        where = self.file.where[node.name] if node else "its output"
+        raise ValueError(f"{where} stands where this U-Net has {wanted}; {OTHER_NETWORK}")
+
+    def unit(self, x: str, first: Node | None = None) -> Unit:
+        """conv_norm_act behind a tensor; first : the reader that it begins with, where there are two."""
+        first = first or self.only(x, "a convolution", "conv2d", "depthwise_conv2d")
+        depthwise = first if first.op == "depthwise_conv2d" else None
+        conv = self.only(first.name, "the 1x1 half of a separable convolution", "conv2d") if depthwise else first
+        after = self.only(conv.name, "a norm or an activation", "layer_norm", *ACTIVATIONS)
+        norm = after if after.op == "layer_norm" else None
+        act = self.only(norm.name, "an activation", *ACTIVATIONS) if norm else after
+        return Unit(depthwise, conv, norm, act)
+
+    def branches(self, x: str) -> tuple[Node, Node]:
+        """Of the two readers of a tensor, the first layer of the main way and the 1x1 residual."""
+        one, other = self.ahead(x)
+        for main, residual in ((one, other), (other, one)):
+            if residual.op == "conv2d" and [node.op for node in self.readers[residual.name]] == ["add"]:
+                if main.op not in ("conv2d", "depthwise_conv2d"):
+                    self.refuse(main, "a convolution")
+                return main, residual
+        self.refuse(one, "a block with a residual convolution")
+
+    def encoder(self, x: str) -> Encoder:
+        main, residual = self.branches(x)
+        units = [self.unit(x, main)]
+        ways_on = "conv2d", "depthwise_conv2d", "add"
+        node = self.only(units[-1].act.name, "a convolution or a block's addition", *ways_on)
+        while node.op != "add":
+            units.append(self.unit(units[-1].act.name, node))
+            node = self.only(units[-1].act.name, "a convolution or a block's addition", *ways_on)
+        self.sum_of(node, units[-1].act, residual)
+        pools = [reader for reader in self.ahead(node.name) if reader.op == "max_pool2d"]
+        if pools and len(self.ahead(node.name)) > 1:
+            self.refuse(self.ahead(node.name)[-1], "a pooling alone")
+        return Encoder(units, residual, node, pools[0] if pools else None)
+
+    def decoder(self, x: str) -> Decoder:
+        block = Decoder([])
+        while len(self.ahead(x)) == 1 and self.ahead(x)[0].op not in ("upsample_nearest2d", "concat"):
+            block.units.append(self.unit(x))
+            x = block.units[-1].act.name
+        if len(self.ahead(x)) == 1 and self.ahead(x)[0].op == "upsample_nearest2d":
+            block.up = self.ahead(x)[0]
+            x = block.up.name
+        if len(self.ahead(x)) == 1:
+            block.concat = self.only(x, "a concatenation, or two convolutions", "concat")
+            block.merge = self.unit(block.concat.name)
+            x = block.merge.act.name
+        if len(self.ahead(x)) != 2 or not block.units:
+            self.refuse(self.ahead(x)[-1] if self.ahead(x) else None, "the last two convolutions of a decoder block")
+        main, block.residual = self.branches(x)
+        block.last = self.unit(x, main)
+        block.add = self.only(block.last.act.name, "the addition of a decoder block", "add")
+        self.sum_of(block.add, block.last.act, block.residual)
+        return block
+
+    def sum_of(self, node: Node, main: Node, residual: Node) -> None:
+        if set(node.inputs) != {main.name, residual.name}:
+            self.refuse(node, "the sum of a block's convolutions and its residual")
+
+
+def name_encoder(found: Found, name: str, block: Encoder) -> None:
+    """The layers of an encoder block by their names."""
+    for number, unit in enumerate(block.units, start=1):
+        found.unit(f"{name}_D{number}", unit)
+    found.layers |= {f"{name}_skip": block.residual, f"{name}_add": block.add}
+    if block.pool:
+        found.layers[f"{name}_pool"] = block.pool
+
+
+def name_decoder(found: Found, name: str, block: Decoder, depth: int) -> None:
+    """The same of a decoder block; depth : of the encoder block that it mirrors."""
+    for number, unit in enumerate(block.units, start=1):
+        found.unit(f"{name}_D{number}", unit)
+    if block.up:
+        found.layers[f"{name}_D{len(block.units)}_unpool"] = block.up
+    if block.concat and block.merge:
+        found.layers[f"{name}_D{depth + 1}_cat"] = block.concat
+        found.unit(f"{name}_D{depth + 1}", block.merge)
+    assert block.last and block.residual and block.add
+    found.unit(f"{name}_D{depth + 2}", block.last)
+    found.layers |= {f"{name}_skip": block.residual, f"{name}_add": block.add}
+
+
+def compared(file: FloatFile, found: Found, graph: Graph) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The weights by the network's names, and by the file's nodes the layers that they are.
+
+    Raises ValueError for the first operator that is not as the network has it.
+    """
+    weights: dict[str, np.ndarray] = {}
+    layer_of = {file.graph.input: graph.input}  # of what the file has
+    stands = {graph.input: file.graph.input}  # the file's node of every layer, also of those that it leaves out
+    for node in (half for whole in graph for half in (
+            split_separable(whole, graph) if whole.op == "separable_conv2d" else [whole])):
+        theirs = found.layers.get(node.name)
+        if theirs is None:
+            if not _does_nothing(node):
+                raise ValueError(f"it has no {node.name} ({node.op}), which this network has")
+            stands[node.name] = stands[node.inputs[0]]
+            continue
+        where = file.where[theirs.name]
+        reads = [stands[name] for name in node.inputs]
+        if sorted(theirs.inputs) != sorted(reads) if node.op == "add" else list(theirs.inputs) != reads:
+            raise ValueError(f"{where} does not read what {node.name} reads; {OTHER_NETWORK}")
+        _compare_node(file, theirs, node, where, graph)
+        for weight, name in zip(theirs.weights, node.weights, strict=False):
+            weights[name] = file.weights[weight]
+        for weight in theirs.weights[len(node.weights) :]:
+            if file.weights[weight].any():
+                raise ValueError(f"{where} has a bias, which {node.name} of this network does not have")
+        stands[node.name], layer_of[theirs.name] = theirs.name, node.name
+    return weights, layer_of
+
+
+def _does_nothing(node: Node) -> bool:
+    """Whether a layer is a pooling or an upsampling by 1."""
+    one = (1, 1)
+    return node.attrs.get("factor") == one or (node.attrs.get("window") == one and node.attrs["stride"] == one)
+
+
+def _compare_node(file: FloatFile, theirs: Node, node: Node, where: str, graph: Graph) -> None:
+    """Raise ValueError unless a node of the file computes what a layer of the network does."""
+    if theirs.op != node.op:
+        raise ValueError(f"{where} is {theirs.op!r} where {node.name} of this network is {node.op!r}")
+    if theirs.shape != node.shape:
+        raise ValueError(f"{where} gives {theirs.shape} where {node.name} of this network gives {node.shape}")
+    kernel = file.weights[theirs.weights[0]].shape if theirs.weights else ()
+    for name, value in node.attrs.items():
+        other = theirs.attrs[name]
+        if name == "dilation":  # which says nothing along an axis of 1
+            same = all(a == b or size == 1 for a, b, size in zip(other, value, kernel, strict=False))
+        else:
+            same = np.float32(other) == np.float32(value) if name == "eps" else other == value
+        if not same:
+            raise ValueError(f"{where} has {name} {other} where {node.name} of this network has {value}")
+    for weight, name in zip(theirs.weights, node.weights, strict=False):
+        wanted = graph.weights[name].shape
+        if file.weights[weight].shape != wanted:
+            raise ValueError(f"{where} has {weight.rpartition('/')[2]} {file.weights[weight].shape} where {node.name} "
+                             f"of this network has {wanted}")
+
+
+def aliases(file: FloatFile, layer_of: Mapping[str, str], graph: Graph) -> dict[str, Alias]:
+    """The file's own names of its tensors, and which layer's values each has.
+
+    A tensor between the upsampling of one axis and that of the other is its layer's input, repeated along one.
+    """
+    made: dict[str, Alias] = {}
+    for name, view in file.views.items():
+        source, factor = view.source, (1, 1)
+        if source not in layer_of and source in {node.name for node in file.graph}:
+            node = file.graph[source]
+            if node.op == "upsample_nearest2d":
+                source, factor = node.inputs[0], node.attrs["factor"]
+        if source in layer_of:
+            made[name] = Alias(layer_of[source], view.shape, factor)
+    return made
