@@ -61,11 +61,11 @@ def quantize(model: Any, calibration: np.ndarray, scheme: str = "int8", rounding
         raise ValueError(f"model is {type(model).__name__}; quantize takes a UNet or a Segmenter, such as npunet.load "
                          "gives")
     made = quantize_network(network, calibration, scheme, rounding, calibration_method, progress)
-    return IntegerModel(replace(made, metadata=_described(model)))
+    return IntegerModel(replace(made, metadata=described(model)))
 
 
-def _described(model: Any) -> Mapping[str, str]:
-    """What a Segmenter knows, as texts that travel with the integer network."""
+def described(model: Any) -> Mapping[str, str]:
+    """What a Segmenter knows, as texts that travel with a network in a file; nothing of another model."""
     if not hasattr(model, CLASS_NAMES):
         return {}
     told = {CLASS_NAMES: json.dumps(list(model.class_names))}

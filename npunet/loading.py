@@ -16,7 +16,8 @@ def load(path: str | PathLike[str], *, allow_nonfinite: bool = False) -> UNet | 
     """The model in a file: a UNet, a Segmenter where it was saved with what it was trained for, or an IntegerModel.
 
     A .tflite, ours or a converter's, gives a UNet where it is of float32 (batch norm is folded in it, its own names of
-    tensors are in the UNet's trace) and an IntegerModel where it is of int8 or 16x8.
+    tensors are in the UNet's trace), a Segmenter where npunet wrote what it was trained for into it, and an
+    IntegerModel where it is of int8 or 16x8.
 
     allow_nonfinite : take float weights that are NaN or Inf as they are
 
@@ -29,8 +30,14 @@ def load(path: str | PathLike[str], *, allow_nonfinite: bool = False) -> UNet | 
         from npunet.formats import tflite
 
         found = tflite.read(path)
-        if isinstance(found, dict):
-            return restored(**found, allow_nonfinite=allow_nonfinite)
+        if isinstance(found, tflite.FloatModel):
+            network = restored(**found.description, weights=found.weights, aliases=found.aliases,
+                               allow_nonfinite=allow_nonfinite)
+            if not found.metadata:
+                return network
+            from npunet.segment.description import described_network
+
+            return described_network(network, found.metadata, path)
         from npunet.integer_model import IntegerModel
 
         return IntegerModel(found)

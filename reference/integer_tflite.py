@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import json
 import pathlib
+from collections.abc import Callable
 
 import configurations
 import draw
@@ -56,9 +57,23 @@ def convertible(case: dict) -> bool:
 
 
 def convert(case: dict, scheme: str, form: str) -> bytes:
+    """The case's network, converted to integers; form : see converted."""
+
+    def settle(converter: tf.lite.TFLiteConverter) -> None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([x[None]] for x in draw.calibration(case))
+        operators, kind = TARGETS[scheme]
+        converter.target_spec.supported_ops = [operators]
+        converter.inference_input_type = converter.inference_output_type = kind
+
+    return converted(case, form, settle)
+
+
+def converted(case: dict, form: str, settle: Callable[[tf.lite.TFLiteConverter], None]) -> bytes:
     """The case's network, converted.
 
-    form : "resize" or "tile" for how it upsamples, at batch 1; "open" for the batch left open
+    form   : "resize" or "tile" for how it upsamples, at batch 1; "open" for the batch left open
+    settle : sets the converter's options
     """
     with upsampling_as_resize(form == "resize"):
         model, layers = keras_run.build(case["params"], case["input_shape"], case["num_classes"], "float32")
@@ -70,11 +85,7 @@ def convert(case: dict, scheme: str, form: str) -> bytes:
             signature = tf.TensorSpec((1, *case["input_shape"]), tf.float32, name="x")
             traced = tf.function(lambda x: model(x, training=False)).get_concrete_function(signature)
             converter = tf.lite.TFLiteConverter.from_concrete_functions([convert_variables_to_constants_v2(traced)])
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: ([x[None]] for x in draw.calibration(case))
-        operators, kind = TARGETS[scheme]
-        converter.target_spec.supported_ops = [operators]
-        converter.inference_input_type = converter.inference_output_type = kind
+        settle(converter)
         return converter.convert()
 
 

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from bounds_of_networks import bounded, share
 from engine_cases import shaken
 from test_reference import NAMES, model_of, stored
 
@@ -12,7 +13,6 @@ from npunet import UNet, cli, run
 from npunet.deploy import deploy
 from npunet.formats.onnx import DRAWN, OPSET, to_onnx, write_onnx
 from npunet.golden.bounds import output_bound
-from npunet.graph import Graph
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -38,28 +38,6 @@ def case_of(name):
 
 def graph_of(model, level):
     return (model.graph, dict(model.weights)) if level == "trained" else deploy(model.graph, model.weights)
-
-
-def bounded(graph: Graph, weights, x):
-    """The definition's output and how far another order of summation may lie from it, carried through the network."""
-    trace, _ = run.forward(graph, weights, x, arithmetic="seq")
-    bounds = {graph.input: np.zeros(x.shape)}
-    for node in graph:
-        bounds[node.name] = output_bound(node, [trace[name] for name in node.inputs],
-                                         [bounds[name] for name in node.inputs], weights)
-    return trace[graph.output], bounds[graph.output]
-
-
-def share(told, got, expected, bound):
-    """The largest part of the bound that is used; fails above 1."""
-    assert got.shape == expected.shape, f"{told}: {got.shape}, expected {expected.shape}"
-    off = np.abs(got.astype(np.float64) - expected)
-    with np.errstate(invalid="ignore"):
-        used = np.where(off == 0, 0, off / bound)
-    worst = tuple(int(i) for i in np.unravel_index(np.argmax(used), used.shape))
-    assert used[worst] <= 1, (f"{told}{list(worst)}: got {got[worst]!r}, the definition gives {expected[worst]!r}, "
-                              f"{used[worst]:.2f} of the bound {bound[worst]:.2e}")
-    return used[worst]
 
 
 @pytest.mark.parametrize("level", ["trained", "deploy"])

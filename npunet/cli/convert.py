@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Mapping
 from typing import Any
 
-from npunet import IntegerModel, UNet
+from npunet import IntegerModel, UNet, pretrained
 from npunet.cli import models, values
 from npunet.deploy import LEVELS
 from npunet.formats import WRITABLE, is_integer, kinds, tflite, write_weights
 from npunet.formats.model_file import is_model as is_saved
 from npunet.formats.onnx import write_onnx
+from npunet.integer_model import described
 from npunet.loading import load, load_network
 
 
@@ -39,14 +41,16 @@ def convert(arguments: Namespace) -> None:
     if not target.endswith((".npz", ".safetensors", ".weights.h5", ".keras", ".onnx", ".tflite")):
         raise ValueError(f"cannot convert to {target}: the suffix must be one of {WRITABLE}, .keras, .onnx, .tflite")
     _refuse_idle(arguments)
-    if _is_npunets(arguments.source) and isinstance(made := load(arguments.source), IntegerModel):
-        return _convert_integer(made, arguments)
+    opened = load(arguments.source) if _is_npunets(arguments.source) else None
+    if isinstance(opened, IntegerModel):
+        return _convert_integer(opened, arguments)
     model = _read(arguments)
     if target.endswith(".onnx"):
         write_onnx(target, model.graph, model.weights, model.input_shape, level=arguments.level or "deploy",
                    batch=arguments.batch, name=model.params.name)
     elif target.endswith(".tflite"):
-        write_tflite(target, model)
+        trained = pretrained.load(arguments.source) if models.is_trained(arguments.source) else opened
+        write_tflite(target, model, described(trained))
     elif target.endswith((".npz", ".keras")) and not target.endswith(".weights.npz"):
         model.save(target)
     else:
@@ -78,13 +82,14 @@ def _convert_integer(model: IntegerModel, arguments: Namespace) -> None:
     print(f"wrote {target}: {models.size_of(model)}")
 
 
-def write_tflite(target: str, model: UNet) -> None:
-    """A float network as .tflite of float32. Raises ValueError for one that leaves its size open."""
+def write_tflite(target: str, model: UNet, metadata: Mapping[str, str]) -> None:
+    """A float network as .tflite of float32, with what a Segmenter knows. Raises ValueError for an open size."""
     if None in model.input_shape:
         raise ValueError(f"the network leaves its size open, {model.input_shape}, and a .tflite has one; build it with "
                          "--model and --input-shape")
     shape = tuple(size for size in model.input_shape if size is not None)
-    tflite.write_float(target, model.graph, model.weights.read_only, shape, name=model.params.name)
+    tflite.write_float(target, model.graph, model.weights.read_only, shape, name=model.params.name,
+                       metadata=metadata)
 
 
 def _is_npunets(source: str) -> bool:

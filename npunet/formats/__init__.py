@@ -70,7 +70,8 @@ def opened_model(path: str | os.PathLike[str]) -> Iterator[tuple[dict[str, Any],
         from npunet.formats import tflite
 
         found = tflite.read_float(path)
-        yield {key: value for key, value in found.items() if key != "weights"}, found["weights"]
+        stored = {name: Stored(value.shape, value.dtype, value.copy) for name, value in found.weights.items()}
+        yield {**found.description, "aliases": found.aliases}, stored
         return
     if not is_keras_model(path):
         _refuse_bare_weights(path)

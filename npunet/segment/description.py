@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from npunet.data.prepare import Preparation
-from npunet.formats import model_file
+from npunet.formats import kinds, model_file
+from npunet.layer_values import LayerValues
 from npunet.model import UNet, restored
-from npunet.reading import Unreadable, json_object
+from npunet.reading import Unreadable, json_object, parse_json, reading
 from npunet.segment.images import VIEWS, image_logits, segment_images
 from npunet.segment.signal import Progress, normalised, segment_signal
 from npunet.segment.taught import Taught
-from npunet.values import listed, refuse_unknown, text
+from npunet.values import listed, refuse_unknown, text, words
 
 COMMENT = 65_500  # bytes that a zip archive's comment holds
 
@@ -106,6 +107,10 @@ class Segmenter:
         """The network's output for inputs that are prepared already; see UNet.predict."""
         return self.network.predict(x, **options)
 
+    def trace(self, x: np.ndarray, **options: Any) -> LayerValues:
+        """The network's own trace, on an input that is prepared already; see UNet.trace."""
+        return self.network.trace(x, **options)
+
     @property
     def input_shape(self) -> tuple[int | None, ...]:
         """What one sample of the network looks like: (L, C) or (H, W, C)."""
@@ -136,7 +141,12 @@ class Segmenter:
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, allow_nonfinite: bool = False) -> Segmenter:
-        """Read what save wrote. Raises FileNotFoundError, ValueError when the file is no model with a description."""
+        """Read what save wrote, or a .tflite of float32 with the same description.
+
+        Raises FileNotFoundError, ValueError when the file is no model with a description.
+        """
+        if kinds.is_tflite(path):
+            return cls._of_tflite(path, allow_nonfinite)
         remark = model_file.remark(path)
         with model_file.opened(path) as (description, weights):
             if not remark:
@@ -152,5 +162,33 @@ class Segmenter:
             network = restored(**description, weights=weights, allow_nonfinite=allow_nonfinite)
             return cls(network, told["class_names"], prepared, taught)
 
+    @classmethod
+    def _of_tflite(cls, path: str | PathLike[str], allow_nonfinite: bool) -> Segmenter:
+        from npunet.formats import tflite
+
+        found = tflite.read_float(path)
+        network = restored(**found.description, weights=found.weights, aliases=found.aliases,
+                           allow_nonfinite=allow_nonfinite)
+        made = described_network(network, found.metadata, path)
+        if isinstance(made, UNet):
+            raise Unreadable(f"{path} is a network that does not say what its classes are and how its input was "
+                             "prepared; npunet.load reads it")
+        return made
+
     def __repr__(self) -> str:
         return f"Segmenter({self.network!r}, class_names={self.class_names})"
+
+
+def described_network(network: UNet, metadata: Mapping[str, str], path: str | PathLike[str]) -> UNet | Segmenter:
+    """A network, as a Segmenter where the texts beside it in a file say what its classes are called.
+
+    Raises ValueError for texts that cannot be read.
+    """
+    from npunet.integer_model import CLASS_NAMES, PREPARATION  # which a plain network does not need
+
+    if CLASS_NAMES not in metadata:
+        return network
+    with reading(path, "is a network whose description cannot be read"):
+        names = words("the names", parse_json(metadata[CLASS_NAMES]))
+        prepared = metadata.get(PREPARATION)
+        return Segmenter(network, names, None if prepared is None else Preparation.from_dict(json_object(prepared)))

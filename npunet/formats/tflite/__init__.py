@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,12 +35,28 @@ from npunet.graph import Graph
 from npunet.integer.bounds import check_accumulators
 from npunet.integer.check import check_network
 from npunet.integer.network import Network
+from npunet.layer_values import Alias
 
 LARGEST_FILE = 2**30  # bytes
 
 
-def read(path: str | os.PathLike[str]) -> Network | dict[str, Any]:
-    """What a .tflite holds, ours or a converter's: an integer network, or the arguments of a UNet (as read_float).
+class FloatModel(NamedTuple):
+    """What a .tflite of float32 holds.
+
+    description : the arguments of UNet
+    weights     : by the network's names
+    aliases     : the file's own names of its tensors
+    metadata    : texts that npunet wrote beside the network
+    """
+
+    description: dict[str, Any]
+    weights: dict[str, np.ndarray]
+    aliases: dict[str, Alias]
+    metadata: dict[str, str]
+
+
+def read(path: str | os.PathLike[str]) -> Network | FloatModel:
+    """What a .tflite holds, ours or a converter's: an integer network or a float one.
 
     Raises as read_integer and read_float.
     """
@@ -73,7 +89,7 @@ def read_integer(path: str | os.PathLike[str], lut: str = "f32", flat: FlatModel
     return network
 
 
-def read_float(path: str | os.PathLike[str], flat: FlatModel | None = None) -> dict[str, Any]:
+def read_float(path: str | os.PathLike[str], flat: FlatModel | None = None) -> FloatModel:
     """The arguments of UNet, its weights and its aliases, from a .tflite of float32, ours or a converter's.
 
     Weights of float16 are read as float32, exactly. Batch norm is folded in such a file, so that the blocks come out
@@ -84,8 +100,9 @@ def read_float(path: str | os.PathLike[str], flat: FlatModel | None = None) -> d
     """
     with _reading(path, "cannot be read as a float network"):
         flat, operators = simplified(flat or _flat(path))
-        name = told(flat).get("name") or Path(path).stem
-        return architecture_of(read_floats(flat, operators), name)
+        metadata = told(flat)
+        name = metadata.pop("name", "") or Path(path).stem
+        return FloatModel(*architecture_of(read_floats(flat, operators), name), metadata)
 
 
 def _flat(path: str | os.PathLike[str]) -> FlatModel:

@@ -76,7 +76,7 @@ class Found:
             self.layers[f"{name}.ln"] = unit.norm
 
 
-def architecture_of(file: FloatFile, name: str) -> dict[str, Any]:
+def architecture_of(file: FloatFile, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, Alias]]:
     """The arguments of UNet, the weights by the network's names, and the aliases of a file.
 
     name : of the network
@@ -91,8 +91,8 @@ def architecture_of(file: FloatFile, name: str) -> dict[str, Any]:
     rank = len(file.input_shape) - 1
     graph = unet.build(params, file.graph.input_shape, classes, rank=rank)
     weights, layer_of = compared(walk.file, found, graph)
-    return {"params": params, "input_shape": file.input_shape, "num_classes": classes, "dtype": "float32",
-            "weights": weights, "aliases": aliases(file, layer_of, graph)}
+    description = {"params": params, "input_shape": file.input_shape, "num_classes": classes, "dtype": "float32"}
+    return description, weights, aliases(file, layer_of)
 
 
 def merged(file: FloatFile) -> FloatFile:
@@ -311,7 +311,8 @@ def _compare_node(file: FloatFile, theirs: Node, node: Node, where: str, graph: 
         else:
             same = np.float32(other) == np.float32(value) if name == "eps" else other == value
         if not same:
-            raise ValueError(f"{where} has {name} {other} where {node.name} of this network has {value}")
+            way = "; weights of float16 round it: convert the network without them" if name == "eps" else ""
+            raise ValueError(f"{where} has {name} {other} where {node.name} of this network has {value}{way}")
     for weight, name in zip(theirs.weights, node.weights, strict=False):
         wanted = graph.weights[name].shape
         if file.weights[weight].shape != wanted:
@@ -319,7 +320,7 @@ def _compare_node(file: FloatFile, theirs: Node, node: Node, where: str, graph: 
                              f"of this network has {wanted}")
 
 
-def aliases(file: FloatFile, layer_of: Mapping[str, str], graph: Graph) -> dict[str, Alias]:
+def aliases(file: FloatFile, layer_of: Mapping[str, str]) -> dict[str, Alias]:
     """The file's own names of its tensors, and which layer's values each has.
 
     A tensor between the upsampling of one axis and that of the other is its layer's input, repeated along one.

@@ -147,8 +147,10 @@ class Simplifying:
 def simplified(flat: FlatModel) -> tuple[FlatModel, list[tuple[str, FlatOperator]]]:
     """A file of floats with its composites put together, and its operators, each with what it is called in a message.
 
-    What is none stays as it is, for who reads the operators to refuse it.
+    What is none stays as it is, for who reads the operators to refuse it. Raises ValueError for operators that are not
+    in an order in which they can run.
     """
+    _refuse_disorder(flat)
     state = Simplifying(flat, list(flat.tensors), dict(enumerate(flat.operators)), {})
     _dequantise(state)
     for read in (_layer_norms, _selus, _dilations, _pads, _norms):
@@ -157,6 +159,17 @@ def simplified(flat: FlatModel) -> tuple[FlatModel, list[tuple[str, FlatOperator
               for number, operator in sorted(state.operators.items())]
     operators = tuple(operator for _, operator in listed)
     return replace(flat, tensors=tuple(state.tensors), operators=operators), listed
+
+
+def _refuse_disorder(flat: FlatModel) -> None:
+    known = {*flat.inputs, *(number for number, tensor in enumerate(flat.tensors) if tensor.data is not None)}
+    for number, operator in enumerate(flat.operators):
+        where = f"operator {number} ({operator.code})"
+        if missing := [i for i in operator.inputs if i >= 0 and i not in known]:
+            raise ValueError(f"{where} reads tensor {missing[0]}, which no operator before it gives")
+        if again := [i for i in operator.outputs if i in known]:
+            raise ValueError(f"{where} writes tensor {again[0]}, which has a value already")
+        known |= set(operator.outputs)
 
 
 def _dequantise(state: Simplifying) -> None:
@@ -174,7 +187,7 @@ def _dequantise(state: Simplifying) -> None:
 
 def _layer_norms(state: Simplifying) -> None:
     for number, names, operators in state.every(*LAYER_NORMS):
-        last, (axes, again) = state.operators[number], (state.value(names[key]) for key in ("axes", "axes2"))
+        last, axes, again = state.operators[number], state.value(names["axes"]), state.value(names["axes2"])
         eps, height_and_width = state.value(names["eps"]), [1, 2]
         means = [state.operators[each] for each in operators if state.operators[each].code == "MEAN"]
         gamma, beta = state.tensors[names["gamma"]], state.tensors[names["beta"]]
@@ -245,7 +258,7 @@ def _norms(state: Simplifying) -> None:
         added = [state.value(names[key]) for key in ("scale", "shift") if key in names]
         if inner.options["fused_activation_function"] or bias.shape != (channels,) or any(
                 each.size != channels or each.shape[-1:] != (channels,) for each in added) or any(
-                each.dtype != np.float32 for each in (weights, bias, *added)):
+                kind != np.float32 for kind in (weights.dtype, bias.dtype, *(each.dtype for each in added))):
             continue
         with np.errstate(over="ignore", invalid="ignore"):
             scale = added[0].reshape(-1) if len(added) == 2 else np.ones(channels, np.float32)

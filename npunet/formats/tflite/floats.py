@@ -178,6 +178,14 @@ def _layer_norm(reading: Reading, operator: FlatOperator, where: str) -> None:
                                                   axes=(1, 2), eps=operator.options["eps"]))
 
 
+def _part(of: str) -> Reader:
+    """An operator that composites has not put together with others."""
+    def read(reading: Reading, operator: FlatOperator, where: str) -> None:
+        raise ValueError(f"{where} can be read as a part of {of}, and is none here: {reading.kind.way_out}")
+
+    return read
+
+
 def _kind(reading: Reading) -> Floats:
     assert isinstance(reading.kind, Floats), "of floats alone"
     return reading.kind
@@ -186,4 +194,9 @@ def _kind(reading: Reading) -> Floats:
 READERS: dict[str, Reader] = {
     **SHARED, "ELU": _elementwise("elu"), "LAYER_NORM": _layer_norm, "RELU": _elementwise("relu"),
     "RELU6": _elementwise("relu6"), "SELU": _elementwise("selu"),
+    **dict.fromkeys(("MEAN", "SUB", "SQUARED_DIFFERENCE", "NEG", "RSQRT"), _part("layer norm over height and width")),
+    **dict.fromkeys(("GREATER", "EXP", "SELECT", "SELECT_V2", "MINIMUM"), _part("selu")),
+    **dict.fromkeys(("SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "PAD"), _part("a dilated or padded convolution")),
+    "MUL": _part("layer norm, selu or a batch norm behind its convolution"),
+    "DEQUANTIZE": _part("float16 weights"),
 }
