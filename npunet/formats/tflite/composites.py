@@ -28,14 +28,18 @@ CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 
 _MEAN = ("MEAN", "x", "axes")
 _CENTRED = ("SUB", "x", _MEAN)
-_VARIANCE = ("MEAN", ("SQUARED_DIFFERENCE", "x", _MEAN), "axes2")
-_SCALE = ("MUL", ("RSQRT", ("ADD", _VARIANCE, "eps")), "gamma")
-LAYER_NORMS: tuple[Pattern, ...] = (
-    ("ADD", ("MUL", ("MUL", _CENTRED, ("RSQRT", ("ADD", ("MEAN", ("MUL", _CENTRED, _CENTRED), "axes2"), "eps"))),
-             "gamma"), "beta"),
-    ("ADD", ("MUL", "x", _SCALE), ("ADD", ("MUL", ("NEG", _MEAN), _SCALE), "beta")),
-    ("ADD", ("MUL", "x", _SCALE), ("SUB", "beta", ("MUL", _MEAN, _SCALE))),
-)
+
+
+def _layer_norm(variance: Pattern) -> tuple[Pattern, ...]:
+    """A layer norm as npunet writes it, as Keras 3 and as Keras 2."""
+    inverse = ("RSQRT", ("ADD", ("MEAN", variance, "axes2"), "eps"))
+    scale = ("MUL", inverse, "gamma")
+    return (("ADD", ("MUL", ("MUL", _CENTRED, inverse), "gamma"), "beta"),
+            ("ADD", ("MUL", "x", scale), ("ADD", ("MUL", ("NEG", _MEAN), scale), "beta")),
+            ("ADD", ("MUL", "x", scale), ("SUB", "beta", ("MUL", _MEAN, scale))))
+
+
+LAYER_NORMS = (*_layer_norm(("SQUARED_DIFFERENCE", "x", _MEAN)), *_layer_norm(("MUL", _CENTRED, _CENTRED)))
 SELUS: tuple[Pattern, ...] = (
     ("ADD", ("MUL", ("RELU", "x"), "scale"), ("MUL", ("MINIMUM", ("ELU", "x"), "zero"), "scale_alpha")),
     ("SELECT|SELECT_V2", ("GREATER", "x", "zero"), ("MUL", "x", "scale"),

@@ -41,8 +41,8 @@ def recognise(flat: FlatModel, name: str, lut: str = "f32") -> Network:
     source = flat.tensors[flat.inputs[0]]
     if source.dtype.name not in LIMITS:
         raise ValueError(f"its input ({source.name}) is {source.dtype}: it is a float model, or has float operators at "
-                         "its beginning, as no QUANTIZE makes int8 or int16 of it; convert it with full integer "
-                         "quantisation, or use npunet.quantize on the float network")
+                         "its beginning, as no QUANTIZE makes int8 or int16 of it; npunet.load reads a float network, "
+                         "and npunet.quantize makes an integer one of it")
     reading = begun(flat, Integers(lut))
     read_operators(reading, [(f"operator {number} ({operator.code})", operator)
                              for number, operator in enumerate(flat.operators) if number not in ends], READERS)
