@@ -85,7 +85,7 @@ class UNet:
 
     def load_weights(self, source: str | PathLike[str] | Mapping[str, np.ndarray], *,
                      allow_nonfinite: bool = False) -> UNet:
-        """Take weights from a file (.npz, .safetensors, .keras, .weights.h5, .h5) or a mapping; returns self.
+        """Take weights from a file (.npz, .safetensors, .keras, .weights.h5, .h5, .tflite) or a mapping; returns self.
 
         allow_nonfinite : take NaN and Inf as they are, and numbers too large for the model's dtype as Inf
 
@@ -307,6 +307,22 @@ class UNet:
             from npunet.formats import model_file
 
             model_file.save(path, self.params, self.input_shape, self.num_classes, self.dtype, weights, remark)
+
+    def export_tflite(self, path: str | PathLike[str], *, metadata: Mapping[str, str] | None = None) -> None:
+        """Write the deployed network as .tflite of float32, atomically; npunet.load reads it.
+
+        metadata : texts that travel with it
+
+        Raises ValueError for a network that leaves its size open, and for what the format does not have; MissingExtra.
+        """
+        from npunet.formats import tflite
+
+        if None in self.input_shape:
+            raise ValueError(f"the network leaves its size open, {self.input_shape}, and a .tflite has one; build it "
+                             "with a size, such as by npunet convert --model and --input-shape")
+        shape = tuple(size for size in self.input_shape if size is not None)
+        tflite.write_float(path, self.graph, self.weights.snapshot().read_only, shape, name=self.params.name,
+                           metadata=metadata)
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, allow_nonfinite: bool = False) -> UNet:

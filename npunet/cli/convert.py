@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping
 from typing import Any
 
 from npunet import IntegerModel, UNet, pretrained
 from npunet.cli import models, values
 from npunet.deploy import LEVELS
-from npunet.formats import WRITABLE, is_integer, kinds, tflite, write_weights
+from npunet.formats import WRITABLE, is_integer, kinds, write_weights
 from npunet.formats.model_file import is_model as is_saved
 from npunet.formats.onnx import write_onnx
-from npunet.integer_model import described
 from npunet.loading import load, load_network
 
 
@@ -50,7 +48,7 @@ def convert(arguments: Namespace) -> None:
                    batch=arguments.batch, name=model.params.name)
     elif target.endswith(".tflite"):
         trained = pretrained.load(arguments.source) if models.is_trained(arguments.source) else opened
-        write_tflite(target, model, described(trained))
+        (trained or model).export_tflite(target)
     elif target.endswith((".npz", ".keras")) and not target.endswith(".weights.npz"):
         model.save(target)
     else:
@@ -80,16 +78,6 @@ def _convert_integer(model: IntegerModel, arguments: Namespace) -> None:
     else:
         model.save(target)
     print(f"wrote {target}: {models.size_of(model)}")
-
-
-def write_tflite(target: str, model: UNet, metadata: Mapping[str, str]) -> None:
-    """A float network as .tflite of float32, with what a Segmenter knows. Raises ValueError for an open size."""
-    if None in model.input_shape:
-        raise ValueError(f"the network leaves its size open, {model.input_shape}, and a .tflite has one; build it with "
-                         "--model and --input-shape")
-    shape = tuple(size for size in model.input_shape if size is not None)
-    tflite.write_float(target, model.graph, model.weights.read_only, shape, name=model.params.name,
-                       metadata=metadata)
 
 
 def _is_npunets(source: str) -> bool:

@@ -22,7 +22,7 @@ from npunet.reading import NPY, WAY_OUT, Stored, Unreadable, npz, opened_zip, re
 from npunet.weights import canonical, refuse_misshapen
 
 Weights = dict[str, np.ndarray]
-READABLE = ".npz, .safetensors, .keras, .weights.h5, .h5"
+READABLE = ".npz, .safetensors, .keras, .weights.h5, .h5, .tflite of float32"
 OTHER_NETWORK = "npunet reads this architecture alone; if it should be that, take a whole copy of the file"
 WRITABLE = ".npz, .safetensors, .weights.h5"
 
@@ -30,7 +30,8 @@ WRITABLE = ".npz, .safetensors, .weights.h5"
 def read_weights(path: str | os.PathLike[str], graph: Graph | None = None) -> Weights:
     """Read the weights of a file, whatever its format; the content decides, not the suffix.
 
-    path  : .npz (plain or a saved model), .safetensors, .keras, .weights.h5 or the old .h5
+    path  : .npz (plain or a saved model), .safetensors, .keras, .weights.h5, the old .h5, or a .tflite of float32, whose
+            batch norm is folded
     graph : the network they are for; only Keras files without layer names (before Keras 3.6) need it
 
     Returns name -> array, the names npunet's, the dtypes as stored.
@@ -49,6 +50,10 @@ def opened_weights(path: str | os.PathLike[str], graph: Graph | None = None) -> 
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, not a weight file")
+    if is_tflite(path):
+        with opened_model(path) as (_, stored):
+            yield stored
+        return
     with open(path, "rb") as file:
         head = file.read(16)
     with reading(path, "is damaged or not a complete weight file"), _opened(path, head, graph) as arrays:

@@ -139,6 +139,12 @@ class Segmenter:
         told["crc32"] = zlib.crc32(json.dumps(told, sort_keys=True).encode())  # the archive checks no comment
         self.network.save(path, remark=json.dumps(told, sort_keys=True).encode())
 
+    def export_tflite(self, path: str | PathLike[str]) -> None:
+        """Write the network with its description as .tflite of float32; see UNet.export_tflite."""
+        from npunet.integer_model import described
+
+        self.network.export_tflite(path, metadata=described(self))
+
     @classmethod
     def load(cls, path: str | PathLike[str], *, allow_nonfinite: bool = False) -> Segmenter:
         """Read what save wrote, or a .tflite of float32 with the same description.

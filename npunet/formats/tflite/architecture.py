@@ -5,7 +5,8 @@ that unet.build draws and deploy.split_separable splits, and every layer of it i
 that is another one in anything that computes is refused, with the operator that differs.
 
 Batch norm is folded in a file, so that its blocks are read as blocks without a norm, whose convolutions have a bias.
-Dropout does nothing in it and is not read. A pooling or upsampling by 1 may be missing.
+Dropout does nothing in it and is not read. A pooling or upsampling by 1 may be missing. Whether it is a network of
+signals or of images its input says, (1, L, C) or (1, H, W, C); the output may have another number of axes.
 """
 
 from __future__ import annotations
@@ -83,9 +84,6 @@ def architecture_of(file: FloatFile, name: str) -> tuple[dict[str, Any], dict[st
 
     Raises ValueError with the operator that differs.
     """
-    if len(file.input_shape) != len(file.output_shape):
-        raise ValueError(f"it takes {file.input_shape} and gives {file.output_shape}; in this network both have the "
-                         "same axes")
     walk = Walk(merged(file))
     found, params, classes = walk.network(name)
     rank = len(file.input_shape) - 1
@@ -108,7 +106,7 @@ def merged(file: FloatFile) -> FloatFile:
         nodes[node.name] = node
     graph = Graph(file.graph.input, file.graph.input_shape, tuple(nodes.values()), file.graph.weights,
                   file.graph.output)
-    return FloatFile(graph, file.weights, file.where, file.views, file.input_shape, file.output_shape)
+    return FloatFile(graph, file.weights, file.where, file.views, file.input_shape)
 
 
 class Walk:

@@ -33,9 +33,9 @@ class Real:
 class FloatFile:
     """What a file of floats holds: a graph whose nodes are called after the file's tensors, and its weights.
 
-    where        : by node, the operators of the file that it stands for
-    views        : by the file's name of a tensor, the node and the file's shape without the batch
-    input_shape, output_shape : of one sample
+    where       : by node, the operators of the file that it stands for
+    views       : by the file's name of a tensor, the node and the file's shape without the batch
+    input_shape : of one sample
     """
 
     graph: Graph
@@ -43,7 +43,6 @@ class FloatFile:
     where: Mapping[str, str]
     views: Mapping[str, View]
     input_shape: tuple[int, ...]
-    output_shape: tuple[int, ...]
 
 
 @dataclass
@@ -143,7 +142,7 @@ def read_floats(flat: FlatModel, operators: Sequence[tuple[str, FlatOperator]]) 
     where |= {LINEAR.format(name): told for name, told in where.items()}
     specs = {name: WeightSpec(name, value.shape, "zeros") for name, value in kind.values.items()}
     return FloatFile(Graph(x.name, x.shape, tuple(nodes), specs, y.name), kind.values, where, reading.views,
-                     flat.tensors[flat.inputs[0]].shape[1:], reading.flats[flat.outputs[0]].shape[1:])
+                     flat.tensors[flat.inputs[0]].shape[1:])
 
 
 def _without_clamp(node: Node, clamp: str | None) -> list[Node]:
