@@ -25,6 +25,7 @@ from npunet.params import UNetParams
 from npunet.segment import Segmenter
 
 pytest.importorskip("tflite", reason="reading .tflite needs the extra npunet[tflite]")
+pytestmark = pytest.mark.filterwarnings("ignore:on a signal of height 1:UserWarning")
 FOLDER = STORED / "float"
 FILES = json.loads((FOLDER / "manifest.json").read_text())["files"]
 NEAR = 4e-6  # of a tensor's largest magnitude: sums in another order, and batch norm that the file does not fold

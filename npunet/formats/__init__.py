@@ -30,8 +30,8 @@ WRITABLE = ".npz, .safetensors, .weights.h5"
 def read_weights(path: str | os.PathLike[str], graph: Graph | None = None) -> Weights:
     """Read the weights of a file, whatever its format; the content decides, not the suffix.
 
-    path  : .npz (plain or a saved model), .safetensors, .keras, .weights.h5, the old .h5, or a .tflite of float32, whose
-            batch norm is folded
+    path  : .npz (plain or a saved model), .safetensors, .keras, .weights.h5, the old .h5, or a .tflite of float32, in
+            which batch norm is folded
     graph : the network they are for; only Keras files without layer names (before Keras 3.6) need it
 
     Returns name -> array, the names npunet's, the dtypes as stored.
