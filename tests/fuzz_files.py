@@ -181,6 +181,7 @@ KINDS = {
     "integer npz": ("i.npz", lambda path: quantised().save(path), load_integer, True),
     "tflite": ("i.tflite", lambda path: quantised().export_tflite(path), load_integer, False),
     "tflite of an open batch": ("o.tflite", lambda path: path.write_bytes(OPEN.read_bytes()), load_integer, False),
+    "tflite of floats": ("f.tflite", lambda path: network().export_tflite(path), load_keras, False),
     "json": ("net.json", lambda path: path.write_text(json.dumps(DESCRIPTION)), summary, False),
 }
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="bounds of another kind"
 COUNT = 800 if os.environ.get("NPUNET_THOROUGH") else 100
 SEED = int(os.environ.get("NPUNET_FUZZ_SEED", "1"))
 NEEDS = {"hdf5": "h5py", "keras": "h5py", "safetensors": "safetensors", "tflite": "tflite",
-         "tflite of an open batch": "tflite"}
+         "tflite of an open batch": "tflite", "tflite of floats": "tflite"}
 HERE = Path(__file__).parent
 
 
