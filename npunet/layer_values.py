@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, Protocol
 
 import numpy as np
 
@@ -20,6 +20,15 @@ def unknown_layer(name: str, known: Iterable[str]) -> str:
     """What to say where a layer is not there."""
     near = get_close_matches(name, list(known), n=3, cutoff=0.0)
     return f"there is no layer {name!r}; the nearest are {', '.join(near) or 'none'} (model.summary() lists all)"
+
+
+class OtherName(Protocol):
+    """Another name in a trace: of a layer's values, or of what is computed from them."""
+
+    @property
+    def layer(self) -> str: ...
+
+    def of(self, values: np.ndarray) -> np.ndarray | None: ...
 
 
 class Alias(NamedTuple):
@@ -44,7 +53,7 @@ class Alias(NamedTuple):
         return values.reshape(len(values), *self.shape) if values[:1].size in (0, size) else None
 
 
-def with_aliases(values: LayerValues, known: Mapping[str, np.ndarray], aliases: Mapping[str, Alias]) -> LayerValues:
+def with_aliases(values: LayerValues, known: Mapping[str, np.ndarray], aliases: Mapping[str, OtherName]) -> LayerValues:
     """The values of layers, and behind them those that have other names; `known` are all that there are."""
     made = {name: alias.of(known[alias.layer]) for name, alias in aliases.items() if name not in values}
     return LayerValues(values | {name: value for name, value in made.items() if value is not None})

@@ -27,7 +27,7 @@ from npunet.values import count, natural
 if TYPE_CHECKING:  # imported where used: a first prediction need not wait for them
     from npunet.inference.session import Session
     from npunet.inference.stream import Stream
-    from npunet.layer_values import Alias, LayerValues
+    from npunet.layer_values import LayerValues, OtherName
 
 BACKENDS = ("auto", "numpy", "engine")
 DTYPES = ("float32", "float64")
@@ -55,7 +55,7 @@ class UNet:
         self._weights = named.WeightStore(named.initialise(self.graph, seed, np.dtype(dtype)), np.dtype(dtype))
         self._engines = Engines(self._weights)
         self._new_statistics: dict[str, np.ndarray] = {}
-        self.aliases: dict[str, Alias] = {}  # more names in trace: those that a .tflite gives its tensors
+        self.aliases: dict[str, OtherName] = {}  # more names in trace: those that a .tflite gives its tensors
         if waste := self.sizes.wasted_rows():
             warnings.warn(waste, stacklevel=2)
 
@@ -202,8 +202,7 @@ class UNet:
 
         Returns {layer: (B, H, W, C)}; a signal's layers have H = 1. Asking it for a layer that is not there raises
         KeyError that names the nearest ones. A network from a .tflite has the tensors also under the file's own names
-        and in the file's own shapes (B, ...), at the file's size and not in training; those within an operator that the
-        file writes as several (layer norm, selu) are not there.
+        and in the file's own shapes (B, ...), at the file's size and not in training.
         """
         from npunet.layer_values import LayerValues, with_aliases
 
@@ -372,7 +371,7 @@ def check_dtype(dtype: Any) -> str:
 
 def restored(params: UNetParams, input_shape: tuple[int | None, ...], num_classes: int | None, dtype: str,
              weights: Mapping[str, Any], allow_nonfinite: bool = True,
-             aliases: Mapping[str, Alias] | None = None) -> UNet:
+             aliases: Mapping[str, OtherName] | None = None) -> UNet:
     """A copied, unpickled or loaded model."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said when the model was made

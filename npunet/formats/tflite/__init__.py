@@ -4,7 +4,7 @@
     reader        bytes -> flat        writer    flat -> bytes
     recognise     flat -> integer network        compose   integer network -> flat
       integers, ends, reading, upsampling, shape_arithmetic    parts of it
-    composites, floats, architecture             compose_float   float network -> flat
+    composites, within, floats, architecture     compose_float   float network -> flat
                   flat -> graph of floats -> the arguments, weights and aliases of a UNet
     names         the reference's layer names in a converter's
 """
@@ -35,7 +35,7 @@ from npunet.graph import Graph
 from npunet.integer.bounds import check_accumulators
 from npunet.integer.check import check_network
 from npunet.integer.network import Network
-from npunet.layer_values import Alias
+from npunet.layer_values import OtherName
 
 LARGEST_FILE = 2**30  # bytes
 
@@ -51,7 +51,7 @@ class FloatModel(NamedTuple):
 
     description: dict[str, Any]
     weights: dict[str, np.ndarray]
-    aliases: dict[str, Alias]
+    aliases: dict[str, OtherName]
     metadata: dict[str, str]
 
 
@@ -99,10 +99,10 @@ def read_float(path: str | os.PathLike[str], flat: FlatModel | None = None) -> F
     operator's name and number, or is quantised by dynamic range; MissingExtra.
     """
     with _reading(path, "cannot be read as a float network"):
-        flat, operators = simplified(flat or _flat(path))
-        metadata = told(flat)
+        file = simplified(flat or _flat(path))
+        metadata = told(file.flat)
         name = metadata.pop("name", "") or Path(path).stem
-        return FloatModel(*architecture_of(read_floats(flat, operators), name), metadata)
+        return FloatModel(*architecture_of(read_floats(file), name), metadata)
 
 
 def _flat(path: str | os.PathLike[str]) -> FlatModel:

@@ -20,9 +20,10 @@ import numpy as np
 from npunet import unet
 from npunet.deploy import split_separable
 from npunet.formats.tflite.floats import FloatFile
+from npunet.formats.tflite.within import Within
 from npunet.geometry import Pair
 from npunet.graph import Graph, Node
-from npunet.layer_values import Alias
+from npunet.layer_values import Alias, OtherName
 from npunet.ops.table import ACTIVATIONS
 from npunet.params import UNetBlockParams, UNetParams
 
@@ -77,7 +78,8 @@ class Found:
             self.layers[f"{name}.ln"] = unit.norm
 
 
-def architecture_of(file: FloatFile, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, Alias]]:
+def architecture_of(file: FloatFile, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray],
+                                                                dict[str, OtherName]]:
     """The arguments of UNet, the weights by the network's names, and the aliases of a file.
 
     name : of the network
@@ -106,7 +108,8 @@ def merged(file: FloatFile) -> FloatFile:
         nodes[node.name] = node
     graph = Graph(file.graph.input, file.graph.input_shape, tuple(nodes.values()), file.graph.weights,
                   file.graph.output)
-    return FloatFile(graph, file.weights, file.where, file.views, file.input_shape)
+    return FloatFile(graph, file.weights, file.where, file.views, file.within,
+                     file.input_shape)
 
 
 class Walk:
@@ -318,12 +321,13 @@ def _compare_node(file: FloatFile, theirs: Node, node: Node, where: str, graph: 
                              f"of this network has {wanted}")
 
 
-def aliases(file: FloatFile, layer_of: Mapping[str, str]) -> dict[str, Alias]:
-    """The file's own names of its tensors, and which layer's values each has.
+def aliases(file: FloatFile, layer_of: Mapping[str, str]) -> dict[str, OtherName]:
+    """The file's own names of its tensors, and which layer's values each has, or what is computed from a layer's.
 
     A tensor between the upsampling of one axis and that of the other is its layer's input, repeated along one.
     """
-    made: dict[str, Alias] = {}
+    made: dict[str, OtherName] = {name: Within(layer_of[begin], formula)
+                                  for name, (begin, formula) in file.within.items() if begin in layer_of}
     for name, view in file.views.items():
         source, factor = view.source, (1, 1)
         if source not in layer_of and source in {node.name for node in file.graph}:

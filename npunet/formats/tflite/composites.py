@@ -14,11 +14,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import permutations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from npunet.formats.tflite.flat import VALID, FlatModel, FlatOperator, FlatTensor
+from npunet.formats.tflite.within import Formula, formulas
 from npunet.ops.activation import SELU_ALPHA, SELU_SCALE
 
 Pattern = Any  # a name, "x" of an activation and others of constants, or (codes, inputs' patterns ...)
@@ -64,6 +65,7 @@ class Simplifying:
     tensors: list[FlatTensor]
     operators: dict[int, FlatOperator]
     words: dict[int, str]
+    within: dict[int, tuple[int, Formula]] = field(default_factory=dict, init=False)  # see formulas
     makers: dict[int, int] = field(default_factory=dict, init=False)
     read: Counter[int] = field(default_factory=Counter, init=False)  # how many operators read each tensor
 
@@ -132,6 +134,11 @@ class Simplifying:
                     yield number, *found
                     break
 
+    def keep(self, x: int, operators: frozenset[int]) -> None:
+        """Remember the tensors within these operators, which begin with x."""
+        listed = [self.operators[each] for each in sorted(operators)]
+        self.within |= {number: (x, formula) for number, formula in formulas(listed, self.tensors, x).items()}
+
     def put(self, number: int, operators: frozenset[int], made: FlatOperator, words: str = "") -> None:
         """One operator for several, in the place of the last, of that number."""
         for each in operators:
@@ -148,8 +155,20 @@ class Simplifying:
         return len(self.tensors) - 1
 
 
-def simplified(flat: FlatModel) -> tuple[FlatModel, list[tuple[str, FlatOperator]]]:
-    """A file of floats with its composites put together, and its operators, each with what it is called in a message.
+class Simplified(NamedTuple):
+    """A file of floats with its composites put together.
+
+    operators : each with what it is called in a message
+    within    : by number, the tensors within layer norms and SELUs: the one that it begins with, and the formula
+    """
+
+    flat: FlatModel
+    operators: list[tuple[str, FlatOperator]]
+    within: dict[int, tuple[int, Formula]]
+
+
+def simplified(flat: FlatModel) -> Simplified:
+    """Put the composites of a file together.
 
     What is none stays as it is, for who reads the operators to refuse it. Raises ValueError for operators that are not
     in an order in which they can run.
@@ -162,7 +181,7 @@ def simplified(flat: FlatModel) -> tuple[FlatModel, list[tuple[str, FlatOperator
     listed = [(state.words.get(number, f"operator {number} ({operator.code})"), operator)
               for number, operator in sorted(state.operators.items())]
     operators = tuple(operator for _, operator in listed)
-    return replace(flat, tensors=tuple(state.tensors), operators=operators), listed
+    return Simplified(replace(flat, tensors=tuple(state.tensors), operators=operators), listed, state.within)
 
 
 def _refuse_disorder(flat: FlatModel) -> None:
@@ -201,6 +220,7 @@ def _layer_norms(state: Simplifying) -> None:
                 for each in (gamma, beta)):
             continue
         options = {**last.options, "eps": float(eps.reshape(-1)[0])}
+        state.keep(names["x"], operators)
         made = FlatOperator("LAYER_NORM", (names["x"], names["gamma"], names["beta"]), last.outputs, options)
         state.put(number, operators, made)
 
@@ -212,6 +232,7 @@ def _selus(state: Simplifying) -> None:
         if all(state.value(names[name]).size == 1 and
                np.isclose(float(state.value(names[name]).reshape(-1)[0]), value, rtol=3e-7, atol=0.0)
                for name, value in wanted.items() if name in names):
+            state.keep(names["x"], operators)
             state.put(number, operators, FlatOperator("SELU", (names["x"],), last.outputs, dict(last.options)))
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from npunet.formats.tflite.flat import FlatModel, FlatOperator, FlatTensor
+from npunet.formats.tflite.composites import Simplified
+from npunet.formats.tflite.flat import FlatOperator, FlatTensor
 from npunet.formats.tflite.reading import Reading, activation, add, begun, constant, image_shape, output, result
 from npunet.formats.tflite.recognise import SHARED, Reader, clamp_of, read_operators, refuse_many_ends
+from npunet.formats.tflite.within import Formula
 from npunet.geometry import Pair
 from npunet.graph import Graph, Node, WeightSpec
 from npunet.graph_check import SHAPES
@@ -35,6 +37,7 @@ class FloatFile:
 
     where       : by node, the operators of the file that it stands for
     views       : by the file's name of a tensor, the node and the file's shape without the batch
+    within      : by the file's name of a tensor within a layer norm or SELU, the node that it begins with, its formula
     input_shape : of one sample
     """
 
@@ -42,6 +45,7 @@ class FloatFile:
     weights: Mapping[str, np.ndarray]
     where: Mapping[str, str]
     views: Mapping[str, View]
+    within: Mapping[str, tuple[str, Formula]]
     input_shape: tuple[int, ...]
 
 
@@ -116,13 +120,12 @@ class Floats:
         return Node(y.name, op, tuple(x.name for x in xs), tuple(named), attrs, y.shape)
 
 
-def read_floats(flat: FlatModel, operators: Sequence[tuple[str, FlatOperator]]) -> FloatFile:
+def read_floats(file: Simplified) -> FloatFile:
     """The float network that a file holds, as its operators tell it.
-
-    flat, operators : as composites.simplified gives them
 
     Raises ValueError for what no U-Net has, with the operator's name and number.
     """
+    flat, operators, within = file
     refuse_many_ends(flat)
     kind = Floats()
     reading = begun(flat, kind)
@@ -141,7 +144,9 @@ def read_floats(flat: FlatModel, operators: Sequence[tuple[str, FlatOperator]]) 
         nodes += _without_clamp(replace(node, shape=shape), kind.clamps.get(node.name))
     where |= {LINEAR.format(name): told for name, told in where.items()}
     specs = {name: WeightSpec(name, value.shape, "zeros") for name, value in kind.values.items()}
-    return FloatFile(Graph(x.name, x.shape, tuple(nodes), specs, y.name), kind.values, where, reading.views,
+    inner = {flat.tensors[number].name: (reading.images[begin].name, formula)
+             for number, (begin, formula) in within.items()}
+    return FloatFile(Graph(x.name, x.shape, tuple(nodes), specs, y.name), kind.values, where, reading.views, inner,
                      flat.tensors[flat.inputs[0]].shape[1:])
 
 
