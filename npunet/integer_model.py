@@ -280,7 +280,7 @@ class IntegerModel:
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> IntegerModel:
-        """Read what save wrote, or a .tflite, ours or a converter's.
+        """Read what save wrote, or a .tflite of integers, ours or a converter's.
 
         Raises FileNotFoundError, ValueError when the file is no integer network, MissingExtra.
         """

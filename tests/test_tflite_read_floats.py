@@ -182,6 +182,8 @@ def test_a_network_that_is_read_is_any_other(tmp_path, rng):
         Segmenter.load(tmp_path / "m.tflite")
     with pytest.raises(ValueError, match="it is a float model"):
         IntegerModel.load(tmp_path / "m.tflite")
+    with pytest.raises(ValueError, match=r"is an integer network, which npunet\.load and IntegerModel\.load open"):
+        UNet.load(STORED / "integer" / "d1_plain.int8.tflite")
     prepared = Preparation(rate=100.0)
     Segmenter(network, ["a", "b", "c"], prepared).export_tflite(tmp_path / "m.tflite")
     trained = npunet.load(tmp_path / "m.tflite")

@@ -29,7 +29,7 @@ from npunet.formats.tflite.flat import FlatModel
 from npunet.formats.tflite.floats import read_floats
 from npunet.formats.tflite.reader import read_flat
 from npunet.formats.tflite.reading import told
-from npunet.formats.tflite.recognise import recognise
+from npunet.formats.tflite.recognise import recognise, refuse_many_ends
 from npunet.formats.tflite.writer import write_flat
 from npunet.graph import Graph
 from npunet.integer.bounds import check_accumulators
@@ -99,7 +99,11 @@ def read_float(path: str | os.PathLike[str], flat: FlatModel | None = None) -> F
     operator's name and number, or is quantised by dynamic range; MissingExtra.
     """
     with _reading(path, "cannot be read as a float network"):
-        file = simplified(flat or _flat(path))
+        flat = flat or _flat(path)
+        refuse_many_ends(flat)
+        if not _is_float(flat):
+            raise ValueError("it is an integer network, which npunet.load and IntegerModel.load open")
+        file = simplified(flat)
         metadata = told(file.flat)
         name = metadata.pop("name", "") or Path(path).stem
         return FloatModel(*architecture_of(read_floats(file), name), metadata)

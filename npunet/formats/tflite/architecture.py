@@ -139,8 +139,10 @@ class Walk:
         if top and self.readers[x]:
             found.layers["softmax"] = softmax = self.only(x, "its softmax", "softmax")
             x = softmax.name
-        if self.readers[x] or self.file.graph.output != x:
-            self.refuse(self.readers[x][0] if self.readers[x] else None, "its end")
+        if self.readers[x]:
+            self.refuse(self.readers[x][0], "its end")
+        if self.file.graph.output != x:
+            raise ValueError(f"its output is another tensor than the one that this U-Net ends in; {OTHER_NETWORK}")
         blocks = [self.block(*pair) for pair in zip(encoders, reversed(decoders), strict=True)]
         kernel = self.kernel(top) if top else 3
         params = UNetParams(blocks=tuple(blocks), include_top=top is not None, use_logits=softmax is None, name=name,

@@ -11,7 +11,7 @@ import numpy as np
 from npunet.formats.tflite.composites import Simplified
 from npunet.formats.tflite.flat import FlatOperator, FlatTensor
 from npunet.formats.tflite.reading import Reading, activation, add, begun, constant, image_shape, output, result
-from npunet.formats.tflite.recognise import SHARED, Reader, clamp_of, read_operators, refuse_many_ends
+from npunet.formats.tflite.recognise import SHARED, Reader, clamp_of, read_operators
 from npunet.formats.tflite.within import Formula
 from npunet.geometry import Pair
 from npunet.graph import Graph, Node, WeightSpec
@@ -121,12 +121,11 @@ class Floats:
 
 
 def read_floats(file: Simplified) -> FloatFile:
-    """The float network that a file holds, as its operators tell it.
+    """The float network that a file with one input and one output holds, as its operators tell it.
 
     Raises ValueError for what no U-Net has, with the operator's name and number.
     """
     flat, operators, within = file
-    refuse_many_ends(flat)
     kind = Floats()
     reading = begun(flat, kind)
     where: dict[str, str] = {}
