@@ -4,7 +4,7 @@
     reader        bytes -> flat        writer    flat -> bytes
     recognise     flat -> integer network        compose   integer network -> flat
       integers, ends, reading, upsampling, shape_arithmetic    parts of it
-    composites, within, floats, architecture     compose_float   float network -> flat
+    composites, within, floats, walk, architecture   compose_float   float network -> flat
                   flat -> graph of floats -> the arguments, weights and aliases of a UNet
     names         the reference's layer names in a converter's
 """
