@@ -13,7 +13,9 @@ from npunet.verify.diagnose import (
     borders,
     curves,
     elsewhere,
+    functions,
     geometry,
+    joined,
     levels,
     library,
     loops,
@@ -34,6 +36,7 @@ from npunet.verify.diagnose import (
     statistics,
     storage,
     weighting,
+    window_taps,
     wholes,
 )
 from npunet.verify.diagnose.causes import Cause, Diagnosis, Evidence
@@ -58,7 +61,9 @@ __all__ = [
     "curves",
     "diagnose",
     "elsewhere",
+    "functions",
     "geometry",
+    "joined",
     "levels",
     "library",
     "loops",
@@ -79,5 +84,6 @@ __all__ = [
     "statistics",
     "storage",
     "weighting",
+    "window_taps",
     "wholes",
 ]

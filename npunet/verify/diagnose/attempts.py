@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,6 +37,23 @@ MOST_LIMITED = 60  # causes that are tried in a part of the output
 Parts = tuple[tuple[str, str], ...]  # (hypothesis, words) of what was changed
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What explains all that is wrong, but contradicts what is right.
+
+    name, words : of the cause
+    y           : the output that it gives
+    recipe      : what gives it; None: a pattern, or something that happens to the output
+    of_sums     : the accumulator is not predicted
+    """
+
+    name: str
+    words: str
+    y: np.ndarray
+    recipe: Recipe | None = None
+    of_sums: bool = False
+
+
 class Attempts:
     """Causes of a layer's output while they are tried.
 
@@ -51,7 +68,7 @@ class Attempts:
         self.total = sum(trial.size for trial in trials)
         self.causes: list[Cause] = []  # that explain everything
         self.partial: list[Cause] = []
-        self.parts_of: list[tuple[tuple[str, str], np.ndarray]] = []  # (name, words), output: what may hold in a part
+        self.parts_of: list[Part] = []  # what may hold in a part
         self.seen_by: dict[Parts, Pattern] = {}  # of what is a recipe
 
     def _next(self) -> None:
@@ -79,7 +96,7 @@ class Attempts:
         if near.told:
             self._nearly(parts, recipe)
         elif near.lost and near.gained == near.missed > 0 and len(self.parts_of) < MOST_LIMITED:
-            self.parts_of.append((parts[0], recipes.run(recipe)))
+            self.parts_of.append(Part(*parts[0], recipes.run(recipe), recipe))
         return False
 
     def _exactly(self, fitting: list[tuple[Parts, Recipe]], singly: bool = True) -> None:
@@ -128,16 +145,18 @@ class Attempts:
                 return
             total += trial.judge(y)
             if trial is self.first:
-                self._may_be_a_part(parts, y, total)
+                self._may_be_a_part(parts, y, total, recipe)
             if total.lost or not total.gained:
                 return
         if recipe.when == "first" or not recipe.summed or self.first.sums_agree(recipe, exact=True):
             self._keep(names_of(parts), words_of(parts), total, True)
 
-    def _may_be_a_part(self, parts: Parts, y: np.ndarray, found: Score) -> None:
+    def _may_be_a_part(
+        self, parts: Parts, y: np.ndarray, found: Score, recipe: Recipe | None = None, of_sums: bool = False
+    ) -> None:
         """Remember what explains all that is wrong, but contradicts what is right: it may hold in a part."""
         if found.lost and found.gained == found.missed > 0 and len(parts) == 1 and len(self.parts_of) < MOST_LIMITED:
-            self.parts_of.append((parts[0], y))
+            self.parts_of.append(Part(*parts[0], y, recipe, of_sums))
 
     def _again(self, trial: Trial, recipe: Recipe, parts: Parts) -> Recipe | None:
         """What was tried on the first case, on another; a recipe with fitted numbers only gets other inputs."""

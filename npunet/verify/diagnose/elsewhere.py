@@ -97,11 +97,12 @@ def input_changed(s: Sight) -> Guesses:
     """The input reversed, moved, or in another layout; what is done to the network's input, verify.inputs knows."""
     if s.recipe.op in ("concat", "add", "dropout_inference", *ACTIVATIONS):
         return  # where elements are worked on one by one, it is the output that is changed
-    for words, x in _changes(s.inputs[0]):
+    for words, x in changes(s.inputs[0]):
         yield Guess(f"the input {words}", recipe=s.recipe.but(inputs=(np.ascontiguousarray(x, F),)))
 
 
-def _changes(x: np.ndarray) -> Iterator[Input]:
+def changes(x: np.ndarray) -> Iterator[Input]:
+    """(words, what is read) of everything that may be done to a tensor (N, H, W, C) while it is read."""
     flat = x.reshape(len(x), -1)
     for axis, name in ((1, "rows"), (2, "columns"), (3, "channels")):
         extent = x.shape[axis]

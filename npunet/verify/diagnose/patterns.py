@@ -63,6 +63,7 @@ class Guess:
     recipe    : instead of y: what gives it
     sums      : beside y: what gives the accumulator of a convolution; None: the right one
     of_sums   : the accumulator is not predicted
+    again     : what the same cause gives in another case, where a look at that case alone would not tell
     """
 
     words: str
@@ -72,6 +73,7 @@ class Guess:
     recipe: Recipe | None = None
     sums: Recipe | None = None
     of_sums: bool = False
+    again: Callable[[Sight], Guess] | None = None
 
 
 Guesses = Iterator[Guess]

@@ -117,17 +117,17 @@ def weights_exchanged(r: Recipe) -> Variants:
 
 @rare(*CONVOLUTIONS)
 def weights_format(r: Recipe) -> Variants:
-    formats = list(_formats())
+    listed = list(formats())
     for number, w in enumerate(r.kernels):
-        for words, function in formats:
+        for words, function in listed:
             yield _each(r, number, f"weights {words}", function(w))
     if len(r.kernels) > 1:
-        for words, function in formats:
+        for words, function in listed:
             yield f"all weights {words}", r.but(kernels=tuple(function(w).astype(np.float32) for w in r.kernels))
 
 
-def _formats() -> Iterator[tuple[str, Callable[[np.ndarray], np.ndarray]]]:
-    """(words, function) of narrow formats."""
+def formats() -> Iterator[tuple[str, Callable[[np.ndarray], np.ndarray]]]:
+    """(words, function) of narrow formats of float32 arrays."""
     scales: tuple[tuple[tuple[int, ...] | None, str], ...] = (
         (None, "for all"), ((0, 1, 2), "for every filter"), ((0, 1, 3), "for every input channel"),
     )
@@ -207,7 +207,7 @@ def short_mantissa(w: np.ndarray, bits: int, cut: bool) -> np.ndarray:
 @rare(*CONVOLUTIONS)
 def inputs_format(r: Recipe) -> Variants:
     x = r.inputs[0]
-    for words, function in _formats():
+    for words, function in formats():
         if not any(other in words for other in ("printed", "without their", "input channel", "filter", "pruned")):
             yield f"inputs {words}", r.but(inputs=(function(x).astype(np.float32),))
     for point in POINTS:

@@ -120,14 +120,14 @@ class _Search(Attempts):
         first = self.first
         if len(np.unique(first.got[~first.equal])) < VARIED:
             return
-        for (name, words), y in self.parts_of:
+        for part in self.parts_of:
             for place in places(~first.equal):
                 self._next()
-                found = first.judge(np.where(place.mask, y.astype(np.float32), first.right))
+                found = first.judge(np.where(place.mask, part.y.astype(np.float32), first.right))
                 for trial in self.trials[1:]:  # only the first case is looked at: in others the part may be another
                     found += Score(trial.size, trial.size - trial.unchanged, trial.size - trial.unchanged, 0)
-                if self.first.sums_agree(None, exact=True):
-                    self._keep((name,), f"{place.words}: {words}; elsewhere right", found, True)
+                if found.told and (part.of_sums or first.sums_agree_in(part.recipe, place.mask)):
+                    self._keep((part.name,), f"{place.words}: {part.words}; elsewhere right", found, True)
 
     def _wholes(self) -> None:
         """Outputs that are right but for where they stand."""
@@ -174,7 +174,7 @@ class _Search(Attempts):
                     continue
                 total = self.first.judge(y, guess.allowance)
                 if guess.allowance is None:
-                    self._may_be_a_part(((name, guess.words),), y, total)
+                    self._may_be_a_part(((name, guess.words),), y, total, guess.recipe, guess.of_sums)
                 if not total.told:
                     continue
                 for trial, sight in zip(self.trials[1:], self.sights[1:], strict=True):
@@ -259,6 +259,8 @@ def _within_bound(trial: Trial, sight: Sight) -> bool:
 
 
 def _like(guess: Guess, pattern: Pattern, sight: Sight) -> list[Guess]:
-    """What a pattern sees in another case: the same words if it has them, else all."""
+    """What a pattern sees in another case: the same cause if it says so, the same words if it has them, else all."""
+    if guess.again is not None:
+        return [guess.again(sight)]
     guesses = list(pattern.guesses(sight))
     return [other for other in guesses if other.words == guess.words] or guesses

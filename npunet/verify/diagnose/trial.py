@@ -54,6 +54,17 @@ class Trial:
         with np.errstate(all="ignore"):
             return bool((~np.isfinite(y) | ~np.isfinite(rows) | (np.abs(y - rows) <= allowance)).all())
 
+    def sums_agree_in(self, recipe: Recipe | None, mask: np.ndarray) -> bool:
+        """Whether the dumped accumulator is a recipe's within a mask (N, H, W, C), and elsewhere the right one."""
+        acc = self.evidence.acc
+        if acc is None:
+            return True
+        right = recipes.run(self.recipe.but(bias=None)).reshape(acc.shape)
+        if recipe is not None and recipe.summed and recipe.when == "last":
+            changed = recipes.run(recipe.but(bias=None, after=())).reshape(acc.shape)
+            right = np.where(mask.reshape(acc.shape), changed, right)
+        return bool(same(right, acc).all())
+
     def near(self, recipe: Recipe) -> Score:
         """A summed recipe on the sample, up to the rounding of sums in any order."""
         if self._reference is None:

@@ -1,0 +1,96 @@
+"""Patterns of functions: an output that is another function of what it read, or of the right output, element by element.
+
+The function is read off the points (pieces), everywhere or in the part that is wrong, and has to hold for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from npunet.ops.table import ACTIVATIONS
+from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
+from npunet.verify.diagnose.pieces import FEW_ULP, SMOOTH, Piece, pieces, told, values
+from npunet.verify.diagnose.places import places
+
+FEWEST = 12  # elements that a function is read off
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is taken for a function of what.
+
+    x     : the argument
+    added : what is added to the function's value
+    """
+
+    x: Callable[[Sight], np.ndarray]
+    added: Callable[[Sight], np.ndarray] | None = None
+
+    def seen(self, s: Sight) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """x, the function's value as the port shows it, and how far it may be off, float64."""
+        x, y = (value.astype(np.float64) for value in (self.x(s), s.got))
+        if self.added is None:
+            return x, y, np.zeros(y.shape)
+        added = self.added(s).astype(np.float64)
+        return x, y - added, FEW_ULP * (np.abs(y) + np.abs(added))
+
+
+@pattern(*ACTIVATIONS, rank=2)
+def function_of_input(s: Sight) -> Guesses:
+    """Another function of x than the declared one."""
+    for where, mask in _parts(s):
+        yield from _function(s, Reading(lambda t: t.inputs[0]), mask, "x",
+                             f"{where}another function than {s.recipe.op}")
+
+
+@pattern(rank=2)
+def function_of_output(s: Sight) -> Guesses:
+    """Something is done to every element of the right output."""
+    for where, mask in _parts(s):
+        what = "the output is changed, y being the right one" if where else "every output is changed, y being the right"
+        yield from _function(s, Reading(lambda t: t.right), mask, "y", f"{where}{what}")
+
+
+@pattern("add", rank=2)
+def function_of_addend(s: Sight) -> Guesses:
+    """One of the two inputs is changed before it is added."""
+    for where, mask in _parts(s):
+        for number, word in ((1, "second"), (0, "first")):
+            reading = Reading(lambda t, k=number: t.inputs[k], lambda t, k=number: t.inputs[1 - k])
+            yield from _function(s, reading, mask, "x", f"{where}the {word} input x is changed before it is added")
+
+
+def _parts(s: Sight) -> Iterator[tuple[str, np.ndarray]]:
+    """(words, mask): all, then the parts in which all that differs lies."""
+    yield "", np.ones(s.got.shape, bool)
+    for place in places(s.differs, most=0.9):
+        yield f"{place.words}: ", place.mask
+
+
+def _function(s: Sight, reading: Reading, mask: np.ndarray, name: str, words: str) -> Guesses:
+    """The function of x that the port's numbers are, where a mask says so."""
+    x, y, room = reading.seen(s)
+    usable = mask & np.isfinite(x) & np.isfinite(y)
+    if np.count_nonzero(usable) < FEWEST or (mask & ~usable & s.differs).any():
+        return
+    found = pieces(x[usable], y[usable], room[usable])
+    if found is not None:
+        part = None if mask.all() else mask
+        yield _made(s, reading, found, part, f"{words}: {told(found, name)}")
+
+
+def _made(s: Sight, reading: Reading, found: list[Piece], mask: np.ndarray | None, words: str) -> Guess:
+    """What a function gives in a case; between and beyond its pieces nothing is known, and any value will do."""
+    x, y, room = reading.seen(s)
+    usable = np.isfinite(x) & np.isfinite(y)
+    if mask is not None and mask.shape == y.shape:
+        usable &= mask
+    made = values(found, x)
+    whole = np.where(np.isnan(made), y, made)
+    whole = whole if reading.added is None else whole + reading.added(s)
+    whole = np.where(usable, whole, s.got if mask is None else s.right)
+    near = np.where(usable, SMOOTH * np.abs(y[usable]).max(initial=0) + FEW_ULP * np.abs(whole) + 2 * room, 0.0)
+    return Guess(words, whole, near, again=lambda other: _made(other, reading, found, mask, words))

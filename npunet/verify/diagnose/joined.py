@@ -1,0 +1,81 @@
+"""Patterns of additions and concatenations: one of the inputs was read otherwise, or both were in another format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from npunet.verify.diagnose.elsewhere import changes
+from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
+from npunet.verify.diagnose.rare_weighting import formats
+
+F = np.float32
+FARTHEST = 9  # rows, columns or channels that an input may be moved by
+NOT_OF_INPUTS = ("printed", "input channel", "filter", "pruned")  # formats of weights
+Named = Iterator[tuple[str, np.ndarray]]
+
+
+@pattern("add", "concat")
+def joined_input_changed(s: Sight) -> Guesses:
+    """One of the two inputs in another order, place or scale; the other is right."""
+    for number, word in enumerate(("first", "second")[: len(s.inputs)]):
+        for words, x in (*changes(s.inputs[number]), *_turned(s.inputs[number])):
+            inputs = [v if k != number else np.ascontiguousarray(x, F) for k, v in enumerate(s.inputs)]
+            yield Guess(f"the {word} input {words}", recipe=s.recipe.but(inputs=tuple(inputs)))
+
+
+def _turned(x: np.ndarray) -> Named:
+    """What `changes` has not: turned, and moved with the edge repeated."""
+    N, H, W, C = x.shape
+    if H > 1:
+        yield "is turned by 180 degrees", x[:, ::-1, ::-1]
+    yield "is in reverse order in memory", x.reshape(N, -1)[:, ::-1].reshape(x.shape)
+    for axis, name in ((1, "rows"), (2, "columns"), (3, "channels")):
+        extent = x.shape[axis]
+        for by in range(1, min(extent, FARTHEST)):
+            for sign, way in ((by, "later"), (-by, "earlier")):
+                at = np.clip(np.arange(extent) + sign, 0, extent - 1)
+                yield f"is read {by} {name} {way}, the edge repeated", np.take(x, at, axis)
+    elements = x.reshape(N, -1)
+    for by in range(1, min(elements.shape[1], FARTHEST)):
+        for sign, way in ((by, "later"), (-by, "earlier")):
+            at = np.clip(np.arange(elements.shape[1]) + sign, 0, elements.shape[1] - 1)
+            yield f"is read {by} elements {way}, the end repeated", elements[:, at].reshape(x.shape)
+            yield f"is read {by} elements {way}, around the end", np.roll(elements, -sign, 1).reshape(x.shape)
+    flat = x.reshape(N, H * W, C)
+    for by in range(1, min(H * W, 2 * W + 1)):
+        for sign, way in ((by, "later"), (-by, "earlier")):
+            at = np.arange(H * W) + sign
+            inside = (at >= 0) & (at < H * W)
+            taken = flat[:, np.clip(at, 0, H * W - 1)]
+            yield (f"is read {by} positions {way}, around the end",
+                   np.roll(flat, -sign, 1).reshape(x.shape))
+            yield f"is read {by} positions {way}, the edge repeated", taken.reshape(x.shape)
+            yield (f"is read {by} positions {way}, zero beyond the end",
+                   np.where(inside[:, None], taken, F(0)).reshape(x.shape))
+
+
+@pattern("add", rank=2)
+def addends_format(s: Sight) -> Guesses:
+    """Inputs, and the sum too, in a narrow format."""
+    a, b = s.inputs
+    for words, function in formats():
+        if any(other in words for other in NOT_OF_INPUTS):
+            continue
+        first, second = function(a).astype(F), function(b).astype(F)
+        for told, total in (("both inputs", first + second), ("the first input", first + b),
+                            ("the second input", a + second)):
+            yield Guess(f"{told} {words}", total)
+            yield Guess(f"{told} {words}, and the sum too", function(total).astype(F))
+    for name, bits in (("int8", 8), ("int16", 16)):
+        for point in range(bits):
+            parts = [_saturated(x, bits, point) for x in (a, b)]
+            yield Guess(f"both inputs and the sum in {name} with {point} fractional bits, saturated",
+                        _saturated(parts[0] + parts[1], bits, point))
+            yield Guess(f"the sum in {name} with {point} fractional bits, saturated", _saturated(a + b, bits, point))
+
+
+def _saturated(x: np.ndarray, bits: int, point: int) -> np.ndarray:
+    top, scale = 2.0 ** (bits - 1), 2.0**point
+    return (np.clip(np.rint(x.astype(np.float64) * scale), -top, top - 1) / scale).astype(F)
