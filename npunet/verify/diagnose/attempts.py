@@ -70,6 +70,7 @@ class Attempts:
         self.partial: list[Cause] = []
         self.parts_of: list[Part] = []  # what may hold in a part
         self.seen_by: dict[Parts, Pattern] = {}  # of what is a recipe
+        self.fixed: set[Parts] = set()  # what is the same recipe in every case
 
     def _next(self) -> None:
         """One more try. Raises TimeIsUp when there is no time for it."""
@@ -90,7 +91,7 @@ class Attempts:
             self._try(parts, recipe)
             return False
         near = self.first.near(recipe)
-        rounds = bool(recipe.after or recipe.middle)
+        rounds = bool(recipe.after or recipe.middle or recipe.between)
         if near.explained == near.size or (rounds and near.explained > NEARLY * near.size):
             return True
         if near.told:
@@ -160,6 +161,8 @@ class Attempts:
 
     def _again(self, trial: Trial, recipe: Recipe, parts: Parts) -> Recipe | None:
         """What was tried on the first case, on another; a recipe with fitted numbers only gets other inputs."""
+        if parts[:1] in self.fixed:
+            return recipe.but(inputs=trial.recipe.inputs)
         if parts in self.seen_by:
             sight = next(s for t, s in zip(self.trials, self.sights, strict=True) if t is trial)
             guesses = self.seen_by[parts].guesses(sight)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from npunet.ops.table import CONVOLUTIONS, OPERATORS
+from npunet.verify.diagnose import recipe as recipes
 from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
 from npunet.verify.diagnose.pointwise import ACTIVATIONS
 from npunet.verify.diagnose.sources import before
@@ -14,6 +15,8 @@ from npunet.verify.diagnose.sources import before
 F = np.float32
 LIMITS = (1, 2, 4, 6, 8, 10, 16, 32, 127 / 128)
 SMALL = (*(2.0**-n for n in range(1, 17)), *(10.0**-n for n in range(1, 7)), 0.05, 0.02, 0.005)
+MOVED = 16  # elements by which an input may be moved
+BEYOND = 0.5  # share of the output that may depend on what is not known
 Input = tuple[str, np.ndarray]
 
 
@@ -123,8 +126,9 @@ def changes(x: np.ndarray) -> Iterator[Input]:
     yield "is read column by column", x.reshape(N, W, H, C).transpose(0, 2, 1, 3)
     for name, unit in (("pixel", C), ("row", W * C)):
         for pitch in sorted({-(-unit // step) * step for step in (2, 4, 8, 16, 32)} | {unit + 1, unit + C} - {unit}):
-            yield f"is read with a {name} of {unit} elements at a pitch of {pitch}, zero beyond its end", _pitched(
-                x, unit, pitch)
+            words = f"is read with a {name} of {unit} elements at a pitch of {pitch}"
+            yield f"{words}, zero beyond its end", pitched(x, unit, pitch, F(0))
+            yield f"{words}, around the end", pitched(x, unit, pitch, None)
     for axis, name in ((1, "row"), (2, "column"), (3, "channel")):
         if x.shape[axis] > 1:
             for words, at in (("first", 0), ("last", -1)):
@@ -150,20 +154,46 @@ def changes(x: np.ndarray) -> Iterator[Input]:
         yield "is that of the sample before", np.roll(x, 1, 0)
 
 
-def _pitched(x: np.ndarray, unit: int, pitch: int) -> np.ndarray:
-    """Memory read as if every `unit` elements began `pitch` after the last."""
+def pitched(x: np.ndarray, unit: int, pitch: int, beyond: np.float32 | None) -> np.ndarray:
+    """Memory read as if every `unit` elements began `pitch` after the last; beyond : its end, or None: its start."""
     flat = x.reshape(len(x), -1)
     n = np.arange(flat.shape[1])
     at = n // unit * pitch + n % unit
-    return np.where(at < len(n), flat[:, np.minimum(at, len(n) - 1)], F(0)).reshape(x.shape)
+    around = flat[:, at % len(n)]
+    return (around if beyond is None else np.where(at < len(n), around, beyond)).reshape(x.shape)
 
 
-def _slid(x: np.ndarray, by: int, axis: int) -> np.ndarray:
-    """Moved by some places, zeros where nothing is left."""
+@pattern()
+def input_beyond(s: Sight) -> Guesses:
+    """The input read at another pitch or from another start, with something unknown behind its end."""
+    if s.recipe.op in ("add", "concat", "layer_norm", *ACTIVATIONS) or not np.isfinite(s.inputs[0]).all():
+        return
+    x = s.inputs[0]
+    N, _, W, C = x.shape
+    flat = x.reshape(N, -1)
+    reads = [(f"is read with a {name} of {unit} elements at a pitch of {pitch}", pitched(x, unit, pitch, F(np.nan)))
+             for name, unit in (("pixel", C), ("row", W * C))
+             for pitch in sorted({-(-unit // step) * step for step in (2, 4, 8, 16, 32)} | {unit + 1, unit + C} - {unit})]
+    for by in range(1, min(flat.shape[1] // 4, MOVED + 1)):
+        for sign, way in ((-by, "later"), (by, "earlier")):
+            reads.append((f"is read {by} elements {way}", _slid(flat, sign, 1, F(np.nan)).reshape(x.shape)))
+    for words, read in reads:
+        yield Guess(f"the input {words}; what lies beyond its end is not known", *_judged(s, read), of_sums=True)
+
+
+def _judged(s: Sight, read: np.ndarray) -> tuple[np.ndarray]:
+    """The output, with the port's own where it depends on what is not known."""
+    y = recipes.run(s.recipe.but(inputs=(read,)))
+    unknown = np.isnan(y)
+    return (np.where(unknown, s.got, y) if unknown.mean() < BEYOND else s.right,)
+
+
+def _slid(x: np.ndarray, by: int, axis: int, left: np.float32 = F(0)) -> np.ndarray:
+    """Moved by some places; left : what stands where nothing is left."""
     moved = np.roll(x, by, axis)
     end = [slice(None)] * x.ndim
     end[axis] = slice(None, by) if by > 0 else slice(by, None)
-    moved[tuple(end)] = 0
+    moved[tuple(end)] = left
     return moved
 
 

@@ -64,6 +64,7 @@ class Guess:
     sums      : beside y: what gives the accumulator of a convolution; None: the right one
     of_sums   : the accumulator is not predicted
     again     : what the same cause gives in another case, where a look at that case alone would not tell
+    fixed     : the recipe changes weights or geometry alone, which are the same in every case
     """
 
     words: str
@@ -74,6 +75,7 @@ class Guess:
     sums: Recipe | None = None
     of_sums: bool = False
     again: Callable[[Sight], Guess] | None = None
+    fixed: bool = False
 
 
 Guesses = Iterator[Guess]

@@ -8,7 +8,7 @@ from itertools import combinations, permutations
 
 import numpy as np
 
-from npunet.ops.table import CONVOLUTIONS
+from npunet.ops.table import ACTIVATIONS, CONVOLUTIONS, OPERATORS
 from npunet.verify.diagnose import recipe as recipes
 from npunet.verify.diagnose.recipe import Recipe
 from npunet.verify.diagnose.registry import Variants, rare
@@ -280,3 +280,16 @@ def _biases(bias: np.ndarray) -> Named:
         cut = bias.copy()
         cut[:first] = 0
         yield f"left out up to channel {first - 1}", cut
+
+
+@rare("separable_conv2d")
+def between_halves(r: Recipe) -> Variants:
+    """Something happens to what the depthwise half gives before the 1x1 half reads it."""
+    for op in ACTIVATIONS:
+        yield f"{op} between the depthwise and the 1x1 half", r.but(between=(*r.between, OPERATORS[op].forward))
+    for words, function in formats():
+        if not any(other in words for other in ("printed", "input channel", "filter", "pruned")):
+            yield f"what is between the depthwise and the 1x1 half {words}", r.but(between=(*r.between, function))
+    if r.bias is not None and r.bias.size == r.kernels[1].shape[2]:
+        yield "the bias added between the depthwise and the 1x1 half too", r.but(
+            between=(*r.between, partial(np.add, r.bias)))

@@ -32,6 +32,7 @@ class Recipe:
               there row-major) or "memory" (without a check of rows)
     when    : where the bias comes in: "last", or "first" (the sum starts with it)
     compute : instead of the operator's own way; gets the recipe
+    between : what happens to every element between the halves of a separable layer
     middle  : what happens to every sum before its bias
     after   : what happens to every element of the output
     reads   : where `compute` moves data only: something that is equal when it moves the same
@@ -50,6 +51,7 @@ class Recipe:
     border: str = "zero"
     when: str = "last"
     compute: Callable[[Recipe], np.ndarray] | None = None
+    between: tuple[Elementwise, ...] = ()
     middle: tuple[Elementwise, ...] = ()
     after: tuple[Elementwise, ...] = ()
     reads: Any = None
@@ -124,6 +126,8 @@ def rough(recipe: Recipe, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         terms = x.shape[1]  # (P, K), or (P, T, C) summed over T
         y, size = _products(x, w), _products(np.abs(x), np.abs(w))
         if recipe.op == "separable_conv2d":
+            for step in recipe.between:
+                y = step(y.astype(np.float32)).astype(np.float64)
             w = recipe.kernels[1].reshape(recipe.kernels[1].shape[2:]).astype(np.float64)
             y, size, terms = y @ w, size @ np.abs(w), terms + len(w)
         for step in recipe.middle:
@@ -219,6 +223,8 @@ def _rows(recipe: Recipe, places: np.ndarray) -> np.ndarray:
         y = fold_depthwise(x, w, recipe.order, shape, first)
     else:
         between = fold_depthwise(x, w, recipe.first_order or recipe.order, shape, None)
+        for step in recipe.between:
+            between = np.ascontiguousarray(step(between), np.float32)
         pointwise = recipe.kernels[1]
         y = fold(between, pointwise.reshape(pointwise.shape[2:]), recipe.order, pointwise.shape[:3], first)
     for step in recipe.middle:

@@ -160,6 +160,8 @@ class _Search(Attempts):
                 name = guess.name or pattern.name
                 if guess.recipe is not None and guess.recipe.summed:
                     self.seen_by[(name, guess.words),] = pattern
+                    if guess.fixed:
+                        self.fixed.add(((name, guess.words),))
                     if guess.recipe.order.changes_sums:
                         self._next()
                         fits = self.first.sampled(guess.recipe)

@@ -59,6 +59,28 @@ def _taps(s: Sight) -> list[tuple[Offset, np.ndarray]]:
     return found
 
 
+@pattern("max_pool2d")
+def pool_channels(s: Sight) -> Guesses:
+    """Windows that go over the channels too, or instead of rows or columns."""
+    (KH, KW), C = s.recipe.attrs["window"], s.inputs[0].shape[3]
+    for words, rows, columns, extent in (
+        ("and over its neighbours among the channels", KH, KW, 2), ("over rows and channels", KH, 1, KW),
+        ("over columns and channels", 1, KW, KH), ("over channels alone", 1, 1, KH * KW),
+    ):
+        if extent < 2 or C < 2:
+            continue
+        own = [tap for (ky, kx), tap in _taps(s) if 0 <= ky < rows and 0 <= kx < columns]
+        y = np.maximum.reduce(own)
+        ahead = np.arange(C)[:, None] + np.arange(extent)  # (C, extent)
+        for beyond, at in (("around the end", ahead % C), ("the last one repeated", np.minimum(ahead, C - 1))):
+            yield Guess(f"the largest {words} of {extent} ({beyond})", y[..., at].max(4))
+        start = np.arange(C)[:, None] // extent * extent + np.arange(extent)
+        yield Guess(f"the largest {words}, in groups of {extent}", y[..., np.minimum(start, C - 1)].max(4))
+    if C > 1:
+        y = np.maximum.reduce([tap for (ky, kx), tap in _taps(s) if 0 <= ky < KH and 0 <= kx < KW])
+        yield Guess("the largest of all channels", np.broadcast_to(y.max(3, keepdims=True), y.shape))
+
+
 @pattern("max_pool2d", rank=2)
 def pool_formula(s: Sight) -> Guesses:
     """The elements of the declared window joined otherwise: means of powers, and mixtures with the largest."""
