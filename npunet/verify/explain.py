@@ -8,6 +8,7 @@ import numpy as np
 
 from npunet.golden.reader import Bundle
 from npunet.verify import inputs
+from npunet.verify.compare import same
 from npunet.verify.diagnose import Cause, Diagnosis, Evidence, diagnose
 from npunet.verify.diagnose.unseen import before
 from npunet.verify.feeds import Feeds, Values
@@ -100,7 +101,20 @@ class Explainer:
         around = self._around(check) if check.scope == "network" else {}
         acc = self.values.get((check.case, f"{check.layer}.acc")) if check.role == "out" else None
         got = self.values[check.case, f"{check.layer}.{check.role}"]
-        return Evidence(check.case, inputs, got, others, acc, **around)
+        reader = self._right_reader(check) if check.scope == "network" and check.role == "out" else ""
+        return Evidence(check.case, inputs, got, others, acc, reader=reader, **around)
+
+    def _right_reader(self, check: Check) -> str:
+        """A layer that read this output, gave what it has to, and would not have with what was dumped; "" without."""
+        for layer, record in self.bundle.layers.items():
+            shown = self.values.get((check.case, f"{layer}.out"))
+            if check.layer not in record["inputs"] or shown is None:
+                continue
+            golden = self.bundle.tensor(check.case, f"{layer}.out")
+            fed = self.bundle.run_layer(layer, self.feeds.inputs(check.case, layer)[0]).out
+            if same(shown, golden).all() and not same(fed, golden).all():
+                return self.feeds.names[layer]
+        return ""
 
     def _around(self, check: Check) -> dict[str, dict[str, np.ndarray]]:
         """What a buffer may hold instead of a layer's output: later layers as they should be, other cases."""
@@ -116,4 +130,5 @@ class Explainer:
             if case != check.case and key.endswith(".out") and key.removesuffix(".out") in names
             and self.bundle.cases[case]["scope"] == "network"
         }
-        return {"golden": golden, "cases": cases}
+        later = {name: self.values[check.case, f"{self.feeds.ids[name]}.out"] for name in golden}
+        return {"golden": golden, "cases": cases, "later": later}

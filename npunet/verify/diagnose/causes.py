@@ -33,6 +33,9 @@ class Evidence:
     acc    : what a convolution had summed before its bias, where that was dumped
     golden : the golden outputs of the layers after it, by layer name
     cases  : the port's outputs of this and other layers in the other cases, by "<layer> of <case>"
+    later  : the port's outputs of the layers after it
+    reader : a layer that reads this output and is right although what was dumped would make it wrong; "" where none is
+             known
     """
 
     case: str
@@ -42,6 +45,8 @@ class Evidence:
     acc: np.ndarray | None = None
     golden: Mapping[str, np.ndarray] = field(default_factory=dict)
     cases: Mapping[str, np.ndarray] = field(default_factory=dict)
+    later: Mapping[str, np.ndarray] = field(default_factory=dict)
+    reader: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from npunet.ops.table import CONVOLUTIONS, OPERATORS
+from npunet.ops.table import CONVOLUTIONS
 from npunet.verify.diagnose import recipe as recipes
 from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
-from npunet.verify.diagnose.pointwise import ACTIVATIONS
+from npunet.verify.diagnose.pointwise import ACTIVATIONS, declared
 from npunet.verify.diagnose.sources import before
 
 F = np.float32
@@ -64,14 +64,14 @@ def residual_before_activation(s: Sight) -> Guesses:
             for op in ACTIVATIONS:
                 words = f"{op} after the addition" + (f", with {name}as input {number + 1}" if name else "")
                 yield Guess(f"{words} (residual before the activation)" if name else words,
-                            OPERATORS[op].forward(total))
+                            declared(op)(total))
 
 
 @pattern("batch_norm_inference", "layer_norm")
 def activation_before_norm(s: Sight) -> Guesses:
     """Norm and activation in the other order, or the activation on both sides of it."""
     for op in ACTIVATIONS:
-        activated = OPERATORS[op].forward(s.inputs[0])
+        activated = declared(op)(s.inputs[0])
         yield Guess(f"norm and activation exchanged: {op} before the norm", recipe=s.recipe.but(inputs=(activated,)))
 
 
@@ -82,10 +82,10 @@ def activated_already(s: Sight) -> Guesses:
         followers = {node.op for node in s.bundle.graph if s.node.name in node.inputs}
         for op in ACTIVATIONS:
             does = "of the next layer is applied already" if op in followers else "is applied to the output"
-            yield Guess(f"{op} {does}", OPERATORS[op].forward(s.right))
+            yield Guess(f"{op} {does}", declared(op)(s.right))
             if s.recipe.op in CONVOLUTIONS and s.recipe.bias is not None:
                 yield Guess(f"{op} applied before the bias", recipe=s.recipe.but(
-                    middle=(*s.recipe.middle, OPERATORS[op].forward)))
+                    middle=(*s.recipe.middle, declared(op))))
 
 
 @pattern()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from npunet.ops.activation import SELU_ALPHA, SELU_SCALE
 from npunet.ops.exponential import expm1_32
-from npunet.verify.diagnose import rearranged
+from npunet.verify.diagnose import biases, rearranged
 from npunet.verify.diagnose import recipe as recipes
 from npunet.verify.diagnose.recipe import Recipe
 
@@ -80,8 +80,11 @@ def _likely(got: np.ndarray, base: np.ndarray, where: np.ndarray) -> list[np.flo
     return list(dict.fromkeys([F(f"{middle:.4g}"), F(f"{middle:.6g}"), F(middle)]))
 
 
-def of_sums(r: Recipe, right: np.ndarray, got: np.ndarray) -> Fitted:
-    """(name, words, recipe) of a convolution with another bias, or other weights, that the output suggests."""
+def of_sums(r: Recipe, right: np.ndarray, got: np.ndarray, weights: Mapping[str, np.ndarray]) -> Fitted:
+    """(name, words, recipe) of a convolution with another bias, or other weights, that the output suggests.
+
+    weights : the network's arrays
+    """
     rows, wanted = got.reshape(-1, got.shape[-1]), right.reshape(-1, right.shape[-1])
     with np.errstate(all="ignore"):
         if r.bias is not None:
@@ -92,10 +95,9 @@ def of_sums(r: Recipe, right: np.ndarray, got: np.ndarray) -> Fitted:
             others = np.flatnonzero(~np.isclose(bias, r.bias, rtol=1e-6, atol=1e-7))
             bias = np.where(np.isin(np.arange(len(bias)), others), bias, r.bias)
             if len(others):
-                f = int(others[0])
-                count = f"{len(others)} of {len(bias)}"
-                words = f"another bias in {count} channels: {bias[f]:.7g} instead of {r.bias[f]:.7g} in {f}"
-                yield "bias_fitted", words, r.but(bias=bias)
+                own, solved = r.bias.astype(np.float64), bias.astype(np.float64)
+                words = biases.told(own, solved, 4e-7 * (np.abs(own) + np.abs(rows[at])), weights)
+                yield "bias_fitted", f"bias {words or 'another'}", r.but(bias=bias)
         if r.op != "separable_conv2d":
             yield from _weights(r, rows, wanted)
 

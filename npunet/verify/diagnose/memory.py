@@ -64,6 +64,18 @@ def _remainder(words: str, s: Sight) -> str:
     return ""
 
 
+@pattern(rank=0)
+def dumps_exchanged(s: Sight) -> Guesses:
+    """What was dumped as this layer's output is a later layer's, and the other way round."""
+    for name, value in s.evidence.golden.items():
+        shown = s.evidence.later.get(name)
+        if shown is None or value.size != s.right.size or shown.size != s.right.size:
+            continue
+        if same(value.reshape(s.right.shape), s.got).all() and same(shown.reshape(s.right.shape), s.right).all():
+            yield Guess(f"the dumps of {s.node.name} and {name} stand in each other's place", s.got, of_sums=True,
+                        name="dumps_exchanged")
+
+
 @pattern()
 def stale_part(s: Sight) -> Guesses:
     """A part of the output, or all of it, that is another tensor at the same place: a buffer not fully written."""
@@ -74,7 +86,8 @@ def stale_part(s: Sight) -> Guesses:
         held = value.reshape(len(value), -1)[:, :size].reshape(s.right.shape)
         equal = same(held, s.got)
         if equal.all():
-            yield Guess(f"{name} stands in the output: a buffer that was not written", held, name="stale_buffer")
+            why = "dumped when its memory held that" if s.evidence.reader else "a buffer that was not written"
+            yield Guess(f"{name} stands in the output: {why}", held, name="stale_buffer")
         elif equal[s.differs].all() and np.count_nonzero(s.differs) >= LEAST:
             for place in places(s.differs):
                 yield Guess(f"{place.words}: {name} stands there", np.where(place.mask, held, s.right))

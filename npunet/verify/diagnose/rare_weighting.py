@@ -8,8 +8,9 @@ from itertools import combinations, permutations
 
 import numpy as np
 
-from npunet.ops.table import ACTIVATIONS, CONVOLUTIONS, OPERATORS
+from npunet.ops.table import ACTIVATIONS, CONVOLUTIONS
 from npunet.verify.diagnose import recipe as recipes
+from npunet.verify.diagnose.pointwise import declared
 from npunet.verify.diagnose.recipe import Recipe
 from npunet.verify.diagnose.registry import Variants, rare
 from npunet.verify.diagnose.storage import ROUNDINGS
@@ -286,7 +287,7 @@ def _biases(bias: np.ndarray) -> Named:
 def between_halves(r: Recipe) -> Variants:
     """Something happens to what the depthwise half gives before the 1x1 half reads it."""
     for op in ACTIVATIONS:
-        yield f"{op} between the depthwise and the 1x1 half", r.but(between=(*r.between, OPERATORS[op].forward))
+        yield f"{op} between the depthwise and the 1x1 half", r.but(between=(*r.between, declared(op)))
     for words, function in formats():
         if not any(other in words for other in ("printed", "input channel", "filter", "pruned")):
             yield f"what is between the depthwise and the 1x1 half {words}", r.but(between=(*r.between, function))

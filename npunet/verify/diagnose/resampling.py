@@ -59,12 +59,12 @@ def upsampling_rule(s: Sight) -> Guesses:
         y = _picked(x, rows.astype(int), columns.astype(int))
         yield Guess(f"upsampling takes positions {words}", y)
     N, C = len(x), x.shape[3]
-    planar = x.reshape(N, C, H, W)[:, :, i // fy][:, :, :, j // fx].reshape(s.right.shape)
-    yield Guess("upsampling of data as if the channels came first", planar)
     shuffled = np.repeat(x.reshape(N, -1), fy * fx, 1).reshape(s.right.shape)
     yield Guess("every element repeated in memory instead of every pixel", shuffled)
     held = np.repeat(x.reshape(N, -1, C), fy * fx, 1).reshape(s.right.shape)
     yield Guess("every pixel repeated in memory, rows not repeated", held)
+    planar = x.reshape(N, C, H, W)[:, :, i // fy][:, :, :, j // fx].reshape(s.right.shape)
+    yield Guess("upsampling of data as if the channels came first", planar)
     yield from _seen(s, x)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from math import inf
 
 import numpy as np
@@ -30,6 +31,7 @@ VARIED = 4  # values that differ: fewer are no evidence for a part
 FEW_ULP = 16
 NORMS = ("layer_norm", "batch_norm_inference", "softmax")
 TIME_LIMIT = 6.0  # seconds for pairs
+GENERAL = ("elements_permuted", "stale_buffer", "planes_of_others")  # told after what says how it came about
 PAIRS_CUT = "not every pair of causes was tried"
 OTHER_ROUNDING = "only the rounding differs: an order of summation or a precision that is not on the list"
 
@@ -60,6 +62,10 @@ def diagnose(
     unchanged = sum(trial.unchanged for trial in trials)
     if not causes:
         causes = [fallback(~trials[0].equal, unchanged, found.total, found.tried)]
+    reader = evidence[0].reader
+    if reader and all(piece.reader for piece in evidence if piece.cases):
+        told = f" (the port goes on with the right numbers: {reader}, which reads them, is right)"
+        causes = [replace(cause, words=cause.words + told) for cause in causes]
     cut = "" if any(cause.whole and cause.found for cause in causes) else found.cut
     return Diagnosis(node.name, tuple(causes[:SHOWN]), unchanged, found.total, found.tried, cut)
 
@@ -99,8 +105,12 @@ class _Search(Attempts):
                 if not self.causes:
                     break
                 alone = [cause for cause in self.causes if len(cause.names) == 1 and cause.exact]
-                return alone or sorted(self.causes, key=lambda cause: (not cause.exact, len(cause.names)))
-        return sorted(self.partial, key=lambda cause: (-cause.explained, len(cause.names)))[:2]
+                if alone:
+                    return sorted(alone, key=lambda cause: cause.names[0] in GENERAL)
+                return sorted(self.causes, key=lambda cause: (not cause.exact, len(cause.names)))
+        most = max((cause.explained for cause in self.partial if len(cause.names) == 1), default=0)
+        kept = [cause for cause in self.partial if len(cause.names) == 1 or cause.explained > most]
+        return sorted(kept, key=lambda cause: (-cause.explained, len(cause.names)))[:2]
 
     def _recipes(self) -> None:
         for name, words, recipe in (*variants(self.first.recipe), *variants(self.first.recipe, listed=RARE)):
@@ -198,7 +208,8 @@ class _Search(Attempts):
         if self.summed:
             fits = [
                 (((name, words),), recipe)
-                for name, words, recipe in fitted.of_sums(first.recipe, first.right, first.got)
+                for name, words, recipe in fitted.of_sums(
+                    first.recipe, first.right, first.got, self.sights[0].bundle.weights)
             ]
             self._exactly([fit for fit in fits if first.near(fit[1]).told])
         else:
