@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from npunet.verify.diagnose.storage import binary_point
 from npunet.verify.diagnose.sums import to_bfloat16, to_float16
 
 POINTS = range(2, 23)
+CARRIED = 2e-6  # of the largest sum: rounding of one that starts from another
 DRIFT = 16 * 2.0**-24  # of a running total, times the root of the number of steps: rounding errors walk at random
 
 
@@ -105,6 +107,42 @@ def accumulator_not_cleared(s: Sight) -> Guesses:
             allowance = (DRIFT * np.sqrt(steps) * largest).reshape(sums.shape) + 2.0**-22 * np.abs(bias)
             yield Guess(f"accumulator not cleared {words}: a sum starts from the one before",
                         total.reshape(sums.shape) + bias, allowance, of_sums=True)
+
+
+@pattern(*CONVOLUTIONS, rank=2)
+def accumulator_carried(s: Sight) -> Guesses:
+    """A sum starts from a part of what was summed before, where it is wrong or everywhere."""
+    r = s.recipe
+    bias = 0.0 if r.bias is None else r.bias.astype(np.float64)
+    sums = recipes.run(r.but(bias=None)).astype(np.float64)
+    seen = s.got.astype(np.float64) - bias if s.evidence.acc is None else s.evidence.acc.astype(np.float64)
+    if not (np.isfinite(seen).all() and np.isfinite(sums).all()):
+        return
+    wide = CARRIED * (np.abs(seen) + np.abs(sums) + np.abs(bias)).max(initial=0)
+    for words, before in _earlier(seen):
+        for where, mask in (("", np.ones(seen.shape, bool)), (" where the output is wrong", s.differs)):
+            base, off = before[mask], (seen - sums)[mask]
+            power = float((base * base).sum())
+            if not power:
+                continue
+            factor = float((base * off).sum()) / power
+            for share in dict.fromkeys((float(f"{factor:.2g}"), float(f"{factor:.5g}"))):
+                y = sums + share * np.where(mask, before, 0)
+                times = "" if share == 1 else f"{share:g} times "
+                if share:
+                    yield Guess(f"a sum starts from {times}{words}{where}: the accumulator is not cleared", y + bias,
+                                np.full(y.shape, wide), name="accumulator_not_cleared", of_sums=True)
+
+
+def _earlier(seen: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """(words, for every sum another that was taken before it), (N, H, W, F)."""
+    flat = seen.reshape(len(seen), -1)
+    yield "the one before it in memory", np.concatenate([np.zeros_like(flat[:, :1]), flat[:, :-1]], 1).reshape(seen.shape)
+    for axis, words in ((3, "that of the filter before"), (2, "that of the position before"), (1, "that of the row above")):
+        if seen.shape[axis] > 1:
+            moved = np.roll(seen, 1, axis)
+            np.moveaxis(moved, axis, 0)[0] = 0
+            yield words, moved
 
 
 @pattern("max_pool2d")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from npunet.ops.table import ACTIVATIONS
 from npunet.verify.compare import same
 from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
 from npunet.verify.diagnose.places import DENSE, byte_runs, places
@@ -12,8 +13,10 @@ from npunet.verify.diagnose.sources import others
 from npunet.verify.diagnose.sums import SMALLEST_NORMAL
 
 POISON = {0xDEADBEEF, 0xCDCDCDCD, 0xCCCCCCCC, 0xA5A5A5A5, 0xAAAAAAAA, 0x55555555, 0xFFFFFFFF, 0xBAADF00D, 0xFEEEFEEE}
+MOST_STARTS = 64  # places of a value that are tried
 TILE = 0.9  # share of a tile that must differ: in a convolution's output it lies all over
-LEAST = 3  # elements of another tensor that are recognised
+LEAST = 3  # elements of another tensor that are recognised anywhere in it
+COMMON = (0.0, 1.0, -1.0, 6.0)  # values that stand in many tensors
 FOREIGN = 0.5  # share of the output up to which a run of unknown content is told
 
 
@@ -88,9 +91,16 @@ def stale_part(s: Sight) -> Guesses:
         if equal.all():
             why = "dumped when its memory held that" if s.evidence.reader else "a buffer that was not written"
             yield Guess(f"{name} stands in the output: {why}", held, name="stale_buffer")
-        elif equal[s.differs].all() and np.count_nonzero(s.differs) >= LEAST:
+        elif equal[s.differs].all() and _telling(s.got[s.differs], s.got):
             for place in places(s.differs):
-                yield Guess(f"{place.words}: {name} stands there", np.where(place.mask, held, s.right))
+                did = " (nothing is done to it)" if value is s.inputs[0] and s.recipe.op in ACTIVATIONS else ""
+                yield Guess(f"{place.words}: {name} stands there{did}", np.where(place.mask, held, s.right))
+
+
+def _telling(values: np.ndarray, got: np.ndarray) -> bool:
+    """Whether values are such as do not stand in two tensors by chance: a few, or one that is rare."""
+    return (len(values) >= LEAST and len(np.unique(values)) > 1) or (0 < len(values) < LEAST and all(
+        np.isfinite(value) and value not in COMMON and np.count_nonzero(got == value) == 1 for value in values))
 
 
 @pattern()
@@ -109,7 +119,41 @@ def stale_run(s: Sight) -> Guesses:
         at = np.ascontiguousarray(sample, np.float32).tobytes().find(wanted)
         if at >= 0 and at % 4 == 0:
             y = np.where(place.mask, s.got, s.right)
-            yield Guess(f"{place.words}: {name} from its byte {at} on stands there", y)
+            words = next((other.words for other in places(s.differs) if np.array_equal(other.mask, place.mask)),
+                         place.words)
+            yield Guess(f"{words}: {name} from its byte {at} on stands there", y)
+            return
+
+
+@pattern()
+def moved_elements(s: Sight) -> Guesses:
+    """Elements, wherever they lie, that stand a fixed number of places away in a tensor: overlapping copies."""
+    _, got, differs = s.flat
+    number = int(np.flatnonzero(differs.any(1))[0])
+    flat = np.flatnonzero(differs[number])
+    values = got[number, flat]
+    if len(flat) < LEAST or not _varied(values):
+        return
+    names, counts = np.unique(values, return_counts=True)
+    rare = int(np.flatnonzero(values == names[counts.argmin()])[0])
+    for name, value in (("the right output itself", s.right), *others(s)):
+        if value.ndim != 4 or len(value) != len(s.right):
+            continue
+        held = value.reshape(len(value), -1)
+        for start in np.flatnonzero(held[number] == values[rare])[:MOST_STARTS]:
+            by = int(start) - int(flat[rare])
+            at = flat + by
+            if at.min() < 0 or at.max() >= held.shape[1] or not same(held[number, at], values).all():
+                continue
+            moved = np.arange(differs.shape[1]) + by
+            y = np.where((moved >= 0) & (moved < held.shape[1]), held[:, np.clip(moved, 0, held.shape[1] - 1)], s.flat[0])
+            for place in places(s.differs):
+                words = f"{place.words}: {name} stands there" + (f", {by:+d} elements on" if by else "")
+                made = np.where(place.mask, y.reshape(s.right.shape), s.right)
+                if same(made, s.got).all():
+                    yield Guess(words, made, name="stale_part")
+            y = np.where(s.differs, y.reshape(s.right.shape), s.right)
+            yield Guess(f"{name}, {by:+d} elements on, stands where the output is wrong", y, name="stale_part")
             return
 
 

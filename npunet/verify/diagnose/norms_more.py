@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from npunet.ops.norm import batch_norm_scale_shift
-from npunet.verify.diagnose.recipe import Recipe
+from npunet.verify.diagnose.precision import FORMATS
+from npunet.verify.diagnose.recipe import Elementwise, Recipe
 from npunet.verify.diagnose.registry import Variants, rare
 
 F = np.float32
@@ -123,6 +124,17 @@ def layer_norm_formula(r: Recipe) -> Variants:
     yield f"{sums}, all else in float64", made(exact.astype(F), 1 / np.sqrt(
         (steps.astype(np.float64) / n)[:, None, None] + eps))
     yield f"{sums}, variance as mean of squares minus square of the mean", made(middle, 1 / np.sqrt(raw + small))
+    for words, m in (("mean in float64", center), ("mean in float32", middle)):
+        for told, taken in (("of float32", moments), ("of float64", (wide * wide).sum((1, 2)))):
+            for form in (F, np.float64):
+                average = (taken.astype(form) / form(n)).astype(form)[:, None, None]
+                for square in (m.astype(form) * m.astype(form), mean * mean):
+                    other = average - square.astype(form)
+                    where = f"{words}, sums {told}, the rest in {np.dtype(form).name}"
+                    yield (f"layer norm with the variance as mean of squares minus square of the mean ({where})",
+                           made(m, 1 / np.sqrt(other.astype(np.float64) + eps)))
+                    yield (f"layer norm with the variance as mean of squares minus square of the mean ({where}, root in "
+                           "float32)", made(m, F(1) / np.sqrt(other.astype(F) + small)))
     inv = 1 / np.sqrt(var + eps)
     yield "layer norm multiplies with gamma last", lately(center, inv)
     yield "layer norm multiplies with gamma last, sums in float32", lately(middle, 1 / np.sqrt(narrow + small))
@@ -146,3 +158,37 @@ def layer_norm_formula(r: Recipe) -> Variants:
         added = np.cumsum(wide.sum((1, 2), keepdims=True), 3) / n
         yield "layer norm: the sum is not cleared between channels", made(added.astype(F), 1 / np.sqrt(
             ((wide - added) ** 2).mean((1, 2), keepdims=True) + eps))
+
+
+@rare("layer_norm", "batch_norm_inference")
+def norm_narrow(r: Recipe) -> Variants:
+    """One of the steps of a norm in a narrow format."""
+    x = r.inputs[0]
+    if r.op == "layer_norm":
+        gamma, beta = (w[None, :, :, None] for w in r.kernels)
+        wide = x.astype(np.float64)
+        mean, var = wide.mean((1, 2), keepdims=True), wide.var((1, 2), keepdims=True)
+        parts = {"mean": mean.astype(F), "1 / deviation": (1 / np.sqrt(var + r.attrs["eps"])).astype(F),
+                 "gamma": gamma, "beta": beta}
+    else:
+        scale, shift = batch_norm_scale_shift(*r.kernels, eps=r.attrs["eps"])
+        parts = {"mean": F(0), "1 / deviation": scale, "gamma": F(1), "beta": shift}
+    steps = ("mean", "difference", "1 / deviation", "scale", "product", "gamma", "beta")
+    for name, narrow in FORMATS.items():
+        for step in steps if r.op == "layer_norm" else ("product",):
+            yield f"{'layer' if r.op == 'layer_norm' else 'batch'} norm: the {step} in {name}", r.but(
+                compute=lambda c, step=step, narrow=narrow: _stepwise(c.inputs[0], parts, {step: narrow}))
+        if r.op == "layer_norm":
+            every = dict.fromkeys(steps, narrow)
+            yield f"layer norm: every step in {name}", r.but(
+                compute=lambda c, every=every: _stepwise(c.inputs[0], parts, every))
+
+
+def _stepwise(x: np.ndarray, parts: dict[str, np.ndarray], narrow: dict[str, Elementwise]) -> np.ndarray:
+    """A norm with some of its steps in a narrow format."""
+    def kept(step: str, value: np.ndarray) -> np.ndarray:
+        return np.asarray(narrow[step](value), F) if step in narrow else value
+
+    off = kept("difference", x - kept("mean", np.asarray(parts["mean"])))
+    scale = kept("scale", kept("1 / deviation", parts["1 / deviation"]) * kept("gamma", np.asarray(parts["gamma"])))
+    return kept("product", off * scale) + kept("beta", parts["beta"])

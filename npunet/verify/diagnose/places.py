@@ -11,6 +11,8 @@ from npunet.verify.diagnose.regions import AXES, runs
 
 LANES = (2, 4, 8, 16, 32)
 BLOCKS = tuple(2**k for k in range(1, 13))  # elements of a block, where buffers take turns
+PARTS = (2, 3, 4, 8)  # equal parts that work is split into
+STEPS = range(3, 257)  # elements from one that is wrong to the next
 DENSE = 0.6  # share of a set that must differ for it to be told
 
 
@@ -32,7 +34,7 @@ def places(differs: np.ndarray, most: float = 0.999) -> Iterator[Place]:
     wrong = np.count_nonzero(differs)
     filled = [span for span in spans if wrong >= DENSE * np.count_nonzero(span.mask)]
     alone, product = (axes, []) if len(axes) == 1 else (axes[1:], axes[:1])
-    for place in (*alone, *filled, *product, *spans, *_lanes(differs), *_blocks(differs)):
+    for place in (*alone, *filled, *product, *spans, *_lanes(differs), *_every(differs), *_blocks(differs)):
         share = np.count_nonzero(place.mask) / differs.size
         if share <= most and not any(np.array_equal(place.mask, mask) for mask in found):
             found.append(place.mask)
@@ -77,17 +79,28 @@ def byte_runs(differs: np.ndarray) -> Iterator[Place]:
 
 
 def run(first: int, end: int, size: int) -> str:
-    """Elements first to end - 1 of a tensor as bytes, with what their alignment suggests."""
-    offset, length = 4 * first, 4 * (end - first)
-    words = f"{length} bytes from byte {offset} of {4 * size} (elements {first} to {end - 1})"
+    """Elements first to end - 1 of a tensor, their bytes, and what their place suggests."""
+    count, offset, length = end - first, 4 * first, 4 * (end - first)
+    where = f"bytes {offset} to {offset + length - 1} of {4 * size}"
+    if end == size and first:
+        words = f"the last {'element' if count == 1 else f'{count} elements'} of {size} ({where})"
+        blocks = [block for block in reversed(BLOCKS) if first % block == 0 and size % block == count]
+        return f"{words}, what whole blocks of {blocks[0]} elements leave" if blocks else words
+    words = f"element {first} of {size} ({where})" if count == 1 else f"elements {first} to {end - 1} of {size} ({where})"
+    if not first and end < size:
+        words = f"the first {'element' if count == 1 else f'{count} elements'} of {size} ({where})"
+    for parts in PARTS:
+        each = size // parts
+        if first and size % parts == 0 and first % each == 0 and count <= each:
+            return f"{words}, the start of part {first // each + 1} of {parts} equal ones, as work is split"
+        if size % parts == 0 and end % each == 0 and end < size and count <= each:
+            return f"{words}, the end of part {end // each} of {parts} equal ones, as work is split"
     grain = min((offset & -offset) or 1 << 30, length & -length)
-    if end == size:
-        grain = (offset & -offset) or 1 << 30
     for step, kind in ((4096, "a page or DMA block"), (256, "a DMA block or tile"), (64, "cache lines of 64 bytes"),
                        (32, "cache lines of 32 bytes"), (16, "vectors of 16 bytes")):
         if grain >= step and length >= step:
             return f"{words}, at multiples of {step}: {kind}"
-    return f"{words}, at no boundary"
+    return words
 
 
 def _lanes(differs: np.ndarray) -> Iterator[Place]:
@@ -100,6 +113,17 @@ def _lanes(differs: np.ndarray) -> Iterator[Place]:
             mask = np.isin(np.arange(size) % lanes, at)
             yield Place(f"every element whose number modulo {lanes} is {runs(at)}",
                         np.broadcast_to(mask, (len(differs), size)).reshape(differs.shape))
+
+
+def _every(differs: np.ndarray) -> Iterator[Place]:
+    """Every n-th element of a sample for any n, from one on."""
+    size = differs.size // len(differs)
+    flat = np.flatnonzero(differs.reshape(len(differs), -1).any(0))
+    step = int(np.gcd.reduce(np.diff(flat))) if len(flat) > 2 else 0
+    if step in STEPS:
+        mask = np.zeros((len(differs), size), bool)
+        mask[:, flat[0] % step :: step] = True
+        yield Place(f"every {step}th element, from number {flat[0] % step} on", mask.reshape(differs.shape))
 
 
 def _blocks(differs: np.ndarray) -> Iterator[Place]:

@@ -17,10 +17,11 @@ from npunet.verify.diagnose import recipe as recipes
 from npunet.verify.diagnose.attempts import FINE, Attempts, Parts, output_of, variants
 from npunet.verify.diagnose.causes import CUT, Cause, Diagnosis, Evidence, TimeIsUp
 from npunet.verify.diagnose.folds import kin_of, other_folds
+from npunet.verify.diagnose.memory import COMMON
 from npunet.verify.diagnose.patterns import PATTERNS, Guess, Pattern, Sight
 from npunet.verify.diagnose.places import places
 from npunet.verify.diagnose.recipe import Recipe
-from npunet.verify.diagnose.regions import fallback
+from npunet.verify.diagnose.regions import fallback, region
 from npunet.verify.diagnose.registry import HYPOTHESES, RARE
 from npunet.verify.diagnose.rule import NOTHING, Score
 from npunet.verify.diagnose.trial import Trial
@@ -28,6 +29,7 @@ from npunet.verify.diagnose.wholes import WHOLES, Scene
 
 SHOWN = 4
 VARIED = 4  # values that differ: fewer are no evidence for a part
+VARIED_RARE = 2  # the same of values that do not stand in many tensors
 FEW_ULP = 16
 NORMS = ("layer_norm", "batch_norm_inference", "softmax")
 TIME_LIMIT = 6.0  # seconds for pairs
@@ -128,7 +130,8 @@ class _Search(Attempts):
     def _limited(self) -> None:
         """What explains all that is wrong when it happens in a part of the output only: a loop's remainder, a tile."""
         first = self.first
-        if len(np.unique(first.got[~first.equal])) < VARIED:
+        values = np.unique(first.got[~first.equal])
+        if len(values) < VARIED and np.count_nonzero(~np.isin(values, COMMON)) < VARIED_RARE:
             return
         for part in self.parts_of:
             for place in places(~first.equal):
@@ -233,7 +236,9 @@ class _Search(Attempts):
             ulp = np.where(trial.equal, 0, np.abs(ordered(trial.got) - ordered(trial.right)))
             most = max(most, int(ulp.max(initial=0)))
         if 0 < most <= FEW_ULP * (4 if self.first.recipe.op == "softmax" else 1):  # three operations more
+            where = region(~self.first.equal)
             words = f"only the rounding differs, by at most {most} ULP: another order, precision or exponential"
+            words += f" (in {where})" if where else ""
             self.causes.append(Cause(("rounding",), words, self.total, self.total, False))
         elif all(_within_bound(trial, sight) for trial, sight in zip(self.trials, self.sights, strict=True)):
             words = "only the rounding differs: every element is within the derived bound of its layer"

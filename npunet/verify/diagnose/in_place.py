@@ -1,0 +1,59 @@
+"""Patterns of memory that is shared: copies whose output lies where their input is still to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
+
+MOST = 1 << 17  # elements copied, beyond which it is not tried
+
+
+@pattern("upsample_nearest2d", "concat")
+def copied_in_place(s: Sight) -> Guesses:
+    """The output is written over an input, element by element: what is read later was overwritten."""
+    if s.right.size > MOST:
+        return
+    for words, number, offset in _overlaps(s):
+        y = np.stack([_copied(s, sample, number, offset) for sample in range(len(s.right))])
+        yield Guess(f"the output is written over {words}, which is still to be read", y.reshape(s.right.shape),
+                    again=lambda other, w=words, k=number, o=offset: Guess(w, np.stack(
+                        [_copied(other, sample, k, o) for sample in range(len(other.right))]).reshape(other.right.shape)))
+
+
+def _overlaps(s: Sight) -> Iterator[tuple[str, int, int]]:
+    """(words, number of the input, where in the output it starts)."""
+    size = s.right[0].size
+    for number, x in enumerate(s.inputs):
+        which = "its input" if len(s.inputs) == 1 else f"its input {number + 1}"
+        yield f"{which} (from the same start)", number, 0
+        if x[0].size < size:
+            yield f"{which} (with the same end)", number, size - x[0].size
+
+
+def _sources(s: Sight) -> tuple[np.ndarray, np.ndarray]:
+    """For every element of a sample's output: the number of its input, and the element of that."""
+    OH, OW, C = s.right.shape[1:]
+    if s.recipe.op == "upsample_nearest2d":
+        (fy, fx), W = s.recipe.attrs["factor"], s.inputs[0].shape[2]
+        i, j, c = np.meshgrid(np.arange(OH) // fy, np.arange(OW) // fx, np.arange(C), indexing="ij")
+        return np.zeros(OH * OW * C, int), ((i * W + j) * C + c).ravel()
+    numbers, places = [], []
+    for number, x in enumerate(s.inputs):
+        n = np.arange(OH * OW)[:, None] * x.shape[3] + np.arange(x.shape[3])
+        places.append(n)
+        numbers.append(np.full(n.shape, number))
+    return np.concatenate(numbers, 1).ravel(), np.concatenate(places, 1).ravel()
+
+
+def _copied(s: Sight, sample: int, shared: int, offset: int) -> np.ndarray:
+    """One sample's output in memory that holds an input from an offset on."""
+    numbers, places = _sources(s)
+    inputs = [x[sample].ravel() for x in s.inputs]
+    memory = np.zeros(s.right[0].size, np.float32)
+    memory[offset : offset + inputs[shared].size] = inputs[shared]
+    for n, (number, place) in enumerate(zip(numbers.tolist(), places.tolist(), strict=True)):
+        memory[n] = memory[offset + place] if number == shared else inputs[number][place]
+    return memory
