@@ -16,6 +16,7 @@ from npunet.verify.diagnose import (
     functions,
     gathers,
     geometry,
+    in_parts,
     in_place,
     joined,
     levels,
@@ -40,8 +41,8 @@ from npunet.verify.diagnose import (
     statistics,
     storage,
     weighting,
-    window_taps,
     wholes,
+    window_taps,
 )
 from npunet.verify.diagnose.causes import Cause, Diagnosis, Evidence
 from npunet.verify.diagnose.patterns import PATTERNS, Pattern
@@ -68,6 +69,7 @@ __all__ = [
     "functions",
     "gathers",
     "geometry",
+    "in_parts",
     "in_place",
     "joined",
     "levels",
@@ -92,6 +94,6 @@ __all__ = [
     "statistics",
     "storage",
     "weighting",
-    "window_taps",
     "wholes",
+    "window_taps",
 ]

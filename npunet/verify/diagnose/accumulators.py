@@ -105,8 +105,14 @@ def accumulator_not_cleared(s: Sight) -> Guesses:
             largest = np.maximum.accumulate(np.abs(total), 1) + np.abs(sums).max()
             steps = terms * np.arange(1, shape[1] + 1)[None, :, None]
             allowance = (DRIFT * np.sqrt(steps) * largest).reshape(sums.shape) + 2.0**-22 * np.abs(bias)
-            yield Guess(f"accumulator not cleared {words}: a sum starts from the one before",
-                        total.reshape(sums.shape) + bias, allowance, of_sums=True)
+            told = f"accumulator not cleared {words}: a sum starts from the one before"
+            yield Guess(told, total.reshape(sums.shape) + bias, allowance, of_sums=True)
+            seen = s.got - bias if s.evidence.acc is None else s.evidence.acc.astype(np.float64)
+            left = float(seen.flat[0]) - float(total.flat[0])
+            if shape[:1] == (1,) and shape[2] == 1 and np.isfinite(left):
+                y = total.reshape(sums.shape) + left
+                yield Guess(f"{told}, the first one from {left:.6g}", y + bias,
+                            allowance + CARRIED * np.abs(y), of_sums=True)
 
 
 @pattern(*CONVOLUTIONS, rank=2)
@@ -128,6 +134,7 @@ def accumulator_carried(s: Sight) -> Guesses:
             factor = float((base * off).sum()) / power
             for share in dict.fromkeys((float(f"{factor:.2g}"), float(f"{factor:.5g}"))):
                 y = sums + share * np.where(mask, before, 0)
+                y.flat[0] = seen.flat[0]  # what is left from an earlier layer is not known
                 times = "" if share == 1 else f"{share:g} times "
                 if share:
                     yield Guess(f"a sum starts from {times}{words}{where}: the accumulator is not cleared", y + bias,
@@ -137,8 +144,10 @@ def accumulator_carried(s: Sight) -> Guesses:
 def _earlier(seen: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """(words, for every sum another that was taken before it), (N, H, W, F)."""
     flat = seen.reshape(len(seen), -1)
-    yield "the one before it in memory", np.concatenate([np.zeros_like(flat[:, :1]), flat[:, :-1]], 1).reshape(seen.shape)
-    for axis, words in ((3, "that of the filter before"), (2, "that of the position before"), (1, "that of the row above")):
+    moved = np.concatenate([np.zeros_like(flat[:, :1]), flat[:, :-1]], 1)
+    yield "the one before it in memory", moved.reshape(seen.shape)
+    for axis, words in ((3, "that of the filter before"), (2, "that of the position before"),
+                        (1, "that of the row above")):
         if seen.shape[axis] > 1:
             moved = np.roll(seen, 1, axis)
             np.moveaxis(moved, axis, 0)[0] = 0

@@ -41,6 +41,22 @@ def _fitting(s: Sight, x: np.ndarray) -> Iterator[Input]:
             yield f"{name} (as raw memory)", _raw(value, x)
         else:
             yield f"{name} (as raw memory)", _raw(value, x)
+            yield from _resampled(name, value, x)
+
+
+def _resampled(name: str, value: np.ndarray, x: np.ndarray) -> Iterator[Input]:
+    """A larger image cropped, or every n-th row and column of it, where it has the channels."""
+    (H, W, C), (rows, columns, channels) = x.shape[1:], value.shape[1:]
+    if rows < H or columns < W or channels < C:
+        return
+    value = value[..., :C]
+    yield f"{name} (its first {H} rows and {W} columns)", value[:, :H, :W]
+    top, left = (rows - H) // 2, (columns - W) // 2
+    yield f"{name} (its middle {H} rows and {W} columns)", value[:, top : top + H, left : left + W]
+    if rows % H == 0 and columns % W == 0:
+        for first in range(max(rows // H, columns // W)):
+            taken = value[:, min(first, rows // H - 1) :: rows // H, min(first, columns // W - 1) :: columns // W]
+            yield f"{name} (every {rows // H}th row and {columns // W}th column from number {first} on)", taken
 
 
 def _around(s: Sight) -> Iterator[Input]:
@@ -125,7 +141,7 @@ def changes(x: np.ndarray) -> Iterator[Input]:
     yield "has rows and columns exchanged", x.transpose(0, 2, 1, 3).reshape(x.shape)
     yield "is read column by column", x.reshape(N, W, H, C).transpose(0, 2, 1, 3)
     for name, unit in (("pixel", C), ("row", W * C)):
-        for pitch in sorted({-(-unit // step) * step for step in (2, 4, 8, 16, 32)} | {unit + 1, unit + C} - {unit}):
+        for pitch in _pitches(unit, C):
             words = f"is read with a {name} of {unit} elements at a pitch of {pitch}"
             yield f"{words}, zero beyond its end", pitched(x, unit, pitch, F(0))
             yield f"{words}, around the end", pitched(x, unit, pitch, None)
@@ -154,6 +170,12 @@ def changes(x: np.ndarray) -> Iterator[Input]:
         yield "is that of the sample before", np.roll(x, 1, 0)
 
 
+def _pitches(unit: int, channels: int) -> list[int]:
+    """Pitches that a unit of so many elements may have: rounded up, or longer by one element or pixel."""
+    rounded = {-(-unit // step) * step for step in (2, 4, 8, 16, 32)}
+    return sorted((rounded | {unit + 1, unit + channels}) - {unit})
+
+
 def pitched(x: np.ndarray, unit: int, pitch: int, beyond: np.float32 | None) -> np.ndarray:
     """Memory read as if every `unit` elements began `pitch` after the last; beyond : its end, or None: its start."""
     flat = x.reshape(len(x), -1)
@@ -173,10 +195,10 @@ def input_beyond(s: Sight) -> Guesses:
     flat = x.reshape(N, -1)
     reads = [(f"is read with a {name} of {unit} elements at a pitch of {pitch}", pitched(x, unit, pitch, F(np.nan)))
              for name, unit in (("pixel", C), ("row", W * C))
-             for pitch in sorted({-(-unit // step) * step for step in (2, 4, 8, 16, 32)} | {unit + 1, unit + C} - {unit})]
+             for pitch in _pitches(unit, C)]
     for by in range(1, min(flat.shape[1] // 4, MOVED + 1)):
         for sign, way in ((-by, "later"), (by, "earlier")):
-            reads.append((f"is read {by} elements {way}", _slid(flat, sign, 1, F(np.nan)).reshape(x.shape)))
+            reads.append((f"is read {by} elements {way}", _slid(flat, sign, 1, np.nan).reshape(x.shape)))
     for words, read in reads:
         yield Guess(f"the input {words}; what lies beyond its end is not known", *_judged(s, read), of_sums=True)
 
@@ -188,7 +210,7 @@ def _judged(s: Sight, read: np.ndarray) -> tuple[np.ndarray]:
     return (np.where(unknown, s.got, y) if unknown.mean() < BEYOND else s.right,)
 
 
-def _slid(x: np.ndarray, by: int, axis: int, left: np.float32 = F(0)) -> np.ndarray:
+def _slid(x: np.ndarray, by: int, axis: int, left: float = 0.0) -> np.ndarray:
     """Moved by some places; left : what stands where nothing is left."""
     moved = np.roll(x, by, axis)
     end = [slice(None)] * x.ndim

@@ -1,4 +1,4 @@
-"""Patterns of functions: an output that is another function of what it read, or of the right output, element by element.
+"""Patterns of functions: an output that is another function of what it read, or of the right one, element by element.
 
 The function is read off the points (pieces), everywhere or in the part that is wrong, and has to hold for all of them.
 """
@@ -50,8 +50,9 @@ def function_of_input(s: Sight) -> Guesses:
 def function_of_output(s: Sight) -> Guesses:
     """Something is done to every element of the right output."""
     for where, mask in _parts(s):
-        what = "the output is changed, y being the right one" if where else "every output is changed, y being the right"
-        yield from _function(s, Reading(lambda t: t.right), mask, "y", f"{where}{what}")
+        what = "the output" if where else "every output"
+        words = f"{where}{what} is another function of the right one y"
+        yield from _function(s, Reading(lambda t: t.right), mask, "y", words)
 
 
 @pattern("add", rank=2)
@@ -83,14 +84,22 @@ def _function(s: Sight, reading: Reading, mask: np.ndarray, name: str, words: st
 
 
 def _made(s: Sight, reading: Reading, found: list[Piece], mask: np.ndarray | None, words: str) -> Guess:
-    """What a function gives in a case; between and beyond its pieces nothing is known, and any value will do."""
+    """What a function gives in a case; beyond its ends nothing is known, and any value will do."""
     x, y, room = reading.seen(s)
     usable = np.isfinite(x) & np.isfinite(y)
     if mask is not None and mask.shape == y.shape:
         usable &= mask
     made = values(found, x)
+    beyond = (x < found[0].low) | (x > found[-1].high)
+    made = np.where(np.isnan(made) & ~beyond, _between(found, x), made)
     whole = np.where(np.isnan(made), y, made)
     whole = whole if reading.added is None else whole + reading.added(s)
     whole = np.where(usable, whole, s.got if mask is None else s.right)
     near = np.where(usable, SMOOTH * np.abs(y[usable]).max(initial=0) + FEW_ULP * np.abs(whole) + 2 * room, 0.0)
     return Guess(words, whole, near, again=lambda other: _made(other, reading, found, mask, words))
+
+
+def _between(found: list[Piece], x: np.ndarray) -> np.ndarray:
+    """The straight line from the end of one piece to the start of the next."""
+    ends = [(at, float(piece.curve(np.array([at]))[0])) for piece in found for at in (piece.low, piece.high)]
+    return np.interp(x, [at for at, _ in ends], [value for _, value in ends])

@@ -17,10 +17,8 @@ def copied_in_place(s: Sight) -> Guesses:
     if s.right.size > MOST:
         return
     for words, number, offset in _overlaps(s):
-        y = np.stack([_copied(s, sample, number, offset) for sample in range(len(s.right))])
-        yield Guess(f"the output is written over {words}, which is still to be read", y.reshape(s.right.shape),
-                    again=lambda other, w=words, k=number, o=offset: Guess(w, np.stack(
-                        [_copied(other, sample, k, o) for sample in range(len(other.right))]).reshape(other.right.shape)))
+        yield Guess(f"the output is written over {words}, which is still to be read", _all_copied(s, number, offset),
+                    again=lambda other, k=number, o=offset: Guess("", _all_copied(other, k, o)))
 
 
 def _overlaps(s: Sight) -> Iterator[tuple[str, int, int]]:
@@ -46,6 +44,11 @@ def _sources(s: Sight) -> tuple[np.ndarray, np.ndarray]:
         places.append(n)
         numbers.append(np.full(n.shape, number))
     return np.concatenate(numbers, 1).ravel(), np.concatenate(places, 1).ravel()
+
+
+def _all_copied(s: Sight, shared: int, offset: int) -> np.ndarray:
+    """Every sample's output, one after the other in the same memory."""
+    return np.stack([_copied(s, sample, shared, offset) for sample in range(len(s.right))]).reshape(s.right.shape)
 
 
 def _copied(s: Sight, sample: int, shared: int, offset: int) -> np.ndarray:

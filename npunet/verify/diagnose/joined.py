@@ -11,6 +11,8 @@ from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
 from npunet.verify.diagnose.rare_weighting import formats
 
 F = np.float32
+FEWEST = 24  # elements from which a formula is solved
+SMALL = 1e-5  # a factor that is none
 FARTHEST = 9  # rows, columns or channels that an input may be moved by
 NOT_OF_INPUTS = ("printed", "input channel", "filter", "pruned")  # formats of weights
 Named = Iterator[tuple[str, np.ndarray]]
@@ -74,6 +76,35 @@ def addends_format(s: Sight) -> Guesses:
             yield Guess(f"both inputs and the sum in {name} with {point} fractional bits, saturated",
                         _saturated(parts[0] + parts[1], bits, point))
             yield Guess(f"the sum in {name} with {point} fractional bits, saturated", _saturated(a + b, bits, point))
+
+
+@pattern("add", rank=2)
+def addends_formula(s: Sight) -> Guesses:
+    """The two inputs a and b joined by another formula, whose factors are solved."""
+    a, b = (x.astype(np.float64) for x in s.inputs)
+    good = np.isfinite(a) & np.isfinite(b) & np.isfinite(s.got)
+    terms = {"a": a, "b": b, "a b": a * b, "|a|": np.abs(a), "|b|": np.abs(b), "": np.ones(a.shape)}
+    columns = np.stack([term[good] for term in terms.values()], 1)
+    if len(columns) < FEWEST:
+        return
+    factors, _, rank, _ = np.linalg.lstsq(columns, s.got[good].astype(np.float64), rcond=1e-9)
+    if rank < columns.shape[1]:
+        return
+    for digits in (2, 3, 6):
+        chosen = [float(f"{value:.{digits}g}") if abs(value) > SMALL else 0.0 for value in factors]
+        yield _joined(s, chosen, list(terms))
+
+
+def _joined(s: Sight, factors: list[float], names: list[str]) -> Guess:
+    """The sum of a, b, a b, |a|, |b| and 1, each times a factor."""
+    a, b = (x.astype(np.float64) for x in s.inputs)
+    parts = [term * factor for term, factor in zip((a, b, a * b, np.abs(a), np.abs(b), np.ones(a.shape)), factors,
+                                                   strict=True) if factor]
+    told = " + ".join(f"{factor:g} {name}".replace("1 a", "a").replace("1 b", "b").replace("1 |", "|").strip()
+                      for name, factor in zip(names, factors, strict=True) if factor)
+    y = sum(parts, np.zeros(a.shape))
+    near = 4 * 2.0**-24 * sum((np.abs(part) for part in parts), np.abs(y))
+    return Guess(f"{told} instead of a + b", y, near, again=lambda other: _joined(other, factors, names))
 
 
 def _saturated(x: np.ndarray, bits: int, point: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -124,17 +124,8 @@ def layer_norm_formula(r: Recipe) -> Variants:
     yield f"{sums}, all else in float64", made(exact.astype(F), 1 / np.sqrt(
         (steps.astype(np.float64) / n)[:, None, None] + eps))
     yield f"{sums}, variance as mean of squares minus square of the mean", made(middle, 1 / np.sqrt(raw + small))
-    for words, m in (("mean in float64", center), ("mean in float32", middle)):
-        for told, taken in (("of float32", moments), ("of float64", (wide * wide).sum((1, 2)))):
-            for form in (F, np.float64):
-                average = (taken.astype(form) / form(n)).astype(form)[:, None, None]
-                for square in (m.astype(form) * m.astype(form), mean * mean):
-                    other = average - square.astype(form)
-                    where = f"{words}, sums {told}, the rest in {np.dtype(form).name}"
-                    yield (f"layer norm with the variance as mean of squares minus square of the mean ({where})",
-                           made(m, 1 / np.sqrt(other.astype(np.float64) + eps)))
-                    yield (f"layer norm with the variance as mean of squares minus square of the mean ({where}, root in "
-                           "float32)", made(m, F(1) / np.sqrt(other.astype(F) + small)))
+    means = {"float32": middle, "float64, then float32": center, "float64": mean}
+    yield from _one_pass(wide, moments, means, eps, made)
     inv = 1 / np.sqrt(var + eps)
     yield "layer norm multiplies with gamma last", lately(center, inv)
     yield "layer norm multiplies with gamma last, sums in float32", lately(middle, 1 / np.sqrt(narrow + small))
@@ -158,6 +149,32 @@ def layer_norm_formula(r: Recipe) -> Variants:
         added = np.cumsum(wide.sum((1, 2), keepdims=True), 3) / n
         yield "layer norm: the sum is not cleared between channels", made(added.astype(F), 1 / np.sqrt(
             ((wide - added) ** 2).mean((1, 2), keepdims=True) + eps))
+
+
+def _one_pass(
+    x: np.ndarray, moments: np.ndarray, means: dict[str, np.ndarray], eps: float, made: Callable[..., Recipe]
+) -> Variants:
+    """The variance as mean of squares less square of the mean, each step in float32 or float64.
+
+    x       : (N, H, W, C) float64
+    moments : sums of squares in float32, (N, C)
+    means   : by how they are made, (N, 1, 1, C) each
+    """
+    n, squares = x.shape[1] * x.shape[2], (x.astype(F) * x.astype(F)).astype(np.float64)
+    sums = {"float32": moments, "float64, of float32 squares": squares.sum((1, 2)), "float64": (x * x).sum((1, 2))}
+    for summed, total in sums.items():
+        wide = total.astype(np.float64) / n
+        averages = {"float64": wide, "float64, then float32": wide.astype(F), "float32": total.astype(F) / F(n)}
+        for averaged, average in averages.items():
+            for kind, mean in means.items():
+                for less in (mean * mean, mean.astype(F) * mean.astype(F)):
+                    var = average[:, None, None] - less
+                    for root in (np.float64, F):
+                        words = (f"sums in {summed}; mean of squares in {averaged}; mean by {kind}, its square in "
+                                 f"{less.dtype}; root in {np.dtype(root)}")
+                        inv = root(1) / np.sqrt(var.astype(root) + root(eps))
+                        yield (f"layer norm with the variance as mean of squares minus square of the mean ({words})",
+                               made(mean.astype(F), inv))
 
 
 @rare("layer_norm", "batch_norm_inference")

@@ -51,18 +51,30 @@ def pieces(x: np.ndarray, y: np.ndarray, room: np.ndarray | float = 0.0) -> list
     if len(x) > MOST:
         taken = np.linspace(0, len(x) - 1, MOST).round().astype(int)
         x, y, room = x[taken], y[taken], room[taken]
-    found, start, held, gaps = [], 0, 0, 0
+    found: list[Piece] = []
+    start, between = 0, []
     while start < len(x):
         end, piece = _longest(x, y, room, start)
         if piece is None:
-            gaps += 1
-            if gaps > (1 - COVERED) * len(x):
+            between.append(start)
+            if len(between) > (1 - COVERED) * len(x):
                 return None
             start += 1
             continue
         found.append(piece)
-        held, start = held + end - start, end
-    return found if found and held >= COVERED * len(x) else None
+        start = end
+    return found if found and all(_passing(found, x[k], y[k]) for k in between) else None
+
+
+def _passing(found: list[Piece], x: float, y: float) -> bool:
+    """Whether a point between two pieces lies between their ends, and is not one that belongs to no function."""
+    before = [piece for piece in found if piece.high < x]
+    behind = [piece for piece in found if piece.low > x]
+    if not before or not behind:
+        return False
+    ends = [float(piece.curve(np.array([at]))[0]) for piece, at in
+            ((before[-1], before[-1].high), (behind[0], behind[0].low))]
+    return min(ends) <= y <= max(ends)
 
 
 def values(found: list[Piece], x: np.ndarray) -> np.ndarray:

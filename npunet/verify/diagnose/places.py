@@ -86,7 +86,8 @@ def run(first: int, end: int, size: int) -> str:
         words = f"the last {'element' if count == 1 else f'{count} elements'} of {size} ({where})"
         blocks = [block for block in reversed(BLOCKS) if first % block == 0 and size % block == count]
         return f"{words}, what whole blocks of {blocks[0]} elements leave" if blocks else words
-    words = f"element {first} of {size} ({where})" if count == 1 else f"elements {first} to {end - 1} of {size} ({where})"
+    which = f"element {first}" if count == 1 else f"elements {first} to {end - 1}"
+    words = f"{which} of {size} ({where})"
     if not first and end < size:
         words = f"the first {'element' if count == 1 else f'{count} elements'} of {size} ({where})"
     for parts in PARTS:

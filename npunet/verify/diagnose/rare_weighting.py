@@ -294,3 +294,12 @@ def between_halves(r: Recipe) -> Variants:
     if r.bias is not None and r.bias.size == r.kernels[1].shape[2]:
         yield "the bias added between the depthwise and the 1x1 half too", r.but(
             between=(*r.between, partial(np.add, r.bias)))
+
+
+@rare(*CONVOLUTIONS)
+def sum_format(r: Recipe) -> Variants:
+    """The whole sum in a narrow format before the bias is added."""
+    if r.bias is not None:
+        for words, function in formats():
+            if not any(other in words for other in ("printed", "input channel", "filter", "pruned", "lowest")):
+                yield f"the sum before the bias {words}", r.but(middle=(*r.middle, function))

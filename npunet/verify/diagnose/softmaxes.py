@@ -1,4 +1,4 @@
-"""Patterns of softmax: the shares are right and their sum is not, or they are made of another function of the scores."""
+"""Patterns of softmax: the shares are right and their sum is not, or they are of another function of the scores."""
 
 from __future__ import annotations
 
@@ -38,10 +38,13 @@ def softmax_sums(s: Sight) -> Guesses:
     total = e.sum(3, keepdims=True)
     N, H, W, C = x.shape
     sums = total.reshape(N, H * W)
+    got = s.got.astype(np.float64).reshape(N, H * W, C)
+    left = float((e.reshape(N, H * W, C)[0, 0] / np.where(got[0, 0] > 0, got[0, 0], np.inf)).max() - sums[0, 0])
     later = np.concatenate([sums[:, :1], sums[:, :-1]], 1)
     for words, other in (
         ("the sum is not cleared from position to position", np.cumsum(sums, 1)),
         ("the sum is not cleared at all", np.cumsum(sums.ravel()).reshape(sums.shape)),
+        (f"the sum is not cleared, and starts from {left:.6g}", left + np.cumsum(sums.ravel()).reshape(sums.shape)),
         ("divided by the sum of the position before", later),
         ("divided by the sum of the first position", np.broadcast_to(sums[:, :1], sums.shape)),
         ("divided by the sum of all positions", np.broadcast_to(sums.sum(1, keepdims=True), sums.shape)),

@@ -90,7 +90,9 @@ def pooled(s: Sight, most: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _spread(places: np.ndarray, most: int = SAMPLE) -> np.ndarray:
-    return places[np.linspace(0, len(places) - 1, min(most, len(places))).round().astype(int)] if len(places) else places
+    if not len(places):
+        return places
+    return np.asarray(places[np.linspace(0, len(places) - 1, min(most, len(places))).round().astype(int)])
 
 
 @pattern(*CONVOLUTIONS, rank=2)
@@ -125,7 +127,8 @@ def sums_weighted(s: Sight) -> Guesses:
             scale = sum(mask * value for mask, value in zip(masks, chosen, strict=True))
             kernel = (w * np.asarray(scale)[..., None]).astype(np.float32)
             off = [k for k in range(count) if abs(chosen[k] - 1) > CLOSE / 10]
-            listed = ", ".join(f"{k if name != 'tap' else list(divmod(k, KW))} times {chosen[k]:g}" for k in off[:SHOWN])
+            named = [list(divmod(k, KW)) if name == "tap" else k for k in off[:SHOWN]]
+            listed = ", ".join(f"{label} times {chosen[k]:g}" for label, k in zip(named, off, strict=False))
             more = ", ..." if len(off) > SHOWN else ""
             yield Guess(f"{name}{'s' if len(off) > 1 else ''} {listed}{more}; the others are right",
                         recipe=r.but(kernels=(kernel, *r.kernels[1:])), fixed=True)
@@ -175,7 +178,8 @@ def taps_elsewhere(s: Sight) -> Guesses:
     for (y, x), counts in zip(taps, per_tap, strict=True):
         at = [spots[k] for k in np.flatnonzero(counts)]
         if at != [(y * dy, x * dx)] or counts.max() > 1:
-            said.append(f"[{y}, {x}] reads " + (" and ".join(_where(spot, (y * dy, x * dx)) for spot in at) or "nothing"))
+            read_at = " and ".join(_where(spot, (y * dy, x * dx)) for spot in at)
+            said.append(f"[{y}, {x}] reads {read_at or 'nothing'}")
         for spot, count in zip(spots, counts, strict=True):
             kernel[spot[0] - rows[0], spot[1] - columns[0]] += np.float32(count) * w[y, x]
     if said:
@@ -198,7 +202,7 @@ def channels_read(s: Sight) -> Guesses:
     if sums is None or not 1 < C * C <= MOST:
         return
     places, w = sampled(s), r.kernels[0]
-    if SPARE * C * C > sums[places].size:
+    if sums[places].size < SPARE * C * C:
         return
     x = recipes.columns(r, places).astype(np.float64)
     terms = np.einsum("pkld,klcf->cdpf", x, w.astype(np.float64)).reshape(C * C, -1).T
@@ -256,7 +260,7 @@ def _sparse(columns: np.ndarray, off: np.ndarray, room: float, most: int) -> np.
     return None
 
 
-@pattern(rank=2)
+@pattern()
 def channels_mixed(s: Sight) -> Guesses:
     """Channels of the output that are sums of the right ones: filters that are added up, or sums not cleared."""
     right, got = (value.reshape(-1, s.right.shape[3]).astype(np.float64) for value in (s.right, s.got))
@@ -269,7 +273,7 @@ def channels_mixed(s: Sight) -> Guesses:
     mixed = np.linalg.lstsq(right[good], got[good], rcond=1e-9)[0]  # (from, to)
     chosen = np.where(np.abs(mixed - np.rint(4 * mixed) / 4) < CLOSE, np.rint(4 * mixed) / 4, mixed)
     at = [c for c in range(C) if np.abs(chosen[:, c] - np.eye(C)[c]).max() > CLOSE]
-    if not at or np.count_nonzero(chosen[:, at]) > 3 * len(at):
+    if not at or np.count_nonzero(chosen[:, at]) > 3 * len(at) or _one_gain(chosen):
         return
     told = "; ".join(f"{c} is " + " + ".join(f"{'' if chosen[k, c] == 1 else f'{chosen[k, c]:.4g} times '}{k}"
                                             for k in np.flatnonzero(chosen[:, c])) if chosen[:, c].any() else
@@ -280,6 +284,12 @@ def channels_mixed(s: Sight) -> Guesses:
     words = f"channels of the output are sums of the right ones: {told}{', ...' if len(at) > SHOWN else ''}"
     words += " (sums that are not cleared between filters, or products of another filter)" if name else ""
     yield Guess(words, (y + bias).reshape(s.got.shape), near.reshape(s.got.shape), name=name, of_sums=True)
+
+
+def _one_gain(mixed: np.ndarray) -> bool:
+    """Whether every channel is itself times one number, which a gain says better."""
+    own = np.diag(mixed)
+    return bool((mixed == np.diag(own)).all() and np.ptp(own) <= CLOSE)
 
 
 @pattern(*CONVOLUTIONS, rank=3)
@@ -318,11 +328,13 @@ def _said(s: Sight, w: np.ndarray, other: np.ndarray, changed: np.ndarray) -> st
     if where and count >= KNOWN_AGAIN:
         run = other.ravel()[first : flat[-1] + 1]
         for name, array in s.bundle.weights.items():
-            held = array.ravel()
-            near = np.abs(np.lib.stride_tricks.sliding_window_view(held, len(run)) - run) if len(held) >= len(run) else held
-            at = np.flatnonzero((near <= ALIKE * np.abs(run).max()).all(-1)) if near.ndim == 2 else ()
-            if len(at):
-                return f"{words}; these stand in {name} from its element {at[0]} on"
+            held, room = array.ravel(), ALIKE * np.abs(run).max()
+            if len(held) < len(run):
+                continue
+            starts = np.flatnonzero(np.abs(held[: len(held) - len(run) + 1] - run[0]) <= room)
+            for start in starts.tolist():
+                if (np.abs(held[start : start + len(run)] - run) <= room).all():
+                    return f"{words}; these stand in {name} from its element {start} on"
     return words
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
+from npunet.verify.diagnose.regions import runs
 
 CLOSE = 2e-6  # of values: the solution's own error and that of one formula or another
 TINY = 1e-30
@@ -48,10 +49,16 @@ def layer_norm_statistics(s: Sight) -> Guesses:
         yield Guess("layer norm with statistics that are less exact: mean off by up to "
                     f"{off.max():.1g} deviations, the deviation by {np.abs(spread - 1).max():.1g} of itself", y, near)
         return
-    told = [f"{what} {value[0, 0]:.6g} instead of {right[0, 0]:.6g}" for what, value, right, other in (
+    wrong = (off >= LITTLE) | (np.abs(spread - 1) >= LITTLE)
+    n, c = np.unravel_index(int((off + np.abs(spread - 1)).argmax()), off.shape)
+    told = [f"{what} {value[n, c]:.6g} instead of {right[n, c]:.6g}" for what, value, right, other in (
         ("mean", middle, mean, off.max() >= LITTLE), ("1 / deviation", scale, inv, np.abs(spread - 1).max() >= LITTLE))
         if other]
-    yield Guess(f"layer norm with other statistics: in channel 0 {', '.join(told)}", y, near)
+    channels = runs(np.flatnonzero(wrong.any(0)))
+    if np.abs(scale - 1).max() <= 4e-6 and np.abs(middle).max() <= 4e-6:
+        yield Guess("layer norm: values are not normalised, only multiplied with gamma, with beta added", y, near)
+        return
+    yield Guess(f"layer norm with other statistics in channels {channels} of {C}: in {c} {', '.join(told)}", y, near)
 
 
 def _told(

@@ -49,7 +49,8 @@ class Trial:
         bare = self.recipe.but(bias=None) if recipe is None else recipe.but(bias=None, after=(), when="last")
         rows = acc.reshape(self.rows.shape)[self.places]
         if exact or recipe is None:
-            return bool(same(recipes.run(bare, self.places), rows).all())
+            ways = [bare, bare.but(middle=())] if bare.middle else [bare]  # dumped after that, or before
+            return any(bool(same(recipes.run(way, self.places), rows).all()) for way in ways)
         y, allowance = recipes.rough(bare, self.places)
         with np.errstate(all="ignore"):
             return bool((~np.isfinite(y) | ~np.isfinite(rows) | (np.abs(y - rows) <= allowance)).all())

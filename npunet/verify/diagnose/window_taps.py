@@ -1,4 +1,4 @@
-"""Patterns of poolings: which elements around a window took part is solved from the output, and how they were joined."""
+"""Patterns of poolings: which elements took part is solved from the output, and how they were joined."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pool_elements(s: Sight) -> Guesses:
     if not same(best, s.got).all():
         return
     needed = dict(taps)
-    for offset in sorted(taps, key=lambda at: -max(abs(at[0]), abs(at[1]))):  # drop what adds nothing, the farthest first
+    for offset in sorted(taps, key=lambda at: -max(abs(at[0]), abs(at[1]))):  # the farthest first: what adds nothing
         rest = [tap for other, tap in needed.items() if other != offset]
         if rest and (np.maximum.reduce(rest) == np.maximum.reduce(list(needed.values()))).all():
             del needed[offset]
