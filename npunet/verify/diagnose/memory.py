@@ -125,7 +125,7 @@ def stale_run(s: Sight) -> Guesses:
             return
 
 
-@pattern()
+@pattern(rank=2)
 def moved_elements(s: Sight) -> Guesses:
     """Elements, wherever they lie, that stand a fixed number of places away in a tensor: overlapping copies."""
     _, got, differs = s.flat

@@ -33,7 +33,9 @@ VARIED_RARE = 2  # the same of values that do not stand in many tensors
 FEW_ULP = 16
 NORMS = ("layer_norm", "batch_norm_inference", "softmax")
 TIME_LIMIT = 6.0  # seconds for pairs
-GENERAL = ("elements_permuted", "stale_buffer", "planes_of_others")  # told after what says how it came about
+# Told after what says how it came about, the last of them last.
+GENERAL = ("elements_permuted", "stale_buffer", "planes_of_others", "channels_mixed", "stale_part", "function_of_input",
+           "function_of_addend", "function_of_output")
 PAIRS_CUT = "not every pair of causes was tried"
 OTHER_ROUNDING = "only the rounding differs: an order of summation or a precision that is not on the list"
 
@@ -108,7 +110,7 @@ class _Search(Attempts):
                     break
                 alone = [cause for cause in self.causes if len(cause.names) == 1 and cause.exact]
                 if alone:
-                    return sorted(alone, key=lambda cause: cause.names[0] in GENERAL)
+                    return sorted(alone, key=_generality)
                 return sorted(self.causes, key=lambda cause: (not cause.exact, len(cause.names)))
         most = max((cause.explained for cause in self.partial if len(cause.names) == 1), default=0)
         kept = [cause for cause in self.partial if len(cause.names) == 1 or cause.explained > most]
@@ -264,6 +266,11 @@ class _Search(Attempts):
                 elif not self.summed:
                     self._try(((name, words), (other, said)), both)
         self._exactly(fitting[:8], singly=False)
+
+
+def _generality(cause: Cause) -> int:
+    """0 for a cause that says how it came about, more for one that only describes what is there."""
+    return GENERAL.index(cause.names[0]) + 1 if cause.names[0] in GENERAL else 0
 
 
 def _within_bound(trial: Trial, sight: Sight) -> bool:

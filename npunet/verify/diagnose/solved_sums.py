@@ -25,6 +25,7 @@ REACH = 2  # rows and columns beside its own that a tap may read
 CLOSE = 2e-3  # by which a factor may miss a whole number
 DIGITS = (2, 4, 8)
 SHOWN = 5
+BEYOND = 8  # sums for each filter beyond its weights, at least, so that a wrong solution shows
 KNOWN_AGAIN = 4  # weights that are recognised in another array
 ALIKE = 1e-4  # of the largest: by which solved weights may miss them
 MOST_FEW = 24  # weights of a filter that are sought one by one
@@ -299,7 +300,7 @@ def weights_others(s: Sight) -> Guesses:
     r, w = s.recipe, s.recipe.kernels[0]
     x, sums = pooled(s, 4 * SAMPLE)
     taps = x.shape[1] * x.shape[2] * (x.shape[3] if r.op == "conv2d" else 1)
-    if len(x) < 1.5 * taps + 4:
+    if len(x) < taps + max(BEYOND, taps // 4):
         return
     solved = np.empty(w.shape)
     for part, columns, wanted in _filters(r, x, sums):
