@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import causes_latest  # noqa: F401  (fills FURTHER)
 import causes_layers  # noqa: F401  (fills FAULTS)
 import causes_more  # noqa: F401  (fills FURTHER)
+import causes_wide  # noqa: F401  (fills FURTHER)
 import numpy as np
 import pytest
 from causes_faults import FAULTS as FIRST

@@ -31,6 +31,7 @@ FINE = (
     "half_of_separable",
     "order_any",
 )
+ALONE = ("sum_format", "between_halves")  # these round themselves, and are tried with the declared order alone
 NEARLY = 0.95  # share of elements near enough for a recipe that rounds its output: the rest may round the other way
 LIKE = 1.5  # causes up to rounding whose distances differ by less are told side by side
 MOST_LIMITED = 60  # causes that are tried in a part of the output
@@ -108,6 +109,8 @@ class Attempts:
         if self.causes:
             return
         for parts, recipe in fitting:
+            if parts and parts[0][0] in ALONE:
+                continue
             for name, words, changed in (*variants(recipe, FINE), *variants(recipe, FINE, RARE)):
                 self._next()
                 if self.first.sampled(changed):

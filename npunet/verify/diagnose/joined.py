@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -11,6 +11,10 @@ from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
 from npunet.verify.diagnose.rare_weighting import formats
 
 F = np.float32
+TERMS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "a": lambda a, b: a, "b": lambda a, b: b, "a b": lambda a, b: a * b,
+    "|a|": lambda a, b: np.abs(a), "|b|": lambda a, b: np.abs(b), "": lambda a, b: np.ones(a.shape),
+}
 FEWEST = 24  # elements from which a formula is solved
 SMALL = 1e-5  # a factor that is none
 FARTHEST = 9  # rows, columns or channels that an input may be moved by
@@ -83,23 +87,20 @@ def addends_formula(s: Sight) -> Guesses:
     """The two inputs a and b joined by another formula, whose factors are solved."""
     a, b = (x.astype(np.float64) for x in s.inputs)
     good = np.isfinite(a) & np.isfinite(b) & np.isfinite(s.got)
-    terms = {"a": a, "b": b, "a b": a * b, "|a|": np.abs(a), "|b|": np.abs(b), "": np.ones(a.shape)}
-    columns = np.stack([term[good] for term in terms.values()], 1)
-    if len(columns) < FEWEST:
+    if np.count_nonzero(good) < FEWEST:
         return
-    factors, _, rank, _ = np.linalg.lstsq(columns, s.got[good].astype(np.float64), rcond=1e-9)
-    if rank < columns.shape[1]:
-        return
-    for digits in (2, 3, 6):
-        chosen = [float(f"{value:.{digits}g}") if abs(value) > SMALL else 0.0 for value in factors]
-        yield _joined(s, chosen, list(terms))
+    for names in (("a", "b", ""), ("a", "b", "a b", ""), ("|a|", "b", ""), ("a", "|b|", ""), ("|a|", "|b|", "")):
+        columns = np.stack([TERMS[name](a, b)[good] for name in names], 1)
+        factors, _, rank, _ = np.linalg.lstsq(columns, s.got[good].astype(np.float64), rcond=1e-9)
+        for digits in (2, 3, 6) if rank == len(names) else ():
+            chosen = [float(f"{value:.{digits}g}") if abs(value) > SMALL else 0.0 for value in factors]
+            yield _joined(s, chosen, names)
 
 
-def _joined(s: Sight, factors: list[float], names: list[str]) -> Guess:
-    """The sum of a, b, a b, |a|, |b| and 1, each times a factor."""
+def _joined(s: Sight, factors: list[float], names: tuple[str, ...]) -> Guess:
+    """The sum of terms of both inputs, each times a factor."""
     a, b = (x.astype(np.float64) for x in s.inputs)
-    parts = [term * factor for term, factor in zip((a, b, a * b, np.abs(a), np.abs(b), np.ones(a.shape)), factors,
-                                                   strict=True) if factor]
+    parts = [TERMS[name](a, b) * factor for name, factor in zip(names, factors, strict=True) if factor]
     told = " + ".join(f"{factor:g} {name}".replace("1 a", "a").replace("1 b", "b").replace("1 |", "|").strip()
                       for name, factor in zip(names, factors, strict=True) if factor)
     y = sum(parts, np.zeros(a.shape))

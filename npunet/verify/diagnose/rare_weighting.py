@@ -302,4 +302,5 @@ def sum_format(r: Recipe) -> Variants:
     if r.bias is not None:
         for words, function in formats():
             if not any(other in words for other in ("printed", "input channel", "filter", "pruned", "lowest")):
-                yield f"the sum before the bias {words}", r.but(middle=(*r.middle, function))
+                yield f"the sum before the bias {words}", r.but(
+                    middle=(*r.middle, lambda y, function=function: np.asarray(function(y), np.float32)))
