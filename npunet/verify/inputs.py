@@ -12,6 +12,7 @@ import numpy as np
 from npunet.golden.reader import Bundle
 from npunet.verify.compare import same
 from npunet.verify.diagnose.causes import Cause, Diagnosis
+from npunet.verify.diagnose.sums import to_bfloat16
 from npunet.verify.layouts import LAYOUTS, stored_as
 
 NEAR = 2.0**-12  # of the largest magnitude: agreement up to rounding
@@ -56,6 +57,11 @@ def readings() -> Iterator[tuple[str, str, Reading]]:
     yield "input_narrow", "rounded to whole numbers", np.rint
     yield "input_narrow", "cut to whole numbers", np.trunc
     yield "input_narrow", "in float16", lambda x: x.astype(np.float16).astype(np.float32)
+    for form in (".6f", ".4f", ".3f", ".2f", ".8f", ".6g", ".4g", ".3g"):
+        yield "input_printed", f"printed with %{form} and read again", partial(_printed, form)
+    for point in range(3, 17):
+        yield "input_narrow", f"with {point} fractional bits", partial(_pointed, point)
+    yield "input_narrow", "in bfloat16", to_bfloat16
     yield "input_clipped", "clipped to -1 ... 1", lambda x: np.clip(x, -1, 1)
     yield "input_clipped", "clipped to 0 ... 1", lambda x: np.clip(x, 0, 1)
     yield "input_clipped", "without its sign", np.abs
@@ -64,6 +70,14 @@ def readings() -> Iterator[tuple[str, str, Reading]]:
     yield "input_bytes", "with the bytes of every word in the other order", lambda x: x.byteswap()
     yield "input_repeated", "the first sample for every sample", (
         lambda x: np.broadcast_to(x[:1], x.shape) if len(x) > 1 else None)
+
+
+def _printed(form: str, x: np.ndarray) -> np.ndarray:
+    return np.array([float(format(value, form)) for value in x.ravel().tolist()], np.float32).reshape(x.shape)
+
+
+def _pointed(point: int, x: np.ndarray) -> np.ndarray:
+    return np.rint(x.astype(np.float64) * 2.0**point) / 2.0**point
 
 
 def _scaled(factor: float, x: np.ndarray) -> np.ndarray:

@@ -115,6 +115,8 @@ class Attempts:
                 self._next()
                 if self.first.sampled(changed):
                     self._try((*parts, (name, words)), changed)
+            if self.causes and not parts:
+                return  # another order and nothing else
         if self.causes or not singly:
             return
         known = [(self.first.distance(recipe), parts, recipe) for parts, recipe in fitting if parts]

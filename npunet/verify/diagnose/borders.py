@@ -51,6 +51,29 @@ def padding_value(s: Sight) -> Guesses:
 
 
 @pattern(*CONVOLUTIONS)
+def context_of_case(s: Sight) -> Guesses:
+    """On the left, or above, the end of what the layer read in the case before: a stream's context, not cleared."""
+    r, x, source = s.recipe, s.recipe.inputs[0], s.node.inputs[0]
+    order = [key for key, case in s.bundle.cases.items() if case["scope"] == "network"]
+    at = order.index(s.evidence.case) if s.evidence.case in order else 0
+    if not at:
+        return
+    case = order[at - 1]
+    before = s.evidence.cases.get(f"{source} of {case}")
+    if source == s.bundle.graph.input and f"{case}/in" in s.bundle.tensors:
+        before = s.bundle.tensor(case, "in")
+    if before is None or before.shape != x.shape:
+        return
+    (top, _), (left, _) = r.attrs["pads"]
+    for axis, where, pads in ((2, "on the left", ((top, 0), (left - x.shape[2], 0))),
+                              (1, "above", ((top - x.shape[1], 0), (left, 0)))):
+        if r.attrs["pads"][axis - 1][0]:
+            wide = np.concatenate([before, x], axis)
+            words = f"{where} of the image the end of that of the case before is read (a context that is not cleared)"
+            yield Guess(words, recipe=r.but(inputs=(wide,)).having(pads=pads))
+
+
+@pattern(*CONVOLUTIONS)
 def border_not_computed(s: Sight) -> Guesses:
     """Outputs whose window leaves the image are not summed: they hold zero, the bias, or their neighbour inside."""
     outside = _leaving(s.recipe)

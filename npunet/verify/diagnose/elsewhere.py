@@ -135,6 +135,12 @@ def changes(x: np.ndarray) -> Iterator[Input]:
     for by in range(1, min(flat.shape[1], 9)):
         yield f"is read {by} elements later", _slid(flat, -by, 1).reshape(x.shape)
         yield f"is read {by} elements earlier", _slid(flat, by, 1).reshape(x.shape)
+    for line in range(2, (flat.shape[1] - 1).bit_length()):
+        n = np.arange(flat.shape[1])
+        yield (f"is read from its start again at every {1 << line}th element (an index of {line} bits)",
+               flat[:, n % (1 << line)].reshape(x.shape))
+        for stuck, at in ((0, n & ~(1 << line)), (1, np.minimum(n | 1 << line, len(n) - 1))):
+            yield f"is read with address line {line} of its elements stuck at {stuck}", flat[:, at].reshape(x.shape)
     N, H, W, C = x.shape
     yield "is NHWC and read as NCHW", x.reshape(N, C, H, W).transpose(0, 2, 3, 1)
     yield "is NCHW and read as NHWC", x.transpose(0, 3, 1, 2).reshape(x.shape)

@@ -17,6 +17,9 @@ from npunet.verify.diagnose.regions import runs
 from npunet.verify.diagnose.sums import fold, fold_depthwise
 
 NAMES = ("rows", "columns")
+HALOS = {"zero": "what lies beyond a tile's edge reads as zero", "edge": "a tile's own edge is repeated beyond it",
+         "mirror": "a tile is mirrored beyond its edge"}
+Tile = tuple[int | None, int | None]
 MOST_WORDS = 1 << 24  # elements read for an output in place, beyond which it is not tried
 SAMPLE = 24  # positions that a guess is tried at first
 
@@ -30,15 +33,38 @@ def tiles_without_halo(s: Sight) -> Guesses:
     sizes = [list(_tiles(s, axis)) for axis in (0, 1)]
     one_axis = [(size, None) for size in sizes[0]] + [(None, size) for size in sizes[1]]
     for rows, columns in [*one_axis, *((a, b) for a in _tiles(s, 0, True) for b in _tiles(s, 1, True))]:
-        def y_of(places: np.ndarray, tile: tuple[int | None, int | None] = (rows, columns)) -> np.ndarray:
-            return _summed(r, np.where(_within(r, places, tile), recipes.columns(r, places), np.float32(0)))
-
         told = " x ".join(f"{size} {name}" for size, name in zip((rows, columns), NAMES, strict=True) if size)
-        yield from _where_sampled(s, f"tiles of {told} without a halo: what lies beyond a tile's edge reads as zero",
-                                  y_of)
+        for how, words in HALOS.items():
+            def y_of(places: np.ndarray, tile: Tile = (rows, columns), how: str = how) -> np.ndarray:
+                return _summed(r, _tiled(r, places, tile, how))
+
+            yield from _where_sampled(s, f"tiles of {told} without a halo: {words}", y_of)
 
 
-def _within(r: Recipe, places: np.ndarray, tile: tuple[int | None, int | None]) -> np.ndarray:
+def _tiled(r: Recipe, places: np.ndarray, tile: Tile, how: str) -> np.ndarray:
+    """What every tap reads where what lies beyond a tile's edge is made up, (P, KH, KW, C)."""
+    if how == "zero":
+        return np.where(_within(r, places, tile), recipes.columns(r, places), np.float32(0))
+    n, *at = np.unravel_index(places, (len(r.inputs[0]), *r.shape[:2]))
+    index, inside = [], []
+    for axis, size in enumerate(tile):
+        extent = r.inputs[0].shape[1 + axis]
+        tap = (at[axis][:, None] - r.attrs["pads"][axis][0]
+               + np.arange(r.kernels[0].shape[axis]) * r.attrs["dilation"][axis])
+        inside.append((tap >= 0) & (tap < extent))
+        if size is not None:
+            first = at[axis][:, None] // size * size
+            last = np.minimum(first + size, extent) - 1
+            tap = np.clip(tap, first, last) if how == "edge" else np.where(
+                tap < first, 2 * first - tap, np.where(tap > last, 2 * last - tap, tap))
+        index.append(np.clip(tap, 0, extent - 1))
+    rows, columns = index
+    taken = r.inputs[0][n[:, None, None], rows[:, :, None], columns[:, None, :]]
+    known = inside[0][:, :, None, None] & inside[1][:, None, :, None]
+    return np.where(known, taken, np.float32(0))
+
+
+def _within(r: Recipe, places: np.ndarray, tile: Tile) -> np.ndarray:
     """Which taps lie in the tile of their output, (P, KH, KW, 1)."""
     _, i, j = np.unravel_index(places, (len(r.inputs[0]), *r.shape[:2]))
     inside = np.ones((len(places), *r.kernels[0].shape[:2], 1), bool)

@@ -17,6 +17,8 @@ MOST_STARTS = 64  # places of a value that are tried
 TILE = 0.9  # share of a tile that must differ: in a convolution's output it lies all over
 LEAST = 3  # elements of another tensor that are recognised anywhere in it
 COMMON = (0.0, 1.0, -1.0, 6.0)  # values that stand in many tensors
+STARTED = 1e-5  # of an element: by which one that was added may miss
+ADDED = 4 * 2.0**-24  # of what is added up: another order
 FOREIGN = 0.5  # share of the output up to which a run of unknown content is told
 
 
@@ -123,6 +125,34 @@ def stale_run(s: Sight) -> Guesses:
                          place.words)
             yield Guess(f"{words}: {name} from its byte {at} on stands there", y)
             return
+
+
+@pattern(rank=2)
+def output_added_to(s: Sight) -> Guesses:
+    """The output is added to what stood in its memory."""
+    size = s.right[0].size
+    off = (s.got.astype(np.float64) - s.right).reshape(len(s.right), -1)
+    for name, value in others(s):
+        if value.ndim != 4 or len(value) != len(s.right) or value[0].size < size:
+            continue
+        flat = value.reshape(len(value), -1)
+        for start in (0, *_starts(flat[0], off[0], size)):
+            held = flat[:, start : start + size].reshape(s.right.shape).astype(np.float64)
+            y = s.right + held
+            parts = sum(np.abs(x) for x in s.inputs if x.shape == y.shape)
+            near = ADDED * (np.abs(s.right) + np.abs(held) + parts)
+            where = f" (from its element {start} on)" if start else ""
+            words = f"{name}{where} is added to the output: its memory held that and was not cleared"
+            yield Guess(words, y, near, of_sums=True)
+
+
+def _starts(held: np.ndarray, wanted: np.ndarray, size: int) -> list[int]:
+    """Where a run may begin in a tensor that is near to another in its largest element."""
+    if not np.isfinite(wanted).all():
+        return []
+    at = int(np.abs(wanted).argmax())
+    near = np.flatnonzero(np.abs(held - wanted[at]) <= STARTED * np.abs(wanted[at])) - at
+    return [int(start) for start in near if 0 < start <= len(held) - size][:MOST_STARTS]
 
 
 @pattern(rank=2)

@@ -90,4 +90,13 @@ def _plainly(s: Sight, seen: Seen, line: Line, words: str) -> str:
     if off.any() and none[off].all():
         at = np.flatnonzero(off)
         return f"batch norm: left out in channel{'s' if len(at) > 1 else ''} {runs(at)} of {len(off)}"
+    shift = (np.abs(line[1] - right[1]) <= SLACK * np.abs(right[1]) + np.median(seen.allowance(line), 0)).all()
+    if words.startswith("another scale and shift"):
+        ratio = line[0] / np.where(right[0] == 0, 1, right[0])
+        same = np.ptp(ratio) <= SAME
+        scaled = f"times {np.median(ratio):.6g} in every channel" if same else "another"
+        if shift:
+            return f"batch norm: the scale is {scaled}, the shift is right ({words})"
+        if same:
+            return f"batch norm: the scale is {scaled}, the shift another ({words})"
     return words

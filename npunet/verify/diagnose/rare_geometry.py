@@ -54,6 +54,9 @@ def border_symmetric(r: Recipe) -> Variants:
     if any(sum(pair) for pair in r.attrs["pads"]):
         yield "the border mirrors the image with its edge", r.but(border="symmetric")
         yield "the border mirrors the image with its edge on the left and right", r.but(border="symmetric columns")
+    if len(r.inputs[0]) > 1 and r.attrs["pads"][1][0]:
+        yield ("on the left the end of the sample before is read (a context that is not cleared)",
+               r.but(border="sample"))
 
 
 @rare(*CONVOLUTIONS)

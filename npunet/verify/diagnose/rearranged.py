@@ -10,6 +10,7 @@ import numpy as np
 NEAR = 1e-3  # of the largest weight: by which a solved weight may miss the one that it is
 AXES = ("rows", "columns", "input channels", "filters")
 SHOWN = 8
+BEYOND = 0.1  # share of weights that may come from beyond the kernel's end
 
 Named = Iterator[tuple[str, str, np.ndarray]]
 
@@ -33,6 +34,7 @@ def of_weights(w: np.ndarray, solved: np.ndarray) -> Named:
             yield "weights_permuted", f"{AXES[axis]} of the weights in the order {listed}", np.take(w, order, axis)
     if not moved:
         yield from _shuffled(w, solved, room)
+        yield from _gathered(w, solved, room)
 
 
 def _pruned(w: np.ndarray, solved: np.ndarray, room: float) -> Named:
@@ -53,6 +55,30 @@ def _order(w: np.ndarray, solved: np.ndarray, axis: int, room: float) -> list[in
     order = off.argmin(1)
     fits = bool((off[np.arange(len(order)), order] <= room).all())
     return order.tolist() if fits and (order != np.arange(len(order))).any() else None
+
+
+def _gathered(w: np.ndarray, solved: np.ndarray, room: float) -> Named:
+    """Every solved weight is one of the right ones, some of them more than once: a wrong stride from tap to tap."""
+    flat, found = w.ravel().astype(np.float64), solved.ravel()
+    order = np.argsort(flat, kind="stable")
+    ranked = flat[order]
+    if len(ranked) < 2 or np.diff(ranked).min() <= 0 or np.median(np.diff(ranked)) < room:
+        return
+    at = np.clip(np.searchsorted(ranked, found), 1, len(ranked) - 1)
+    at = np.where(np.abs(ranked[at - 1] - found) < np.abs(ranked[at] - found), at - 1, at)
+    outside = np.abs(ranked[at] - found) > room
+    places = order[at]
+    taps, size = w.shape[0] * w.shape[1], w.shape[2] * w.shape[3]
+    n = np.arange(w.size)
+    steps = (places - n).reshape(taps, size)
+    steps = np.where(outside.reshape(taps, size), steps[:, :1], steps)
+    if outside.mean() > BEYOND or (steps != steps[:, :1]).mean() > BEYOND:
+        return
+    starts = ", ".join(str(tap * size + int(steps[tap, 0])) for tap in range(min(taps, SHOWN)))
+    right = ", ".join(str(tap * size) for tap in range(min(taps, SHOWN)))
+    kernel = np.where(outside, found, flat[places]).astype(np.float32).reshape(w.shape)
+    words = f"the weights of the taps are read from elements {starts} on instead of {right}"
+    yield "weights_permuted", f"{words} (another stride from tap to tap)", kernel
 
 
 def _shuffled(w: np.ndarray, solved: np.ndarray, room: float) -> Named:

@@ -27,9 +27,9 @@ class Recipe:
     inputs  : (N, H, W, C) each
     kernels : its weights without a convolution's bias
     first_order : of the depthwise half of a separable layer, where it is another than `order`
-    border  : what a convolution reads outside of the image: "zero", "edge" (the nearest inside), "mirror", "wrap" (from
-              the other end), one of these with " columns" (rows are zero) or " rows", "row" (of another row, what lies
-              there row-major) or "memory" (without a check of rows)
+    border  : what a convolution reads outside of the image: "zero", "edge" (the nearest inside), "mirror", "wrap"
+              (the other end), one of these with " columns" (rows are zero) or " rows", "row" (of another row, what lies
+              there row-major), "memory" (without a check of rows) or "sample" (on the left the end of the one before)
     when    : where the bias comes in: "last", or "first" (the sum starts with it)
     compute : instead of the operator's own way; gets the recipe
     between : what happens to every element between the halves of a separable layer
@@ -162,6 +162,12 @@ def columns(recipe: Recipe, places: np.ndarray) -> np.ndarray:
         flat = rows * W + across
         inside = (flat >= 0) & (flat < H * W) & ((recipe.border == "memory") | (rows >= 0) & (rows < H))
         taken = x.reshape(N, H * W, C)[n[:, None, None], np.clip(flat, 0, H * W - 1)]
+    elif recipe.border == "sample":
+        before = (n[:, None, None] > 0) & (across < 0) & (across >= -W)
+        inside = (rows >= 0) & (rows < H) & (across < W) & ((across >= 0) | before)
+        sample = n[:, None, None] - (across < 0)
+        column = np.where(across < 0, across % W, np.minimum(across, W - 1))
+        taken = x[np.maximum(sample, 0), np.clip(rows, 0, H - 1), column]
     else:
         inside = (rows >= 0) & (rows < H) & (across >= 0) & (across < W)
         taken = x[n[:, None, None], np.clip(rows, 0, H - 1), np.clip(across, 0, W - 1)]

@@ -81,10 +81,11 @@ def _sight(trial: Trial, node: Node, bundle: Bundle) -> Sight:
 class _Search(Attempts):
     """The stages of a search, in order; the first that explains everything ends it.
 
-    cut : what was left out for want of time, in words
+    cut     : what was left out for want of time, in words
+    limited : how many of what may hold in a part were tried there
     """
 
-    cut = ""
+    cut, limited = "", 0
 
     def run(self) -> list[Cause]:
         """Causes that explain everything, else those that explain most of what the reference does not."""
@@ -94,6 +95,7 @@ class _Search(Attempts):
             self._wholes,
             lambda: self._patterns(1),
             self._fitted,
+            self._limited,
             lambda: self._patterns(2),
             self._limited,
             self._pairs,
@@ -135,7 +137,8 @@ class _Search(Attempts):
         values = np.unique(first.got[~first.equal])
         if len(values) < VARIED and np.count_nonzero(~np.isin(values, COMMON)) < VARIED_RARE:
             return
-        for part in self.parts_of:
+        new, self.limited = self.parts_of[self.limited :], len(self.parts_of)
+        for part in new:
             for place in places(~first.equal):
                 self._next()
                 found = first.judge(np.where(place.mask, part.y.astype(np.float32), first.right))

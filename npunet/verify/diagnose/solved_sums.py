@@ -14,6 +14,7 @@ from itertools import product
 import numpy as np
 
 from npunet.ops.table import CONVOLUTIONS
+from npunet.verify.diagnose import rearranged
 from npunet.verify.diagnose import recipe as recipes
 from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
 from npunet.verify.diagnose.recipe import Recipe
@@ -241,6 +242,8 @@ def weights_few(s: Sight) -> Guesses:
         change[at] = found.reshape(w[at].shape)
     if change.any():
         other = (w + change).astype(np.float32)
+        for name, words, kernel in rearranged.of_weights(w, w + change):
+            yield Guess(words, name=name, recipe=r.but(kernels=(kernel, *r.kernels[1:])), fixed=True)
         yield Guess(_said(s, w, other, change != 0), name="weights_fitted",
                     recipe=r.but(kernels=(other, *r.kernels[1:])), fixed=True)
 
@@ -313,6 +316,8 @@ def weights_others(s: Sight) -> Guesses:
     off = np.abs(solved - w)
     if (off <= room).all():
         return
+    for name, words, kernel in rearranged.of_weights(w, solved):
+        yield Guess(words, name=name, recipe=r.but(kernels=(kernel, *r.kernels[1:])), fixed=True)
     kind = "all near the right ones, as if rounded" if off.max() < 0.05 * np.abs(w).max() else (
         "the kernel that was loaded is another, or weights and inputs are paired otherwise")
     yield Guess(f"{_said(s, w, other, off > room)} ({kind})", name="weights_fitted",

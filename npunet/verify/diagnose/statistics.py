@@ -41,7 +41,7 @@ def layer_norm_statistics(s: Sight) -> Guesses:
         return
     middle, spread = -shift / scale, scale / inv  # the port's mean, and its share of the right 1 / deviation
     off = np.abs(middle - mean) * inv
-    for words, fits in _told(middle, scale, mean, var, eps):
+    for words, fits in (*_told(middle, scale, mean, var, eps), *_of_others(x, middle, scale, eps)):
         if fits:
             yield Guess(f"layer norm: {words}", y, near)
             return
@@ -90,3 +90,48 @@ def _told(
         yield "the mean of the channel before", bool((np.abs(middle - before)[:, 1:] <= near[:, 1:]).all())
         share = float(np.median(middle / np.where(mean == 0, 1, mean)))
         yield f"the mean times {share:.6g}", bool((np.abs(middle - share * mean) <= 2 * tight).all())
+
+
+def _of_others(x: np.ndarray, middle: np.ndarray, scale: np.ndarray, eps: float) -> Iterator[tuple[str, bool]]:
+    """(words, whether they hold) for the statistics of a part of the positions, or of another channel."""
+    N, H, W, C = x.shape
+    flat = x.reshape(N, H * W, C)
+
+    def fits(mean: np.ndarray, var: np.ndarray, at: slice = slice(None)) -> bool:
+        inv = 1 / np.sqrt(var + eps)
+        near = np.abs(middle - mean) * inv <= 1e-5 * (1 + np.abs(mean) * inv)
+        return bool((near & (np.abs(scale / inv - 1) <= 1e-5))[:, at].all())
+
+    for words, part in _subsets(flat, H, W):
+        yield f"statistics of {words}", fits(part.mean(1), part.var(1))
+    mean, var = flat.mean(1), flat.var(1)
+    for by in range(1, C):
+        yield f"statistics of the channel {by} before", fits(np.roll(mean, by, 1), np.roll(var, by, 1), slice(by, None))
+        behind = np.roll(mean, -by, 1), np.roll(var, -by, 1)
+        yield f"statistics of the channel {by} behind", fits(*behind, slice(None, -by))
+    yield "statistics of the first channel for all", fits(mean[:, :1], var[:, :1])
+    yield "statistics of the last channel for all", fits(mean[:, -1:], var[:, -1:])
+    for size in range(2, C + 1):
+        group = np.arange(C) // size * size
+        mates = [flat[:, :, k : k + size].reshape(N, -1) for k in group]
+        together = np.stack([m.mean(1) for m in mates], 1), np.stack([m.var(1) for m in mates], 1)
+        yield f"statistics of groups of {size} channels (group norm)", fits(*together)
+    yield "mean of the channel, deviation of all channels together", fits(mean, np.broadcast_to(
+        flat.var((1, 2))[:, None], mean.shape))
+
+
+def _subsets(flat: np.ndarray, H: int, W: int) -> Iterator[tuple[str, np.ndarray]]:
+    """(words, positions of (N, P, C)) that a loop with other bounds goes over."""
+    P = flat.shape[1]
+    for count in range(2, P):
+        yield f"the first {count} of {P} positions", flat[:, :count]
+        yield f"the last {count} of {P} positions", flat[:, P - count :]
+    for step in (2, 3, 4, 8):
+        for first in range(step):
+            yield f"every {step}th position from number {first} on", flat[:, first::step]
+    image = flat.reshape(len(flat), H, W, -1)
+    for columns, words in ((slice(1, -1), "all but the edge"), (slice(1, None), "all but the first column"),
+                           (slice(None, -1), "all but the last column")):
+        part = image[:, 1:-1, columns] if H > 2 and words == "all but the edge" else image[:, :, columns]
+        if part[0].size:
+            yield words, part.reshape(len(flat), -1, flat.shape[2])
