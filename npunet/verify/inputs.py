@@ -34,8 +34,11 @@ NORMALISED: dict[tuple[int, ...], str] = {
 Reading = Callable[[np.ndarray], "np.ndarray | None"]
 
 
-def readings() -> Iterator[tuple[str, str, Reading]]:
-    """(name, words, what is done to an input (N, H, W, C); None where it does not apply)."""
+def readings(shown: bool) -> Iterator[tuple[str, str, Reading]]:
+    """(name, words, what is done to an input (N, H, W, C); None where it does not apply).
+
+    shown : the port shows its input, so that formats of it are no formats of what a layer reads
+    """
     for axes, words in (((2,), "reversed (columns from the last to the first)"), ((1,), "turned upside down (rows)"),
                         ((1, 2), "turned by 180 degrees"), ((3,), "with its channels in reverse order"),
                         ((0,), "with its samples in reverse order")):
@@ -57,11 +60,8 @@ def readings() -> Iterator[tuple[str, str, Reading]]:
     yield "input_narrow", "rounded to whole numbers", np.rint
     yield "input_narrow", "cut to whole numbers", np.trunc
     yield "input_narrow", "in float16", lambda x: x.astype(np.float16).astype(np.float32)
-    for form in (".6f", ".4f", ".3f", ".2f", ".8f", ".6g", ".4g", ".3g"):
-        yield "input_printed", f"printed with %{form} and read again", partial(_printed, form)
-    for point in range(3, 17):
-        yield "input_narrow", f"with {point} fractional bits", partial(_pointed, point)
-    yield "input_narrow", "in bfloat16", to_bfloat16
+    if shown:
+        yield from _stored()
     yield "input_clipped", "clipped to -1 ... 1", lambda x: np.clip(x, -1, 1)
     yield "input_clipped", "clipped to 0 ... 1", lambda x: np.clip(x, 0, 1)
     yield "input_clipped", "without its sign", np.abs
@@ -70,6 +70,15 @@ def readings() -> Iterator[tuple[str, str, Reading]]:
     yield "input_bytes", "with the bytes of every word in the other order", lambda x: x.byteswap()
     yield "input_repeated", "the first sample for every sample", (
         lambda x: np.broadcast_to(x[:1], x.shape) if len(x) > 1 else None)
+
+
+def _stored() -> Iterator[tuple[str, str, Reading]]:
+    """What text and narrow formats make of an input."""
+    for form in (".6f", ".4f", ".3f", ".2f", ".8f", ".6g", ".4g", ".3g"):
+        yield "input_printed", f"printed with %{form} and read again", partial(_printed, form)
+    for point in range(3, 17):
+        yield "input_narrow", f"with {point} fractional bits", partial(_pointed, point)
+    yield "input_narrow", "in bfloat16", to_bfloat16
 
 
 def _printed(form: str, x: np.ndarray) -> np.ndarray:
@@ -142,7 +151,7 @@ def explain(name: str, pairs: Sequence[tuple[np.ndarray, np.ndarray]], others: S
     end = min(time.perf_counter() + TIME_LIMIT, deadline)
     stale = [("input_of_another_case", f"that of the case {case}", lambda x, value=value: value)
              for case, value in others]
-    for reading, words, read in (*readings(), *(stale if len(pairs) == 1 else ())):
+    for reading, words, read in (*readings(through is None), *(stale if len(pairs) == 1 else ())):
         if time.perf_counter() > end:
             cut = CUT
             break

@@ -8,7 +8,7 @@ import numpy as np
 
 from npunet.verify.diagnose.elsewhere import changes
 from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
-from npunet.verify.diagnose.rare_weighting import formats
+from npunet.verify.diagnose.rare_weighting import formats, saturated
 
 F = np.float32
 TERMS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
@@ -76,10 +76,13 @@ def addends_format(s: Sight) -> Guesses:
             yield Guess(f"{told} {words}, and the sum too", function(total).astype(F))
     for name, bits in (("int8", 8), ("int16", 16)):
         for point in range(bits):
-            parts = [_saturated(x, bits, point) for x in (a, b)]
+            parts = [saturated(x, bits, point) for x in (a, b)]
+            for told, total in (("the first input", parts[0] + b), ("the second input", a + parts[1]),
+                                ("both inputs", parts[0] + parts[1])):
+                yield Guess(f"{told} in {name} with {point} fractional bits, saturated", total)
             yield Guess(f"both inputs and the sum in {name} with {point} fractional bits, saturated",
-                        _saturated(parts[0] + parts[1], bits, point))
-            yield Guess(f"the sum in {name} with {point} fractional bits, saturated", _saturated(a + b, bits, point))
+                        saturated(parts[0] + parts[1], bits, point))
+            yield Guess(f"the sum in {name} with {point} fractional bits, saturated", saturated(a + b, bits, point))
 
 
 @pattern("add", rank=2)
@@ -101,13 +104,8 @@ def _joined(s: Sight, factors: list[float], names: tuple[str, ...]) -> Guess:
     """The sum of terms of both inputs, each times a factor."""
     a, b = (x.astype(np.float64) for x in s.inputs)
     parts = [TERMS[name](a, b) * factor for name, factor in zip(names, factors, strict=True) if factor]
-    told = " + ".join(f"{factor:g} {name}".replace("1 a", "a").replace("1 b", "b").replace("1 |", "|").strip()
+    told = " + ".join((f"{factor:g} " * (factor != 1 or not name) + name).strip()
                       for name, factor in zip(names, factors, strict=True) if factor)
     y = sum(parts, np.zeros(a.shape))
     near = 4 * 2.0**-24 * sum((np.abs(part) for part in parts), np.abs(y))
     return Guess(f"{told} instead of a + b", y, near, again=lambda other: _joined(other, factors, names))
-
-
-def _saturated(x: np.ndarray, bits: int, point: int) -> np.ndarray:
-    top, scale = 2.0 ** (bits - 1), 2.0**point
-    return (np.clip(np.rint(x.astype(np.float64) * scale), -top, top - 1) / scale).astype(F)

@@ -94,7 +94,7 @@ def _plainly(s: Sight, seen: Seen, line: Line, words: str) -> str:
     if words.startswith("another scale and shift"):
         ratio = line[0] / np.where(right[0] == 0, 1, right[0])
         same = np.ptp(ratio) <= SAME
-        scaled = f"times {np.median(ratio):.6g} in every channel" if same else "another"
+        scaled = f"multiplied by {np.median(ratio):.6g} in every channel" if same else "another"
         if shift:
             return f"batch norm: the scale is {scaled}, the shift is right ({words})"
         if same:

@@ -22,6 +22,7 @@ POINTS = range(3, 17)
 LIMITS = (1e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1)
 SHARES = (10, 20, 25, 30, 40, 50, 60, 70, 75, 80, 90)
 FACTORS = (0.5, 3, 4, 6, 8, 10, 16, 100, 128, 256, 1000, 0.1, 0.01, 0.001, 1 / 128, 1 / 256)  # what a scale is off by
+RANGES = (1.0, 2.0, 4.0, 6.0, 8.0, 16.0)  # that activations are quantised over
 MOST_PAIRS = 16  # channels up to which every two are exchanged
 Named = Iterator[tuple[str, np.ndarray]]
 
@@ -211,6 +212,14 @@ def inputs_format(r: Recipe) -> Variants:
     for words, function in formats():
         if not any(other in words for other in ("printed", "without their", "input channel", "filter", "pruned")):
             yield f"inputs {words}", r.but(inputs=(function(x).astype(np.float32),))
+    for top in RANGES:
+        for levels in (15, 127, 128, 255, 256):
+            step = top / levels
+            low = -top if (x < 0).any() else 0.0
+            held = np.rint(x.astype(np.float64) / step) * step
+            yield f"inputs in steps of {top:g} / {levels}", r.but(inputs=(held.astype(np.float32),))
+            limited = np.clip(held, low, top).astype(np.float32)
+            yield f"inputs in steps of {top:g} / {levels}, limited to {low:g} ... {top:g}", r.but(inputs=(limited,))
     for point in POINTS:
         both = [np.rint(value.astype(np.float64) * 2.0**point) / 2.0**point for value in (x, *r.kernels)]
         x16, *kernels = (value.astype(np.float32) for value in both)
@@ -304,3 +313,13 @@ def sum_format(r: Recipe) -> Variants:
             if not any(other in words for other in ("printed", "input channel", "filter", "pruned", "lowest")):
                 yield f"the sum before the bias {words}", r.but(
                     middle=(*r.middle, lambda y, function=function: np.asarray(function(y), np.float32)))
+        for bits in (8, 16):
+            for point in POINTS:
+                yield (f"the sum before the bias in {bits} bits with {point} fractional ones, saturated",
+                       r.but(middle=(*r.middle, partial(saturated, bits=bits, point=point))))
+
+
+def saturated(x: np.ndarray, bits: int, point: int) -> np.ndarray:
+    """Signed integers of so many bits, some of them fractional, and back."""
+    top, scale = 2.0 ** (bits - 1), 2.0**point
+    return (np.clip(np.rint(x.astype(np.float64) * scale), -top, top - 1) / scale).astype(np.float32)

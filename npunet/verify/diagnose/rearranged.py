@@ -72,7 +72,7 @@ def _gathered(w: np.ndarray, solved: np.ndarray, room: float) -> Named:
     n = np.arange(w.size)
     steps = (places - n).reshape(taps, size)
     steps = np.where(outside.reshape(taps, size), steps[:, :1], steps)
-    if outside.mean() > BEYOND or (steps != steps[:, :1]).mean() > BEYOND:
+    if outside.mean() > BEYOND or (steps != steps[:, :1]).any() or not steps.any():
         return
     starts = ", ".join(str(tap * size + int(steps[tap, 0])) for tap in range(min(taps, SHOWN)))
     right = ", ".join(str(tap * size) for tap in range(min(taps, SHOWN)))

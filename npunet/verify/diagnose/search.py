@@ -34,8 +34,8 @@ FEW_ULP = 16
 NORMS = ("layer_norm", "batch_norm_inference", "softmax")
 TIME_LIMIT = 6.0  # seconds for pairs
 # Told after what says how it came about, the last of them last.
-GENERAL = ("elements_permuted", "stale_buffer", "planes_of_others", "channels_mixed", "stale_part", "function_of_input",
-           "function_of_addend", "function_of_output")
+GENERAL = ("elements_permuted", "stale_part", "stale_run", "stale_buffer", "planes_of_others", "channels_mixed",
+           "function_of_input", "function_of_addend", "function_of_output")
 PAIRS_CUT = "not every pair of causes was tried"
 OTHER_ROUNDING = "only the rounding differs: an order of summation or a precision that is not on the list"
 
@@ -113,7 +113,7 @@ class _Search(Attempts):
                 alone = [cause for cause in self.causes if len(cause.names) == 1 and cause.exact]
                 if alone:
                     return sorted(alone, key=_generality)
-                return sorted(self.causes, key=lambda cause: (not cause.exact, len(cause.names)))
+                return sorted(self.causes, key=lambda cause: (not cause.exact, len(cause.names), _generality(cause)))
         most = max((cause.explained for cause in self.partial if len(cause.names) == 1), default=0)
         kept = [cause for cause in self.partial if len(cause.names) == 1 or cause.explained > most]
         return sorted(kept, key=lambda cause: (-cause.explained, len(cause.names)))[:2]

@@ -282,10 +282,15 @@ def channels_mixed(s: Sight) -> Guesses:
     told = "; ".join(f"{c} is " + " + ".join(f"{'' if chosen[k, c] == 1 else f'{chosen[k, c]:.4g} times '}{k}"
                                             for k in np.flatnonzero(chosen[:, c])) if chosen[:, c].any() else
                      f"{c} is zero" for c in at[:SHOWN])
+    words = f"channels of the output are sums of the right ones: {told}"
+    if set(chosen[:, at].flat) <= {0.0, 1.0} and (chosen[:, at].sum(0) == 1).all():
+        listed = ", ".join(f"{int(chosen[:, c].argmax())} in {c}" for c in at[:SHOWN])
+        words = (f"filters of others are used, each with its own bias: {listed}" if s.recipe.op in CONVOLUTIONS else
+                 f"channels of others stand in the output: {listed}")
     y = right @ chosen
     near = 4e-6 * (np.abs(right) @ np.abs(chosen) + np.abs(right).max(initial=0))
     name = "accumulator_not_cleared" if all(chosen[c, c] == 1 for c in at) else ""
-    words = f"channels of the output are sums of the right ones: {told}{', ...' if len(at) > SHOWN else ''}"
+    words += ", ..." if len(at) > SHOWN else ""
     words += " (sums that are not cleared between filters, or products of another filter)" if name else ""
     yield Guess(words, (y + bias).reshape(s.got.shape), near.reshape(s.got.shape), name=name, of_sums=True)
 

@@ -11,6 +11,7 @@ from npunet.verify.diagnose.regions import runs
 
 CLOSE = 2e-6  # of values: the solution's own error and that of one formula or another
 TINY = 1e-30
+ROOT = 0.01  # of a deviation: what a quick root is off, at most
 LITTLE = 1e-3  # of a deviation: statistics that are no further off are less exact, not others
 
 
@@ -48,6 +49,10 @@ def layer_norm_statistics(s: Sight) -> Guesses:
     if off.max() < LITTLE and np.abs(spread - 1).max() < LITTLE:
         yield Guess("layer norm with statistics that are less exact: mean off by up to "
                     f"{off.max():.1g} deviations, the deviation by {np.abs(spread - 1).max():.1g} of itself", y, near)
+        return
+    if off.max() < LITTLE and np.abs(spread - 1).max() < ROOT:
+        yield Guess("layer norm with 1 / deviation approximated (a quick root or a table): off by up to "
+                    f"{np.abs(spread - 1).max():.2g} of itself", y, near)
         return
     wrong = (off >= LITTLE) | (np.abs(spread - 1) >= LITTLE)
     n, c = np.unravel_index(int((off + np.abs(spread - 1)).argmax()), off.shape)
