@@ -1,4 +1,4 @@
-"""A bias that was solved from a convolution's output, in the words for how it comes from the right one."""
+"""A bias, or a norm's parameter, that was solved from an output, in the words for how it comes from the right one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from npunet.verify.diagnose.regions import runs
 
 NEAR = 4e-6  # of the largest: by which a solved bias may miss
 SHOWN = 6
+SEVERAL = 3  # channels from which on a rounding or a limit is one
 FEWEST = 2  # values that are recognised elsewhere
 
 
@@ -51,6 +52,8 @@ def _rules(own: np.ndarray, solved: np.ndarray, wrong: np.ndarray) -> Iterator[t
             yield f"times {factor:.{digits}g}", own * float(f"{factor:.{digits}g}")
             yield f"with {step:.{digits}g} added", own + float(f"{step:.{digits}g}")
         yield f"{solved[wrong][0]:.6g}, the same", np.full_like(own, solved[wrong][0])
+    if np.count_nonzero(wrong) < SEVERAL:
+        return  # one number is a short one, or the largest, by chance
     for point in range(1, 17):
         for how, rounding in (("rounded", np.rint), ("cut", np.trunc), ("cut downwards", np.floor)):
             yield f"with {point} fractional bits, {how}", rounding(own * 2.0**point) / 2.0**point

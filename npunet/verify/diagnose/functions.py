@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -60,8 +61,12 @@ def function_of_addend(s: Sight) -> Guesses:
     """One of the two inputs is changed before it is added."""
     for where, mask in _parts(s):
         for number, word in ((1, "second"), (0, "first")):
-            reading = Reading(lambda t, k=number: t.inputs[k], lambda t, k=number: t.inputs[1 - k])
+            reading = Reading(partial(_input, number=number), partial(_input, number=1 - number))
             yield from _function(s, reading, mask, "x", f"{where}the {word} input x is changed before it is added")
+
+
+def _input(s: Sight, number: int) -> np.ndarray:
+    return s.inputs[number]
 
 
 def _parts(s: Sight) -> Iterator[tuple[str, np.ndarray]]:

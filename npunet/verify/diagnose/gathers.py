@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def positions_read(s: Sight) -> Guesses:
         which = f"channels {runs(np.arange(at[0], at[-1] + 1))} of {C}: the positions of " + (
             "the input" if len(s.inputs) == 1 else f"input {number + 1}")
         yield Guess(f"{which} are others: {_rule(places)}", y,
-                    again=lambda other, f=first, p=part, k=number, q=places: _again(other, f, p, k, q))
+                    again=partial(_again, first=first, part=part, number=number, places=places))
 
 
 def _sources(s: Sight) -> Iterator[tuple[int, np.ndarray, int]]:

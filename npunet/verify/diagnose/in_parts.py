@@ -34,7 +34,7 @@ def stored_in_part(s: Sight) -> Guesses:
                     continue
                 y = s.right.astype(np.float64).ravel()
                 y[at] = np.asarray(guess.y).ravel()
-                near = None
+                near: np.ndarray | None = None
                 if guess.allowance is not None:
                     near = np.zeros(y.shape)
                     near[at] = np.broadcast_to(guess.allowance, shape).ravel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -18,7 +19,12 @@ def copied_in_place(s: Sight) -> Guesses:
         return
     for words, number, offset in _overlaps(s):
         yield Guess(f"the output is written over {words}, which is still to be read", _all_copied(s, number, offset),
-                    again=lambda other, k=number, o=offset: Guess("", _all_copied(other, k, o)))
+                    again=partial(_again, shared=number, offset=offset))
+
+
+def _again(s: Sight, shared: int, offset: int) -> Guess:
+    """The same in another case."""
+    return Guess("", _all_copied(s, shared, offset))
 
 
 def _overlaps(s: Sight) -> Iterator[tuple[str, int, int]]:

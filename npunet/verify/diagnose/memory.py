@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from npunet.ops.table import ACTIVATIONS
@@ -179,10 +181,10 @@ def moved_elements(s: Sight) -> Guesses:
                 words = f"{place.words}: {name} stands there" + (f", {by:+d} elements on" if by else "")
                 made = np.where(place.mask, _from(s, value, by), s.right)
                 if same(made, s.got).all():
-                    yield Guess(words, made, name="stale_part", again=lambda other, n=name, k=by: _known(other, n, k))
+                    yield Guess(words, made, name="stale_part", again=partial(_known, name=name, by=by))
             yield Guess(f"{name}, {by:+d} elements on, stands where the output is wrong",
                         np.where(s.differs, _from(s, value, by), s.right), name="stale_part",
-                        again=lambda other, n=name, k=by: _known(other, n, k))
+                        again=partial(_known, name=name, by=by))
             return
 
 

@@ -42,19 +42,19 @@ def pieces(x: np.ndarray, y: np.ndarray, room: np.ndarray | float = 0.0) -> list
     room : how far y may be off besides its own rounding, (P,) or one number
     """
     order = np.argsort(x, kind="stable")
-    x, y, room = x[order], y[order], np.broadcast_to(room, x.shape)[order]
+    x, y, rooms = x[order], y[order], np.asarray(np.broadcast_to(room, x.shape)[order])
     again = x[1:] == x[:-1]
-    if (np.abs(np.diff(y))[again] > (room[1:] + room[:-1])[again]).any():
+    if (np.abs(np.diff(y))[again] > (rooms[1:] + rooms[:-1])[again]).any():
         return None
     first = np.concatenate([[True], ~again]) if len(x) else np.zeros(0, bool)
-    x, y, room = x[first], y[first], room[first]
+    x, y, rooms = x[first], y[first], rooms[first]
     if len(x) > MOST:
         taken = np.linspace(0, len(x) - 1, MOST).round().astype(int)
-        x, y, room = x[taken], y[taken], room[taken]
+        x, y, rooms = x[taken], y[taken], rooms[taken]
     found: list[Piece] = []
     start, between = 0, []
     while start < len(x):
-        end, piece = _longest(x, y, room, start)
+        end, piece = _longest(x, y, rooms, start)
         if piece is None:
             between.append(start)
             if len(between) > (1 - COVERED) * len(x):
@@ -127,8 +127,12 @@ def _line(x: np.ndarray, y: np.ndarray, room: np.ndarray) -> Piece | None:
     ratio = float((x * y).sum() / max(float((x * x).sum()), 1e-300))
     for a, b in ((_short(ratio), 0.0), (ratio, 0.0), (_short(slope), _short(shift)), (slope, shift)):
         if (np.abs(a * x + b - y) <= room + FEW_ULP * (np.abs(a * x) + abs(b) + np.abs(y))).all():
-            return Piece(float(x[0]), float(x[-1]), a, b, lambda at, a=a, b=b: a * at + b)
+            return Piece(float(x[0]), float(x[-1]), a, b, _straight(a, b))
     return None
+
+
+def _straight(slope: float, shift: float) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda at: slope * at + shift
 
 
 def _smooth(x: np.ndarray, y: np.ndarray, room: np.ndarray) -> Piece | None:

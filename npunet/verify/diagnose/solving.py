@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from npunet.verify.diagnose import biases
 from npunet.verify.diagnose.mistakes import mistakes
 from npunet.verify.diagnose.normal import NAME, WORD, Line, Seen, from_scale
 from npunet.verify.diagnose.regions import runs
@@ -118,6 +119,10 @@ def _told(
             listed = runs(np.flatnonzero(wrong))
             channels = f"in channel{'s' if wrong.sum() > 1 else ''} {listed} of {len(wrong)}"
             return NAME[key], f"batch norm: {WORD[key]} left out {channels}", line
+    ruled = {key: words for key, value in found.items() if (words := _rule(value, getattr(seen.own, key)))}
+    if ruled:
+        name = "_or_".join("variance" if key == "var" else key for key in ruled)
+        return f"batch_norm_{name}", f"batch norm: {' or '.join(f'{WORD[k]} {v}' for k, v in ruled.items())}", line
     plain = {key: value for key, value in found.items() if _regular(value[wrong], getattr(seen.own, key)[wrong])}
     kept = plain if len(plain) == 1 else found
     told = " or ".join(
@@ -126,6 +131,12 @@ def _told(
     )
     name = "_or_".join("variance" if key == "var" else key for key in kept)
     return f"batch_norm_{name}", f"batch norm: {told} wrong {many}", line
+
+
+def _rule(value: np.ndarray, was: np.ndarray) -> str:
+    """How a parameter comes from the right one, "" where it is just another."""
+    words = biases.told(was, value, LEFT_OUT * np.maximum(np.abs(was), 1.0), {})
+    return "" if words.startswith("another") or ", the same" in words else words
 
 
 def _likely(ratios: np.ndarray) -> list[float]:

@@ -55,15 +55,16 @@ def layer_norm_statistics(s: Sight) -> Guesses:
                     f"{np.abs(spread - 1).max():.2g} of itself", y, near)
         return
     wrong = (off >= LITTLE) | (np.abs(spread - 1) >= LITTLE)
-    n, c = np.unravel_index(int((off + np.abs(spread - 1)).argmax()), off.shape)
+    n, c = map(int, np.unravel_index(int((off + np.abs(spread - 1)).argmax()), off.shape))
     told = [f"{what} {value[n, c]:.6g} instead of {right[n, c]:.6g}" for what, value, right, other in (
         ("mean", middle, mean, off.max() >= LITTLE), ("1 / deviation", scale, inv, np.abs(spread - 1).max() >= LITTLE))
         if other]
-    channels = runs(np.flatnonzero(wrong.any(0)))
+    at = np.flatnonzero(wrong.any(0))
+    channels = f"channel{'s' if len(at) > 1 else ''} {runs(at)}"
     if np.abs(scale - 1).max() <= 4e-6 and np.abs(middle).max() <= 4e-6:
         yield Guess("layer norm: values are not normalised, only multiplied with gamma, with beta added", y, near)
         return
-    yield Guess(f"layer norm with other statistics in channels {channels} of {C}: in {c} {', '.join(told)}", y, near)
+    yield Guess(f"layer norm with other statistics in {channels} of {C}: in {c} {', '.join(told)}", y, near)
 
 
 def _told(
