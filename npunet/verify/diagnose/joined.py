@@ -8,7 +8,8 @@ import numpy as np
 
 from npunet.verify.diagnose.elsewhere import changes
 from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
-from npunet.verify.diagnose.rare_weighting import formats, saturated
+from npunet.verify.diagnose.rare_formats import saturated
+from npunet.verify.diagnose.rare_weighting import formats
 
 F = np.float32
 TERMS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {

@@ -6,7 +6,7 @@ tap, row or column of the kernel; for every tap, or input channel, which place o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
 from itertools import product
@@ -14,7 +14,6 @@ from itertools import product
 import numpy as np
 
 from npunet.ops.table import CONVOLUTIONS
-from npunet.verify.diagnose import rearranged
 from npunet.verify.diagnose import recipe as recipes
 from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
 from npunet.verify.diagnose.recipe import Recipe
@@ -26,10 +25,6 @@ REACH = 2  # rows and columns beside its own that a tap may read
 CLOSE = 2e-3  # by which a factor may miss a whole number
 DIGITS = (2, 4, 8)
 SHOWN = 5
-BEYOND = 8  # sums for each filter beyond its weights, at least, so that a wrong solution shows
-KNOWN_AGAIN = 4  # weights that are recognised in another array
-ALIKE = 1e-4  # of the largest: by which solved weights may miss them
-MOST_FEW = 24  # weights of a filter that are sought one by one
 
 
 def solving(build: Callable[[Sight], Guesses]) -> Callable[[Sight], Guesses]:
@@ -120,7 +115,7 @@ def sums_weighted(s: Sight) -> Guesses:
             mask = np.zeros(w.shape[:3], bool)
             mask[part(k)] = True
             masks.append(mask)
-        terms = np.stack([_products(r, x * mask, w).ravel() for mask in masks], 1)
+        terms = np.stack([products(r, x * mask, w).ravel() for mask in masks], 1)
         factors = _solved(terms, sums[places].ravel())
         if factors is None or np.abs(factors - 1).max() <= CLOSE / 10:
             continue
@@ -136,7 +131,7 @@ def sums_weighted(s: Sight) -> Guesses:
                         recipe=r.but(kernels=(kernel, *r.kernels[1:])), fixed=True)
 
 
-def _products(r: Recipe, x: np.ndarray, w: np.ndarray) -> np.ndarray:
+def products(r: Recipe, x: np.ndarray, w: np.ndarray) -> np.ndarray:
     """(P, KH, KW, C) and the kernel: the sums, (P, F)."""
     if r.op == "conv2d":
         return np.asarray(x.reshape(len(x), -1) @ w.reshape(-1, w.shape[3]).astype(np.float64))
@@ -169,7 +164,7 @@ def taps_elsewhere(s: Sight) -> Guesses:
     read = [recipes.columns(one.but(kernels=(w[:1, :1],)).having(pads=((top - y, 0), (left - x, 0))), places)
             .astype(np.float64) for y, x in spots]  # (P, 1, 1, C) each
     taps = list(product(range(KH), range(KW)))
-    terms = np.stack([_products(r, value, w[y : y + 1, x : x + 1]).ravel() for y, x in taps for value in read], 1)
+    terms = np.stack([products(r, value, w[y : y + 1, x : x + 1]).ravel() for y, x in taps for value in read], 1)
     found = np.linalg.lstsq(terms, sums[places].ravel(), rcond=1e-9)[0]
     chosen = np.rint(found)
     if np.abs(found - chosen).max() > CLOSE or not set(chosen.tolist()) <= {0.0, 1.0, 2.0}:
@@ -219,141 +214,3 @@ def channels_read(s: Sight) -> Guesses:
         for c, k in enumerate(order):
             kernel[:, :, k] += w[:, :, c]
         yield Guess(f"other channels of the input are read: {listed}", recipe=r.but(kernels=(kernel,)), fixed=True)
-
-
-@pattern(*CONVOLUTIONS, rank=2)
-@solving
-def weights_few(s: Sight) -> Guesses:
-    """A few weights of each filter are others, where there are too few positions to solve all of them."""
-    r, w = s.recipe, s.recipe.kernels[0]
-    x, sums = pooled(s, SAMPLE)
-    off = sums - _products(r, x, w)
-    room = 1e-6 * np.abs(sums).max(initial=0)
-    change = np.zeros(w.shape)
-    for f in np.flatnonzero(np.abs(off).max(0) > room):
-        if r.op == "conv2d":
-            columns, at = x.reshape(len(x), -1), (slice(None), slice(None), slice(None), f)
-        else:
-            c, m = divmod(int(f), w.shape[3])
-            columns, at = x[..., c].reshape(len(x), -1), (slice(None), slice(None), c, m)
-        found = _sparse(columns, off[:, f], room, min(len(x) // 6, MOST_FEW))
-        if found is None:
-            return
-        change[at] = found.reshape(w[at].shape)
-    if change.any():
-        other = (w + change).astype(np.float32)
-        for name, words, kernel in rearranged.of_weights(w, w + change):
-            yield Guess(words, name=name, recipe=r.but(kernels=(kernel, *r.kernels[1:])), fixed=True)
-        yield Guess(_said(s, w, other, change != 0), name="weights_fitted",
-                    recipe=r.but(kernels=(other, *r.kernels[1:])), fixed=True)
-
-
-def _sparse(columns: np.ndarray, off: np.ndarray, room: float, most: int) -> np.ndarray | None:
-    """A few weights that explain a difference, the best one after the other (Pati, Rezaiifar, Krishnaprasad 1993)."""
-    size = np.sqrt((columns * columns).sum(0))
-    chosen: list[int] = []
-    rest = off
-    for _ in range(min(most, columns.shape[1])):
-        chosen.append(int((np.abs(columns.T @ rest) / np.where(size > 0, size, np.inf)).argmax()))
-        part = np.linalg.lstsq(columns[:, chosen], off, rcond=1e-12)[0]
-        rest = off - columns[:, chosen] @ part
-        if np.abs(rest).max() <= room:
-            found = np.zeros(columns.shape[1])
-            found[chosen] = part
-            return found
-    return None
-
-
-@pattern()
-def channels_mixed(s: Sight) -> Guesses:
-    """Channels of the output that are sums of the right ones: filters that are added up, or sums not cleared."""
-    right, got = (value.reshape(-1, s.right.shape[3]).astype(np.float64) for value in (s.right, s.got))
-    bias = 0.0 if s.recipe.bias is None else s.recipe.bias.astype(np.float64)
-    right, got = right - bias, got - bias
-    good = np.isfinite(right).all(1) & np.isfinite(got).all(1)
-    C = right.shape[1]
-    if C < 2 or np.count_nonzero(good) < SPARE * C:
-        return
-    mixed = np.linalg.lstsq(right[good], got[good], rcond=1e-9)[0]  # (from, to)
-    chosen = np.where(np.abs(mixed - np.rint(4 * mixed) / 4) < CLOSE, np.rint(4 * mixed) / 4, mixed)
-    at = [c for c in range(C) if np.abs(chosen[:, c] - np.eye(C)[c]).max() > CLOSE]
-    if not at or np.count_nonzero(chosen[:, at]) > 3 * len(at) or _one_gain(chosen):
-        return
-    told = "; ".join(f"{c} is " + " + ".join(f"{'' if chosen[k, c] == 1 else f'{chosen[k, c]:.4g} times '}{k}"
-                                            for k in np.flatnonzero(chosen[:, c])) if chosen[:, c].any() else
-                     f"{c} is zero" for c in at[:SHOWN])
-    words = f"channels of the output are sums of the right ones: {told}"
-    if set(chosen[:, at].flat) <= {0.0, 1.0} and (chosen[:, at].sum(0) == 1).all():
-        listed = ", ".join(f"{int(chosen[:, c].argmax())} in {c}" for c in at[:SHOWN])
-        words = (f"filters of others are used, each with its own bias: {listed}" if s.recipe.op in CONVOLUTIONS else
-                 f"channels of others stand in the output: {listed}")
-    y = right @ chosen
-    near = 4e-6 * (np.abs(right) @ np.abs(chosen) + np.abs(right).max(initial=0))
-    name = "accumulator_not_cleared" if all(chosen[c, c] == 1 for c in at) else ""
-    words += ", ..." if len(at) > SHOWN else ""
-    words += " (sums that are not cleared between filters, or products of another filter)" if name else ""
-    yield Guess(words, (y + bias).reshape(s.got.shape), near.reshape(s.got.shape), name=name, of_sums=True)
-
-
-def _one_gain(mixed: np.ndarray) -> bool:
-    """Whether every channel is itself times one number, which a gain says better."""
-    own = np.diag(mixed)
-    return bool((mixed == np.diag(own)).all() and np.ptp(own) <= CLOSE)
-
-
-@pattern(*CONVOLUTIONS, rank=3)
-@solving
-def weights_others(s: Sight) -> Guesses:
-    """Other weights everywhere, solved from more sums than there are weights: what was loaded, or paired, otherwise."""
-    r, w = s.recipe, s.recipe.kernels[0]
-    x, sums = pooled(s, 4 * SAMPLE)
-    taps = x.shape[1] * x.shape[2] * (x.shape[3] if r.op == "conv2d" else 1)
-    if len(x) < taps + max(BEYOND, taps // 4):
-        return
-    solved = np.empty(w.shape)
-    for part, columns, wanted in _filters(r, x, sums):
-        found, _, rank, _ = np.linalg.lstsq(columns, wanted, rcond=1e-9)
-        if rank < columns.shape[1]:
-            return
-        solved[part] = found.reshape(solved[part].shape)
-    other = solved.astype(np.float32)
-    room = 1e-4 * np.abs(w).max(initial=0)
-    off = np.abs(solved - w)
-    if (off <= room).all():
-        return
-    for name, words, kernel in rearranged.of_weights(w, solved):
-        yield Guess(words, name=name, recipe=r.but(kernels=(kernel, *r.kernels[1:])), fixed=True)
-    kind = "all near the right ones, as if rounded" if off.max() < 0.05 * np.abs(w).max() else (
-        "the kernel that was loaded is another, or weights and inputs are paired otherwise")
-    yield Guess(f"{_said(s, w, other, off > room)} ({kind})", name="weights_fitted",
-                recipe=r.but(kernels=(other, *r.kernels[1:])), fixed=True)
-
-
-def _said(s: Sight, w: np.ndarray, other: np.ndarray, changed: np.ndarray) -> str:
-    """Which weights are others, and where in the network's weights these numbers stand, if they do."""
-    flat, most = np.flatnonzero(changed), np.unravel_index(np.abs(other - w).argmax(), w.shape)
-    first, count = int(flat[0]), len(flat)
-    where = f", number {first} to {flat[-1]} in memory" if flat[-1] - first < 2 * count + 4 and count > 1 else ""
-    words = (f"the sums are those of other weights: {count} of {w.size}{where}, most of all "
-             f"[{', '.join(map(str, most))}] {other[most]:.6g}, not {w[most]:.6g}")
-    if where and count >= KNOWN_AGAIN:
-        run = other.ravel()[first : flat[-1] + 1]
-        for name, array in s.bundle.weights.items():
-            held, room = array.ravel(), ALIKE * np.abs(run).max()
-            if len(held) < len(run):
-                continue
-            starts = np.flatnonzero(np.abs(held[: len(held) - len(run) + 1] - run[0]) <= room)
-            for start in starts.tolist():
-                if (np.abs(held[start : start + len(run)] - run) <= room).all():
-                    return f"{words}; these stand in {name} from its element {start} on"
-    return words
-
-
-def _filters(r: Recipe, x: np.ndarray, sums: np.ndarray) -> Iterator[tuple[tuple, np.ndarray, np.ndarray]]:
-    """(part of the kernel, what its weights are multiplied with, the sums) of what can be solved at once."""
-    if r.op == "conv2d":
-        yield (Ellipsis,), x.reshape(len(x), -1), sums
-        return
-    M = r.kernels[0].shape[3]
-    for c in range(r.kernels[0].shape[2]):
-        yield (slice(None), slice(None), c), x[..., c].reshape(len(x), -1), sums[:, c * M : (c + 1) * M]
