@@ -14,6 +14,7 @@ from causes_faults import (
     DENSE_X,
     ELU,
     HIGH6,
+    UP,
 )
 from causes_further import edit, spoil
 
@@ -140,3 +141,31 @@ edit("mixed", "dumps of two layers exchanged", "dumps exchanged", lambda p: p.in
          f"show(watch, {p.number('ENC2_D2_act')}, NET_OUT"))
 edit("sensor", "relu6 between depthwise and pointwise", "activation between", lambda p: p.after(
     "ENC1_D2_conv/depthwise", "relu6(y, y, size);"))
+
+# --- written down after those above had been mended ---------------------------------------------------------------
+edit("layer", "leaky slope by channel", "another function", lambda p: p.swap(
+    LEAKY, "y[n] = x[n] > 0 ? x[n] : 0.1f * (n % 4) * x[n];"))
+edit("dilated", "pool takes the mean of the two largest", "pool", lambda p: p.swap(
+    BEST, "float best = -INFINITY, next = -INFINITY;").swap(
+    BETTER + "\n                            best = value;",
+    "if (value > best) { next = best; best = value; } else if (value > next) next = value;").swap(
+    "*y++ = best;", "*y++ = next == -INFINITY ? best : 0.5f * (best + next);"))
+edit("signal", "upsampled with the mean of the last two", "upsampling", lambda p: p.swap(
+    UP, "{ const float *at = x + ((i / fy) * w + j / fx) * channels + c; "
+        "*y++ = j / fx ? 0.5f * (*at + at[-channels]) : *at; }"))
+edit("signal", "softmax of the first score doubled", "softmax", lambda p: p.swap(
+    "y[c] = exp32(x[c] - largest);", "y[c] = exp32(x[c] * (c ? 1 : 2) - largest);"))
+edit("layer", "image in strips of two rows whose edge is repeated", "tiles", lambda p: p.swap(
+    DENSE_X, "const int low = i / 2 * 2, at = row < low ? low : row > low + 1 ? low + 1 : row; "
+             "const float *px = x + (at * s->w + column) * s->c;"))
+edit("planes", "second input with an index of six bits", "addend", lambda p: p.swap(ADD, "y[n] = a[n] + b[n & 63];"))
+edit("oblong", "taps of the kernel a channel too close", "weight layout", lambda p: p.swap(
+    "(ky * s->kw + kx) * s->c * s->f + f;", "(ky * s->kw + kx) * (s->c - 1) * s->f + f;"))
+edit("fields", "layer norm: statistics of the channel before", "ln mean other", lambda p: p.swap(
+    "for (int c = 0; c < channels; c++) {\n        double sum",
+    "float lastly = 0.0f, lately = 1.0f;\n    for (int c = 0; c < channels; c++) {\n        double sum").swap(
+    "const float middle = (float)mean,", "const float middle = c ? lastly : (float)mean,").swap(
+    "for (int p = 0; p < positions; p++) {\n            const float scale",
+    "const float keep = c ? lately : inv; lastly = (float)mean; lately = inv;\n"
+    "        for (int p = 0; p < positions; p++) {\n            const float scale").swap(
+    "inv * gamma[p]", "keep * gamma[p]"))

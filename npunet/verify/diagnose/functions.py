@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
 from npunet.verify.diagnose.pieces import FEW_ULP, SMOOTH, Piece, pieces, told, values
 from npunet.verify.diagnose.places import places
 
+SHOWN = 3
 FEWEST = 12  # elements that a function is read off
 
 
@@ -45,6 +47,39 @@ def function_of_input(s: Sight) -> Guesses:
     for where, mask in _parts(s):
         yield from _function(s, Reading(lambda t: t.inputs[0]), mask, "x",
                              f"{where}another function than {s.recipe.op}")
+
+
+@pattern(*ACTIVATIONS, rank=2)
+def function_by_channel(s: Sight) -> Guesses:
+    """Another function of x in every channel."""
+    C = s.got.shape[3]
+    said: list[str] = []
+    known: dict[int, list[Piece]] = {}
+    for c in np.flatnonzero(s.differs.any((0, 1, 2))).tolist():
+        x, y = s.inputs[0][..., c].astype(np.float64), s.got[..., c].astype(np.float64)
+        if x.size < FEWEST or not (np.isfinite(x).all() and np.isfinite(y).all()):
+            return
+        found = pieces(x.ravel(), y.ravel())
+        if found is None:
+            return
+        known[c] = found
+        said.append(f"in {c} {told(found)}")
+    if len(known) > 1:
+        words = f"another function than {s.recipe.op} in {len(known)} of {C} channels, each its own: "
+        yield _by_channel(s, known, words + " | ".join(said[:SHOWN]) + (" | ..." if len(said) > SHOWN else ""))
+
+
+def _by_channel(s: Sight, known: dict[int, list[Piece]], words: str) -> Guess:
+    """What functions of channels give in a case."""
+    whole, near = s.right.astype(np.float64), np.zeros(s.got.shape)
+    reading = Reading(partial(_input, number=0))
+    for c, found in known.items():
+        mask = np.zeros(s.got.shape, bool)
+        mask[..., c] = True
+        guess = _made(s, reading, found, mask, "")
+        assert guess.y is not None and guess.allowance is not None
+        whole, near = np.where(mask, guess.y, whole), np.where(mask, guess.allowance, near)
+    return Guess(words, whole, near, again=partial(_by_channel, known=known, words=words))
 
 
 @pattern(rank=2)
@@ -96,7 +131,8 @@ def _made(s: Sight, reading: Reading, found: list[Piece], mask: np.ndarray | Non
         usable &= mask
     made = values(found, x)
     beyond = (x < found[0].low) | (x > found[-1].high)
-    made = np.where(np.isnan(made) & ~beyond, _between(found, x), made)
+    gap = np.isnan(made) & ~beyond
+    made = np.where(gap, _between(found, x, y), made)
     whole = np.where(np.isnan(made), y, made)
     whole = whole if reading.added is None else whole + reading.added(s)
     whole = np.where(usable, whole, s.got if mask is None else s.right)
@@ -104,7 +140,11 @@ def _made(s: Sight, reading: Reading, found: list[Piece], mask: np.ndarray | Non
     return Guess(words, whole, near, again=lambda other: _made(other, reading, found, mask, words))
 
 
-def _between(found: list[Piece], x: np.ndarray) -> np.ndarray:
-    """The straight line from the end of one piece to the start of the next."""
-    ends = [(at, float(piece.curve(np.array([at]))[0])) for piece in found for at in (piece.low, piece.high)]
-    return np.interp(x, [at for at, _ in ends], [value for _, value in ends])
+def _between(found: list[Piece], x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Between two pieces what was seen, as far as it lies between their ends."""
+    made = np.full(x.shape, np.nan)
+    for before, behind in pairwise(found):
+        at = (x > before.high) & (x < behind.low)
+        ends = float(before.curve(np.array([before.high]))[0]), float(behind.curve(np.array([behind.low]))[0])
+        made[at] = np.clip(y[at], min(ends), max(ends))
+    return made

@@ -1,4 +1,4 @@
-"""Patterns of storage that hold in a part of the output, and of single elements that are lost."""
+"""Patterns of storage that hold in a part of the output, and of dropout."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ MOST = 6  # parts that are tried
 FEWEST = 8  # elements of a part
 FACTOR = 2e-6  # by which a factor that all elements share may miss
 FEW = 0.02  # share of lost elements from which on they are no accident
+BY_CHANCE = 0.1  # by which the share of lost elements may miss the one that the factor makes up for
 
 
 @pattern(rank=2)
@@ -45,16 +46,17 @@ def stored_in_part(s: Sight) -> Guesses:
 
 @pattern(rank=2)
 def elements_dropped(s: Sight) -> Guesses:
-    """Elements here and there are zero, and all others right, or times one factor: dropout that is still at work."""
+    """Elements here and there are zero, and all others larger by what that takes: dropout that is still at work."""
     usable = np.isfinite(s.got) & np.isfinite(s.right) & (s.right != 0)
     lost = usable & (s.got == 0)
     kept = usable & ~lost
     if not kept.any() or lost.sum() < max(FEWEST, FEW * usable.sum()):
         return
     factor = float(np.median(s.got[kept].astype(np.float64) / s.right[kept]))
-    for value in dict.fromkeys((1.0, float(f"{factor:.4g}"), factor)):
+    share = lost.sum() / usable.sum()
+    if factor <= 1 or abs(1 - 1 / factor - share) > BY_CHANCE:
+        return
+    for value in dict.fromkeys((float(f"{factor:.4g}"), factor)):
         y = np.where(s.got == 0, s.got, s.right.astype(np.float64) * value)
-        share = f"{100 * lost.sum() / usable.sum():.0f} in 100 elements are zero"
-        words = share if value == 1 else f"{share}, the others times {value:.6g}"
-        yield Guess(f"{words}: a dropout that is not switched off, or elements that are lost", y,
-                    FACTOR * np.abs(y) if value != 1 else None)
+        words = f"{100 * share:.0f} in 100 elements are zero, the others times {value:.6g}"
+        yield Guess(f"{words}: a dropout that is not switched off", y, FACTOR * np.abs(y))

@@ -86,3 +86,32 @@ def _seen(s: Sight, x: np.ndarray) -> Guesses:
                         for name, seen, _ in other)
     y = _picked(x, np.array(rows), np.array(columns))
     yield Guess(f"upsampling takes other positions: {told} of the input", y)
+
+
+@pattern("upsample_nearest2d", rank=2)
+def upsampling_weighted(s: Sight) -> Guesses:
+    """Every phase of the output is a weighted sum of the element that it copies and of its neighbours."""
+    x, got = s.inputs[0].astype(np.float64), s.got.astype(np.float64)
+    fy, fx = s.recipe.attrs["factor"]
+    _, H, W, _ = x.shape
+    if not (np.isfinite(x).all() and np.isfinite(got).all()):
+        return
+    steps = [(dy, dx) for dy in ((-1, 0, 1) if H > 1 else (0,)) for dx in (-1, 0, 1)]
+    near = np.stack([_picked(x, np.arange(H) + dy, np.arange(W) + dx) for dy, dx in steps])
+    y, room, told = s.right.astype(np.float64), np.zeros(got.shape), []
+    for i in range(fy):
+        for j in range(fx):
+            wanted = got[:, i::fy, j::fx]
+            columns = near.reshape(len(steps), -1).T
+            if len(columns) < 3 * len(steps):
+                return
+            factors, _, rank, _ = np.linalg.lstsq(columns, wanted.ravel(), rcond=1e-9)
+            if rank < len(steps):
+                return
+            factors = np.array([float(f"{value:.4g}") if abs(value) > 1e-5 else 0.0 for value in factors])
+            y[:, i::fy, j::fx] = (columns @ factors).reshape(wanted.shape)
+            room[:, i::fy, j::fx] = (4e-6 * (np.abs(columns) @ np.abs(factors))).reshape(wanted.shape)
+            parts = [f"{value:g} of [{dy:+d}, {dx:+d}]"
+                     for value, (dy, dx) in zip(factors, steps, strict=True) if value]
+            told.append(f"[{i}, {j}] is {' + '.join(parts) or 'zero'}")
+    yield Guess(f"upsampling makes weighted sums: of every {fy} x {fx} copies {'; '.join(told[:4])}", y, room)

@@ -35,7 +35,7 @@ NORMS = ("layer_norm", "batch_norm_inference", "softmax")
 TIME_LIMIT = 6.0  # seconds for pairs
 # Told after what says how it came about, the last of them last.
 GENERAL = ("elements_permuted", "stale_part", "stale_run", "stale_buffer", "planes_of_others", "channels_mixed",
-           "function_of_input", "function_of_addend", "function_of_output")
+           "function_of_input", "function_by_channel", "function_of_addend", "function_of_output")
 PAIRS_CUT = "not every pair of causes was tried"
 OTHER_ROUNDING = "only the rounding differs: an order of summation or a precision that is not on the list"
 

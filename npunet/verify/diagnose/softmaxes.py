@@ -8,6 +8,9 @@ import numpy as np
 
 from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
 
+LEAST = 1e-6  # of shares that a logarithm is taken of
+LITTLE = 1e-4  # by which a factor or a shift may miss 1 or 0
+WIDE = 2e-5  # of a share: rounding of what is solved
 ROOM = 4e-6  # of a share: another exponential, another order
 Function = Callable[[np.ndarray], np.ndarray]
 SCORES: dict[str, Function] = {
@@ -86,3 +89,37 @@ def softmax_of(s: Sight) -> Guesses:
     for by in range(1, C):
         y = np.roll(e / e.sum(3, keepdims=True), by, 3)
         yield Guess(f"softmax: classes moved by {by}", y, ROOM * y + 1e-12)
+
+
+@pattern("softmax", rank=2)
+def softmax_scores(s: Sight) -> Guesses:
+    """Scores that are multiplied and shifted class by class: the logarithms of the shares' ratios show the line."""
+    x, got = s.inputs[0].astype(np.float64), s.got.astype(np.float64)
+    C = x.shape[3]
+    rows, shares = x.reshape(-1, C), got.reshape(-1, C)
+    good = np.isfinite(rows).all(1) & (shares > LEAST).all(1)
+    if np.count_nonzero(good) < 4 * C or C < 2:
+        return
+    rows, logs = rows[good], np.log(shares[good])
+    terms, wanted = [], []
+    for c in range(1, C):
+        columns = np.zeros((len(rows), 2 * C - 1))
+        columns[:, c], columns[:, 0], columns[:, C + c - 1] = rows[:, c], -rows[:, 0], 1
+        terms.append(columns)
+        wanted.append(logs[:, c] - logs[:, 0])
+    solved = np.linalg.lstsq(np.concatenate(terms), np.concatenate(wanted), rcond=1e-9)[0]
+    for digits in (3, 6):
+        factors = np.array([float(f"{value:.{digits}g}") for value in solved[:C]])
+        shifts = np.concatenate([[0.0], [float(f"{v:.{digits}g}") if abs(v) > LITTLE else 0.0 for v in solved[C:]]])
+        e = np.exp(x * factors + shifts - (x * factors + shifts).max(3, keepdims=True))
+        y = e / e.sum(3, keepdims=True)
+        told = [f"class {c} times {factors[c]:g}" for c in range(C) if abs(factors[c] - 1) > LITTLE]
+        told += [f"class {c} with {shifts[c]:g} added" for c in range(C) if shifts[c]]
+        yield Guess(f"softmax of other scores: {', '.join(told)}", y, WIDE * y + 1e-9)
+    good = (s.right > LEAST) & (s.got > LEAST)
+    if np.count_nonzero(good) > 4:
+        slope, shift = np.polyfit(np.log(s.right[good].astype(np.float64)), np.log(got[good]), 1)
+        power, factor = float(f"{slope:.4g}"), float(f"{np.exp(shift):.4g}")
+        y = factor * s.right.astype(np.float64) ** power
+        times = "" if factor == 1 else f"{factor:g} times "
+        yield Guess(f"softmax: {times}the shares to the power of {power:g}", y, WIDE * y + 1e-9)

@@ -13,6 +13,7 @@ F = np.float32
 AROUND = 2  # rows and columns beside the window that are looked at
 SPREAD = 2  # times the window's extent that is looked at: a dilated window
 SUMS_UP = 4e-6  # of what is summed: rounding of a mean or a root
+WHOLE = 0.5  # share of windows that lie inside, from which on sorted elements are weighted
 SHORT = 1e-4  # by which a solved factor may miss a number with few digits
 Offset = tuple[int, int]
 
@@ -117,6 +118,25 @@ def pool_formula(s: Sight) -> Guesses:
             yield Guess(f"{told} instead of the largest", y,
                         SUMS_UP * (np.abs(y) + magnitudes / count), name="pool_average")
     yield from _weights(s, zeros)
+    yield from _sorted_weights(s, taps, inside)
+
+
+def _sorted_weights(s: Sight, taps: np.ndarray, inside: np.ndarray) -> Guesses:
+    """A weighted sum of the window's elements from the largest to the smallest, where none lies outside."""
+    whole = inside.all(0) & np.isfinite(s.got)
+    ranked = -np.sort(-taps, 0)[:, whole].T
+    y = s.got[whole].astype(np.float64)
+    if whole.mean() < WHOLE or len(y) < 4 * len(taps):
+        return
+    factors, _, rank, _ = np.linalg.lstsq(ranked, y, rcond=1e-9)
+    factors = np.array([float(f"{value:.4g}") if abs(value) > SHORT else 0.0 for value in factors])
+    if rank < len(taps):
+        return
+    made, near = s.got.astype(np.float64).copy(), np.zeros(s.got.shape)
+    made[whole], near[whole] = ranked @ factors, SUMS_UP * (np.abs(ranked) @ np.abs(factors))
+    listed = ", ".join(f"{value:g}" for value in factors[:6]) + (", ..." if len(factors) > 6 else "")
+    yield Guess(f"the window's elements from the largest on times {listed} instead of the largest", made, near,
+                name="pool_average")
 
 
 def _weighted(taps: np.ndarray, inside: np.ndarray) -> np.ndarray:
