@@ -2,8 +2,10 @@
 
 A hypothesis is a small named function over a Recipe (see registry; the files beside it list them) or over the finished
 output (see wholes). Convolutions are first computed at a few positions in float64, which rules nearly all of them out,
-then at these positions bit by bit, and what survives everywhere. When none explains all, pairs are tried, and numbers
-are read off the output (fitted). Behind a layer whose predecessors were not dumped, unseen looks at these.
+then at these positions bit by bit, and what survives everywhere. What no list holds is read off the numbers: patterns
+solve sums, which are linear, for weights, factors and places (solved_sums, solved_weights), and take outputs for
+functions of what was read (functions, pieces). What explains a part only is tried there; then pairs are. Behind a layer
+whose predecessors were not dumped, unseen looks at these.
 """
 
 from npunet.verify.diagnose import (
