@@ -119,11 +119,12 @@ def _told(
             listed = runs(np.flatnonzero(wrong))
             channels = f"in channel{'s' if wrong.sum() > 1 else ''} {listed} of {len(wrong)}"
             return NAME[key], f"batch norm: {WORD[key]} left out {channels}", line
-    ruled = {key: words for key, value in found.items() if (words := _rule(value, getattr(seen.own, key)))}
+    plain = {key: value for key, value in found.items() if _regular(value[wrong], getattr(seen.own, key)[wrong])}
+    likely = plain if len(plain) == 1 else found
+    ruled = {key: words for key, value in likely.items() if (words := _rule(value, getattr(seen.own, key)))}
     if ruled:
         name = "_or_".join("variance" if key == "var" else key for key in ruled)
         return f"batch_norm_{name}", f"batch norm: {' or '.join(f'{WORD[k]} {v}' for k, v in ruled.items())}", line
-    plain = {key: value for key, value in found.items() if _regular(value[wrong], getattr(seen.own, key)[wrong])}
     kept = plain if len(plain) == 1 else found
     told = " or ".join(
         f"{WORD[key]} ({value[c]:.6g} instead of {getattr(seen.own, key)[c]:.6g} in channel {c})"
