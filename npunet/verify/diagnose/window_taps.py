@@ -26,7 +26,6 @@ def pool_elements(s: Sight) -> Guesses:
     if not taps:
         return
     best = np.maximum.reduce(list(taps.values()))
-    best = np.where(np.isneginf(best), s.got, best)  # nothing inside: other hypotheses say what stands there
     if not same(best, s.got).all():
         return
     needed = dict(taps)
@@ -41,7 +40,7 @@ def pool_elements(s: Sight) -> Guesses:
     listed = ", ".join(f"[{ky}, {kx}]" for ky, kx in sorted(needed)[:9])
     more = ", ..." if len(needed) > 9 else ""
     yield Guess(f"the largest of other elements than the window's {KH} x {KW}: {listed}{more} from its first on",
-                np.where(np.isneginf(y), s.got, y))
+                y)
 
 
 def _taps(s: Sight) -> list[tuple[Offset, np.ndarray]]:
