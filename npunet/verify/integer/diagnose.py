@@ -8,40 +8,48 @@ from math import inf
 import numpy as np
 
 from npunet.verify.diagnose.causes import CUT, TimeIsUp, check_time
-from npunet.verify.diagnose.regions import runs
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.hypotheses import HYPOTHESES, RARE
 from npunet.verify.integer.hypotheses.registry import Hypothesis
+from npunet.verify.integer.parts import Shown, part
 
-AXES = {3: "channel", 2: "column", 1: "row"}
-ENOUGH = 4  # elements that differ: fewer are no evidence for a part
 RUN_ERRORS = (ValueError, IndexError, OverflowError)  # of integers with which an operator cannot run at all
 Fit = Callable[[Sequence[Evidence]], Iterator[tuple[str, Callable[[Evidence], np.ndarray]]]]
+Search = Callable[[Sequence[Evidence], float], tuple[list[tuple[str, str]], int]]  # (words, where), how many were tried
 
 
-def diagnose(evidence: Sequence[Evidence], fits: Mapping[str, Fit],
-             deadline: float = inf) -> tuple[list[tuple[str, str]], int, str]:
+def diagnose(evidence: Sequence[Evidence], fits: Mapping[str, Fit], deadline: float = inf,
+             search: Search | None = None) -> tuple[list[tuple[str, str]], int, str]:
     """Hypothesis and words of every cause, how many were tried, and what was cut for want of time ("" if nothing).
 
     evidence : of every case, one that is wrong first. Nothing is told that leaves one element unexplained
     fits     : what may be read off the output, asked where no hypothesis explains it
+    search   : of a change that no hypothesis is about, asked before the fits
     deadline : of time.perf_counter(), at which the search ends with what it has
+
+    What explains everything comes before what does so in a part of the output.
     """
-    causes: list[tuple[str, str]] = []
+    found: dict[str, list[tuple[str, str]]] = {}
     tried = 0
     try:
         for listed in (HYPOTHESES, RARE):
             for hypothesis in listed.values():
                 if hypothesis.is_for(evidence[0].node.op):
-                    found, count = _explaining(hypothesis, evidence, deadline)
-                    causes += found
+                    told, count = _explaining(hypothesis, evidence, deadline)
                     tried += count
-            if causes:
-                return causes, tried, ""
-        causes, count = _in_a_part(evidence, deadline)
+                    for words, where in told:
+                        found.setdefault(where, []).append((hypothesis.name, words + where))
+            if "" in found:
+                return found[""], tried, ""
+        changes, count = search(evidence, deadline) if search else ([], 0)
         tried += count
-        if causes:
-            return causes, tried, ""
+        whole = [("formula", words) for words, where in changes if not where]
+        if whole:
+            return whole, tried, ""
+        if found:
+            return next(iter(found.values())), tried, ""
+        if changes:
+            return [("formula", words + where) for words, where in changes], tried, ""
         for name, fit in fits.items():
             for words, apply in fit(evidence):
                 check_time(deadline)
@@ -49,49 +57,32 @@ def diagnose(evidence: Sequence[Evidence], fits: Mapping[str, Fit],
                 if all(np.array_equal(apply(each), each.got) for each in evidence):
                     return [(name, words)], tried, ""
     except TimeIsUp:
+        causes = next(iter(found.values()), [])
         return causes, tried, "" if causes else CUT
-    return causes, tried, ""
+    return [], tried, ""
 
 
 def _explaining(hypothesis: Hypothesis, evidence: Sequence[Evidence],
                 deadline: float) -> tuple[list[tuple[str, str]], int]:
-    """The variants that give all of the evidence, and how many there are."""
-    made = variants(hypothesis, evidence[0], deadline)
-    left = [words for words, values in made.items() if np.array_equal(values, evidence[0].got)]
+    """The variants that give all of the evidence, each with where it does ("" everywhere), and how many there are."""
+    first = evidence[0]
+    wrong = first.got != first.right
+    made = variants(hypothesis, first, deadline)
+    left = {words: [_shown(first, values)] for words, values in made.items()
+            if values.shape == first.got.shape and np.array_equal(values[wrong], first.got[wrong])}
     for other in evidence[1:]:
-        if left:
-            again = variants(hypothesis, other, deadline)
-            left = [words for words in left
-                    if (np.array_equal(again[words], other.got) if words in again else not other.wrong)]
-    return [(hypothesis.name, words) for words in left], len(made)
+        again = variants(hypothesis, other, deadline) if left else {}
+        for words in list(left):
+            if words in again and again[words].shape == other.got.shape:
+                left[words].append(_shown(other, again[words]))
+            elif other.wrong:
+                del left[words]
+    told = [(words, part(shown)) for words, shown in left.items()]
+    return [(words, where) for words, where in told if where is not None], len(made)
 
 
-def _in_a_part(evidence: Sequence[Evidence], deadline: float) -> tuple[list[tuple[str, str]], int]:
-    """What explains all that is wrong where it happens in some channels, columns or rows alone, as in a remainder."""
-    wrong = [each for each in evidence if each.wrong]
-    causes: list[tuple[str, str]] = []
-    tried = 0
-    for axis, named in AXES.items():
-        extent = evidence[0].right.shape[axis]
-        others = tuple(k for k in range(4) if k != axis)
-        at = np.flatnonzero(np.any([(each.got != each.right).any(others) for each in wrong], 0))
-        if len(at) > extent / 2 or sum(int((each.got != each.right).sum()) for each in wrong) < ENOUGH:
-            continue
-        where = f"in {named} {runs(at)} of {extent}" if len(at) == 1 else f"in {named}s {runs(at)} of {extent}"
-        for hypothesis in HYPOTHESES.values():
-            if not hypothesis.is_for(evidence[0].node.op):
-                continue
-            left: list[str] | None = None
-            for each in wrong:
-                if left != []:
-                    made = variants(hypothesis, each, deadline)
-                    tried += len(made) if left is None else 0
-                    left = [words for words, values in made.items() if (left is None or words in left)
-                            and np.array_equal(values.take(at, axis), each.got.take(at, axis))]
-            causes += [(hypothesis.name, f"{words}, {where} alone") for words in left or []]
-        if causes:
-            break
-    return causes, tried
+def _shown(e: Evidence, values: np.ndarray) -> Shown:
+    return Shown(e.got, e.right, values, None, e.accumulator if "bias" in e.node.arrays else None)
 
 
 def variants(hypothesis: Hypothesis, evidence: Evidence, deadline: float = inf) -> dict[str, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +23,8 @@ class Evidence:
     inputs : what it read, (N, H, W, C)
     got    : what the port made of it, int64
     bound  : of a convolution's accumulator, where that is not what its weights say
+    shown  : all that the port showed of this layer by role: acc, pre, out, int64
+    others : other tensors of the port in this case by name, in the order in which they came to be
     """
 
     node: Node
@@ -30,6 +32,8 @@ class Evidence:
     inputs: tuple[np.ndarray, ...]
     got: np.ndarray
     bound: int | None = None
+    shown: Mapping[str, np.ndarray] = field(default_factory=dict)
+    others: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def unclamped(self, got: np.ndarray) -> Evidence:
         """The same of the values before the clamp, which the port shows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -16,12 +16,14 @@ from npunet.verify.feeds import Feeds
 from npunet.verify.integer.diagnose import diagnose
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.fits import FITS, LAST, Fit
+from npunet.verify.integer.formulas.search import search
 from npunet.verify.integer.solved import solved
 from npunet.verify.layouts import LAYOUTS, stored_as
 from npunet.verify.results import FAIL, Check, LayerVerdict
 
 MOST = 2**21  # values of evidence: enough for any cause, and no longer a search than a person waits for
 SHOWN = 4
+ROLES = ("acc", "pre", "out")
 Variant = tuple[str, np.ndarray]
 
 
@@ -61,12 +63,18 @@ def explain_integers(bundle: IntegerBundle, feeds: Feeds, first: LayerVerdict | 
     unchanged = sum(int(np.count_nonzero(each.got == each.right)) for each in evidence)
     sums = _evidence(bundle, feeds, first, "acc") if roles == {"acc", "pre", "out"} else []
     fits: dict[str, Fit] = {**FITS, "weights": partial(solved, sums=sums), **LAST}
-    found, tried, cut = diagnose([*wrong, *(each for each in evidence if not each.wrong)], fits, deadline)
+    found, tried, cut = diagnose([*wrong, *(each for each in evidence if not each.wrong)], fits, deadline, _changes)
     causes = tuple(Cause((name,), f"the layer {words}", size, size, True) for name, words in found)
     if not causes:
         width = 1 if bundle.network.scheme == "int8" else 2
         causes = (fallback(wrong[0].got != wrong[0].right, unchanged, size, tried, width),)
     return Diagnosis(first.record["name"], causes, unchanged, size, tried, cut)
+
+
+def _changes(evidence: Sequence[Evidence], deadline: float) -> tuple[list[tuple[str, str]], int]:
+    """What the search of formulas finds."""
+    found, tried = search(evidence, deadline)
+    return [(each.words, each.where) for each in found], tried
 
 
 def _inputs(check: Check, feeds: Feeds) -> list[np.ndarray]:
@@ -83,10 +91,23 @@ def _evidence(bundle: IntegerBundle, feeds: Feeds, first: LayerVerdict, role: st
     for check in sorted(first.checks, key=lambda check: check.status != FAIL):
         if check.role != role or sum(each.got.size for each in found) > MOST:
             continue
-        got = feeds.values[check.case, f"{layer}.{role}"].astype(np.int64)
-        given = Evidence(node, network, tuple(_inputs(check, feeds)), got)
+        shown = {each: feeds.values[check.case, f"{layer}.{each}"].astype(np.int64) for each in ROLES
+                 if (check.case, f"{layer}.{each}") in feeds.values}
+        got = shown[role]
+        given = Evidence(node, network, tuple(_inputs(check, feeds)), got, shown=shown, others=_others(check, feeds))
         found.append(given.unclamped(got) if role == "pre" else given.summed(got) if role == "acc" else given)
     return found
+
+
+def _others(check: Check, feeds: Feeds) -> dict[str, np.ndarray]:
+    """The outputs of all layers of a network case, and its input, as the port showed them; of a layer case nothing."""
+    if check.scope == "layer":
+        return {}
+    found = {"the network's input": feeds.values.get((check.case, "in"), feeds.bundle.tensor(check.case, "in"))}
+    for layer, record in feeds.bundle.layers.items():
+        if (check.case, f"{layer}.out") in feeds.values and layer != check.layer:
+            found[record["name"]] = feeds.values[check.case, f"{layer}.out"]
+    return {name: values.astype(np.int64) for name, values in found.items()}
 
 
 def _of_input(bundle: IntegerBundle, feeds: Feeds, first: LayerVerdict) -> Diagnosis:

@@ -1,0 +1,199 @@
+"""Running an operator's text for chosen elements of its output, all of them at once."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable
+from types import CodeType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from npunet.golden.integer.stages import ACCUMULATED
+from npunet.integer.fixed_point import INT32_MAX, INT32_MIN
+from npunet.integer.network import Network, Node
+from npunet.integer.ops.norm import bit_length_64, integer_sqrt
+from npunet.integer.ops.softmax import EXP_FACTORS
+from npunet.verify.integer.formulas import texts
+from npunet.verify.integer.formulas.values import FUNCTIONS
+from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS
+
+BY_ELEMENT = ("add", "rescale", "leaky_relu", "table")
+BY_ROW = {"softmax": "n, k", "softmax16": "n, k", "layer_norm": "n, c", "concat": "n, c"}
+
+
+class Memory:
+    """An array as the C has it, without its shape: (N, size), one row a sample; one row for parameters."""
+
+    def __init__(self, values: np.ndarray, lanes: Lanes | None = None) -> None:
+        self.values = values.astype(np.int64).reshape(1 if lanes is None else len(values), -1)
+        self.lanes, self.size = lanes, self.values.shape[1]
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return self.read(index, True)
+
+    def read(self, index: Any, inside: Any) -> np.ndarray:
+        """The values at an index, 0 where not inside; what lies beyond the array is noted as unknown."""
+        index = np.asarray(index, np.int64)
+        there = (index >= 0) & (index < self.size)
+        if not there.all():
+            NOTED.beyond(~there & inside)
+            index = np.where(there, index, 0)
+        found = self.values[self.lanes.sample, index] if self.lanes is not None else self.values[0][index]
+        return found if inside is True else np.where(inside, found, 0)
+
+
+class Noted:
+    """Which of the elements being computed need what stands beyond an array."""
+
+    unknown: np.ndarray | None = None
+
+    def beyond(self, where: np.ndarray) -> None:
+        """where : (K,) or (n, K) or 0 dimensions."""
+        where = np.asarray(where)
+        at = where.any(0) if where.ndim > 1 else where
+        self.unknown = at if self.unknown is None else self.unknown | at
+
+
+NOTED = Noted()
+
+
+class Lanes:
+    """The elements that are being computed: their sample, row, column and channel, (K,) each."""
+
+    sample: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
+    channel: np.ndarray
+
+    def choose(self, elements: np.ndarray, shape: tuple[int, ...]) -> None:
+        """elements : (K,) positions in an output of that shape, (N, OH, OW, F)."""
+        self.sample, self.row, self.column, self.channel = np.unravel_index(elements, shape)
+
+
+class Machine:
+    """One operator on given inputs, as text.
+
+    inputs : (N, H, W, C) each
+    tree   : the functions of the text by name; `compile` takes one of them again after a change
+    """
+
+    def __init__(self, node: Node, network: Network, inputs: tuple[np.ndarray, ...]) -> None:
+        self.node, self.network, self.lanes = node, network, Lanes()
+        self.shape = (len(inputs[0]), *network.tensors[node.name].shape)
+        text, self.space = _of(node, network, inputs, self.lanes, self.shape)
+        self.space |= FUNCTIONS | {"INT32_MIN": INT32_MIN, "INT32_MAX": INT32_MAX, "stored": self._stored,
+                                   "bit_length": lambda v: bit_length_64(np.maximum(v, 1)),
+                                   "square_root": lambda v: integer_sqrt(np.maximum(v, 1)),
+                                   "reciprocal_61": lambda by: np.int64(2**61) // np.maximum(by, 1),
+                                   "factors": Memory(np.array([factor for _, factor in EXP_FACTORS]))}
+        self.tree = {each.name: each for each in ast.parse(text).body if isinstance(each, ast.FunctionDef)}
+        for function in self.tree.values():
+            self.put(self.compile(function))
+
+    @property
+    def has_sums(self) -> bool:
+        """Whether the text shows an accumulator."""
+        return self.node.op in ACCUMULATED
+
+    @staticmethod
+    def compile(function: ast.FunctionDef) -> CodeType:
+        """A function as code."""
+        return compile(ast.fix_missing_locations(ast.Module([function], [])), "<formula>", "exec")
+
+    def put(self, code: CodeType) -> None:
+        """Define a function, in place of the one of this name."""
+        exec(code, self.space)  # noqa: S102 - of a text of this package, changed by its own edits
+
+    def run(self, elements: np.ndarray, acc: np.ndarray | None = None,
+            sums_only: bool = False) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """(values by role, which of them are not known) of elements, (K,) each.
+
+        acc : the accumulators, (K,), where they need not be computed;  sums_only : nothing after them
+        """
+        self.lanes.choose(elements, self.shape)
+        NOTED.unknown = None
+        made: dict[str, Any] = {}
+        with np.errstate(all="ignore"):
+            if self.has_sums:
+                made["acc"] = self.space["accumulate"](*self._arguments()) if acc is None else acc
+                if not sums_only:
+                    last = (made["acc"], self.lanes.channel) if self.node.op in CONVOLUTIONS else (made["acc"],)
+                    made["pre"], made["out"] = self.space["finish"](*last)
+            else:
+                made["pre"], made["out"] = self.space["operator"](*self._arguments())
+        unknown = np.zeros(len(elements), bool) if NOTED.unknown is None else NOTED.unknown
+        return ({role: np.broadcast_to(np.asarray(values, np.int64), elements.shape)
+                 for role, values in made.items() if values is not None}, np.broadcast_to(unknown, elements.shape))
+
+    def _arguments(self) -> tuple[np.ndarray, ...]:
+        at, (_, _, OW, F) = self.lanes, self.shape
+        position = at.row * OW + at.column
+        if self.node.op in BY_ELEMENT:
+            return (position * F + at.channel,)
+        if self.node.op in BY_ROW:
+            return position, at.channel
+        return at.row, at.column, at.channel
+
+    def _stored(self, values: Any) -> Any:
+        low, high = self.network.tensors[self.node.name].limits
+        return ((values - low) & (high - low)) + low
+
+
+def _of(node: Node, network: Network, inputs: tuple[np.ndarray, ...], lanes: Lanes,
+        shape: tuple[int, ...]) -> tuple[str, dict[str, Any]]:
+    """The text of an operator, and the names that it uses. Raises ValueError for one without a text."""
+    a, arrays, x = node.attrs, node.arrays, inputs[0]
+    read = [Memory(each, lanes) for each in inputs]
+    _, OH, OW, F = shape
+    requantize = texts.REQUANTIZE[network.rounding]
+    sizes = {"h": x.shape[1], "w": x.shape[2], "c": x.shape[3]}
+    parameters = {name: Memory(array) for name, array in arrays.items()}
+    names: dict[str, Any] = {"x": read[0], **parameters}
+    if node.op in CONVOLUTIONS:
+        KH, KW = arrays["weights"].shape[:2]
+        steps = {"sy": a["stride"][0], "sx": a["stride"][1], "dy": a["dilation"][0], "dx": a["dilation"][1],
+                 "top": a["pads"][0][0], "left": a["pads"][1][0]}
+        each = {"each": F // x.shape[3]} if node.op == "depthwise_conv2d" else {}
+        rest = {key: a[key] for key in ("input_offset", "output_offset", "act_min", "act_max")}
+        names["s"] = SimpleNamespace(**sizes, oh=OH, ow=OW, f=F, kh=KH, kw=KW, **steps, **each, **rest)
+        wide = arrays["bias"].dtype == np.int64
+        finish = texts.FINISH.replace("requantize(", "requantize_64(") if wide else texts.FINISH
+        body = texts.CONV2D if node.op == "conv2d" else texts.DEPTHWISE_CONV2D
+        return (texts.REQUANTIZE_64 if wide else requantize) + texts.CLAMP + body + finish, names
+    if node.op in ("max_pool2d", "avg_pool2d"):
+        (kh, kw), (sy, sx) = a["window"], a["stride"]
+        names["s"] = SimpleNamespace(**sizes, oh=OH, ow=OW, kh=kh, kw=kw, sy=sy, sx=sx, top=a["pads"][0][0],
+                                     left=a["pads"][1][0], act_min=a["act_min"], act_max=a["act_max"])
+        return texts.CLAMP + (texts.MAX_POOL2D if node.op == "max_pool2d" else texts.AVG_POOL2D), names
+    if node.op == "upsample_nearest2d":
+        fy, fx = a["factor"]
+        return texts.UPSAMPLE, names | {"s": SimpleNamespace(**sizes, oh=OH, ow=OW, fy=fy, fx=fx)}
+    if node.op == "concat" and len(inputs) == 2:
+        channels = [each.shape[3] for each in inputs]
+        return texts.CONCAT, {"a": read[0], "b": read[1], "s": SimpleNamespace(
+            positions=OH * OW, c1=channels[0], c2=channels[1], f=F)}
+    names["p"] = SimpleNamespace(**{key: value for key, value in a.items() if isinstance(value, int)})
+    if node.op == "add":
+        return requantize + texts.CLAMP + texts.ADD, names | {"a": read[0], "b": read[1]}
+    if node.op == "table":
+        return (texts.TABLE_8 if arrays["table"].dtype == np.int8 else texts.TABLE_16,
+                names | {"entries": parameters["table"]})
+    if node.op == "layer_norm":
+        names["p"].positions, names["p"].channels = OH * OW, F
+    elif node.op in ("softmax", "softmax16"):
+        names["p"].classes = F
+    plain: dict[str, Callable[[], str]] = {
+        "rescale": lambda: requantize + texts.CLAMP + texts.RESCALE,
+        "leaky_relu": lambda: requantize + texts.CLAMP + texts.LEAKY_RELU,
+        "layer_norm": lambda: texts.CLAMP + texts.LAYER_NORM,
+        "softmax": lambda: texts.CLAMP + texts.SOFTMAX,
+        "softmax16": lambda: requantize + texts.CLAMP + texts.SOFTMAX16}
+    if node.op not in plain:
+        raise ValueError(f"{node.op} of {len(inputs)} inputs has no text")
+    return plain[node.op](), names
+
+
+def in_chunks(elements: np.ndarray, size: int) -> Iterable[np.ndarray]:
+    """Elements, so many at a time."""
+    return (elements[k : k + size] for k in range(0, len(elements), size))

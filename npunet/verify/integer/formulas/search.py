@@ -1,0 +1,129 @@
+"""Which changes of an operator's text give the integers of a port, everywhere or in a part of its output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+
+import numpy as np
+
+from npunet.verify.diagnose.causes import check_time
+from npunet.verify.integer.evidence import Evidence
+from npunet.verify.integer.formulas.edits import Edit, edits
+from npunet.verify.integer.formulas.machine import Machine, in_chunks
+from npunet.verify.integer.parts import Shown, part
+
+ASKED = 40  # wrong elements of which a change is asked first
+AT_ONCE = 2**20  # values of a sum that are computed at once
+SHOWN = 3
+FAULTS = (ValueError, TypeError, NameError, IndexError, OverflowError, AttributeError, ZeroDivisionError,
+          FloatingPointError, UnboundLocalError, MemoryError)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A change, and where it stands ("" everywhere)."""
+
+    words: str
+    where: str
+    simple: int
+
+
+def search(evidence: Sequence[Evidence], deadline: float = inf) -> tuple[list[Found], int]:
+    """The changes that reproduce all of the evidence, the likeliest first, and how many were tried.
+
+    Raises TimeIsUp.
+    """
+    try:
+        task = _Task(evidence)
+    except ValueError:
+        return [], 0
+    found: list[Found] = []
+    tried = 0
+    for edit in edits(task.functions, task.machine.space):
+        check_time(deadline)
+        tried += 1
+        where = task.try_now(edit)
+        if where is not None:
+            found.append(Found(edit.words, where, edit.simple))
+    found.sort(key=lambda each: (each.where != "", each.simple))
+    best = [each for each in found if each.where == ""] or found
+    return list({each.words: each for each in best}.values())[:SHOWN], tried
+
+
+class _Task:
+    """What a port made of a layer in all cases, as one."""
+
+    def __init__(self, evidence: Sequence[Evidence]) -> None:
+        node, network = evidence[0].node, evidence[0].network
+        inputs = tuple(np.concatenate(each) for each in zip(*(e.inputs for e in evidence), strict=True))
+        self.machine = Machine(node, network, inputs)
+        joined = {role: np.concatenate([e.shown[role] for e in evidence]) for role in ("acc", "pre", "out")
+                  if all(role in e.shown for e in evidence)}
+        widest = max(x[0, ..., 0].size if node.op == "layer_norm" else x.shape[3] for x in inputs)
+        self.rows = max(1, AT_ONCE // widest)  # elements that are computed at once
+        everything = np.arange(int(np.prod(self.machine.shape)))
+        right = self._run(everything)
+        acc = right.get("acc")
+        sums_shown = "acc" in joined and acc is not None
+        self.sums_wrong = sums_shown and not np.array_equal(joined["acc"].ravel(), acc)
+        self.given = acc if sums_shown and not self.sums_wrong else None
+        self.role = "acc" if self.sums_wrong else "out" if "out" in joined else "pre"
+        self.got, self.right = joined[self.role].ravel(), right[self.role]
+        self.sums = acc if acc is not None else right.get("pre")
+        differ = np.flatnonzero(self.got != self.right)
+        if not differ.size:
+            raise ValueError("nothing differs")
+        self.wrong_ones = _spread(differ, ASKED)
+        names = [name for name in self.machine.tree if not self._is_done(name)]
+        self.functions = [self.machine.tree[name] for name in names]
+
+    def _is_done(self, name: str) -> bool:
+        """Whether a function of the text comes after, or before, what is looked at."""
+        if self.sums_wrong:
+            return name in ("finish", "clamp") or (self.machine.node.op != "add" and name != "accumulate")
+        return self.given is not None and name == "accumulate"
+
+    def _run(self, elements: np.ndarray) -> dict[str, np.ndarray]:
+        parts = [self.machine.run(each)[0] for each in in_chunks(elements, self.rows)]
+        return {role: np.concatenate([each[role] for each in parts]) for role in parts[0]}
+
+    def _now(self, elements: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        given = None if self.given is None else self.given[elements]
+        made, unknown = self.machine.run(elements, given, self.sums_wrong)
+        return made[self.role], unknown
+
+    def try_now(self, edit: Edit) -> str | None:
+        """Where the text as it stands now gives the port's output; None if nowhere."""
+        function = edit.function.name
+        before = self.machine.space[function]
+        try:
+            self.machine.put(self.machine.compile(edit.function))
+            values, unknown = self._now(self.wrong_ones)
+            if (values != self.got[self.wrong_ones])[~unknown].any() or unknown.mean() > 0.5:
+                return None
+            return self._everywhere()
+        except FAULTS:
+            return None
+        finally:
+            self.machine.space[function] = before
+
+    def _everywhere(self) -> str | None:
+        everything = np.arange(len(self.got))
+        made = [self._now(each) for each in in_chunks(everything, self.rows)]
+        values, unknown = (np.concatenate(each) for each in zip(*made, strict=True))
+        if np.array_equal(values, self.right) or unknown.mean() > 0.5:
+            return None
+        shape = self.machine.shape
+        sums = None if self.sums is None else self.sums.reshape(shape)
+        return part([Shown(self.got.reshape(shape), self.right.reshape(shape), values.reshape(shape),
+                           ~unknown.reshape(shape), sums)])
+
+
+def _spread(elements: np.ndarray, count: int) -> np.ndarray:
+    """Some of them, from all over."""
+    if len(elements) <= count:
+        return elements
+    return elements[np.unique(np.linspace(0, len(elements) - 1, count).astype(int))]
+
