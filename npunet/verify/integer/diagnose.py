@@ -13,17 +13,19 @@ from npunet.verify.integer.hypotheses import HYPOTHESES, RARE
 from npunet.verify.integer.hypotheses.registry import Hypothesis
 from npunet.verify.integer.parts import Shown, part
 
+ELEMENTWISE = ("rescale", "leaky_relu", "table")
 RUN_ERRORS = (ValueError, IndexError, OverflowError)  # of integers with which an operator cannot run at all
 Fit = Callable[[Sequence[Evidence]], Iterator[tuple[str, Callable[[Evidence], np.ndarray]]]]
 Search = Callable[[Sequence[Evidence], float], tuple[list[tuple[str, str]], int]]  # (words, where), how many were tried
 
 
 def diagnose(evidence: Sequence[Evidence], fits: Mapping[str, Fit], deadline: float = inf,
-             search: Search | None = None) -> tuple[list[tuple[str, str]], int, str]:
+             search: Search | None = None, first: Mapping[str, Fit] | None = None) -> tuple[list[tuple[str, str]], int, str]:
     """Hypothesis and words of every cause, how many were tried, and what was cut for want of time ("" if nothing).
 
     evidence : of every case, one that is wrong first. Nothing is told that leaves one element unexplained
     fits     : what may be read off the output, asked where no hypothesis explains it
+    first    : of these, those that are asked before what explains a part of the output alone
     search   : of a change that no hypothesis is about, asked before the fits
     deadline : of time.perf_counter(), at which the search ends with what it has
 
@@ -46,20 +48,32 @@ def diagnose(evidence: Sequence[Evidence], fits: Mapping[str, Fit], deadline: fl
         whole = [("formula", words) for words, where in changes if not where]
         if whole:
             return whole, tried, ""
+        read, count = _read_off(first or {}, evidence, deadline)
+        tried += count
+        if read:
+            return read, tried, ""
         if found:
             return next(iter(found.values())), tried, ""
         if changes:
             return [("formula", words + where) for words, where in changes], tried, ""
-        for name, fit in fits.items():
-            for words, apply in fit(evidence):
-                check_time(deadline)
-                tried += 1
-                if all(np.array_equal(apply(each), each.got) for each in evidence):
-                    return [(name, words)], tried, ""
+        read, count = _read_off(fits, evidence, deadline)
+        return read, tried + count, ""
     except TimeIsUp:
         causes = next(iter(found.values()), [])
         return causes, tried, "" if causes else CUT
-    return [], tried, ""
+
+
+def _read_off(fits: Mapping[str, Fit], evidence: Sequence[Evidence],
+              deadline: float) -> tuple[list[tuple[str, str]], int]:
+    """The first thing read off the output that gives all of it, and how many were tried."""
+    tried = 0
+    for name, fit in fits.items():
+        for words, apply in fit(evidence):
+            check_time(deadline)
+            tried += 1
+            if all(np.array_equal(apply(each), each.got) for each in evidence):
+                return [(name, words)], tried
+    return [], tried
 
 
 def _explaining(hypothesis: Hypothesis, evidence: Sequence[Evidence],
@@ -82,7 +96,8 @@ def _explaining(hypothesis: Hypothesis, evidence: Sequence[Evidence],
 
 
 def _shown(e: Evidence, values: np.ndarray) -> Shown:
-    return Shown(e.got, e.right, values, None, e.accumulator if "bias" in e.node.arrays else None)
+    alone = e.inputs[0].astype(np.int64) if e.node.op in ELEMENTWISE else None
+    return Shown(e.got, e.right, values, None, e.accumulator if "bias" in e.node.arrays else alone)
 
 
 def variants(hypothesis: Hypothesis, evidence: Evidence, deadline: float = inf) -> dict[str, np.ndarray]:

@@ -15,8 +15,9 @@ from npunet.verify.diagnose.regions import fallback
 from npunet.verify.feeds import Feeds
 from npunet.verify.integer.diagnose import diagnose
 from npunet.verify.integer.evidence import Evidence
-from npunet.verify.integer.fits import FITS, LAST, Fit
+from npunet.verify.integer.fits import FIRST, FITS, LAST, Fit
 from npunet.verify.integer.formulas.search import search
+from npunet.verify.integer.formulas.writes import misplaced
 from npunet.verify.integer.solved import solved
 from npunet.verify.layouts import LAYOUTS, stored_as
 from npunet.verify.results import FAIL, Check, LayerVerdict
@@ -63,7 +64,8 @@ def explain_integers(bundle: IntegerBundle, feeds: Feeds, first: LayerVerdict | 
     unchanged = sum(int(np.count_nonzero(each.got == each.right)) for each in evidence)
     sums = _evidence(bundle, feeds, first, "acc") if roles == {"acc", "pre", "out"} else []
     fits: dict[str, Fit] = {**FITS, "weights": partial(solved, sums=sums), **LAST}
-    found, tried, cut = diagnose([*wrong, *(each for each in evidence if not each.wrong)], fits, deadline, _changes)
+    found, tried, cut = diagnose([*wrong, *(each for each in evidence if not each.wrong)], fits, deadline, _changes,
+                                 FIRST)
     causes = tuple(Cause((name,), f"the layer {words}", size, size, True) for name, words in found)
     if not causes:
         width = 1 if bundle.network.scheme == "int8" else 2
@@ -72,9 +74,12 @@ def explain_integers(bundle: IntegerBundle, feeds: Feeds, first: LayerVerdict | 
 
 
 def _changes(evidence: Sequence[Evidence], deadline: float) -> tuple[list[tuple[str, str]], int]:
-    """What the search of formulas finds."""
+    """What the search of formulas, and of places to which they write, finds."""
     found, tried = search(evidence, deadline)
-    return [(each.words, each.where) for each in found], tried
+    if any(each.where == "" for each in found):
+        return [(each.words, each.where) for each in found], tried
+    places, count = misplaced(evidence, deadline)
+    return [(words, "") for words in places] or [(each.words, each.where) for each in found], tried + count
 
 
 def _inputs(check: Check, feeds: Feeds) -> list[np.ndarray]:

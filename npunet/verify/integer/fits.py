@@ -16,6 +16,7 @@ from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.hypotheses.factors import HIGHEST, LOWEST
 from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS
 from npunet.verify.integer.probes import ELEMENTWISE
+from npunet.verify.integer.stale import overwritten, unwritten
 
 Suspect = tuple[str, Callable[[Evidence], np.ndarray]]
 Fit = Callable[[Sequence[Evidence]], Iterator[Suspect]]
@@ -76,22 +77,23 @@ def late(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
 
 
 def parts_late(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
-    """One input of a concat a channel early or late, over its neighbour; what it leaves free may hold anything."""
+    """One input of a concat at another channel, over its neighbour; what it leaves free may hold anything."""
     if evidence[0].node.op != "concat":
         return
-    first = 0
+    first, channels = 0, evidence[0].right.shape[3]
     for number, x in enumerate(evidence[0].inputs):
-        for by, words in ((-1, "early"), (1, "late")):
-            def apply(e: Evidence, number: int = number, first: int = first, by: int = by) -> np.ndarray:
+        size = x.shape[3]
+        for at in sorted(set(range(1 - size, channels)) - {first}, key=lambda k: abs(k - first)):
+            def apply(e: Evidence, number: int = number, first: int = first, at: int = at) -> np.ndarray:
                 y, x = e.right.copy(), e.inputs[number].astype(np.int64)
-                free = slice(first, first + x.shape[3])
+                free, size = slice(first, first + x.shape[3]), x.shape[3]
                 y[..., free] = e.got[..., free]
-                kept = slice(max(0, -first - by), x.shape[3] - max(0, first + by + x.shape[3] - y.shape[3]))
-                y[..., first + by + kept.start : first + by + kept.stop] = x[..., kept]
+                kept = slice(max(0, -at), size - max(0, at + size - channels))
+                y[..., at + kept.start : at + kept.stop] = x[..., kept]
                 return y
 
-            yield f"has its input {number} one channel {words}", apply
-        first += x.shape[3]
+            yield f"has its input {number} at channel {at}, not at channel {first}", apply
+        first += size
 
 
 def bits(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
@@ -205,6 +207,7 @@ def not_computed(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
             yield f"is right but for {named} of {extent}: not computed, so that anything stands there{border}", apply
 
 
+FIRST: dict[str, Fit] = {"not written": unwritten, "overwritten": overwritten}
 FITS: dict[str, Fit] = {"order": order, "late": late, "parts late": parts_late, "bits": bits, "limits": limits,
                         "function": function, "shifts": shifts}
 LAST: dict[str, Fit] = {"not computed": not_computed}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +20,7 @@ GROUPS = (  # attributes that a port may take for one another
     ("shift", "input1_shift", "input2_shift", "output_shift", "positive_shift", "negative_shift", "left_shift",
      "fraction_bits"),
 )
+TOGETHER = (("multiplier", "shift"), ("gamma", "beta"))
 PAIRS = (("i", "j"), ("ky", "kx"), ("row", "column"), ("a", "b"), ("first", "second"), ("exp_table", "reciprocal_table"),
          ("gamma", "beta"))
 
@@ -50,39 +51,77 @@ class Place:
 class Edit:
     """A change that stands in the text while it is yielded.
 
-    function : in which it is;  words : what the port computes and what it should;  simple : the lower, the likelier
+    function : in which it is;  words : makes what the port computes and what it should, while the change stands;
+    simple : the lower, the likelier
     """
 
     function: ast.FunctionDef
-    words: str
+    words: Callable[[], str]
     simple: int
 
 
-def edits(functions: Iterable[ast.FunctionDef], space: dict[str, Any]) -> Iterator[Edit]:
-    """One change after another in some functions of a text; space : the names that the text uses."""
+def edits(functions: Iterable[ast.FunctionDef], space: dict[str, Any], far_fetched: bool) -> Iterator[Edit]:
+    """One change after another in some functions of a text; space : the names that the text uses.
+
+    far_fetched : those of replacements.FAR_FETCHED and above, else those below
+    """
     for function in functions:
         places = list(_places(function))
         local = _names(function)
         for place in places:
-            for simple, how, node in replacements.of(place.node, place.kind, local, space, GROUPS):
-                yield from _put(function, [place], node, how, simple)
-        yield from _everywhere(function, places, space)
+            for simple, how, node in replacements.of(place.node, place.kind, local, space, GROUPS, far_fetched):
+                if (simple >= replacements.FAR_FETCHED) == far_fetched:
+                    yield from _put(function, [place], node, how, simple)
+                elif simple == 0 and place.kind == "value":
+                    yield from _in_a_loop(function, place, node, how, local)
+            if not far_fetched:
+                yield from _inlined(function, place)
+        yield from _everywhere(function, places, space, far_fetched)
+
+
+def _in_a_loop(function: ast.FunctionDef, place: Place, node: ast.expr, how: str, local: list[str]) -> Iterator[Edit]:
+    """A change in some rounds of a loop alone."""
+    around = [each.target.id for each in place.parents if isinstance(each, ast.For) and isinstance(each.target, ast.Name)]
+    if not around:
+        return
+    for rounds, condition in replacements.IN_A_LOOP:
+        if condition.split()[0] in local:
+            partly = replacements.parsed(f"where({condition}, {ast.unparse(node)}, {ast.unparse(place.node)})")
+            yield from _put(function, [place], partly, f"{how}, {rounds} alone", 2)
+
+
+def _inlined(function: ast.FunctionDef, place: Place) -> Iterator[Edit]:
+    """A part of what a local name stands for, in its place."""
+    if not isinstance(place.node, ast.Name):
+        return
+    for each in function.body:
+        if (isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Name)
+                and each.targets[0].id == place.node.id and isinstance(each.value, ast.BinOp)):
+            for side in (each.value.left, each.value.right):
+                yield from _put(function, [place], side, f"{ast.unparse(side)} for {place.node.id}", 1)
 
 
 def _put(function: ast.FunctionDef, places: list[Place], node: ast.expr, how: str, simple: int) -> Iterator[Edit]:
-    before = told(places[0].node, places[0].parents)
+    def words() -> str:
+        after = told(node, places[0].parents)
+        for place in places:
+            place.put(place.node)
+        before = told(places[0].node, places[0].parents)
+        often = f" ({len(places)} times)" if len(places) > 1 else ""
+        return f"computes {after} where {before} belongs{often}: {how}"
+
+    ast.fix_missing_locations(ast.copy_location(node, places[0].node) if not hasattr(node, "lineno") else node)
     for place in places:
         place.put(node)
     try:
-        after = told(node, places[0].parents)
-        often = f" ({len(places)} times)" if len(places) > 1 else ""
-        yield Edit(function, f"computes {after} where {before} belongs{often}: {how}", simple)
+        yield Edit(function, words, simple)
     finally:
         for place in places:
             place.put(place.node)
 
 
-def _everywhere(function: ast.FunctionDef, places: list[Place], space: dict[str, Any]) -> Iterator[Edit]:
+def _everywhere(function: ast.FunctionDef, places: list[Place], space: dict[str, Any],
+                far_fetched: bool) -> Iterator[Edit]:
     """A parameter, or an expression that stands more than once, changed at all its places; two names exchanged."""
     alike: dict[str, list[Place]] = {}
     for place in places:
@@ -91,8 +130,12 @@ def _everywhere(function: ast.FunctionDef, places: list[Place], space: dict[str,
     local = _names(function)
     for same in alike.values():
         if len(same) > 1:
-            for simple, how, node in replacements.of(same[0].node, same[0].kind, local, space, GROUPS):
-                yield from _put(function, same, node, how, simple + 1)
+            for simple, how, node in replacements.of(same[0].node, same[0].kind, local, space, GROUPS, far_fetched):
+                if (simple >= replacements.FAR_FETCHED) == far_fetched:
+                    yield from _put(function, same, node, how, simple)
+    if far_fetched:
+        return
+    yield from _together(function, places, local)
     names = {name: [place for place in places if isinstance(place.node, ast.Name) and place.node.id == name]
              for pair in PAIRS for name in pair}
     for one, other in PAIRS:
@@ -106,13 +149,36 @@ def _everywhere(function: ast.FunctionDef, places: list[Place], space: dict[str,
                 yield from _exchanged(function, same, others)
 
 
+def _together(function: ast.FunctionDef, places: list[Place], local: list[str]) -> Iterator[Edit]:
+    """Parameters that belong together, all at another index."""
+    for arrays in TOGETHER:
+        same = [place for place in places if isinstance(place.node, ast.Subscript)
+                and isinstance(place.node.value, ast.Name) and place.node.value.id in arrays]
+        indices = {ast.unparse(place.node.slice) for place in same if isinstance(place.node, ast.Subscript)}
+        if len(same) < 2 or len(indices) != 1:
+            continue
+        index = indices.pop()
+        named = [(1, f"{name} for {index}", name) for name in local if name != index]
+        for simple, how, form in (*replacements.INDEXED, *named):
+            nodes = [replacements.parsed(f"{ast.unparse(place.node.value)}[{form.format(index)}]") for place in same
+                     if isinstance(place.node, ast.Subscript)]
+            for place, node in zip(same, nodes, strict=True):
+                place.put(node)
+            try:
+                words = f"takes {' and '.join(arrays)} at {form.format(index)}, not at {index}: {how}"
+                yield Edit(function, lambda words=words: words, min(simple, 1))  # type: ignore[misc]
+            finally:
+                for place in same:
+                    place.put(place.node)
+
+
 def _exchanged(function: ast.FunctionDef, one: list[Place], other: list[Place]) -> Iterator[Edit]:
     for places, node in ((one, other[0].node), (other, one[0].node)):
         for place in places:
             place.put(node)
     try:
         names = " and ".join(told(each[0].node, ()) for each in (one, other))
-        yield Edit(function, f"has {names} exchanged in {function.name}", 2)
+        yield Edit(function, lambda: f"has {names} exchanged in {function.name}", 1)
     finally:
         for place in (*one, *other):
             place.put(place.node)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterable
 from types import CodeType, SimpleNamespace
 from typing import Any
@@ -19,7 +20,20 @@ from npunet.verify.integer.formulas.values import FUNCTIONS
 from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS
 
 BY_ELEMENT = ("add", "rescale", "leaky_relu", "table")
-BY_ROW = {"softmax": "n, k", "softmax16": "n, k", "layer_norm": "n, c", "concat": "n, c"}
+BY_ROW = ("softmax", "softmax16", "layer_norm", "concat", "upsample_nearest2d")
+
+
+MAPS = {  # other elements for element n of an operator of single elements
+    "the channels from the end backward": "n // p.c * p.c + p.c - 1 - n % p.c",
+    "the next channel, around the end": "n // p.c * p.c + (n + 1) % p.c",
+    "the channel before, around the end": "n // p.c * p.c + (n + p.c - 1) % p.c",
+    "channel 0 for all": "n // p.c * p.c", "the next position": "n + p.c", "the position before": "n - p.c",
+    "the next row": "n + p.w * p.c", "the row before": "n - p.w * p.c",
+    "the columns from the end backward": "n // (p.w * p.c) * (p.w * p.c) + (p.w - 1 - n // p.c % p.w) * p.c + n % p.c",
+    "the rows from the end backward": "(p.h - 1 - n // (p.w * p.c)) * (p.w * p.c) + n % (p.w * p.c)",
+    "positions and channels exchanged": "n % p.c * (p.h * p.w) + n // p.c",
+    "the first position for all": "n % p.c", "the first row for all": "n % (p.w * p.c)",
+}
 
 
 class Memory:
@@ -87,6 +101,11 @@ class Machine:
                                    "square_root": lambda v: integer_sqrt(np.maximum(v, 1)),
                                    "reciprocal_61": lambda by: np.int64(2**61) // np.maximum(by, 1),
                                    "factors": Memory(np.array([factor for _, factor in EXP_FACTORS]))}
+        self.space["EXTENTS"] = {name: end for name, end in _extents(node.op).items()
+                                 if hasattr(self.space.get(end[0]), end[2:])}
+        self.space["MAPS"] = {"n": MAPS} if node.op in BY_ELEMENT else {}
+        self.space["KNOWN"] = _known(node, network)
+        self.space |= _of_other_layers(node, network)
         self.tree = {each.name: each for each in ast.parse(text).body if isinstance(each, ast.FunctionDef)}
         for function in self.tree.values():
             self.put(self.compile(function))
@@ -99,11 +118,11 @@ class Machine:
     @staticmethod
     def compile(function: ast.FunctionDef) -> CodeType:
         """A function as code."""
-        return compile(ast.fix_missing_locations(ast.Module([function], [])), "<formula>", "exec")
+        return compile(ast.Module([function], []), "<formula>", "exec")
 
     def put(self, code: CodeType) -> None:
         """Define a function, in place of the one of this name."""
-        exec(code, self.space)  # noqa: S102 - of a text of this package, changed by its own edits
+        exec(code, self.space)
 
     def run(self, elements: np.ndarray, acc: np.ndarray | None = None,
             sums_only: bool = False) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -174,6 +193,8 @@ def _of(node: Node, network: Network, inputs: tuple[np.ndarray, ...], lanes: Lan
         return texts.CONCAT, {"a": read[0], "b": read[1], "s": SimpleNamespace(
             positions=OH * OW, c1=channels[0], c2=channels[1], f=F)}
     names["p"] = SimpleNamespace(**{key: value for key, value in a.items() if isinstance(value, int)})
+    if node.op in BY_ELEMENT:
+        vars(names["p"]).update(size=OH * OW * F, c=F, w=OW, h=OH)
     if node.op == "add":
         return requantize + texts.CLAMP + texts.ADD, names | {"a": read[0], "b": read[1]}
     if node.op == "table":
@@ -182,7 +203,7 @@ def _of(node: Node, network: Network, inputs: tuple[np.ndarray, ...], lanes: Lan
     if node.op == "layer_norm":
         names["p"].positions, names["p"].channels = OH * OW, F
     elif node.op in ("softmax", "softmax16"):
-        names["p"].classes = F
+        names["p"].classes, names["p"].positions = F, OH * OW
     plain: dict[str, Callable[[], str]] = {
         "rescale": lambda: requantize + texts.CLAMP + texts.RESCALE,
         "leaky_relu": lambda: requantize + texts.CLAMP + texts.LEAKY_RELU,
@@ -192,6 +213,55 @@ def _of(node: Node, network: Network, inputs: tuple[np.ndarray, ...], lanes: Lan
     if node.op not in plain:
         raise ValueError(f"{node.op} of {len(inputs)} inputs has no text")
     return plain[node.op](), names
+
+
+def _extents(op: str) -> dict[str, str]:
+    """What ends the loops over the names of a text."""
+    ends = {"i": "s.oh", "j": "s.ow", "f": "s.f", "c": "s.c", "ky": "s.kh", "kx": "s.kw", "row": "s.h", "column": "s.w"}
+    if op in BY_ELEMENT:
+        return {"n": "p.size"}
+    if op == "concat":
+        return {"n": "s.positions", "c": "s.f"}
+    if op == "upsample_nearest2d":
+        return {"i": "s.oh", "j": "s.ow", "c": "s.c"}
+    return ends | {"k": "p.positions" if op == "layer_norm" else "p.classes", "n": "p.positions"} | (
+        {"c": "p.channels"} if op == "layer_norm" else {})
+
+
+def _known(node: Node, network: Network) -> dict[str, dict[str, int]]:
+    """Other numbers that a port may have for a parameter: those of other tensors, or in another unit."""
+    tensors = network.tensors.values()
+    offsets = {f"the zero point of {tensor.name}": tensor.zero_point for tensor in tensors}
+    negated = {words: -number for words, number in offsets.items()}
+    known = dict.fromkeys(("input_offset", "input1_offset", "input2_offset"), negated) | {"output_offset": offsets}
+    low, high = network.tensors[node.name].limits
+    limits = {"the smallest value of the type": low, "the largest value of the type": high, "0": 0, "6": 6, "127": 127,
+              "255": 255, "-127": -127, "the output's zero point": network.tensors[node.name].zero_point}
+    known |= {"act_min": limits, "act_max": limits}
+    if node.op == "layer_norm":
+        n, epsilon = node.arrays["gamma"].size, node.attrs["epsilon"]
+        units = {f"{2**k} * epsilon": epsilon << k for k in range(2, 17)}
+        units |= {f"epsilon / {2**k}": epsilon >> k for k in range(2, 17)}
+        units |= {"epsilon / n": epsilon // n, "epsilon / n^2": epsilon // n**2, "n * epsilon": epsilon * n}
+        known["epsilon"] = units
+    return known
+
+
+def _of_other_layers(node: Node, network: Network) -> dict[str, Memory]:
+    """Weights, biases, multipliers and shifts of other layers that have as many, by a name that tells whose."""
+    def alike(one: Node, other: Node) -> bool:
+        return one.op == other.op or (one.op in CONVOLUTIONS and other.op in CONVOLUTIONS)
+
+    found = {}
+    for other in network:
+        for key, array in other.arrays.items() if alike(node, other) else ():
+            if key not in node.arrays:
+                continue
+            mine = node.arrays[key]
+            same = array.size == mine.size and np.array_equal(array.ravel(), mine.ravel())
+            if other.name != node.name and array.size >= mine.size and not same:
+                found[f"{re.sub('[^0-9A-Za-z]', '_', other.name)}_{key}"] = Memory(array)
+    return found
 
 
 def in_chunks(elements: np.ndarray, size: int) -> Iterable[np.ndarray]:

@@ -25,8 +25,42 @@ VALUES = (  # of a value that is computed or read
     *((1, f"in {bits} bits that saturate", f"saturate({{}}, {bits})") for bits in BITS),
     *((1, f"as {bits} bits without a sign", f"unsigned({{}}, {bits})") for bits in BITS),
     (2, "in float32", "as_float32({})"), (2, "in units of 256", "({}) >> 8 << 8"), (2, "its upper 16 bits", "({}) >> 16"),
-    (2, "256 times", "({}) << 8"), (2, "a 256th of it", "({}) >> 8"),
+    (2, "256 times", "({}) << 8"), (2, "a 256th of it", "({}) >> 8"), (2, "16 times", "({}) << 4"),
+    (2, "a 16th of it", "({}) >> 4"), (2, "eight times", "({}) << 3"), (2, "an eighth of it", "({}) >> 3"),
+    (2, "without its sign bit", "({}) & 127"), (2, "inverted bit by bit", "~({})"),
+    (2, "rounded to its upper bits, the lower 8 being 0", "({} + 128) >> 8 << 8"),
+    (2, "rounded to its upper bits, the lower 16 being 0", "({} + 32768) >> 16 << 16"),
+    (2, "rounded to its upper bits, the lower 24 being 0", "({} + 8388608) >> 24 << 24"),
+    (2, "its upper bits, the lower 24 being 0", "({}) >> 24 << 24"), (2, "the sign alone", "sign({})"),
+    (2, "its two bytes exchanged", "swapped({}, 2)"), (2, "its four bytes exchanged", "swapped({}, 4)"),
+    *((2, f"in {bits} bits that saturate", f"saturate({{}}, {bits})") for bits in (9, 12, 15, 20)),
+    *((2, f"in {bits} bits that wrap", f"wrap({{}}, {bits})") for bits in (9, 12, 15, 20)),
 )
+LIKELY_VALUES = tuple(each for each in VALUES if each[0] < 2)
+COUNTED = (  # of an index with its extent
+    (0, "{name} from the end backward", "{end} - 1 - {name}"), (0, "the next {name}, around the end", "({name} + 1) % {end}"),
+    (0, "the {name} before, around the end", "({name} + {end} - 1) % {end}"), (1, "the next {name}", "({name} + 1)"),
+    (1, "the {name} before", "({name} - 1)"), (1, "the next {name}, at most the last", "minimum({name} + 1, {end} - 1)"),
+    (1, "the {name} before, at least the first", "maximum({name} - 1, 0)"), (1, "{name} modulo 2", "{name} % 2"),
+    (1, "{name} modulo 4", "{name} % 4"), (1, "{name} modulo 8", "{name} % 8"), (1, "{name} / 2", "({name} // 2)"),
+    (1, "{name} in pairs", "({name} // 2 * 2)"), (1, "twice {name}", "(2 * {name})"),
+    (1, "twice {name}, around the end", "(2 * {name} % {end})"), (2, "{name} in blocks of four", "({name} // 4 * 4)"),
+    (2, "{name} kept inside", "minimum(maximum({name}, 0), {end} - 1)"),
+    (2, "{name} around the ends", "({name} % {end})"), (2, "{name} + 2", "({name} + 2)"), (2, "{name} - 2", "({name} - 2)"),
+    (1, "the other of every two {name}", "({name} ^ 1)"), (1, "the last {name} for all", "{end} - 1"),
+)
+IN_A_LOOP = (  # in which rounds of a loop alone a change may stand
+    ("in what is left of blocks of 4 channels", "c >= s.c // 4 * 4"), ("in blocks of 4 channels", "c < s.c // 4 * 4"),
+    ("in what is left of blocks of 8 channels", "c >= s.c // 8 * 8"), ("in channel 0 of the input", "c == 0"),
+    ("in the last channel of the input", "c == s.c - 1"), ("in every second channel of the input", "c % 2 == 1"),
+    ("in the first row of taps", "ky == 0"), ("in the last row of taps", "ky == s.kh - 1"),
+    ("in the first column of taps", "kx == 0"), ("in the last column of taps", "kx == s.kw - 1"),
+    ("in the first row of the image", "row == 0"), ("in the last row of the image", "row == s.h - 1"),
+    ("in the first column of the image", "column == 0"), ("in the last column of the image", "column == s.w - 1"),
+    ("in every second column of taps", "kx % 2 == 1"), ("in every second row of taps", "ky % 2 == 1"),
+)
+FAR_FETCHED = 2
+LARGE = 1024  # constants of which other near ones are tried
 INDEXED = (  # of the index of an array
     (0, "element 0 for all", "0 * ({})"), (0, "one element on", "({}) + 1"), (0, "one element before", "({}) - 1"),
     (1, "modulo 4", "({}) % 4"), (1, "modulo 8", "({}) % 8"), (1, "modulo 16", "({}) % 16"),
@@ -52,6 +86,13 @@ LOOPS = (  # of range(n)
     (1, "every round twice", "{call}(once_more(range({n}), range({n})))"),
     (2, "what is left of blocks of 4 twice", "{call}(once_more(range({n}), range({n} // 4 * 4, {n})))"),
     (2, "what is left of pairs twice", "{call}(once_more(range({n}), range({n} // 2 * 2, {n})))"),
+    (2, "at most 4 rounds", "{call}(minimum({n}, 4))"), (2, "at most 8 rounds", "{call}(minimum({n}, 8))"),
+    (2, "at most 16 rounds", "{call}(minimum({n}, 16))"), (2, "the last three rounds are left out", "{call}({n} - 3)"),
+    (2, "the second round is left out", "{call}(without(range({n}), 1))"),
+    (2, "the middle round is left out", "{call}(without(range({n}), {n} // 2))"),
+    (2, "every third round alone", "{call}(0, {n}, 3)"),
+    (2, "the last round is in place of the first", "{call}(once_more(range(1, {n}), [{n} - 1]))"),
+    (2, "the first round is in place of the last", "{call}(once_more(range({n} - 1), [0]))"),
     (2, "what is left of blocks of 4 alone", "{call}({n} // 4 * 4, {n})"),
 )
 OPPOSITE: dict[type[ast.AST], tuple[type[ast.operator], ...]] = {
@@ -64,8 +105,8 @@ COMPUTED = (ast.Call, ast.Subscript, ast.BinOp)
 
 
 def of(node: ast.expr, kind: str, local: Sequence[str], space: dict[str, Any],
-       groups: Sequence[Sequence[str]]) -> Iterator[Replacement]:
-    """Replacements of one expression.
+       groups: Sequence[Sequence[str]], far_fetched: bool = True) -> Iterator[Replacement]:
+    """Replacements of one expression; far_fetched : those too that are of FAR_FETCHED and above.
 
     kind  : of edits.Place;  local : the function's own names;  space : all others, with their values
     """
@@ -85,14 +126,24 @@ def of(node: ast.expr, kind: str, local: Sequence[str], space: dict[str, Any],
     elif isinstance(node, ast.Name):
         same = [name for name in local if name != node.id and (name in INDICES) == (node.id in INDICES)]
         yield from ((1, f"{name} for {node.id}", ast.Name(name, ast.Load())) for name in same)
-        if node.id in INDICES and kind in ("value", "index", "loop"):
-            yield 1, f"0 for {node.id}", ast.Constant(0)
+        yield from _index(node.id, space) if node.id in INDICES else ()
     text = ast.unparse(node)
-    if kind == "value" and not (isinstance(node, ast.Call) and _called(node) in ("range", "each")):
-        if isinstance(node, (*COMPUTED, ast.Attribute)) or (isinstance(node, ast.Name) and node.id not in INDICES):
-            yield from _forms(VALUES, text)
+    is_value = isinstance(node, (*COMPUTED, ast.Attribute)) or (isinstance(node, ast.Name) and node.id not in INDICES)
+    is_loop = isinstance(node, ast.Call) and _called(node) in ("range", "each")
+    if kind == "value" and is_value and not is_loop:
+        yield from _forms(VALUES if far_fetched else LIKELY_VALUES, text)
     if isinstance(node, ast.Subscript) or (isinstance(node, ast.Call) and _called(node) == "read"):
         yield from _of_index(node)
+
+
+def _index(name: str, space: dict[str, Any]) -> Iterator[Replacement]:
+    """A loop's variable, or what is computed from it, changed."""
+    yield 1, f"0 for {name}", ast.Constant(0)
+    end = space["EXTENTS"].get(name)
+    for simple, how, form in COUNTED if end else ():
+        yield simple, how.format(name=name), parsed(form.format(name=name, end=end))
+    for how, form in space["MAPS"].get(name, {}).items():
+        yield 1, how, parsed(form)
 
 
 def _forms(forms: Sequence[tuple[int, str, str]], text: str) -> Iterator[Replacement]:
@@ -139,6 +190,17 @@ def _operators(node: ast.BinOp) -> Iterator[Replacement]:
         yield 0, f"{_short(right)} twice", ast.BinOp(node.left, node.op, parsed(f"2 * ({right})"))
         yield 0, f"{_short(left)} twice", ast.BinOp(parsed(f"2 * ({left})"), node.op, node.right)
         yield 1, "the difference the other way round", ast.BinOp(node.right, ast.Sub(), node.left)
+    if isinstance(node.op, ast.LShift):
+        for bits in range(16, 31):
+            yield 2, f"{bits} in 32 bits that wrap, less the shift", parsed(
+                f"wrap(({left}) << {bits}, 32) >> ({bits} - ({right}))")
+    if isinstance(node.op, ast.BitAnd) and "s.w" in left + right and "column >= 0" in left:  # inside of the image
+        for size in (2, 4, 8, 16, 32):
+            whole = ast.unparse(node)
+            yield 1, f"tiles of {size} columns without what is beside them", parsed(
+                f"({whole}) & (column // {size} == j * s.sx // {size})")
+            yield 1, f"strips of {size} rows without what is above and below them", parsed(
+                f"({whole}) & (row // {size} == i * s.sy // {size})")
     if isinstance(node.op, ast.RShift):
         for name, how in SHIFTS.items():
             yield 1, how, parsed(f"{name}({left}, {right})")
@@ -167,7 +229,8 @@ def _calls(node: ast.Call) -> Iterator[Replacement]:
     if name in ("range", "each"):
         for simple, how, form in LOOPS:
             text = form.format(call=name, n=f"({given[0]})")
-            yield simple, how, parsed(text.replace("range(once_more", "(once_more") if name == "range" else text)
+            yield simple, how, parsed(text.replace("range(once_more", "(once_more").replace(
+                "range(without", "(without") if name == "range" else text)
     elif name in ("maximum", "minimum"):
         other = {"maximum": "minimum", "minimum": "maximum"}[name]
         yield 0, f"without {_short(given[1])}", node.args[0]
@@ -183,10 +246,17 @@ def _calls(node: ast.Call) -> Iterator[Replacement]:
         for rule, how in RULES.items():
             yield 1, f"requantised {how}", parsed(f"{rule}({', '.join(given)})")
         yield 1, "not requantised", node.args[0]
+        yield 1, "requantised twice", parsed(f"{name}({ast.unparse(node)}, {', '.join(given[1:])})")
     elif name == "rounding_shift":
         for shift, how in SHIFTS.items():
             yield 1, how, parsed(f"{shift}({', '.join(given)})")
         yield 1, "without the shift", node.args[0]
+    elif name == "look_up":
+        table, x = given
+        yield 0, "without interpolation", parsed(f"{table}[256 + (({x}) >> 7)]")
+        yield 1, "the nearest entry, without interpolation", parsed(f"{table}[256 + ((({x}) + 64) >> 7)]")
+        yield 1, "one entry on", parsed(f"look_up({table}, ({x}) + 128)")
+        yield 1, "one entry before", parsed(f"look_up({table}, ({x}) - 128)")
     elif name == "doubling_high":
         a, b = given
         for simple, how, form in ((1, "floored", "({a} * {b}) >> 31"), (1, "the product not doubled",
@@ -217,12 +287,19 @@ def _clamps(x: str, low: str, high: str) -> Iterator[Replacement]:
     yield 1, "0 in place of the lower limit", parsed(f"clamp({x}, 0, {high})")
     yield 1, "0 in place of what is above the upper limit", parsed(f"where({x} > {high}, 0, clamp({x}, {low}, {high}))")
     yield 1, "0 in place of what is below the lower limit", parsed(f"where({x} < {low}, 0, clamp({x}, {low}, {high}))")
+    yield 1, "0 in place of what is beyond the limits", parsed(
+        f"where(({x} > {high}) | ({x} < {low}), 0, clamp({x}, {low}, {high}))")
+    yield 1, "what is beyond a limit goes to the other one", parsed(
+        f"where({x} > {high}, {low}, where({x} < {low}, {high}, {x}))")
     yield 1, "saturated at 8 bits without a sign", parsed(f"stored(minimum(maximum({x}, 0), 255))")
 
 
 def _numbers(number: int, name: str) -> Iterator[Replacement]:
     said = name or str(number)
-    options = {0: "0", number + 1: f"{said} + 1", number - 1: f"{said} - 1", 2 * number: f"2 * {said}",
+    near = (127, 128, 255, 256, 32768) if abs(number) >= LARGE else ()
+    more = {number + sign * by: f"{said} {'+' if sign > 0 else '-'} {by}" for by in near for sign in (1, -1)}
+    powers = {2**k: f"{2**k}" for k in (number.bit_length() - 1, number.bit_length())} if number >= LARGE else {}
+    options = {**more, **powers, 4 * number: f"4 * {said}", number // 4: f"{said} / 4", 0: "0", number + 1: f"{said} + 1", number - 1: f"{said} - 1", 2 * number: f"2 * {said}",
                -number: f"-{said}", number // 2: f"{said} / 2", 1: "1", number + 2: f"{said} + 2",
                number - 2: f"{said} - 2"}
     for other, words in options.items():
@@ -240,6 +317,11 @@ def _attributes(node: ast.Attribute, space: dict[str, Any], groups: Sequence[Seq
             kept.add(held[name])
             yield 1, f"{name} for {node.attr}", ast.Attribute(node.value, name, ast.Load())
     yield from _numbers(getattr(owner, node.attr), node.attr)
+    for name in groups[1] if node.attr in groups[1] else ():
+        if name in held and name != node.attr and held[name]:
+            text = f"{ast.unparse(node.value)}.{node.attr}"
+            yield 1, f"{name} is added to {node.attr}", parsed(f"{text} + {ast.unparse(node.value)}.{name}")
+            yield 1, f"{name} is subtracted from {node.attr}", parsed(f"{text} - {ast.unparse(node.value)}.{name}")
     for words, numbers in (space.get("KNOWN") or {}).get(node.attr, {}).items():
         if numbers not in kept:
             kept.add(numbers)

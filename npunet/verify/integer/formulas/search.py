@@ -11,12 +11,14 @@ import numpy as np
 from npunet.verify.diagnose.causes import check_time
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.formulas.edits import Edit, edits
-from npunet.verify.integer.formulas.machine import Machine, in_chunks
+from npunet.verify.integer.formulas.machine import BY_ELEMENT, Machine, in_chunks
+from npunet.verify.integer.formulas.replacements import FAR_FETCHED
 from npunet.verify.integer.parts import Shown, part
 
 ASKED = 40  # wrong elements of which a change is asked first
 AT_ONCE = 2**20  # values of a sum that are computed at once
-SHOWN = 3
+SHOWN = 4
+FEWEST, FEWEST_IN_A_PART = 3, 12  # elements that differ: by fewer a change of a text is not known
 FAULTS = (ValueError, TypeError, NameError, IndexError, OverflowError, AttributeError, ZeroDivisionError,
           FloatingPointError, UnboundLocalError, MemoryError)
 
@@ -41,12 +43,15 @@ def search(evidence: Sequence[Evidence], deadline: float = inf) -> tuple[list[Fo
         return [], 0
     found: list[Found] = []
     tried = 0
-    for edit in edits(task.functions, task.machine.space):
-        check_time(deadline)
-        tried += 1
-        where = task.try_now(edit)
-        if where is not None:
-            found.append(Found(edit.words, where, edit.simple))
+    for far_fetched in (False, True):
+        for edit in edits(task.functions, task.machine.space, far_fetched):
+            check_time(deadline)
+            tried += 1
+            where = task.try_now(edit)
+            if where is not None:
+                found.append(Found(edit.words(), where, edit.simple))
+        if any(each.where == "" for each in found):
+            break
     found.sort(key=lambda each: (each.where != "", each.simple))
     best = [each for each in found if each.where == ""] or found
     return list({each.words: each for each in best}.values())[:SHOWN], tried
@@ -71,12 +76,15 @@ class _Task:
         self.given = acc if sums_shown and not self.sums_wrong else None
         self.role = "acc" if self.sums_wrong else "out" if "out" in joined else "pre"
         self.got, self.right = joined[self.role].ravel(), right[self.role]
-        self.sums = acc if acc is not None else right.get("pre")
+        self.sums = inputs[0].ravel() if node.op in BY_ELEMENT[1:] else acc if acc is not None else right.get("pre")
         differ = np.flatnonzero(self.got != self.right)
         if not differ.size:
             raise ValueError("nothing differs")
+        if differ.size < FEWEST:
+            raise ValueError("too little differs")
+        self.differing = differ.size
         self.wrong_ones = _spread(differ, ASKED)
-        names = [name for name in self.machine.tree if not self._is_done(name)]
+        names = [name for name in reversed(self.machine.tree) if not self._is_done(name)]  # the operator first
         self.functions = [self.machine.tree[name] for name in names]
 
     def _is_done(self, name: str) -> bool:
@@ -103,7 +111,8 @@ class _Task:
             values, unknown = self._now(self.wrong_ones)
             if (values != self.got[self.wrong_ones])[~unknown].any() or unknown.mean() > 0.5:
                 return None
-            return self._everywhere()
+            where = self._everywhere()
+            return where if where == "" or (self.differing >= FEWEST_IN_A_PART and edit.simple < FAR_FETCHED) else None
         except FAULTS:
             return None
         finally:

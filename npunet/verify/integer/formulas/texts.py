@@ -94,9 +94,12 @@ def operator(i, j, c):
     return mean, y
 """
 ADD = """
+def finer(centred):
+    return centred << p.left_shift
+
 def accumulate(n):
-    first = (a[n] + p.input1_offset) << p.left_shift
-    second = (b[n] + p.input2_offset) << p.left_shift
+    first = finer(a[n] + p.input1_offset)
+    second = finer(b[n] + p.input2_offset)
     acc = (requantize(first, p.input1_multiplier, p.input1_shift)
            + requantize(second, p.input2_multiplier, p.input2_shift))
     return acc
@@ -137,7 +140,9 @@ def operator(n):
     return None, stored(y)
 """
 UPSAMPLE = """
-def operator(i, j, c):
+def operator(n, c):
+    i = n // (s.w * s.fx)
+    j = n % (s.w * s.fx)
     y = x[(i // s.fy * s.w + j // s.fx) * s.c + c]
     return None, y
 """

@@ -99,6 +99,16 @@ def once_more(numbers: Sequence[int], again: Sequence[int]) -> list[int]:
     return [*numbers, *again]
 
 
+def without(numbers: Sequence[int], one: int) -> list[int]:
+    """A loop without one of its rounds."""
+    return [number for number in numbers if number != one]
+
+
+def swapped(x: Any, count: int) -> np.ndarray:
+    """The bytes of a word in the other order."""
+    return np.asarray(x, np.int64).astype(f"<i{count}").byteswap().astype(np.int64)
+
+
 def _shift(x: Any, exponent: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     x, n = np.asarray(x, np.int64), np.asarray(exponent, np.int64)
     return x, n, (np.int64(1) << n) >> 1
@@ -146,7 +156,8 @@ FUNCTIONS: dict[str, Any] = {
                                                   "second_shift_floors", "product_floors", "shift_before_product",
                                                   "in_float32", "shift_floors_before_product")},
     **{each_.__name__: each_ for each_ in (upward, left_after_product, rounded_twice_up, wrap, saturate, unsigned,
-                                           as_float32, quotient, each, total, largest, smallest, once_more, floor_shift,
+                                           as_float32, quotient, each, total, largest, smallest, once_more, without, swapped,
+                                           floor_shift,
                                            half_up_shift, half_down_shift, half_even_shift, zero_shift, ceiling_shift)},
-    "where": np.where, "maximum": np.maximum, "minimum": np.minimum, "abs": np.abs,
+    "where": np.where, "maximum": np.maximum, "minimum": np.minimum, "abs": np.abs, "sign": np.sign,
 }

@@ -2,6 +2,7 @@
 
 from npunet.verify.integer.hypotheses import (
     factors,
+    families,
     functions,
     geometry,
     limits,
@@ -10,8 +11,9 @@ from npunet.verify.integer.hypotheses import (
     offsets,
     pools,
     rounding,
+    tensors,
 )
 from npunet.verify.integer.hypotheses.registry import HYPOTHESES, RARE
 
-__all__ = ["HYPOTHESES", "RARE", "factors", "functions", "geometry", "limits", "loops", "norms", "offsets", "pools",
-           "rounding"]
+__all__ = ["HYPOTHESES", "RARE", "factors", "families", "functions", "geometry", "limits", "loops", "norms", "offsets",
+           "pools", "rounding", "tensors"]

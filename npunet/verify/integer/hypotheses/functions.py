@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -33,6 +34,22 @@ def softmax(e: Evidence) -> Iterator[Variant]:
         yield "leaves out the output's zero point", np.clip(e.right - y.zero_point, low, high)
         yield "leaves out the output's zero point, and wraps", (e.right - y.zero_point - low) % 256 + low
     yield "hands on the logits: no softmax", e.inputs[0].astype(np.int64)
+
+
+@hypothesis("axis of a softmax", "softmax", "softmax16", rare=True)
+def axis_of_softmax(e: Evidence) -> Iterator[Variant]:
+    """The same arithmetic over another axis, or over everything."""
+    for axis, words in ((1, "the rows"), (2, "the columns")):
+        if e.inputs[0].shape[axis] > 1:
+            turned = replace(e, inputs=(np.moveaxis(e.inputs[0], axis, 3),))
+            yield f"runs over {words}, not the classes", np.moveaxis(turned.run(), 3, axis)
+    N, H, W, C = e.inputs[0].shape
+    whole = replace(e, inputs=(e.inputs[0].reshape(N, 1, 1, H * W * C),))
+    yield "runs over all of a sample, not over the classes of a position", whole.run().reshape(N, H, W, C)
+    high, low = e.network.tensors[e.node.name].limits[::-1]
+    y = np.full(e.right.shape, low)
+    np.put_along_axis(y, e.inputs[0].argmax(-1)[..., None], high, -1)
+    yield "gives the largest class alone all", y
 
 
 @hypothesis("softmax of 16 bits", "softmax16", of_values=True)

@@ -233,6 +233,27 @@ def upsampling(e: Evidence) -> Iterator[Variant]:
         yield f"sets {value} between the positions instead of repeating them", spread
 
 
+@hypothesis("interpolation", "upsample_nearest2d", rare=True)
+def interpolated(e: Evidence) -> Iterator[Variant]:
+    """Linear between the positions, on three grids."""
+    x, factors = e.inputs[0].astype(np.float64), e.node.attrs["factor"]
+    grids = {"from each position on": lambda out, k, size: out / k,
+             "around the middle of each position": lambda out, k, size: (out + 0.5) / k - 0.5,
+             "with the corners aligned": lambda out, k, size: out * ((size - 1) / max(1, k * size - 1))}
+    roundings = {"halves upward": lambda v: np.floor(v + 0.5), "floored": np.floor, "towards zero": np.trunc,
+                 "halves to even": np.rint, "halves away from zero": lambda v: np.sign(v) * np.floor(np.abs(v) + 0.5)}
+    for grid, of in grids.items():
+        y = x
+        for axis, k in ((1, factors[0]), (2, factors[1])):
+            size = x.shape[axis]
+            at = np.clip(of(np.arange(k * size), k, size), 0, size - 1)
+            low = np.floor(at).astype(int)
+            part = (at - low).reshape([-1 if other == axis else 1 for other in range(4)])
+            y = y.take(low, axis) * (1 - part) + y.take(np.minimum(low + 1, size - 1), axis) * part
+        for words, rounded in roundings.items():
+            yield f"interpolates linearly {grid}, rounded {words}", rounded(y).astype(np.int64)
+
+
 def _picked(e: Evidence, down: int, across: int) -> np.ndarray:
     """out[i, j] = x[(i + down) / fy, (j + across) / fx], at the border what is nearest."""
     x, factors = e.inputs[0], e.node.attrs["factor"]

@@ -44,12 +44,14 @@ def layer_norm(e: Evidence) -> Iterator[Variant]:
 
 def _normalised(e: Evidence, axes: tuple[int, ...] = (1, 2), centred: bool = True, floors: bool = False,
                 unbiased: bool = False, mean: Callable[[np.ndarray], np.ndarray] | None = None,
-                fraction: int | None = None) -> np.ndarray:
+                fraction: int | None = None,
+                variance: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
     """layer_norm (integer.ops.norm) with one step changed."""
     x, a = e.inputs[0].astype(np.int64), e.node.attrs
     n = int(np.prod([x.shape[axis] for axis in axes]))
     total = x.sum(axes, keepdims=True)
     spread = n * (x * x).sum(axes, keepdims=True) - total * total
+    spread = spread if variance is None else variance(spread).astype(np.int64)
     v = (spread // (n - 1) * n if unbiased else spread) + a["epsilon"]
     j = (62 - bit_length_64(v)) >> 1
     r = np.int64(2**61) // integer_sqrt(v << (2 * j))
@@ -59,6 +61,34 @@ def _normalised(e: Evidence, axes: tuple[int, ...] = (1, 2), centred: bool = Tru
     h = (product >> right if floors else rounding_shift(product, right)) << lost
     acc = h * e.node.arrays["gamma"].astype(np.int64)[:, :, None] + e.node.arrays["beta"][:, :, None]
     return e.clamp(requantize_64(acc, a["multiplier"], a["shift"]) + a["output_offset"])
+
+
+@hypothesis("steps of a layer norm", "layer_norm", rare=True)
+def steps(e: Evidence) -> Iterator[Variant]:
+    """Means and variances of other kinds."""
+    n = e.node.arrays["gamma"].size
+    if n < 2:
+        return
+    means = {"rounded, halves away from zero,": lambda v: np.sign(v) * np.floor(np.abs(v) + 0.5),
+             "rounded, halves upward,": lambda v: np.floor(v + 0.5), "rounded up": np.ceil}
+    for words, how in means.items():
+        yield f"takes a mean that is {words} to a whole number", _normalised(e, mean=how)
+    variances = {"takes the variance by n - 1, not n: multiplied first": lambda v: v * n // (n - 1),
+                 "takes the variance by n - 1, not n: in real numbers": lambda v: np.rint(v * (n / (n - 1))),
+                 "takes the variance by n + 1, not n": lambda v: v * n // (n + 1),
+                 "takes the variance by n - 1, n off its sum": lambda v: v // n * (n - 1),
+                 "takes half the variance": lambda v: v >> 1, "takes twice the variance": lambda v: 2 * v,
+                 "takes the variance in whole steps, floored": lambda v: v // n**2 * n**2,
+                 "takes the variance in whole steps, rounded": lambda v: (v + n**2 // 2) // n**2 * n**2}
+    for words, of in variances.items():
+        yield words, _normalised(e, variance=of)
+    x = e.inputs[0]
+    if x.shape[1] * x.shape[2] > 1:
+        order = np.arange(n).reshape(x.shape[1:3])
+        for words, other in (("in reverse order", order[::-1, ::-1]), ("with rows and columns exchanged",
+                             order.T.reshape(order.shape))):
+            arrays = {key: e.node.arrays[key].ravel()[other] for key in ("gamma", "beta")}
+            yield f"takes gamma and beta {words}", e.run(arrays=arrays)
 
 
 @hypothesis("layer norm's precision", "layer_norm", rare=True)

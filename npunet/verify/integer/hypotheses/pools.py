@@ -38,6 +38,24 @@ def pooling(e: Evidence) -> Iterator[Variant]:
             attrs={"pads": ((0, 0), (0, 0))})
 
 
+@hypothesis("kinds of pooling", "max_pool2d", "avg_pool2d", rare=True)
+def kinds(e: Evidence) -> Iterator[Variant]:
+    """Means for a maximum, the largest magnitude, the first or the last tap, a sum."""
+    if e.node.op == "max_pool2d":
+        for words, values in _means(e):
+            yield f"takes the mean, not the maximum, and {words}", values
+    taps = windows(e.inputs[0].astype(np.int64), e.node.attrs["window"], e.node.attrs["stride"], e.node.attrs["pads"])
+    listed = np.stack([taps[tap] for tap in taps])
+    yield "takes the value of the largest magnitude", e.clamp(
+        np.take_along_axis(listed, np.abs(listed).argmax(0)[None], 0)[0])
+    yield "takes the largest magnitude itself", e.clamp(np.abs(listed).max(0))
+    yield "takes the first value of its window", e.clamp(listed[0])
+    yield "takes the last value of its window", e.clamp(listed[-1])
+    yield "takes the sum of its window", e.clamp(listed.sum(0))
+    yield "takes the second largest value of its window", e.clamp(np.sort(listed, 0)[-2 if len(listed) > 1 else -1])
+    yield "takes the median of its window", e.clamp(np.sort(listed, 0)[len(listed) // 2])
+
+
 def windows_of_many(e: Evidence) -> bool:
     """Whether any window of a pool holds more than one value, or a border."""
     a, shape = e.node.attrs, (1, *e.inputs[0].shape[1:3], 1)
