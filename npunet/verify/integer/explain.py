@@ -18,6 +18,7 @@ from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.fits import FIRST, FITS, LAST, Fit
 from npunet.verify.integer.formulas.search import search
 from npunet.verify.integer.formulas.writes import misplaced
+from npunet.verify.integer.observed import shown_wrongly
 from npunet.verify.integer.solved import solved
 from npunet.verify.layouts import LAYOUTS, stored_as
 from npunet.verify.results import FAIL, Check, LayerVerdict
@@ -56,6 +57,10 @@ def explain_integers(bundle: IntegerBundle, feeds: Feeds, first: LayerVerdict | 
     if first.number < 0:
         return _of_input(bundle, feeds, first)
     roles = {check.role for check in first.checks if check.status == FAIL}
+    if "out" not in roles:
+        told = shown_wrongly(bundle, feeds, first)
+        if told is not None:
+            return told
     evidence = _evidence(bundle, feeds, first, next(role for role in ("out", "pre", "acc") if role in roles))
     wrong = [each for each in evidence if each.wrong]
     if not wrong:

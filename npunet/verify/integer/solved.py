@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from npunet.integer.network import Network
 from npunet.ops.windows import windows
+from npunet.verify.diagnose.regions import runs
 from npunet.verify.integer.evidence import Evidence
 
 MOST_WINDOWS, MOST_WEIGHTS = 2**13, 600  # of one least-squares problem
 ENOUGH = 1.5  # windows for each unknown
 SHOWN = 3
+PIECE = 4  # weights that differ, so that others of the same values are not there by chance
 Suspect = tuple[str, Callable[[Evidence], np.ndarray]]
 
 
@@ -59,7 +62,7 @@ def solved(evidence: Sequence[Evidence], sums: Sequence[Evidence]) -> Iterator[S
     if np.array_equal(weights, w) and np.array_equal(bias, b):
         return
     arrays = {"weights": weights, "bias": bias.astype(node.arrays["bias"].dtype)}
-    yield in_words(w, weights, b, bias), lambda e: e.run(arrays=arrays)
+    yield in_words(w, weights, b, bias, evidence[0].network), lambda e: e.run(arrays=arrays)
 
 
 def _patches(e: Evidence) -> np.ndarray:
@@ -96,23 +99,66 @@ def _named(w: np.ndarray, weights: np.ndarray) -> Iterator[str]:
                 yield f"the {which} one of their {words}"
 
 
-def in_words(w: np.ndarray, weights: np.ndarray, b: np.ndarray, bias: np.ndarray) -> str:
-    """How weights (KH, KW, C, F) and biases (F,) differ from those they should be."""
+def in_words(w: np.ndarray, weights: np.ndarray, b: np.ndarray, bias: np.ndarray, network: Network | None = None) -> str:
+    """How weights (KH, KW, C, F) and biases (F,) differ from those they should be; network : whose they may be."""
     parts = []
     at = np.argwhere(weights != w)
     if len(at):
         zeroed = bool((weights[weights != w] == 0).all())
         first = tuple(at[0].tolist())
-        known = next(_named(w, weights), "")
+        known = next(_named(w, weights), "") or _piece(w, weights, network)
         if known:
             parts.append(f"takes its weights KH KW C F with {known}")
         elif zeroed:
-            parts.append(f"takes {len(at)} of its {w.size} weights for 0, the first at {list(first)}")
+            parts.append(f"takes {len(at)} of its {w.size} weights for 0, {_lying(at, w.shape)}")
         else:
-            parts.append(f"has other weights, {len(at)} of {w.size}: {int(weights[first])} at {list(first)}, "
-                         f"not {int(w[first])}")
+            parts.append(f"has other weights, {len(at)} of {w.size}, {_lying(at, w.shape)}: {int(weights[first])} at "
+                         f"{list(first)}, not {int(w[first])}")
     off = np.flatnonzero(bias != b)
     if len(off):
         told = ", ".join(f"{int(bias[f])} in channel {f}, not {int(b[f])}" for f in off[:SHOWN].tolist())
-        parts.append(f"has another bias in {len(off)} of {len(b)} channels: {told}")
+        parts.append(f"has another bias in {len(off)} of {len(b)} channels{_relation(b[off], bias[off])}: {told}")
     return " and ".join(parts)
+
+
+def _lying(at: np.ndarray, shape: tuple[int, ...]) -> str:
+    """Where weights lie, (n, 4) indices: along the axes, or in one piece of memory, or where the first is."""
+    said = []
+    for axis, name in enumerate(("row of taps", "column of taps", "input channel", "filter")):
+        part = np.unique(at[:, axis])
+        if len(part) < shape[axis]:
+            said.append(f"{name} {runs(part)}")
+    flat = np.ravel_multi_index(tuple(at.T), shape)
+    if len(flat) > 1 and flat[-1] - flat[0] + 1 <= 1.2 * len(flat):
+        said.append(f"bytes {flat[0]} to {flat[-1]}")
+    return f"in {', '.join(said)}" if said else f"the first at {at[0].tolist()}"
+
+
+def _piece(w: np.ndarray, weights: np.ndarray, network: Network | None) -> str:
+    """A piece of memory that holds another layer's weights, or this layer's own from elsewhere."""
+    made, right = weights.ravel(), w.ravel()
+    flat = np.flatnonzero(made != right)
+    if len(flat) < PIECE:
+        return ""
+    first, last = int(flat[0]), int(flat[-1]) + 1
+    others = {node.name: node.arrays["weights"].ravel() for node in network or () if "weights" in node.arrays}
+    for name, other in others.items():
+        windows_of = np.lib.stride_tricks.sliding_window_view(other, last - first) if len(other) >= last - first else ()
+        for start in np.flatnonzero((np.asarray(windows_of) == made[first:last]).all(1)) if len(windows_of) else ():
+            whose = "" if np.array_equal(other, right) else f" of {name}"
+            return f"the bytes {start} to {start + last - first - 1}{whose} in bytes {first} to {last - 1}"
+    return ""
+
+
+def _relation(b: np.ndarray, bias: np.ndarray) -> str:
+    """What all changed biases have in common."""
+    if len(b) < 2:
+        return ""
+    if len(set((bias - b).tolist())) == 1:
+        return f", {int((bias - b)[0]):+d} in each"
+    for bits in range(1, 17):
+        if np.array_equal(bias, b << bits):
+            return f", 2^{bits} times what it should be"
+        if np.array_equal(bias, b >> bits):
+            return f", 2^-{bits} times what it should be"
+    return ""

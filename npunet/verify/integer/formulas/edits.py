@@ -178,7 +178,7 @@ def _exchanged(function: ast.FunctionDef, one: list[Place], other: list[Place]) 
             place.put(node)
     try:
         names = " and ".join(told(each[0].node, ()) for each in (one, other))
-        yield Edit(function, lambda: f"has {names} exchanged in {function.name}", 1)
+        yield Edit(function, lambda: f"has {names} exchanged in {function.name}", 0)
     finally:
         for place in (*one, *other):
             place.put(place.node)

@@ -44,6 +44,50 @@ def another_tensor(e: Evidence) -> Iterator[Variant]:
         yield "gives the output of the sample before (of the first sample anything)", y
 
 
+@hypothesis("input written over", rare=True)
+def written_over(e: Evidence) -> Iterator[Variant]:
+    """The end of another tensor over the beginning of an input, or its beginning over the input's end.
+
+    How far it reaches is near where the output begins, or ceases, to be wrong.
+    """
+    if not e.others or not e.wrong:
+        return
+    at = np.flatnonzero((e.got != e.right).any((0, 3)).ravel())  # positions
+    for number, x in enumerate(e.inputs):
+        whose = "its input" if len(e.inputs) == 1 else f"its input {number}"
+        flat, C = x.astype(np.int64).reshape(len(x), -1), x.shape[3]
+        each = flat.shape[1] / C / (e.right.shape[1] * e.right.shape[2])  # positions of the input for one of the output
+        near = _reach(e) * C
+        last, first = int((at[-1] + 1) * each * C), int(at[0] * each * C)
+        begins = range(max(1, last - C - near), min(flat.shape[1], last + 16 + near) + 1)
+        ends = range(max(0, first - 16 - near), min(flat.shape[1] - 1, first + C + near) + 1)
+        for name, other in e.others.items():
+            values = other.reshape(len(other), -1)
+            if len(other) != len(x):
+                continue
+            for size in begins:
+                if size <= values.shape[1] and not np.array_equal(values[:, -size:], flat[:, :size]):
+                    yield (f"reads {whose} after the last {size} elements of {name} were written over its first ones",
+                           _with(e, number, np.concatenate([values[:, -size:], flat[:, size:]], 1)))
+            for start in ends:
+                size = flat.shape[1] - start
+                if size <= values.shape[1] and not np.array_equal(values[:, :size], flat[:, start:]):
+                    yield (f"reads {whose} after the first {size} elements of {name} were written over its last ones",
+                           _with(e, number, np.concatenate([flat[:, :start], values[:, :size]], 1)))
+
+
+def _reach(e: Evidence) -> int:
+    """Positions on either side that an output may read, along memory."""
+    if "weights" in e.node.arrays:
+        KH, KW = e.node.arrays["weights"].shape[:2]
+        dy, dx = e.node.attrs["dilation"]
+    elif "window" in e.node.attrs:
+        (KH, KW), dy, dx = e.node.attrs["window"], 1, 1
+    else:
+        return 0
+    return min((KH - 1) * dy * e.inputs[0].shape[2] + (KW - 1) * dx, 16)
+
+
 def _with(e: Evidence, number: int, flat: np.ndarray) -> np.ndarray:
     """The layer's output for another input; flat : (N, values of a sample)."""
     inputs = list(e.inputs)
