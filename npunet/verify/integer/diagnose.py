@@ -97,7 +97,7 @@ def _explaining(hypothesis: Hypothesis, evidence: Sequence[Evidence],
 
 def _shown(e: Evidence, values: np.ndarray) -> Shown:
     alone = e.inputs[0].astype(np.int64) if e.node.op in ELEMENTWISE else None
-    return Shown(e.got, e.right, values, None, e.accumulator if "bias" in e.node.arrays else alone)
+    return Shown(e.got, e.right, values, None, e.accumulator if "bias" in e.node.arrays else alone, (e.zero_point,))
 
 
 def variants(hypothesis: Hypothesis, evidence: Evidence, deadline: float = inf) -> dict[str, np.ndarray]:

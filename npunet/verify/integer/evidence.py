@@ -24,6 +24,7 @@ class Evidence:
     got    : what the port made of it, int64
     bound  : of a convolution's accumulator, where that is not what its weights say
     shown  : all that the port showed of this layer by role: acc, pre, out, int64
+    samples : of the case that has most
     others : other tensors of the port in this case by name, in the order in which they came to be
     """
 
@@ -34,6 +35,7 @@ class Evidence:
     bound: int | None = None
     shown: Mapping[str, np.ndarray] = field(default_factory=dict)
     others: Mapping[str, np.ndarray] = field(default_factory=dict)
+    samples: int = 0
 
     def unclamped(self, got: np.ndarray) -> Evidence:
         """The same of the values before the clamp, which the port shows."""

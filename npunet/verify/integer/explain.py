@@ -16,6 +16,7 @@ from npunet.verify.feeds import Feeds
 from npunet.verify.integer.diagnose import diagnose
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.fits import FIRST, FITS, LAST, Fit
+from npunet.verify.integer.formulas.aliased import aliased
 from npunet.verify.integer.formulas.search import search
 from npunet.verify.integer.formulas.writes import misplaced
 from npunet.verify.integer.observed import shown_wrongly
@@ -62,7 +63,7 @@ def explain_integers(bundle: IntegerBundle, feeds: Feeds, first: LayerVerdict | 
         if told is not None:
             return told
     evidence = _evidence(bundle, feeds, first, next(role for role in ("out", "pre", "acc") if role in roles))
-    wrong = [each for each in evidence if each.wrong]
+    wrong = sorted((each for each in evidence if each.wrong), key=lambda each: -len(each.got))
     if not wrong:
         return None
     size = sum(each.got.size for each in evidence)
@@ -84,6 +85,7 @@ def _changes(evidence: Sequence[Evidence], deadline: float) -> tuple[list[tuple[
     if any(each.where == "" for each in found):
         return [(each.words, each.where) for each in found], tried
     places, count = misplaced(evidence, deadline)
+    places = places or aliased(evidence, deadline)
     return [(words, "") for words in places] or [(each.words, each.where) for each in found], tried + count
 
 
@@ -104,7 +106,9 @@ def _evidence(bundle: IntegerBundle, feeds: Feeds, first: LayerVerdict, role: st
         shown = {each: feeds.values[check.case, f"{layer}.{each}"].astype(np.int64) for each in ROLES
                  if (check.case, f"{layer}.{each}") in feeds.values}
         got = shown[role]
-        given = Evidence(node, network, tuple(_inputs(check, feeds)), got, shown=shown, others=_others(check, feeds))
+        given = Evidence(node, network, tuple(_inputs(check, feeds)), got, shown=shown, others=_others(check, feeds),
+                         samples=max(len(feeds.values[each.case, f"{layer}.{role}"]) for each in first.checks
+                                     if each.role == role))
         found.append(given.unclamped(got) if role == "pre" else given.summed(got) if role == "acc" else given)
     return found
 

@@ -20,6 +20,7 @@ class Shown:
 
     known : where the faulty form is known; all of it with None
     sums  : the right sums or values by which a part may be chosen; None where there are none
+    marks : values where a part may begin, beside 0 and the powers of two
     """
 
     got: np.ndarray
@@ -27,6 +28,7 @@ class Shown:
     faulty: np.ndarray
     known: np.ndarray | None = None
     sums: np.ndarray | None = None
+    marks: tuple[int, ...] = ()
 
     @property
     def needed(self) -> np.ndarray:
@@ -131,7 +133,7 @@ def _by_value(shown: Sequence[Shown]) -> str | None:
                                       if each.sums is not None])
                       for masks in ([each.needed for each in shown], [each.barred for each in shown]))
     powers = [sign * 2**k for k in range(31) for sign in (1, -1)]
-    for limit in (0, *powers, *(power - 1 for power in powers), *(power + 1 for power in powers)):
+    for limit in (0, *shown[0].marks, *powers, *(power - 1 for power in powers), *(power + 1 for power in powers)):
         if needed.min() >= limit > barred.max():
             return f", where the sum is at least {limit} alone"
         if needed.max() < limit <= barred.min():

@@ -74,7 +74,9 @@ def overwritten(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
 
             where = "from its beginning" if first == 0 else (f"from its element {first} on" if first > 0 else
                                                               f"from element {-first} of {name} on")
-            yield f"has its output overwritten by that of {name}, {where}", apply
+            all_of_it = first <= 0 and first + wrong[0].others[name][0].size >= wrong[0].got[0].size
+            yield (f"holds what {name} gave, {where}: it was not run, or that was written over it" if all_of_it else
+                   f"has its output overwritten by that of {name}, {where}"), apply
 
 
 def _offsets(e: Evidence, name: str) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterable
+from itertools import permutations
 from types import CodeType, SimpleNamespace
 from typing import Any
 
@@ -33,6 +34,14 @@ MAPS = {  # other elements for element n of an operator of single elements
     "the rows from the end backward": "(p.h - 1 - n // (p.w * p.c)) * (p.w * p.c) + n % (p.w * p.c)",
     "positions and channels exchanged": "n % p.c * (p.h * p.w) + n // p.c",
     "the first position for all": "n % p.c", "the first row for all": "n % (p.w * p.c)",
+}
+
+
+POSITIONS = {  # other positions for position n
+    "the next row": "(n + s.w)", "the row before": "(n - s.w)",
+    "the columns from the end backward": "(n // s.w * s.w + s.w - 1 - n % s.w)",
+    "the rows from the end backward": "((s.h - 1 - n // s.w) * s.w + n % s.w)",
+    "rows and columns exchanged": "(n % s.w * s.h + n // s.w)", "the first row for all": "(n % s.w)",
 }
 
 
@@ -96,6 +105,7 @@ class Machine:
         self.node, self.network, self.lanes = node, network, Lanes()
         self.shape = (len(inputs[0]), *network.tensors[node.name].shape)
         text, self.space = _of(node, network, inputs, self.lanes, self.shape)
+        self.read = ("a", "b") if "a" in self.space else ("x",)  # the names of the inputs
         self.space |= FUNCTIONS | {"INT32_MIN": INT32_MIN, "INT32_MAX": INT32_MAX, "stored": self._stored,
                                    "bit_length": lambda v: bit_length_64(np.maximum(v, 1)),
                                    "square_root": lambda v: integer_sqrt(np.maximum(v, 1)),
@@ -104,6 +114,9 @@ class Machine:
         self.space["EXTENTS"] = {name: end for name, end in _extents(node.op).items()
                                  if hasattr(self.space.get(end[0]), end[2:])}
         self.space["MAPS"] = {"n": MAPS} if node.op in BY_ELEMENT else {}
+        if node.op == "concat":
+            self.space["MAPS"] = {"n": POSITIONS}
+        self.space["INDEX"] = _orders(node.op)
         self.space["KNOWN"] = _known(node, network)
         self.space |= _of_other_layers(node, network)
         self.tree = {each.name: each for each in ast.parse(text).body if isinstance(each, ast.FunctionDef)}
@@ -191,7 +204,7 @@ def _of(node: Node, network: Network, inputs: tuple[np.ndarray, ...], lanes: Lan
     if node.op == "concat" and len(inputs) == 2:
         channels = [each.shape[3] for each in inputs]
         return texts.CONCAT, {"a": read[0], "b": read[1], "s": SimpleNamespace(
-            positions=OH * OW, c1=channels[0], c2=channels[1], f=F)}
+            positions=OH * OW, c1=channels[0], c2=channels[1], f=F, h=OH, w=OW)}
     names["p"] = SimpleNamespace(**{key: value for key, value in a.items() if isinstance(value, int)})
     if node.op in BY_ELEMENT:
         vars(names["p"]).update(size=OH * OW * F, c=F, w=OW, h=OH)
@@ -226,6 +239,30 @@ def _extents(op: str) -> dict[str, str]:
         return {"i": "s.oh", "j": "s.ow", "c": "s.c"}
     return ends | {"k": "p.positions" if op == "layer_norm" else "p.classes", "n": "p.positions"} | (
         {"c": "p.channels"} if op == "layer_norm" else {})
+
+
+def _orders(op: str) -> dict[str, dict[str, str]]:
+    """Other orders in memory of an operator's arrays, as indices: by array, then in words."""
+    if op in ("max_pool2d", "avg_pool2d", *CONVOLUTIONS):
+        channel = "f // s.each" if op == "depthwise_conv2d" else "c"
+        found = {"x": {"channels outermost": f"({channel} * s.h + row) * s.w + column",
+                       "columns outermost": f"(column * s.h + row) * s.c + {channel}"}}
+        for size in (4, 8, 16, 32, 64):
+            found["x"][f"rows that begin at multiples of {size} elements"] = (
+                f"row * ((s.w * s.c + {size - 1}) // {size} * {size}) + column * s.c + {channel}")
+        axes = ("ky", "kx", "f") if op == "depthwise_conv2d" else ("ky", "kx", "c", "f")
+        ends = {"ky": "s.kh", "kx": "s.kw", "c": "s.c", "f": "s.f"}
+        for order in permutations(axes) if op in CONVOLUTIONS else ():
+            index = order[0]
+            for axis in order[1:]:
+                index = f"({index}) * {ends[axis]} + {axis}"
+            if order != axes:
+                found.setdefault("weights", {})[f"weights in the order {', '.join(order)}"] = index
+        return found
+    if op == "concat":
+        return {"a": {"channels outermost": "c * s.positions + n"},
+                "b": {"channels outermost": "(c - s.c1) * s.positions + n"}}
+    return {}
 
 
 def _known(node: Node, network: Network) -> dict[str, dict[str, int]]:

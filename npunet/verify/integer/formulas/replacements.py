@@ -27,6 +27,12 @@ VALUES = (  # of a value that is computed or read
     (2, "in float32", "as_float32({})"), (2, "in units of 256", "({}) >> 8 << 8"), (2, "its upper 16 bits", "({}) >> 16"),
     (2, "256 times", "({}) << 8"), (2, "a 256th of it", "({}) >> 8"), (2, "16 times", "({}) << 4"),
     (2, "a 16th of it", "({}) >> 4"), (2, "eight times", "({}) << 3"), (2, "an eighth of it", "({}) >> 3"),
+    (2, "its two halves of 16 bits exchanged", "wrap(({0}) << 16 | ({0}) >> 16 & 65535, 32)"),
+    *((2, f"0 where its magnitude is at most {size}", f"where(abs({{0}}) > {size}, {{0}}, 0)") for size in
+      (1, 2, 3, 4, 7, 8, 15)),
+    *((2, f"its lowest {bits} bits cleared", f"({{}}) >> {bits} << {bits}") for bits in (2, 3, 5, 6)),
+    *((2, f"rounded to a multiple of {1 << bits}", f"(({{}}) + {1 << bits - 1}) >> {bits} << {bits}") for bits in
+      (1, 2, 3, 4)),
     (2, "without its sign bit", "({}) & 127"), (2, "inverted bit by bit", "~({})"),
     (2, "rounded to its upper bits, the lower 8 being 0", "({} + 128) >> 8 << 8"),
     (2, "rounded to its upper bits, the lower 16 being 0", "({} + 32768) >> 16 << 16"),
@@ -87,7 +93,8 @@ LOOPS = (  # of range(n)
     (2, "what is left of blocks of 4 twice", "{call}(once_more(range({n}), range({n} // 4 * 4, {n})))"),
     (2, "what is left of pairs twice", "{call}(once_more(range({n}), range({n} // 2 * 2, {n})))"),
     (2, "at most 4 rounds", "{call}(minimum({n}, 4))"), (2, "at most 8 rounds", "{call}(minimum({n}, 8))"),
-    (2, "at most 16 rounds", "{call}(minimum({n}, 16))"), (2, "the last three rounds are left out", "{call}({n} - 3)"),
+    *((2, f"at most {count} rounds", f"{{call}}(minimum({{n}}, {count}))") for count in (16, 32, 64, 128, 256)),
+    (2, "the last three rounds are left out", "{call}({n} - 3)"),
     (2, "the second round is left out", "{call}(without(range({n}), 1))"),
     (2, "the middle round is left out", "{call}(without(range({n}), {n} // 2))"),
     (2, "every third round alone", "{call}(0, {n}, 3)"),
@@ -133,7 +140,7 @@ def of(node: ast.expr, kind: str, local: Sequence[str], space: dict[str, Any],
     if kind == "value" and is_value and not is_loop:
         yield from _forms(VALUES if far_fetched else LIKELY_VALUES, text)
     if isinstance(node, ast.Subscript) or (isinstance(node, ast.Call) and _called(node) == "read"):
-        yield from _of_index(node)
+        yield from _of_index(node, space)
 
 
 def _index(name: str, space: dict[str, Any]) -> Iterator[Replacement]:
@@ -160,13 +167,15 @@ def _called(node: ast.Call) -> str:
     return node.func.id if isinstance(node.func, ast.Name) else "read"
 
 
-def _of_index(node: ast.Subscript | ast.Call) -> Iterator[Replacement]:
+def _of_index(node: ast.Subscript | ast.Call, space: dict[str, Any]) -> Iterator[Replacement]:
     """An array at another index."""
     array = ast.unparse(node.value if isinstance(node, ast.Subscript) else node.func)
     index = ast.unparse(node.slice if isinstance(node, ast.Subscript) else node.args[0])
     more = "" if isinstance(node, ast.Subscript) else ", " + ast.unparse(node.args[1])
     ends = ("[", "]") if isinstance(node, ast.Subscript) else ("(", ")")
     memory = array.removesuffix(".read")
+    for how, form in space["INDEX"].get(memory, {}).items():
+        yield 1, how, parsed(f"{array}{ends[0]}{form}{more}{ends[1]}")
     mirrored = (1, "from the end backward", f"{memory}.size - 1 - ({{}})")
     for simple, how, form in (*INDEXED, mirrored):
         yield simple, how, parsed(f"{array}{ends[0]}{form.format(index)}{more}{ends[1]}")

@@ -18,6 +18,7 @@ from npunet.verify.integer.parts import Shown, part
 ASKED = 40  # wrong elements of which a change is asked first
 AT_ONCE = 2**20  # values of a sum that are computed at once
 SHOWN = 4
+BEYOND = ", and reads beyond its array where it is wrong"
 FEWEST, FEWEST_IN_A_PART = 3, 12  # elements that differ: by fewer a change of a text is not known
 FAULTS = (ValueError, TypeError, NameError, IndexError, OverflowError, AttributeError, ZeroDivisionError,
           FloatingPointError, UnboundLocalError, MemoryError)
@@ -52,8 +53,9 @@ def search(evidence: Sequence[Evidence], deadline: float = inf) -> tuple[list[Fo
                 found.append(Found(edit.words(), where, edit.simple))
         if any(each.where == "" for each in found):
             break
-    found.sort(key=lambda each: (each.where != "", each.simple))
-    best = [each for each in found if each.where == ""] or found
+    found.sort(key=lambda each: each.simple)
+    parts = [each for each in found if each.where != BEYOND]
+    best = [each for each in found if each.where == ""] or parts or found
     return list({each.words: each for each in best}.values())[:SHOWN], tried
 
 
@@ -77,6 +79,7 @@ class _Task:
         self.role = "acc" if self.sums_wrong else "out" if "out" in joined else "pre"
         self.got, self.right = joined[self.role].ravel(), right[self.role]
         self.sums = inputs[0].ravel() if node.op in BY_ELEMENT[1:] else acc if acc is not None else right.get("pre")
+        self.marks = (network.tensors[node.inputs[0]].zero_point,)
         differ = np.flatnonzero(self.got != self.right)
         if not differ.size:
             raise ValueError("nothing differs")
@@ -109,10 +112,10 @@ class _Task:
         try:
             self.machine.put(self.machine.compile(edit.function))
             values, unknown = self._now(self.wrong_ones)
-            if (values != self.got[self.wrong_ones])[~unknown].any() or unknown.mean() > 0.5:
+            if (values != self.got[self.wrong_ones])[~unknown].any():
                 return None
             where = self._everywhere()
-            return where if where == "" or (self.differing >= FEWEST_IN_A_PART and edit.simple < FAR_FETCHED) else None
+            return where if where in ("", BEYOND) or (self.differing >= FEWEST_IN_A_PART and edit.simple < FAR_FETCHED) else None
         except FAULTS:
             return None
         finally:
@@ -122,12 +125,14 @@ class _Task:
         everything = np.arange(len(self.got))
         made = [self._now(each) for each in in_chunks(everything, self.rows)]
         values, unknown = (np.concatenate(each) for each in zip(*made, strict=True))
-        if np.array_equal(values, self.right) or unknown.mean() > 0.5:
-            return None
+        wrong = self.got != self.right
+        if unknown.mean() > 0.5 or (wrong & ~unknown).sum() < FEWEST or not (values != self.right)[~unknown].any():
+            beyond = unknown.any() and unknown.mean() <= 0.5 and not (wrong & ~unknown).any()
+            return BEYOND if beyond and wrong[unknown].mean() >= 0.5 else None
         shape = self.machine.shape
         sums = None if self.sums is None else self.sums.reshape(shape)
         return part([Shown(self.got.reshape(shape), self.right.reshape(shape), values.reshape(shape),
-                           ~unknown.reshape(shape), sums)])
+                           ~unknown.reshape(shape), sums, self.marks)])
 
 
 def _spread(elements: np.ndarray, count: int) -> np.ndarray:

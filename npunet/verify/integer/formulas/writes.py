@@ -34,7 +34,7 @@ def misplaced(evidence: Sequence[Evidence], deadline: float = inf) -> tuple[list
     got, right = (np.concatenate(each) for each in zip(*((e.got, e.right) for e in evidence), strict=True))
     N, OH, OW, F = got.shape
     x = evidence[0].inputs[0].shape
-    space = {**FUNCTIONS, "KNOWN": {}, "EXTENTS": EXTENTS, "MAPS": {"n": {
+    space = {**FUNCTIONS, "KNOWN": {}, "INDEX": {}, "EXTENTS": EXTENTS, "MAPS": {"n": {
         words: text.replace("p.", "s.") for words, text in MAPS.items()}}, "s": SimpleNamespace(
             oh=OH, ow=OW, f=F, h=x[1], w=x[2], c=x[3], size=OH * OW * F)}
     space["MAPS"]["n"] = {words: text.replace("s.c", "s.f").replace("s.w", "s.ow").replace("s.h", "s.oh")

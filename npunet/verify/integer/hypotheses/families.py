@@ -114,13 +114,25 @@ def narrow_products(e: Evidence) -> Iterator[Variant]:
     x = windows(e.inputs[0].astype(np.int64) + a["input_offset"], (KH, KW), a["stride"], a["pads"], a["dilation"])
     cuts = {f"{how} in {bits} bits": (how, bits) for bits in (8, 12, 15, 16) for how in ("saturates", "wraps")}
     cuts |= {f"loses its lower {bits} bits": ("floors", bits) for bits in (1, 2, 4, 7, 8)}
+    cuts |= {f"is cut towards zero to a multiple of {1 << bits}": ("cut", bits) for bits in (1, 2, 4, 7, 8)}
     for words, (how, bits) in cuts.items():
-        half, acc = 1 << (bits - 1), np.zeros(e.right.shape, np.int64) + e.node.arrays["bias"]
+        acc = np.zeros(e.right.shape, np.int64) + e.node.arrays["bias"]
         for ky, kx in x:
             tap = x[ky, kx]
             for c in range(1 if depthwise else C):
                 part = ((tap[..., None] * w[ky, kx]).reshape(e.right.shape) if depthwise
                         else tap[..., c, None] * w[ky, kx, c])
-                acc = acc + (np.clip(part, -half, half - 1) if how == "saturates" else part >> bits << bits
-                             if how == "floors" else ((part + half) & (2 * half - 1)) - half)
+                acc = acc + _cut(part, how, bits)
         yield f"has products each of which {words}", _finished(e, acc)
+
+
+def _cut(x: np.ndarray, how: str, bits: int) -> np.ndarray:
+    """One product."""
+    half = 1 << (bits - 1)
+    if how == "saturates":
+        return np.clip(x, -half, half - 1)
+    if how == "floors":
+        return x >> bits << bits
+    if how == "cut":
+        return np.sign(x) * (np.abs(x) >> bits << bits)
+    return ((x + half) & (2 * half - 1)) - half

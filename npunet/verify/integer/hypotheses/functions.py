@@ -147,3 +147,26 @@ def slope(e: Evidence) -> Iterator[Variant]:
         yield f"takes the {other} factor for {key} values as well", e.run(
             attrs={f"{key}_{part}": a[f"{other}_{part}"] for part in ("multiplier", "shift")})
     yield "is a ReLU: nothing below zero", e.run(attrs={"negative_multiplier": 0})
+
+
+@hypothesis("leaky ReLU's slope by shifts", "leaky_relu", rare=True)
+def slope_by_shifts(e: Evidence) -> Iterator[Variant]:
+    """A power of two for the slope, before or after the requantisation; a result or an input that is halved."""
+    a, x = e.node.attrs, e.inputs[0].astype(np.int64) + e.node.attrs["input_offset"]
+    offset = a["output_offset"]
+    positive, negative = (requantize(x, a[f"{sign}_multiplier"], a[f"{sign}_shift"], e.network.rounding)
+                          for sign in ("positive", "negative"))
+    for bits in range(1, 8):
+        roundings = {"floored": lambda v, n=bits: v >> n, "towards zero": lambda v, n=bits: np.sign(v) * (np.abs(v) >> n),
+                     "rounded": lambda v, n=bits: (v + (1 << (n - 1))) >> n}
+        for words, of in roundings.items():
+            after = e.clamp(np.where(x >= 0, positive, of(positive)) + offset)
+            yield f"takes a slope of 1/{1 << bits}, {words}, after the positive factor", after
+            before = requantize(of(x), a["positive_multiplier"], a["positive_shift"], e.network.rounding)
+            yield f"takes a slope of 1/{1 << bits}, {words}, before the positive factor", e.clamp(
+                np.where(x >= 0, positive, before) + offset)
+    yield "has its two factors exchanged", e.clamp(np.where(x >= 0, negative, positive) + offset)
+    yield "takes the larger of both results", e.clamp(np.maximum(positive, negative) + offset)
+    yield "takes its negative values as they are", e.clamp(np.where(x >= 0, positive + offset, e.inputs[0]))
+    yield "adds its output's zero point to positive values alone", e.clamp(np.where(x >= 0, positive + offset, negative))
+    yield "adds its output's zero point to negative values alone", e.clamp(np.where(x >= 0, positive, negative + offset))

@@ -82,6 +82,12 @@ def steps(e: Evidence) -> Iterator[Variant]:
                  "takes the variance in whole steps, rounded": lambda v: (v + n**2 // 2) // n**2 * n**2}
     for words, of in variances.items():
         yield words, _normalised(e, variance=of)
+    a, beta = e.node.attrs, e.node.arrays["beta"].astype(np.int64)
+    if beta.any():
+        free = {"act_min": -(2**62), "act_max": 2**62}
+        without = e.run(attrs=free, arrays={"beta": np.zeros_like(e.node.arrays["beta"])})
+        alone = requantize_64(beta, a["multiplier"], a["shift"])[:, :, None]
+        yield "adds beta after the requantisation, itself requantised", e.clamp(without + alone)
     x = e.inputs[0]
     if x.shape[1] * x.shape[2] > 1:
         order = np.arange(n).reshape(x.shape[1:3])

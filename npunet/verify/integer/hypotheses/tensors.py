@@ -29,7 +29,7 @@ def another_tensor(e: Evidence) -> Iterator[Variant]:
                    _with(e, number, np.concatenate([values, flat[:, size:]], 1)))
             yield (f"reads {whose} after {name} was written over its end",
                    _with(e, number, np.concatenate([flat[:, :-size], values], 1)))
-        if len(x) > 1:
+        if e.samples > 1:
             before = np.concatenate([flat[:1], flat[:-1]])
             y = _with(e, number, before)
             y[0] = e.got[0]
@@ -39,7 +39,7 @@ def another_tensor(e: Evidence) -> Iterator[Variant]:
             flat, e.network.tensors[e.node.inputs[number]].zero_point))
     if len(e.inputs) == 2 and e.inputs[0].shape == e.inputs[1].shape:
         yield "has its two inputs exchanged", replace(e, inputs=e.inputs[::-1]).run()
-    if len(e.right) > 1:
+    if e.samples > 1:
         y = np.concatenate([e.got[:1], e.right[:-1]])
         yield "gives the output of the sample before (of the first sample anything)", y
 
@@ -133,7 +133,13 @@ def carried(e: Evidence) -> Iterator[Variant]:
         yield f"{start}, and adds the bias each time", _of(e, np.cumsum(acc.reshape(shape), axis).reshape(acc.shape))
         total = np.cumsum((acc - bias).reshape(shape), axis).reshape(acc.shape)
         yield f"{start}, and adds the bias to that", _of(e, total + bias)
+    each = np.cumsum(acc.reshape(N, OH * OW, F), 1).reshape(acc.shape)
+    more = ", and adds the bias each time"
+    yield f"does not set its accumulators anew for every position{more}", _of(e, each)
+    yield "does not set its accumulators anew for every position", _of(
+        e, np.cumsum((acc - bias).reshape(N, OH * OW, F), 1).reshape(acc.shape) + bias)
     for axis, words in ((1, "row"), (2, "column")):
+        yield f"does not set its accumulators anew for every {words}{more}", _of(e, np.cumsum(acc, axis))
         total = np.cumsum(acc - bias, axis) + bias
         yield f"does not set its accumulators anew for every {words}", _of(e, total)
 
