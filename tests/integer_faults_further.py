@@ -129,7 +129,7 @@ FURTHER = [
          "for (int j = 0; j < s->ow / 2 * 2; j++)\n"
          "            for (int f = 0; f < s->f; f++) {\n"
          "                int32_t acc"),
-    ), "column 6 of 7: not computed"),
+    ), "does not write column 6 of 7"),
     fault("bias 32", "mixed", "conv2d", (
         ("int64_t acc = bias[f];",
          "int64_t acc = (int8_t)bias[f];"),

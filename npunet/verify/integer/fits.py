@@ -156,8 +156,11 @@ def function(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
                 y[place] = known[value][0]
         return y.reshape(e.got.shape)
 
-    yield (f"gives other results for {len(wrong)} of the {len(known)} values that it read, such as {got} for {read}, "
-           f"not {right}"), apply
+    steps = {both[0] - both[1] for both in wrong.values()}
+    more = f": {abs(step := steps.pop())} {'more' if step > 0 else 'less'} for each" if len(steps) == 1 else ""
+    values = runs(np.array(list(wrong)))
+    yield (f"gives other results for {len(wrong)} of the {len(known)} values that it read ({values}){more}, such as "
+           f"{got} for {read}, not {right}"), apply
 
 
 def shifts(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
@@ -186,7 +189,10 @@ def shifts(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
 
 
 def not_computed(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
-    """All that is wrong lies at one end of an axis, and most there is wrong."""
+    """All that is wrong lies at one end of an axis, and most there is wrong: of one sample, which `unwritten` needs two of.
+    """
+    if any(len(e.got) > 1 and not e.others for e in evidence):
+        return
     wrong = [e for e in evidence if e.wrong]
     for axis, words in AXES.items():
         extent = evidence[0].right.shape[axis]

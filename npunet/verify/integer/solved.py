@@ -62,6 +62,10 @@ def solved(evidence: Sequence[Evidence], sums: Sequence[Evidence]) -> Iterator[S
     if np.array_equal(weights, w) and np.array_equal(bias, b):
         return
     arrays = {"weights": weights, "bias": bias.astype(node.arrays["bias"].dtype)}
+    if np.array_equal(weights, w):
+        told = _of_weights(w, bias - b, node.attrs["input_offset"], depthwise)
+        if told:
+            yield told, lambda e: e.run(arrays=arrays)
     yield in_words(w, weights, b, bias, evidence[0].network), lambda e: e.run(arrays=arrays)
 
 
@@ -119,6 +123,23 @@ def in_words(w: np.ndarray, weights: np.ndarray, b: np.ndarray, bias: np.ndarray
         told = ", ".join(f"{int(bias[f])} in channel {f}, not {int(b[f])}" for f in off[:SHOWN].tolist())
         parts.append(f"has another bias in {len(off)} of {len(b)} channels{_relation(b[off], bias[off])}: {told}")
     return " and ".join(parts)
+
+
+def _of_weights(w: np.ndarray, more: np.ndarray, offset: int, depthwise: bool) -> str:
+    """Words for biases that are off by the zero point times the weights of some input channels, "" for others.
+
+    more : (F,), what was added to the biases;  offset : of the input
+    """
+    if not offset or depthwise:
+        return ""
+    C, sums = w.shape[2], w.astype(np.int64).sum((0, 1))                                   # (C, F)
+    for size in (C, C // 2, C // 4 * 4, C - 1, 1):
+        for part, words in ((slice(0, size), f"0 to {size - 1}"), (slice(C - size, C), f"{C - size} to {C - 1}")):
+            for sign, said in ((1, "twice"), (-1, "not at all")):
+                if 0 < size and np.array_equal(more, sign * offset * sums[part].sum(0)):
+                    return (f"takes the input's zero point {said} for channels {words} of its input: its bias is off "
+                            "by that times the sum of their weights")
+    return ""
 
 
 def _lying(at: np.ndarray, shape: tuple[int, ...]) -> str:

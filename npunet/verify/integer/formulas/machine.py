@@ -60,7 +60,7 @@ class Memory:
         index = np.asarray(index, np.int64)
         there = (index >= 0) & (index < self.size)
         if not there.all():
-            NOTED.beyond(~there & inside)
+            NOTED.beyond(~there & inside, self.lanes is None)
             index = np.where(there, index, 0)
         found = self.values[self.lanes.sample, index] if self.lanes is not None else self.values[0][index]
         return found if inside is True else np.where(inside, found, 0)
@@ -70,10 +70,12 @@ class Noted:
     """Which of the elements being computed need what stands beyond an array."""
 
     unknown: np.ndarray | None = None
+    of_parameters = False  # whether any of these arrays is no input
 
-    def beyond(self, where: np.ndarray) -> None:
+    def beyond(self, where: np.ndarray, of_parameters: bool) -> None:
         """where : (K,) or (n, K) or 0 dimensions."""
         where = np.asarray(where)
+        self.of_parameters |= of_parameters and bool(where.any())
         at = where.any(0) if where.ndim > 1 else where
         self.unknown = at if self.unknown is None else self.unknown | at
 
@@ -107,7 +109,7 @@ class Machine:
         text, self.space = _of(node, network, inputs, self.lanes, self.shape)
         self.read = ("a", "b") if "a" in self.space else ("x",)  # the names of the inputs
         self.space |= FUNCTIONS | {"INT32_MIN": INT32_MIN, "INT32_MAX": INT32_MAX, "stored": self._stored,
-                                   "bit_length": lambda v: bit_length_64(np.maximum(v, 1)),
+                                   "bit_length": lambda v: np.where(np.asarray(v) > 0, bit_length_64(np.maximum(v, 1)), 0),
                                    "square_root": lambda v: integer_sqrt(np.maximum(v, 1)),
                                    "reciprocal_61": lambda by: np.int64(2**61) // np.maximum(by, 1),
                                    "factors": Memory(np.array([factor for _, factor in EXP_FACTORS]))}
@@ -144,7 +146,7 @@ class Machine:
         acc : the accumulators, (K,), where they need not be computed;  sums_only : nothing after them
         """
         self.lanes.choose(elements, self.shape)
-        NOTED.unknown = None
+        NOTED.unknown, NOTED.of_parameters = None, False
         made: dict[str, Any] = {}
         with np.errstate(all="ignore"):
             if self.has_sums:

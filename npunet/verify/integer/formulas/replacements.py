@@ -39,8 +39,8 @@ VALUES = (  # of a value that is computed or read
     (2, "rounded to its upper bits, the lower 24 being 0", "({} + 8388608) >> 24 << 24"),
     (2, "its upper bits, the lower 24 being 0", "({}) >> 24 << 24"), (2, "the sign alone", "sign({})"),
     (2, "its two bytes exchanged", "swapped({}, 2)"), (2, "its four bytes exchanged", "swapped({}, 4)"),
-    *((2, f"in {bits} bits that saturate", f"saturate({{}}, {bits})") for bits in (9, 12, 15, 20)),
-    *((2, f"in {bits} bits that wrap", f"wrap({{}}, {bits})") for bits in (9, 12, 15, 20)),
+    *((2, f"in {bits} bits that saturate", f"saturate({{}}, {bits})") for bits in (9, 12, 15, 20, 26, 28, 30)),
+    *((2, f"in {bits} bits that wrap", f"wrap({{}}, {bits})") for bits in (9, 12, 15, 20, 26, 28, 30)),
 )
 LIKELY_VALUES = tuple(each for each in VALUES if each[0] < 2)
 COUNTED = (  # of an index with its extent
@@ -63,17 +63,20 @@ IN_A_LOOP = (  # in which rounds of a loop alone a change may stand
     ("in the first column of taps", "kx == 0"), ("in the last column of taps", "kx == s.kw - 1"),
     ("in the first row of the image", "row == 0"), ("in the last row of the image", "row == s.h - 1"),
     ("in the first column of the image", "column == 0"), ("in the last column of the image", "column == s.w - 1"),
+    ("in the first half of the input's channels", "c < s.c // 2"),
+    ("in the second half of the input's channels", "c >= s.c // 2"),
     ("in every second column of taps", "kx % 2 == 1"), ("in every second row of taps", "ky % 2 == 1"),
 )
 FAR_FETCHED = 2
 LARGE = 1024  # constants of which other near ones are tried
 INDEXED = (  # of the index of an array
     (0, "element 0 for all", "0 * ({})"), (0, "one element on", "({}) + 1"), (0, "one element before", "({}) - 1"),
-    (1, "modulo 4", "({}) % 4"), (1, "modulo 8", "({}) % 8"), (1, "modulo 16", "({}) % 16"),
+    (1, "modulo 2", "({}) % 2"), (1, "modulo 4", "({}) % 4"), (1, "modulo 8", "({}) % 8"), (1, "modulo 16", "({}) % 16"),
     (1, "every second one", "({}) // 2 * 2"), (1, "half the index", "({}) // 2"), (1, "twice the index", "2 * ({})"),
     (1, "the other of every two", "({}) ^ 1"), (2, "two elements on", "({}) + 2"),
     (2, "two elements before", "({}) - 2"), (2, "four elements on", "({}) + 4"), (2, "four before", "({}) - 4"),
     (2, "in blocks of four", "({}) // 4 * 4"),
+    *((2, f"modulo {size}", f"({{}}) % {size}") for size in (3, 32, 64, 128, 256)),
 )
 LOOPS = (  # of range(n)
     (0, "the last round is left out", "{call}({n} - 1)"), (0, "the first round is left out", "{call}(1, {n})"),
@@ -275,6 +278,12 @@ def _calls(node: ast.Call) -> Iterator[Replacement]:
             yield simple, how, parsed(form.format(a=f"({a})", b=f"({b})"))
         yield 0, "its first factor alone", node.args[0]
         yield 0, "its second factor alone", node.args[1]
+    elif name == "total":
+        for how, form in (("the last is left out", "total(({x})[:-1])"), ("the first is left out", "total(({x})[1:])"),
+                          ("the first alone", "({x})[0]"), ("the last alone", "({x})[-1]"),
+                          ("the first twice", "total({x}) + ({x})[0]"), ("the last twice", "total({x}) + ({x})[-1]"),
+                          ("every second one alone", "total(({x})[::2])")):
+            yield 1, how, parsed(form.format(x=given[0]))
     elif name == "largest":
         yield 1, "the smallest for the largest", parsed(f"smallest({given[0]})")
         yield 1, "the first for the largest", parsed(f"({given[0]})[0]")

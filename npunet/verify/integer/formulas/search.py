@@ -8,16 +8,18 @@ from math import inf
 
 import numpy as np
 
+from npunet.integer.fixed_point import INT32_MIN
 from npunet.verify.diagnose.causes import check_time
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.formulas.edits import Edit, edits
-from npunet.verify.integer.formulas.machine import BY_ELEMENT, Machine, in_chunks
+from npunet.verify.integer.formulas.machine import BY_ELEMENT, NOTED, Machine, in_chunks
 from npunet.verify.integer.formulas.replacements import FAR_FETCHED
 from npunet.verify.integer.parts import Shown, part
 
 ASKED = 40  # wrong elements of which a change is asked first
 AT_ONCE = 2**20  # values of a sum that are computed at once
 SHOWN = 4
+BEYOND_WRONG = 0.5  # of the elements that read beyond must be wrong
 BEYOND = ", and reads beyond its array where it is wrong"
 FEWEST, FEWEST_IN_A_PART = 3, 12  # elements that differ: by fewer a change of a text is not known
 FAULTS = (ValueError, TypeError, NameError, IndexError, OverflowError, AttributeError, ZeroDivisionError,
@@ -50,7 +52,7 @@ def search(evidence: Sequence[Evidence], deadline: float = inf) -> tuple[list[Fo
             tried += 1
             where = task.try_now(edit)
             if where is not None:
-                found.append(Found(edit.words(), where, edit.simple))
+                found.append(Found(edit.words(), where, edit.simple + task.guessed))
         if any(each.where == "" for each in found):
             break
     found.sort(key=lambda each: each.simple)
@@ -65,6 +67,7 @@ class _Task:
     def __init__(self, evidence: Sequence[Evidence]) -> None:
         node, network = evidence[0].node, evidence[0].network
         inputs = tuple(np.concatenate(each) for each in zip(*(e.inputs for e in evidence), strict=True))
+        self.samples = [(len(e.got), not e.others) for e in evidence]  # and whether it is a case of the layer alone
         self.machine = Machine(node, network, inputs)
         joined = {role: np.concatenate([e.shown[role] for e in evidence]) for role in ("acc", "pre", "out")
                   if all(role in e.shown for e in evidence)}
@@ -85,7 +88,7 @@ class _Task:
             raise ValueError("nothing differs")
         if differ.size < FEWEST:
             raise ValueError("too little differs")
-        self.differing = differ.size
+        self.differing, self.guessed = differ.size, False  # whether what was found last has elements that are unknown
         self.wrong_ones = _spread(differ, ASKED)
         names = [name for name in reversed(self.machine.tree) if not self._is_done(name)]  # the operator first
         self.functions = [self.machine.tree[name] for name in names]
@@ -127,12 +130,41 @@ class _Task:
         values, unknown = (np.concatenate(each) for each in zip(*made, strict=True))
         wrong = self.got != self.right
         if unknown.mean() > 0.5 or (wrong & ~unknown).sum() < FEWEST or not (values != self.right)[~unknown].any():
-            beyond = unknown.any() and unknown.mean() <= 0.5 and not (wrong & ~unknown).any()
-            return BEYOND if beyond and wrong[unknown].mean() >= 0.5 else None
+            return self._beyond(values, unknown, wrong)
+        self.guessed = bool(unknown.any())
         shape = self.machine.shape
         sums = None if self.sums is None else self.sums.reshape(shape)
         return part([Shown(self.got.reshape(shape), self.right.reshape(shape), values.reshape(shape),
                            ~unknown.reshape(shape), sums, self.marks)])
+
+
+    def _beyond(self, values: np.ndarray, unknown: np.ndarray, wrong: np.ndarray) -> str | None:
+        """Whether all that is wrong needs what lies beyond an input, and that is the same for all samples of a case.
+
+        Of an operator with a border, in its own cases, between whose samples nothing else runs: a sum is then off by the
+        same in all of them, and a maximum is what lies there or what it should be.
+        """
+        if (self.machine.node.op not in ("conv2d", "depthwise_conv2d", "max_pool2d") or NOTED.of_parameters
+                or not unknown.any() or (values != self.got)[~unknown].any() or wrong[unknown].mean() < BEYOND_WRONG
+                or (self.machine.node.op != "max_pool2d" and self.role != "acc")):
+            return None
+        shape, first, told = self.machine.shape, 0, False
+        got, right, at = (x.reshape(shape) for x in (self.got, self.right, unknown))
+        for samples, alone in self.samples:
+            mine, first = slice(first, first + samples), first + samples
+            if not alone or samples < 2:
+                continue
+            told = True
+            where = at[mine][0]
+            if self.role == "acc":
+                off = (got[mine] - right[mine])[:, where]
+                if (off != off[:1]).any():
+                    return None
+            else:
+                most = np.where(got[mine] != right[mine], got[mine], INT32_MIN).max(0)
+                if (np.maximum(right[mine], most) != got[mine])[:, where].any():
+                    return None
+        return BEYOND if told else None
 
 
 def _spread(elements: np.ndarray, count: int) -> np.ndarray:

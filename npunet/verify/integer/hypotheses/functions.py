@@ -92,7 +92,7 @@ def _softmax8(e: Evidence, newton: int = 3, summed: slice = slice(None), more: i
     powers = exp_on_negative(doubling_high_multiply(
         np.where(near, d, 0) << max(0, a["left_shift"] + more), a["multiplier"]))
     total = np.where(near, rounding_shift(powers, SUM_BITS), 0)[..., summed].sum(-1, keepdims=True)
-    headroom = 32 - bit_length(np.maximum(total, 1))
+    headroom = 32 - bit_length(total)  # of no bits where nothing is summed, as the C has it
     product = doubling_high_multiply(one_over_one_plus((total << headroom) - 2**31, newton), powers)
     shift = SUM_BITS - headroom + 31 - 8
     y = (product >> shift if floors else rounding_shift(product, shift)) - 128

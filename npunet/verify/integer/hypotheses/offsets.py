@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from npunet.integer.bounds import input_limits
+from npunet.integer.ops.conv import unclamped
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.hypotheses.factors import BLOCKS
 from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS, REQUANTISED, Variant, hypothesis
@@ -101,6 +102,32 @@ def pad_value(e: Evidence) -> Iterator[Variant]:
     for words, mode in modes.items():
         padded = np.pad(x, [(0, 0), *pads, (0, 0)], mode=mode)
         yield words, replace(e, inputs=(padded,)).run(attrs={"pads": ((0, 0), (0, 0))})
+
+
+@hypothesis("another number", *CONVOLUTIONS, rare=True)
+def another_number(e: Evidence) -> Iterator[Variant]:
+    """A pad value or a zero point that is no other tensor's: which one, the sums that the port shows tell."""
+    if "acc" not in e.shown:
+        return
+    acc, zero_point = e.accumulator, e.zero_point
+    more = e.shown["acc"] - acc
+    summed, pads = e.summed(e.shown["acc"]), e.node.attrs["pads"]
+    inside = summed.run(attrs={"input_offset": e.node.attrs["input_offset"] + 1}) - acc
+    padded = np.pad(e.inputs[0].astype(np.int64), [(0, 0), *pads, (0, 0)], constant_values=zero_point + 1)
+    outside = replace(summed, inputs=(padded,)).run(attrs={"pads": ((0, 0), (0, 0))}) - acc
+    steps = {"takes {} for the input's zero point": (inside, -1), "pads with {}": (outside, 1),
+             "takes {} for the input's zero point, outside of the image as well": (inside + outside, -1)}
+    for words, (step, sign) in steps.items():
+        at = np.flatnonzero(step)
+        wrong = np.flatnonzero(more)
+        if not at.size or (wrong.size and not step.ravel()[wrong].all()):
+            continue
+        k = int(more.ravel()[wrong[0]] // step.ravel()[wrong[0]]) if wrong.size else 0
+        if k and np.array_equal(more, k * step):
+            arrays = e.node.arrays
+            whole = unclamped(acc + k * step, arrays["bias"], arrays["multiplier"], arrays["shift"],
+                              e.node.attrs["output_offset"], e.network.rounding)
+            yield f"{words.format(zero_point + sign * k)}, not {zero_point}", e.clamp(whole)
 
 
 @hypothesis("columns outside", *CONVOLUTIONS, linear=True)

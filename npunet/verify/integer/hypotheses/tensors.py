@@ -151,3 +151,31 @@ def _of(e: Evidence, acc: np.ndarray) -> np.ndarray:
             **e.node.arrays, "weights": np.ones((1, 1, acc.shape[3], 1), np.int8),
             "bias": np.zeros_like(e.node.arrays["bias"])}), inputs=(acc,))
     return more.run()
+
+
+@hypothesis("run twice", rare=True)
+def run_twice(e: Evidence) -> Iterator[Variant]:
+    """A layer that is applied to its own output."""
+    for number, x in enumerate(e.inputs):
+        if x.shape == e.right.shape and e.network.tensors[e.node.inputs[number]].limits == e.network.tensors[
+                e.node.name].limits:
+            inputs = list(e.inputs)
+            inputs[number] = e.right
+            yield "is run twice, the second time on its own output", replace(e, inputs=tuple(inputs)).run()
+
+
+@hypothesis("input moved", rare=True)
+def input_moved(e: Evidence) -> Iterator[Variant]:
+    """Every value of an input so much more or less, as where it was quantised by another zero point."""
+    for number, x in enumerate(e.inputs):
+        tensor = e.network.tensors[e.node.inputs[number]]
+        (low, high), wide = tensor.limits, x.astype(np.int64)
+        whose = "its input" if len(e.inputs) == 1 else f"its input {number}"
+        steps = {sign * size for size in (1, 2, 3, 4, 8, 16, tensor.zero_point, 2 * tensor.zero_point, 128)
+                 for sign in (1, -1)} - {0}
+        for step in sorted(steps, key=abs):
+            moved = wide + step
+            said = f"reads {whose} {abs(step)} too {'large' if step > 0 else 'small'}"
+            for words, values in (("", moved), (", clamped", np.clip(moved, low, high)),
+                                  (", and wraps", ((moved - low) & (high - low)) + low)):
+                yield f"{said}{words}", _with(e, number, values.reshape(len(x), -1))
