@@ -7,11 +7,12 @@ from pathlib import Path
 
 from integer_fault_list import FAULTS, NETWORKS
 from integer_faults_further import FURTHER, FURTHER_NETWORKS
+from integer_faults_unlisted import UNLISTED
 from integer_ports import integer_network, make_bundle
 
 from npunet.golden.integer.names import layer_ids
 
-ALL_FAULTS, ALL_NETWORKS = [*FAULTS, *FURTHER], NETWORKS | FURTHER_NETWORKS
+ALL_FAULTS, ALL_NETWORKS = [*FAULTS, *FURTHER, *UNLISTED], NETWORKS | FURTHER_NETWORKS
 RENAMED = ("net_run", "net_run_layer", "net_layers", "net_acc", "net_pre")
 
 

@@ -222,7 +222,7 @@ FURTHER = [
     fault("act max 126", "pair", "conv2d", (
         ("y[n] = clamp(whole, s->act_min, s->act_max);",
          "y[n] = clamp(whole, s->act_min, s->act_max - 1);"),
-    ), "is clamped above at 126, not at 127", where=open_above),
+    ), "the upper limit less 1", where=open_above),
     fault("bias unsigned", "mixed", "conv2d", (
         ("int64_t acc = bias[f];",
          "int64_t acc = (uint32_t)bias[f];"),
@@ -256,7 +256,7 @@ FURTHER = [
         ("memcpy(y + n * channels + first, x + n * c, (size_t)c * sizeof *y);",
          "{ memcpy(y + n * channels + (first ? first - 1 : 0), x + n * c, (size_t)c * sizeof"
          " *y); if (first && n == positions - 1) y[n * channels + channels - 1] = 0; }"),
-    ), "has its input 1 one channel early"),
+    ), "has its input 1 at channel 3, not at channel 4"),
     fault("norm axes", "norm", "layer_norm", (
         ("const int64_t d = (int64_t)p->positions * x[n] - total;",
          "const int64_t d = (int64_t)p->positions * (x[n] - total / p->positions);"),

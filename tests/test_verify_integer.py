@@ -377,7 +377,7 @@ def test_weights_that_a_port_has_are_solved_for(shows, rng, tmp_path):
     (words, apply), = solved([given], sums)
     np.testing.assert_array_equal(apply(given), given.got)
     if shows == "sums":
-        assert f"has other weights, 3 of {weights.size}: {weights[0, 0, 0, 1]} at [0, 0, 0, 1]" in words
+        assert f"has other weights, 3 of {weights.size}, in filter 1: {weights[0, 0, 0, 1]} at [0, 0, 0, 1]" in words
         assert f"has another bias in 1 of {len(bias)} channels: {bias[0]} in channel 0, not {bias[0] - 700}" in words
 
 

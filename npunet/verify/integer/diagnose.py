@@ -20,7 +20,8 @@ Search = Callable[[Sequence[Evidence], float], tuple[list[tuple[str, str]], int]
 
 
 def diagnose(evidence: Sequence[Evidence], fits: Mapping[str, Fit], deadline: float = inf,
-             search: Search | None = None, first: Mapping[str, Fit] | None = None) -> tuple[list[tuple[str, str]], int, str]:
+             search: Search | None = None,
+             first: Mapping[str, Fit] | None = None) -> tuple[list[tuple[str, str]], int, str]:
     """Hypothesis and words of every cause, how many were tried, and what was cut for want of time ("" if nothing).
 
     evidence : of every case, one that is wrong first. Nothing is told that leaves one element unexplained

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -71,7 +71,7 @@ def explain_integers(bundle: IntegerBundle, feeds: Feeds, first: LayerVerdict | 
     sums = _evidence(bundle, feeds, first, "acc") if roles == {"acc", "pre", "out"} else []
     fits: dict[str, Fit] = {**FITS, "weights": partial(solved, sums=sums), **LAST}
     found, tried, cut = diagnose([*wrong, *(each for each in evidence if not each.wrong)], fits, deadline, _changes,
-                                 FIRST)
+                                 {**FIRST, "places": partial(_places, deadline=deadline)})
     causes = tuple(Cause((name,), f"the layer {words}", size, size, True) for name, words in found)
     if not causes:
         width = 1 if bundle.network.scheme == "int8" else 2
@@ -80,13 +80,15 @@ def explain_integers(bundle: IntegerBundle, feeds: Feeds, first: LayerVerdict | 
 
 
 def _changes(evidence: Sequence[Evidence], deadline: float) -> tuple[list[tuple[str, str]], int]:
-    """What the search of formulas, and of places to which they write, finds."""
+    """What the search of formulas finds."""
     found, tried = search(evidence, deadline)
-    if any(each.where == "" for each in found):
-        return [(each.words, each.where) for each in found], tried
-    places, count = misplaced(evidence, deadline)
-    places = places or aliased(evidence, deadline)
-    return [(words, "") for words in places] or [(each.words, each.where) for each in found], tried + count
+    return [(each.words, each.where) for each in found], tried
+
+
+def _places(evidence: Sequence[Evidence], deadline: float) -> Iterator[tuple[str, Callable[[Evidence], np.ndarray]]]:
+    """Where else it was written, found whole: so that what comes out is what the port has."""
+    for words in (*misplaced(evidence, deadline)[0], *aliased(evidence, deadline)):
+        yield words, lambda e: e.got
 
 
 def _inputs(check: Check, feeds: Feeds) -> list[np.ndarray]:

@@ -189,7 +189,9 @@ def shifts(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
 
 
 def not_computed(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
-    """All that is wrong lies at one end of an axis, and most there is wrong: of one sample, which `unwritten` needs two of.
+    """All that is wrong lies at one end of an axis, and most there is wrong.
+
+    Where a layer's own case has two samples, `unwritten` knows better.
     """
     if any(len(e.got) > 1 and not e.others for e in evidence):
         return
@@ -213,7 +215,7 @@ def not_computed(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
             yield f"is right but for {named} of {extent}: not computed, so that anything stands there{border}", apply
 
 
-FIRST: dict[str, Fit] = {"not written": unwritten, "overwritten": overwritten}
-FITS: dict[str, Fit] = {"order": order, "late": late, "parts late": parts_late, "bits": bits, "limits": limits,
+FIRST: dict[str, Fit] = {"order": order, "not written": unwritten, "overwritten": overwritten}
+FITS: dict[str, Fit] = {"late": late, "parts late": parts_late, "bits": bits, "limits": limits,
                         "function": function, "shifts": shifts}
 LAST: dict[str, Fit] = {"not computed": not_computed}

@@ -37,7 +37,8 @@ def shown_wrongly(bundle: IntegerBundle, feeds: Feeds, first: LayerVerdict) -> D
         if not left:
             return None
         said.append([f"the layer's output is right, but what is shown as .{role} is {words}" for words in left])
-    causes = tuple(Cause(("shown",), words, size, size, True) for words in [each for some in said for each in some][:SHOWN])
+    listed = [each for some in said for each in some][:SHOWN]
+    causes = tuple(Cause(("shown",), words, size, size, True) for words in listed)
     return Diagnosis(first.record["name"], causes, unchanged, size, tried)
 
 

@@ -33,12 +33,12 @@ class Shown:
     @property
     def needed(self) -> np.ndarray:
         """Where the faulty form must be what was run."""
-        return self.got != self.right
+        return np.not_equal(self.got, self.right)
 
     @property
     def barred(self) -> np.ndarray:
         """Where it cannot have been."""
-        wrong = self.faulty != self.got
+        wrong = np.not_equal(self.faulty, self.got)
         return wrong if self.known is None else wrong & self.known
 
 
@@ -87,7 +87,7 @@ def _in_memory(shown: Sequence[Shown]) -> str | None:
         rest = np.unique(np.concatenate(needed) % block)
         if len(rest) == 1 and size > 2 * block and _free(shown, [at % block == rest[0] for at in flat]):
             return f", in every element whose number is {rest[0]} modulo {block}"
-    samples = [each.needed.any((1, 2, 3)) for each in shown]
+    samples = [np.asarray(each.needed.any((1, 2, 3))) for each in shown]
     if any(not at.all() for at in samples) and all(not (each.barred.any((1, 2, 3)) & at).any() for each, at in
                                                    zip(shown, samples, strict=True)):
         if all(not at.size or not at[0] for at in samples):
@@ -129,9 +129,9 @@ def _by_value(shown: Sequence[Shown]) -> str | None:
     count = sum(int(each.needed.sum()) for each in shown)
     if count < ENOUGH_BY_VALUE or any(each.sums is None for each in shown):
         return None
-    needed, barred = (np.concatenate([each.sums[mask] for each, mask in zip(shown, masks, strict=True)
-                                      if each.sums is not None])
-                      for masks in ([each.needed for each in shown], [each.barred for each in shown]))
+    sums = [(each, each.sums) for each in shown if each.sums is not None]
+    needed = np.concatenate([values[each.needed] for each, values in sums])
+    barred = np.concatenate([values[each.barred] for each, values in sums])
     powers = [sign * 2**k for k in range(31) for sign in (1, -1)]
     for limit in (0, *shown[0].marks, *powers, *(power - 1 for power in powers), *(power + 1 for power in powers)):
         if needed.min() >= limit > barred.max():

@@ -103,7 +103,8 @@ def _named(w: np.ndarray, weights: np.ndarray) -> Iterator[str]:
                 yield f"the {which} one of their {words}"
 
 
-def in_words(w: np.ndarray, weights: np.ndarray, b: np.ndarray, bias: np.ndarray, network: Network | None = None) -> str:
+def in_words(w: np.ndarray, weights: np.ndarray, b: np.ndarray, bias: np.ndarray,
+             network: Network | None = None) -> str:
     """How weights (KH, KW, C, F) and biases (F,) differ from those they should be; network : whose they may be."""
     parts = []
     at = np.argwhere(weights != w)
@@ -136,7 +137,7 @@ def _of_weights(w: np.ndarray, more: np.ndarray, offset: int, depthwise: bool) -
     for size in (C, C // 2, C // 4 * 4, C - 1, 1):
         for part, words in ((slice(0, size), f"0 to {size - 1}"), (slice(C - size, C), f"{C - size} to {C - 1}")):
             for sign, said in ((1, "twice"), (-1, "not at all")):
-                if 0 < size and np.array_equal(more, sign * offset * sums[part].sum(0)):
+                if size > 0 and np.array_equal(more, sign * offset * sums[part].sum(0)):
                     return (f"takes the input's zero point {said} for channels {words} of its input: its bias is off "
                             "by that times the sum of their weights")
     return ""

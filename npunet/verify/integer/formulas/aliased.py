@@ -29,7 +29,8 @@ def aliased(evidence: Sequence[Evidence], deadline: float = inf) -> list[str]:
         for first in dict.fromkeys((0, extent - size, size - extent)):
             if all(_fits(e, number, first, deadline) for e in wrong):
                 whose = "its input" if len(evidence[0].inputs) == 1 else f"its input {number}"
-                where = "" if first == 0 else f", from {abs(first)} elements {'behind' if first > 0 else 'before'} it on"
+                side = "behind" if first > 0 else "before"
+                where = f", from {abs(first)} elements {side} it on" if first else ""
                 return [f"writes its output over {whose}{where}, which it still reads"]
     return []
 

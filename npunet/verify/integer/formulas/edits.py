@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from npunet.verify.integer.formulas import replacements
+from npunet.verify.integer.formulas.forms import FAR_FETCHED, IN_A_LOOP, INDEXED
 from npunet.verify.integer.formulas.words import told
 
 GROUPS = (  # attributes that a port may take for one another
@@ -21,8 +22,8 @@ GROUPS = (  # attributes that a port may take for one another
      "fraction_bits"),
 )
 TOGETHER = (("multiplier", "shift"), ("gamma", "beta"))
-PAIRS = (("i", "j"), ("ky", "kx"), ("row", "column"), ("a", "b"), ("first", "second"), ("exp_table", "reciprocal_table"),
-         ("gamma", "beta"))
+PAIRS = (("i", "j"), ("ky", "kx"), ("row", "column"), ("a", "b"), ("first", "second"),
+         ("exp_table", "reciprocal_table"), ("gamma", "beta"))
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,14 @@ class Edit:
 def edits(functions: Iterable[ast.FunctionDef], space: dict[str, Any], far_fetched: bool) -> Iterator[Edit]:
     """One change after another in some functions of a text; space : the names that the text uses.
 
-    far_fetched : those of replacements.FAR_FETCHED and above, else those below
+    far_fetched : those of FAR_FETCHED and above, else those below
     """
     for function in functions:
         places = list(_places(function))
         local = _names(function)
         for place in places:
             for simple, how, node in replacements.of(place.node, place.kind, local, space, GROUPS, far_fetched):
-                if (simple >= replacements.FAR_FETCHED) == far_fetched:
+                if (simple >= FAR_FETCHED) == far_fetched:
                     yield from _put(function, [place], node, how, simple)
                 elif simple == 0 and place.kind == "value":
                     yield from _in_a_loop(function, place, node, how, local)
@@ -81,10 +82,9 @@ def edits(functions: Iterable[ast.FunctionDef], space: dict[str, Any], far_fetch
 
 def _in_a_loop(function: ast.FunctionDef, place: Place, node: ast.expr, how: str, local: list[str]) -> Iterator[Edit]:
     """A change in some rounds of a loop alone."""
-    around = [each.target.id for each in place.parents if isinstance(each, ast.For) and isinstance(each.target, ast.Name)]
-    if not around:
+    if not any(isinstance(each, ast.For) for each in place.parents):
         return
-    for rounds, condition in replacements.IN_A_LOOP:
+    for rounds, condition in IN_A_LOOP:
         if condition.split()[0] in local:
             partly = replacements.parsed(f"where({condition}, {ast.unparse(node)}, {ast.unparse(place.node)})")
             yield from _put(function, [place], partly, f"{how}, {rounds} alone", 2)
@@ -131,7 +131,7 @@ def _everywhere(function: ast.FunctionDef, places: list[Place], space: dict[str,
     for same in alike.values():
         if len(same) > 1:
             for simple, how, node in replacements.of(same[0].node, same[0].kind, local, space, GROUPS, far_fetched):
-                if (simple >= replacements.FAR_FETCHED) == far_fetched:
+                if (simple >= FAR_FETCHED) == far_fetched:
                     yield from _put(function, same, node, how, simple)
     if far_fetched:
         return
@@ -159,7 +159,7 @@ def _together(function: ast.FunctionDef, places: list[Place], local: list[str]) 
             continue
         index = indices.pop()
         named = [(1, f"{name} for {index}", name) for name in local if name != index]
-        for simple, how, form in (*replacements.INDEXED, *named):
+        for simple, how, form in (*INDEXED, *named):
             nodes = [replacements.parsed(f"{ast.unparse(place.node.value)}[{form.format(index)}]") for place in same
                      if isinstance(place.node, ast.Subscript)]
             for place, node in zip(same, nodes, strict=True):

@@ -12,8 +12,8 @@ from npunet.integer.fixed_point import INT32_MIN
 from npunet.verify.diagnose.causes import check_time
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.formulas.edits import Edit, edits
+from npunet.verify.integer.formulas.forms import FAR_FETCHED
 from npunet.verify.integer.formulas.machine import BY_ELEMENT, NOTED, Machine, in_chunks
-from npunet.verify.integer.formulas.replacements import FAR_FETCHED
 from npunet.verify.integer.parts import Shown, part
 
 ASKED = 40  # wrong elements of which a change is asked first
@@ -77,11 +77,12 @@ class _Task:
         right = self._run(everything)
         acc = right.get("acc")
         sums_shown = "acc" in joined and acc is not None
-        self.sums_wrong = sums_shown and not np.array_equal(joined["acc"].ravel(), acc)
+        self.sums_wrong = acc is not None and "acc" in joined and not np.array_equal(joined["acc"].ravel(), acc)
         self.given = acc if sums_shown and not self.sums_wrong else None
         self.role = "acc" if self.sums_wrong else "out" if "out" in joined else "pre"
         self.got, self.right = joined[self.role].ravel(), right[self.role]
-        self.sums = inputs[0].ravel() if node.op in BY_ELEMENT[1:] else acc if acc is not None else right.get("pre")
+        alone = node.op in BY_ELEMENT and len(inputs) == 1
+        self.sums = inputs[0].ravel() if alone else acc if acc is not None else right.get("pre")
         self.marks = (network.tensors[node.inputs[0]].zero_point,)
         differ = np.flatnonzero(self.got != self.right)
         if not differ.size:
@@ -118,7 +119,8 @@ class _Task:
             if (values != self.got[self.wrong_ones])[~unknown].any():
                 return None
             where = self._everywhere()
-            return where if where in ("", BEYOND) or (self.differing >= FEWEST_IN_A_PART and edit.simple < FAR_FETCHED) else None
+            likely = self.differing >= FEWEST_IN_A_PART and edit.simple < FAR_FETCHED
+            return where if where in ("", BEYOND) or likely else None
         except FAULTS:
             return None
         finally:
@@ -141,8 +143,8 @@ class _Task:
     def _beyond(self, values: np.ndarray, unknown: np.ndarray, wrong: np.ndarray) -> str | None:
         """Whether all that is wrong needs what lies beyond an input, and that is the same for all samples of a case.
 
-        Of an operator with a border, in its own cases, between whose samples nothing else runs: a sum is then off by the
-        same in all of them, and a maximum is what lies there or what it should be.
+        Of an operator with a border, in its own cases, between whose samples nothing else runs: a sum is then off by
+        the same in all of them, and a maximum is what lies there or what it should be.
         """
         if (self.machine.node.op not in ("conv2d", "depthwise_conv2d", "max_pool2d") or NOTED.of_parameters
                 or not unknown.any() or (values != self.got)[~unknown].any() or wrong[unknown].mean() < BEYOND_WRONG

@@ -156,8 +156,8 @@ FUNCTIONS: dict[str, Any] = {
                                                   "second_shift_floors", "product_floors", "shift_before_product",
                                                   "in_float32", "shift_floors_before_product")},
     **{each_.__name__: each_ for each_ in (upward, left_after_product, rounded_twice_up, wrap, saturate, unsigned,
-                                           as_float32, quotient, each, total, largest, smallest, once_more, without, swapped,
-                                           floor_shift,
-                                           half_up_shift, half_down_shift, half_even_shift, zero_shift, ceiling_shift)},
+                                           as_float32, quotient, each, total, largest, smallest, once_more, without,
+                                           swapped, floor_shift, half_up_shift, half_down_shift,
+                                           half_even_shift, zero_shift, ceiling_shift)},
     "where": np.where, "maximum": np.maximum, "minimum": np.minimum, "abs": np.abs, "sign": np.sign,
 }

@@ -157,7 +157,8 @@ def slope_by_shifts(e: Evidence) -> Iterator[Variant]:
     positive, negative = (requantize(x, a[f"{sign}_multiplier"], a[f"{sign}_shift"], e.network.rounding)
                           for sign in ("positive", "negative"))
     for bits in range(1, 8):
-        roundings = {"floored": lambda v, n=bits: v >> n, "towards zero": lambda v, n=bits: np.sign(v) * (np.abs(v) >> n),
+        roundings = {"floored": lambda v, n=bits: v >> n,
+                     "towards zero": lambda v, n=bits: np.sign(v) * (np.abs(v) >> n),
                      "rounded": lambda v, n=bits: (v + (1 << (n - 1))) >> n}
         for words, of in roundings.items():
             after = e.clamp(np.where(x >= 0, positive, of(positive)) + offset)
@@ -168,5 +169,7 @@ def slope_by_shifts(e: Evidence) -> Iterator[Variant]:
     yield "has its two factors exchanged", e.clamp(np.where(x >= 0, negative, positive) + offset)
     yield "takes the larger of both results", e.clamp(np.maximum(positive, negative) + offset)
     yield "takes its negative values as they are", e.clamp(np.where(x >= 0, positive + offset, e.inputs[0]))
-    yield "adds its output's zero point to positive values alone", e.clamp(np.where(x >= 0, positive + offset, negative))
-    yield "adds its output's zero point to negative values alone", e.clamp(np.where(x >= 0, positive, negative + offset))
+    yield "adds its output's zero point to positive values alone", e.clamp(
+        np.where(x >= 0, positive + offset, negative))
+    yield "adds its output's zero point to negative values alone", e.clamp(
+        np.where(x >= 0, positive, negative + offset))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -240,8 +240,9 @@ def interpolated(e: Evidence) -> Iterator[Variant]:
     grids = {"from each position on": lambda out, k, size: out / k,
              "around the middle of each position": lambda out, k, size: (out + 0.5) / k - 0.5,
              "with the corners aligned": lambda out, k, size: out * ((size - 1) / max(1, k * size - 1))}
-    roundings = {"halves upward": lambda v: np.floor(v + 0.5), "floored": np.floor, "towards zero": np.trunc,
-                 "halves to even": np.rint, "halves away from zero": lambda v: np.sign(v) * np.floor(np.abs(v) + 0.5)}
+    roundings: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "halves upward": lambda v: np.floor(v + 0.5), "floored": np.floor, "towards zero": np.trunc,
+        "halves to even": np.rint, "halves away from zero": lambda v: np.sign(v) * np.floor(np.abs(v) + 0.5)}
     for grid, of in grids.items():
         y = x
         for axis, k in ((1, factors[0]), (2, factors[1])):

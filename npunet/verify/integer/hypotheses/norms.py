@@ -69,8 +69,9 @@ def steps(e: Evidence) -> Iterator[Variant]:
     n = e.node.arrays["gamma"].size
     if n < 2:
         return
-    means = {"rounded, halves away from zero,": lambda v: np.sign(v) * np.floor(np.abs(v) + 0.5),
-             "rounded, halves upward,": lambda v: np.floor(v + 0.5), "rounded up": np.ceil}
+    means: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "rounded, halves away from zero,": lambda v: np.sign(v) * np.floor(np.abs(v) + 0.5),
+        "rounded, halves upward,": lambda v: np.floor(v + 0.5), "rounded up": np.ceil}
     for words, how in means.items():
         yield f"takes a mean that is {words} to a whole number", _normalised(e, mean=how)
     variances = {"takes the variance by n - 1, not n: multiplied first": lambda v: v * n // (n - 1),
