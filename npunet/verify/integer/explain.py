@@ -70,8 +70,14 @@ def explain_integers(bundle: IntegerBundle, feeds: Feeds, first: LayerVerdict | 
     unchanged = sum(int(np.count_nonzero(each.got == each.right)) for each in evidence)
     sums = _evidence(bundle, feeds, first, "acc") if roles == {"acc", "pre", "out"} else []
     fits: dict[str, Fit] = {**FITS, "weights": partial(solved, sums=sums), **LAST}
-    found, tried, cut = diagnose([*wrong, *(each for each in evidence if not each.wrong)], fits, deadline, _changes,
-                                 {**FIRST, "places": partial(_places, deadline=deadline)})
+    read_first: dict[str, Fit] = {**FIRST, "places": partial(_places, deadline=deadline)}
+    ordered = [*wrong, *(each for each in evidence if not each.wrong)]
+    found, tried, cut = diagnose(ordered, fits, deadline, _changes, read_first)
+    in_network = [each for each in ordered if each.others]
+    if not found and not cut and len(in_network) < len(ordered) and all(each.others for each in wrong):
+        found, more, cut = diagnose(in_network, fits, deadline, None, {})
+        tried += more
+        found = [(name, f"{words}, in the network alone: its own case is right") for name, words in found]
     causes = tuple(Cause((name,), f"the layer {words}", size, size, True) for name, words in found)
     if not causes:
         width = 1 if bundle.network.scheme == "int8" else 2

@@ -69,7 +69,7 @@ def steps(e: Evidence) -> Iterator[Variant]:
 def step_by_step(e: Evidence) -> Iterator[Variant]:
     """16 bits or so that saturate after each product, or tap; which is another thing than at the end."""
     a, w = e.node.attrs, e.node.arrays["weights"].astype(np.int64)
-    KH, KW, C, F = w.shape
+    KH, KW, C, _ = w.shape
     depthwise = e.node.op == "depthwise_conv2d"
     count = KH * KW * (1 if depthwise else C)
     if count > MOST_STEPS or count * e.right.size > MOST_VALUES:
