@@ -79,7 +79,7 @@ def _readings(made: Stages, role: str) -> Iterator[Reading]:
         yield f"the right one with its {name} in reverse order", np.flip(right, axis)
         for step, which in ((1, "late"), (-1, "early")):
             yield f"the right one, its {name} one {which}, around the end", np.roll(right, step, axis)
-    N, H, W, C = right.shape
+    N, H, _, C = right.shape
     yield "the right one as NCHW", right.transpose(0, 3, 1, 2).reshape(right.shape)
     if H > 1:
         yield "the right one as NWHC", right.transpose(0, 2, 1, 3).reshape(right.shape)
