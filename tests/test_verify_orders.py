@@ -73,6 +73,7 @@ def rewritten(source, sums, edits):
     """net.c with other sums."""
     declared, begin, take, end = SUMS[sums]
     text = re.sub(r"#if defined\(__FAST_MATH__\)\n#error[^\n]*\n#endif\n", "", source)
+    text = text.replace('#pragma GCC optimize("fp-contract=off")\n', "")  # which "contracted" is against
     product = take.replace("X", r"\1").replace("W", r"\2")
     text, taken = re.subn(r"acc = multiply_add\((px\[c\]|value), (.*), acc\);", rf"{product};", text)
     text = text.replace("float acc = 0.0f;", begin).replace("*y++ = acc;", f"*y++ = {end};")
