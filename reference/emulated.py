@@ -44,7 +44,7 @@ class Machine(NamedTuple):
 MACHINES = {
     "avx512": Machine("skylake-avx512", f"{AVX512} -avx512vnni {NOT}", ("integer", "float")),
     "avx512-vnni": Machine("cascadelake", f"{AVX512} +avx512vnni {NOT}", ("integer",)),
-    "avx512-one-fma": Machine("znver4", f"{AVX512} +avx512vnni {NOT}", ("integer", "float")),
+    "avx512-one-fma": Machine("znver4", f"{AVX512} +avx512vnni {NOT}", ("integer",)),
     "avx-vnni": Machine("alderlake", f"{AVX2} +avxvnni {WITHOUT_512}", ("integer",)),
 }
 
