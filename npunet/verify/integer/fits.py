@@ -15,6 +15,7 @@ from npunet.verify.diagnose.regions import runs
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.hypotheses.factors import HIGHEST, LOWEST
 from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS
+from npunet.verify.integer.multipliers import multipliers
 from npunet.verify.integer.probes import ELEMENTWISE
 from npunet.verify.integer.stale import overwritten, unwritten
 
@@ -217,5 +218,5 @@ def not_computed(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
 
 FIRST: dict[str, Fit] = {"order": order, "not written": unwritten, "overwritten": overwritten}
 FITS: dict[str, Fit] = {"late": late, "parts late": parts_late, "bits": bits, "limits": limits,
-                        "function": function, "shifts": shifts}
+                        "function": function, "shifts": shifts, "multipliers": multipliers}
 LAST: dict[str, Fit] = {"not computed": not_computed}

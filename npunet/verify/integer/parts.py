@@ -10,7 +10,9 @@ import numpy as np
 from npunet.verify.diagnose.regions import runs
 
 AXES = {3: "channel", 2: "column", 1: "row"}
+ORDINALS = {2: "nd", 3: "rd"}
 ENOUGH = 4  # elements that differ: fewer are no evidence for a part
+PIECES = 2  # that a part of an axis may consist of: a longer list is chosen to fit, and explains nothing
 ENOUGH_BY_VALUE = 12  # for a part that is chosen by the values
 
 
@@ -64,10 +66,30 @@ def _along_an_axis(shown: Sequence[Shown]) -> str | None:
         barred = np.any([each.barred.any(others) for each in shown], 0)
         if (needed & barred).any():
             continue
-        at = np.flatnonzero(needed)
-        where = f"{named} {runs(at)}" if len(at) == 1 else f"{named}s {runs(at)}"
-        return f", in {where} of {extent} alone"
+        count = sum(int(each.needed.sum()) for each in shown)
+        where = _simple(np.flatnonzero(needed), barred, named, count)
+        if where:
+            return f", in {where} of {extent} alone"
     return None
+
+
+def _simple(at: np.ndarray, barred: np.ndarray, named: str, count: int) -> str:
+    """A part of an axis in words, which has all of `at` and nothing that is barred; "" where only a list would do.
+
+    barred : (extent,) bool;  count : elements that differ, ENOUGH for every piece
+    """
+    inside = np.arange(at[0], at[-1] + 1)
+    least = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
+    free = inside[~barred[inside]]                                         # as much as is allowed between the ends
+    most = [each for each in np.split(free, np.flatnonzero(np.diff(free) > 1) + 1) if np.isin(each, at).any()]
+    for pieces in (least, most):
+        if len(pieces) <= PIECES and count >= ENOUGH * len(pieces):
+            every = np.concatenate(pieces)
+            return f"{named} {runs(every)}" if len(every) == 1 else f"{named}s {runs(every)}"
+    for step in range(2, len(inside) // 2 + 1):
+        if (at % step == at[0] % step).all() and not barred[at[0] : at[-1] + 1 : step].any():
+            return f"every {step}{ORDINALS.get(step, 'th')} {named} from {at[0]} to {at[-1]}"
+    return ""
 
 
 def _in_memory(shown: Sequence[Shown]) -> str | None:
@@ -103,7 +125,8 @@ def _tile(shown: Sequence[Shown]) -> str | None:
     for axis in (1, 2, 3):
         others = tuple(k for k in range(4) if k != axis)
         at = np.flatnonzero(np.any([each.needed.any(others) for each in shown], 0))
-        spans.append(at)
+        steps = np.unique(np.diff(at))
+        spans.append(at if len(steps) < 2 else np.arange(at[0], at[-1] + 1))   # a run, or every n-th
         ends.append((int(at[0]), int(at[-1])))
     box = np.zeros(shown[0].got.shape[1:], bool)
     box[np.ix_(*spans)] = True

@@ -15,6 +15,7 @@ from npunet.integer.network import Network
 from npunet.ops.windows import windows
 from npunet.verify.diagnose.regions import runs
 from npunet.verify.integer.evidence import Evidence
+from npunet.verify.integer.reordered import reordered
 
 MOST_WINDOWS, MOST_WEIGHTS = 2**13, 600  # of one least-squares problem
 ENOUGH = 1.5  # windows for each unknown
@@ -66,7 +67,7 @@ def solved(evidence: Sequence[Evidence], sums: Sequence[Evidence]) -> Iterator[S
         told = _of_weights(w, bias - b, node.attrs["input_offset"], depthwise)
         if told:
             yield told, lambda e: e.run(arrays=arrays)
-    yield in_words(w, weights, b, bias, evidence[0].network), lambda e: e.run(arrays=arrays)
+    yield in_words(w, weights, b, bias, evidence[0].network, depthwise), lambda e: e.run(arrays=arrays)
 
 
 def _patches(e: Evidence) -> np.ndarray:
@@ -93,27 +94,23 @@ def _accumulated(e: Evidence, f: int) -> tuple[np.ndarray, np.ndarray]:
     return (got - e.node.attrs["output_offset"]) / _factor(e, f), inside
 
 
-def _named(w: np.ndarray, weights: np.ndarray) -> Iterator[str]:
-    """What was done to the weights, where that has a name."""
-    for axis, words in enumerate(("rows", "columns", "input channels", "filters")):
-        if np.array_equal(np.flip(w, axis), weights):
-            yield f"their {words} in reverse order"
-        for step, which in ((-1, "next"), (1, "previous")):
-            if np.array_equal(np.roll(w, step, axis), weights):
-                yield f"the {which} one of their {words}"
-
-
 def in_words(w: np.ndarray, weights: np.ndarray, b: np.ndarray, bias: np.ndarray,
-             network: Network | None = None) -> str:
-    """How weights (KH, KW, C, F) and biases (F,) differ from those they should be; network : whose they may be."""
+             network: Network | None = None, depthwise: bool = False) -> str:
+    """How weights (KH, KW, C, F) and biases (F,) differ from those they should be.
+
+    network : whose they may be;  depthwise : whether F are the filters of each channel
+    """
     parts = []
     at = np.argwhere(weights != w)
     if len(at):
         zeroed = bool((weights[weights != w] == 0).all())
         first = tuple(at[0].tolist())
-        known = next(_named(w, weights), "") or _piece(w, weights, network)
-        if known:
-            parts.append(f"takes its weights KH KW C F with {known}")
+        moved = reordered(w, weights, depthwise)
+        piece = "" if moved else _piece(w, weights, network)
+        if moved:
+            parts.append(moved)
+        elif piece:
+            parts.append(f"takes its weights KH KW C F with {piece}")
         elif zeroed:
             parts.append(f"takes {len(at)} of its {w.size} weights for 0, {_lying(at, w.shape)}")
         else:

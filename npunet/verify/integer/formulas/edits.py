@@ -22,6 +22,8 @@ GROUPS = (  # attributes that a port may take for one another
      "fraction_bits"),
 )
 TOGETHER = (("multiplier", "shift"), ("gamma", "beta"))
+PARTS = {"exp_on_negative": ", in the exponential", "exp_16": ", in the exponential",
+         "one_over_one_plus": ", in the reciprocal"}  # functions of a text that a person knows by another name
 PAIRS = (("i", "j"), ("ky", "kx"), ("row", "column"), ("a", "b"), ("first", "second"),
          ("exp_table", "reciprocal_table"), ("gamma", "beta"))
 
@@ -108,7 +110,8 @@ def _put(function: ast.FunctionDef, places: list[Place], node: ast.expr, how: st
             place.put(place.node)
         before = told(places[0].node, places[0].parents)
         often = f" ({len(places)} times)" if len(places) > 1 else ""
-        return f"computes {after} where {before} belongs{often}: {how}"
+        part = PARTS.get(function.name, "")
+        return f"computes {after} where {before} belongs{often}{part}: {how}"
 
     ast.fix_missing_locations(ast.copy_location(node, places[0].node) if not hasattr(node, "lineno") else node)
     for place in places:

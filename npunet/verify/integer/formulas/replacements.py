@@ -177,6 +177,12 @@ def _calls(node: ast.Call) -> Iterator[Replacement]:
         for shift, how in SHIFTS.items():
             yield 1, how, parsed(f"{shift}({', '.join(given)})")
         yield 1, "without the shift", node.args[0]
+        if isinstance(node.args[0], ast.BinOp) and isinstance(node.args[0].op, ast.Add):
+            for side in (node.args[0].left, node.args[0].right):
+                for by in (1, -1):
+                    shift = str(int(given[1]) + by) if given[1].isdigit() else f"{given[1]} {by:+d}"
+                    yield 1, f"a polynomial that is cut: a term is left out, and the shift is {shift}", parsed(
+                        f"rounding_shift({ast.unparse(side)}, {shift})")
     elif name == "look_up":
         table, x = given
         yield 0, "without interpolation", parsed(f"{table}[256 + (({x}) >> 7)]")

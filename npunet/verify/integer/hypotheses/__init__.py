@@ -3,6 +3,7 @@
 from npunet.verify.integer.hypotheses import (
     factors,
     families,
+    finishes,
     functions,
     geometry,
     limits,
@@ -15,5 +16,5 @@ from npunet.verify.integer.hypotheses import (
 )
 from npunet.verify.integer.hypotheses.registry import HYPOTHESES, RARE
 
-__all__ = ["HYPOTHESES", "RARE", "factors", "families", "functions", "geometry", "limits", "loops", "norms", "offsets",
-           "pools", "rounding", "tensors"]
+__all__ = ["HYPOTHESES", "RARE", "factors", "families", "finishes", "functions", "geometry", "limits", "loops", "norms",
+           "offsets", "pools", "rounding", "tensors"]

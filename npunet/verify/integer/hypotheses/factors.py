@@ -11,6 +11,7 @@ from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS, Variant, hypothesis
 
 BLOCKS = (4, 8, 16)  # channels that a vector unit takes at once
+MOST_LEFT = 22  # bits by which an add may shift values of 8 bits and a zero point
 LOWEST, HIGHEST = -31, 14  # shifts that both rules take
 
 
@@ -89,6 +90,26 @@ def left_shift(e: Evidence) -> Iterator[Variant]:
         yield f"shifts its inputs left by {other}, not {right}", e.run(attrs={"left_shift": other})
     whole = e.run(attrs={"left_shift": 0, "output_shift": e.node.attrs["output_shift"] + right})
     yield "adds on its inputs' own steps, without the left shift that makes them finer", whole
+
+
+@hypothesis("add's precision", "add", rare=True)
+def less_precise(e: Evidence) -> Iterator[Variant]:
+    """Another left shift of the inputs that the output's shift makes up for: only the roundings differ.
+
+    Where the port shows its sums, they tell which one.
+    """
+    a = e.node.attrs
+    right = a["left_shift"]
+    for other in range(1, MOST_LEFT + 1):
+        attrs = {"left_shift": other, "output_shift": a["output_shift"] + right - other}
+        if other == right or not LOWEST <= attrs["output_shift"] <= HIGHEST:
+            continue
+        if "acc" in e.shown and not np.array_equal(e.summed(e.shown["acc"]).run(attrs={"left_shift": other}),
+                                                   e.shown["acc"]):
+            continue
+        finer = "more" if other > right else "less"
+        yield (f"shifts its inputs left by {other}, not {right}, which its output's shift makes up for: it is {finer} "
+               "precise"), e.run(attrs=attrs)
 
 
 @hypothesis("add's inputs exchanged", "add", of_values=True)

@@ -121,6 +121,8 @@ def in_float32_half_up(x: np.ndarray, m: Any, s: Any) -> np.ndarray:
 
 RULES: dict[str, Rule] = {
     "requantises by profile U (LiteRT's optimised kernels): ties of the right shift go upward": ties_upward,
+    "requantises in float32, ties to even": in_float32,
+    "requantises in float32, by adding a half and flooring": in_float32_half_up,
     "requantises by profile E (XNNPACK): the real product, ties to even": half_even,
     "truncates (floor) where it should round": truncated,
     "truncates towards zero where it should round": towards_zero,
@@ -130,8 +132,6 @@ RULES: dict[str, Rule] = {
     "keeps 32 bits of the product with its multiplier, which has 62": product_of_32_bits,
     "shifts right before it multiplies, not after": shift_before_product,
     "shifts right before it multiplies, not after, and does not round": shift_floors_before_product,
-    "requantises in float32, ties to even": in_float32,
-    "requantises in float32, by adding a half and flooring": in_float32_half_up,
 }
 
 
