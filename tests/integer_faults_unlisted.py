@@ -4,11 +4,21 @@ They were thought up while that search was written; of 65 others, which were wri
 40 had been named before it and 65 were after, its misses among them mended; of the 38 that followed, 33 at first sight.
 """
 
-from integer_fault_list import fault
+from integer_fault_list import ACC, WHOLE, fault, one, without_clamp
 from integer_faults_further import undilated
 
 FACTOR = "requantize(acc, multiplier[f], (int)shift[f])"
+DEPTHWISE = "weights[(ky * s->kw + kx) * s->f + f]"
+PRODUCT = "doubling_high(acc, multiplier[f])"
 FROM = "const net_value *from = x + (row * s->w + column) * s->c;"
+
+def shifted_right(node):
+    return without_clamp(node) and (node.arrays["shift"] <= 0).all()
+
+
+def odd_channels(node):
+    return node.arrays["weights"].shape[2] % 2 == 1 < node.arrays["weights"].shape[2]
+
 
 UNLISTED = [
     fault("rows of another pitch", "strides", "conv2d",
@@ -40,4 +50,28 @@ UNLISTED = [
     fault("reciprocal without lines", "wide_softmax", "softmax16",
           (("look_up(reciprocal_table, clamp(leading - 98304, -32768, 32767))",
             "reciprocal_table[256 + (clamp(leading - 98304, -32768, 32767) >> 7)]"),), "without interpolation"),
+    fault("channels in pairs", "ecg", "conv2d",
+          one(ACC, ACC.replace("from[c]", "from[(c ^ 1) < s->c ? c ^ 1 : c]")),
+          "the input channels are exchanged in pairs", where=odd_channels),
+    fault("weights by channel", "ecg", "depthwise_conv2d",
+          one(DEPTHWISE, "weights[((ky * s->kw + kx) * s->f + f) % (s->kh * s->kw) * s->f + "
+              "((ky * s->kw + kx) * s->f + f) / (s->kh * s->kw)]"), "stored as C KW, one channel after the other"),
+    fault("a multiplier mistyped", "ecg", "conv2d",
+          one(FACTOR, FACTOR.replace("multiplier[f]", "multiplier[f] - (f == 1 ? 300000000 : 0)")),
+          "channel 1: another multiplier (", where=without_clamp),
+    fault("offset before the shift", "ecg", "conv2d",
+          one(WHOLE, f"const int64_t whole = rounding_shift({PRODUCT} + s->output_offset, -(int)shift[f]);"),
+          "adds the output's zero point before the right shift", where=shifted_right),
+    fault("bias after", "ecg", "conv2d",
+          (("acc = bias[f];", "acc = 0;"), (WHOLE, WHOLE.replace(" + s->", " + (bias[f] >> 7) + s->"))),
+          "adds the bias after the requantisation, at a wrong scale: shifted right by 7"),
+    fault("product saturates", "ecg", "conv2d",
+          one(FACTOR, f"rounding_shift({PRODUCT} > 511 ? 511 : {PRODUCT}, -(int)shift[f])"),
+          "its product is cut off above 511 alone", where=shifted_right),
+    fault("add less precise", "ecg", "add", (
+        ("(INT64_C(1) << p->left_shift)", "(INT64_C(1) << 8)"), ("p->output_shift)", "p->output_shift + 12)"),
+    ), "shifts its inputs left by 8, not 20"),
+    fault("exponential cut", "probable", "softmax",
+          one("rounding_shift(doubling_high(rounding_shift(x4, 2) + x3, 715827883) + x2, 1)", "rounding_shift(x2, 2)"),
+          "in the exponential: a polynomial that is cut"),
 ]

@@ -33,7 +33,7 @@ def multipliers(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
     low, high = node.attrs["act_min"], node.attrs["act_max"]
 
     def outputs(sums: np.ndarray, m: np.ndarray, s: int) -> np.ndarray:
-        return np.clip(unclamped(sums, node.arrays["bias"], m, np.int64(s), node.attrs["output_offset"],
+        return np.clip(unclamped(sums, node.arrays["bias"], m, np.asarray(s), node.attrs["output_offset"],
                                  evidence[0].network.rounding), low, high)
 
     for f in range(len(m)):
@@ -61,13 +61,17 @@ def multipliers(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
 def _factor(sums: np.ndarray, got: np.ndarray, outputs: Rule, m: int, s: int) -> tuple[int, int, int] | None:
     """(first, last multiplier, shift) that give what a channel has; None without one.
 
-    Another shift with the same multiplier comes first, then another multiplier with the same shift, then both.
+    Another shift with the same multiplier comes first, then another multiplier with the same shift, if it is one of 31
+    bits or looks like a slip, then both.
     """
     found = [(*between, other) for other in sorted(range(LOWEST, HIGHEST + 1), key=lambda k: abs(k - s))
              if (between := _between(sums, got, outputs, other, 0 if other == s else 2**30)) is not None]
-    for first, last, other in found:
-        if first <= m <= last:
-            return m, m, other
+    for likely in (lambda first, last, other: first <= m <= last,
+                   lambda first, last, other: other == s and (last >= 2**30 or _slip(first, last, m)),
+                   lambda first, last, other: other != s):
+        for each in found:
+            if likely(*each):
+                return (m, m, each[2]) if each[0] <= m <= each[1] else each
     return found[0] if found else None
 
 
@@ -100,14 +104,22 @@ def _likely(first: int, last: int, multipliers: np.ndarray, f: int) -> tuple[int
     for k, other in enumerate(multipliers.tolist()):
         if k != f and first <= other <= last:
             return other, f"{other}, that of channel {k}, instead of {right}"
+    slip = _slip(first, last, right)
+    if slip:
+        return slip[0], f"{slip[0]} instead of {right}, if {slip[1]}, or another from {first} to {last}"
+    middle = right if first <= right <= last else (first + last) >> 1
+    return middle, f"{middle} instead of {right}" + ("" if first == last else f", or another from {first} to {last}")
+
+
+def _slip(first: int, last: int, right: int) -> tuple[int, str] | None:
+    """The only multiplier between two that a slip of the pen makes of the right one, and which; None without one."""
     digits = str(right)
     mistyped = {int(digits[:k] + digit + digits[k + 1 :]) for k in range(len(digits)) for digit in "0123456789"}
     exchanged = {int(digits[:k] + digits[k + 1] + digits[k] + digits[k + 2 :]) for k in range(len(digits) - 1)}
     flipped = {right ^ (1 << k) for k in range(31)}
     for words, options in (("one digit of it is mistyped", mistyped), ("two digits of it are exchanged", exchanged),
                            ("one bit of it is flipped", flipped)):
-        inside = sorted(number for number in options if first <= number <= last and number != right)
-        if len(inside) == 1 and not first <= right <= last:
-            return inside[0], f"{inside[0]} instead of {right}, if {words}, or another from {first} to {last}"
-    middle = right if first <= right <= last else (first + last) >> 1
-    return middle, f"{middle} instead of {right}" + ("" if first == last else f", or another from {first} to {last}")
+        inside = [number for number in options if first <= number <= last]
+        if len(inside) == 1 and inside[0] != right:
+            return inside[0], words
+    return None

@@ -15,7 +15,8 @@ def reordered(w: np.ndarray, weights: np.ndarray, depthwise: bool) -> str:
     """Words for an order in which the right weights w (KH, KW, C, F) are all of the port's, "" where there is none."""
     if np.count_nonzero(w != weights) < ENOUGH or not np.array_equal(np.sort(w, None), np.sort(weights, None)):
         return ""
-    names, letters = NAMES, ("KH", "KW", "C", "F")
+    names: tuple[str, ...] = NAMES
+    letters: tuple[str, ...] = ("KH", "KW", "C", "F")
     if depthwise:
         names, letters = (*NAMES[:2], "channels"), ("KH", "KW", "C")
         w, weights = (each.reshape(*each.shape[:2], -1) for each in (w, weights))

@@ -104,12 +104,15 @@ def less_precise(e: Evidence) -> Iterator[Variant]:
         attrs = {"left_shift": other, "output_shift": a["output_shift"] + right - other}
         if other == right or not LOWEST <= attrs["output_shift"] <= HIGHEST:
             continue
-        if "acc" in e.shown and not np.array_equal(e.summed(e.shown["acc"]).run(attrs={"left_shift": other}),
-                                                   e.shown["acc"]):
-            continue
         finer = "more" if other > right else "less"
-        yield (f"shifts its inputs left by {other}, not {right}, which its output's shift makes up for: it is {finer} "
-               "precise"), e.run(attrs=attrs)
+        words = (f"shifts its inputs left by {other}, not {right}, which its output's shift makes up for: it is "
+                 f"{finer} precise")
+        if "acc" not in e.shown:
+            yield words, e.run(attrs=attrs)
+            continue
+        sums = e.summed(e.shown["acc"]).run(attrs={"left_shift": other})
+        if np.array_equal(sums, e.shown["acc"]):
+            yield words, sums if np.array_equal(e.got, sums) else e.run(attrs=attrs)
 
 
 @hypothesis("add's inputs exchanged", "add", of_values=True)
