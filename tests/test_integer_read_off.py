@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from test_integer_formulas import a_node, evidence_of
 
+from npunet.golden.integer.stages import stages
+from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.multipliers import multipliers
 from npunet.verify.integer.parts import Shown, part
 from npunet.verify.integer.reordered import reordered
@@ -57,6 +59,21 @@ def test_factors_of_channels_are_solved_for(scheme, rounding):
     np.testing.assert_array_equal(apply(given), given.got)
     assert f"channel 1: another multiplier ({typed} instead of {m[1]}" in words
     assert f"another shift ({s[2] - 4} instead of {s[2]})" in words
+
+
+@pytest.mark.parametrize("op, key, words", [
+    ("leaky_relu", "negative_multiplier", "negative values: another multiplier"),
+    ("add", "output_multiplier", "its sum: another multiplier"),
+    ("add", "input2_multiplier", "its input 1: another multiplier")])
+def test_factors_of_other_operators_are_solved_for(op, key, words):
+    network, node = a_node("d1_softmax" if op == "leaky_relu" else "d1_ecg_small", op)
+    right = evidence_of(network, node)
+    made = replace(node, attrs={**node.attrs, key: node.attrs[key] - 100_000_000})
+    shown = {"acc": stages(made, right.inputs, network).acc.astype(np.int64)} if op == "add" else {}
+    given = replace(right, got=Evidence(made, network, right.inputs, right.got).right, shown=shown)
+    (told, apply), = multipliers([given])
+    np.testing.assert_array_equal(apply(given), given.got)
+    assert words in told and f" instead of {node.attrs[key]}" in told and "another shift" not in told
 
 
 def test_no_factor_is_solved_for_in_noise(rng):

@@ -218,5 +218,5 @@ def not_computed(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
 
 FIRST: dict[str, Fit] = {"order": order, "not written": unwritten, "overwritten": overwritten}
 FITS: dict[str, Fit] = {"late": late, "parts late": parts_late, "bits": bits, "limits": limits,
-                        "function": function, "shifts": shifts, "multipliers": multipliers}
+                        "shifts": shifts, "multipliers": multipliers, "function": function}
 LAST: dict[str, Fit] = {"not computed": not_computed}

@@ -7,67 +7,132 @@ leave something between, those are its multipliers, and one of them is run again
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from npunet.integer.fixed_point import requantize
 from npunet.integer.ops.conv import unclamped
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.hypotheses.factors import HIGHEST, LOWEST
 from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS
 
 MOST = 2**31 - 1
-ENOUGH = 4  # outputs of a channel that differ
+ENOUGH = 4  # outputs of a factor that differ
 SHOWN = 3
 Suspect = tuple[str, Callable[[Evidence], np.ndarray]]
 Rule = Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # of sums, multipliers and a shift: outputs
 
 
+@dataclass(frozen=True)
+class _Factor:
+    """A multiplier and a shift of a layer, with all that they were applied to: (n,) each.
+
+    named : whose;  sums, got, right : what was multiplied, what came of it, what should have
+    keys  : of both in the node's arrays, in which they stand at `at`, or in its attributes
+    """
+
+    named: str
+    sums: np.ndarray
+    got: np.ndarray
+    right: np.ndarray
+    rule: Rule
+    keys: tuple[str, str]
+    at: int = 0
+
+
 def multipliers(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
-    """Of a convolution whose sums are right, another multiplier, or multiplier and shift, in some channels."""
+    """Of a layer whose sums are right, another multiplier, or multiplier and shift, in some channels or parts of it."""
     node = evidence[0].node
-    if node.op not in CONVOLUTIONS or any("acc" in e.shown and not np.array_equal(e.shown["acc"], e.accumulator)
-                                          for e in evidence):
-        return
-    right_m, right_s = (node.arrays[key].astype(np.int64) for key in ("multiplier", "shift"))
-    m, s, told = right_m.copy(), right_s.copy(), []
-    low, high = node.attrs["act_min"], node.attrs["act_max"]
-
-    def outputs(sums: np.ndarray, m: np.ndarray, s: int) -> np.ndarray:
-        return np.clip(unclamped(sums, node.arrays["bias"], m, np.asarray(s), node.attrs["output_offset"],
-                                 evidence[0].network.rounding), low, high)
-
-    for f in range(len(m)):
-        sums, got, right = (np.concatenate([each[..., f].ravel() for each in values]) for values in zip(
-            *((e.accumulator, e.got, e.right) for e in evidence), strict=True))
-        differ = np.count_nonzero(got != right)
+    arrays = {key: node.arrays[key].copy() for key in ("multiplier", "shift") if key in node.arrays}
+    attrs: dict[str, int] = {}
+    told = []
+    for factor in _factors(evidence):
+        differ = np.count_nonzero(factor.got != factor.right)
         if not differ:
             continue
-        sums, got = np.unique(np.stack([sums, got]), axis=1)
-        found = _factor(sums, got, outputs, int(m[f]), int(s[f])) if differ >= ENOUGH else None
+        held = [arrays[key] if key in arrays else np.array([node.attrs[key]]) for key in factor.keys]
+        m, s = (int(values[factor.at]) for values in held)
+        sums, got = np.unique(np.stack([factor.sums, factor.got]), axis=1)
+        found = _solved(sums, got, factor.rule, m, s) if differ >= ENOUGH else None
         if found is None:
             return
-        first, last, s[f] = found
-        m[f], words = _likely(first, last, right_m, f)
-        said = [f"another multiplier ({words})"] if m[f] != right_m[f] else []
-        said += [f"another shift ({s[f]} instead of {right_s[f]})"] if s[f] != right_s[f] else []
-        told.append(f"channel {f}: {' and '.join(said)}")
+        made, words = _likely(*found[:2], node.arrays.get("multiplier", held[0]), factor.at)
+        said = [f"another multiplier ({words})"] if made != m else []
+        said += [f"another shift ({found[2]} instead of {s})"] if found[2] != s else []
+        told.append(f"{factor.named}: {' and '.join(said)}")
+        for key, value in zip(factor.keys, (made, found[2]), strict=True):
+            if key in arrays:
+                arrays[key][factor.at] = value
+            else:
+                attrs[key] = value
     if told:
-        arrays = {key: made.astype(node.arrays[key].dtype) for key, made in (("multiplier", m), ("shift", s))}
         more = f", and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
-        yield (f"has other factors in {len(told)} of {len(m)} channels, {'; '.join(told[:SHOWN])}{more}",
-               lambda e: e.run(arrays=arrays))
+        count = f"{len(told)} of {len(arrays['shift'])} channels" if arrays else "requantising"
+        yield (f"has other factors in {count}, {'; '.join(told[:SHOWN])}{more}",
+               lambda e: e.run(attrs=attrs, arrays=arrays))
 
 
-def _factor(sums: np.ndarray, got: np.ndarray, outputs: Rule, m: int, s: int) -> tuple[int, int, int] | None:
+def _factors(evidence: Sequence[Evidence]) -> Iterator[_Factor]:
+    """Every factor of a layer whose sums and results are known."""
+    node, rounding = evidence[0].node, evidence[0].network.rounding
+    a = node.attrs
+
+    def finish(sums: np.ndarray, m: np.ndarray, s: int) -> np.ndarray:
+        return np.clip(requantize(sums, m, s, rounding) + a["output_offset"], a["act_min"], a["act_max"])
+
+    def of_channels(sums: np.ndarray, m: np.ndarray, s: int) -> np.ndarray:
+        return np.clip(unclamped(sums, node.arrays["bias"], m, np.asarray(s), a["output_offset"], rounding),
+                       a["act_min"], a["act_max"])
+
+    def of_input(sums: np.ndarray, m: np.ndarray, s: int) -> np.ndarray:
+        return requantize(sums, m, s, rounding)
+
+    def joined(of: Callable[[Evidence], np.ndarray]) -> np.ndarray:
+        return np.concatenate([of(e).ravel() for e in evidence])
+
+    sums_shown = all("acc" in e.shown for e in evidence)
+    sums_right = not any("acc" in e.shown and not np.array_equal(e.shown["acc"], e.accumulator) for e in evidence)
+    got, right = joined(lambda e: e.got), joined(lambda e: e.right)
+    if node.op in CONVOLUTIONS and sums_right:
+        channels = [np.concatenate([values.reshape(-1, len(node.arrays["bias"])) for values in each]) for each in zip(
+            *((e.accumulator, e.got, e.right) for e in evidence), strict=True)]
+        for f in range(len(node.arrays["bias"])):
+            sums, made, wanted = (values[:, f] for values in channels)
+            yield _Factor(f"channel {f}", sums, made, wanted, of_channels, ("multiplier", "shift"), f)
+    elif node.op == "add" and sums_right:
+        yield _Factor("its sum", joined(lambda e: e.accumulator), got, right, finish,
+                      ("output_multiplier", "output_shift"))
+    elif node.op == "add" and sums_shown:
+        inputs = [np.concatenate([x.ravel() for x in each]) for each in zip(*(e.inputs for e in evidence), strict=True)]
+        parts = [(x.astype(np.int64) + a[f"input{n}_offset"]) << a["left_shift"] for n, x in enumerate(inputs, 1)]
+        scaled = [requantize(x, a[f"input{n}_multiplier"], a[f"input{n}_shift"], rounding)
+                  for n, x in enumerate(parts, 1)]
+        shown = joined(lambda e: e.shown["acc"])
+        for n in (0, 1):
+            factor = _Factor(f"its input {n}", parts[n], shown - scaled[1 - n], scaled[n],
+                             of_input, (f"input{n + 1}_multiplier", f"input{n + 1}_shift"))
+            if len(np.unique(np.stack([factor.sums, factor.got]), axis=1)[0]) == len(np.unique(factor.sums)):
+                yield factor                                       # it is a function of this input alone
+                return
+    elif node.op in ("rescale", "leaky_relu"):
+        x = joined(lambda e: e.inputs[0].astype(np.int64)) + a["input_offset"]
+        parts_of = {"": np.ones(x.shape, bool)} if node.op == "rescale" else {"positive_": x >= 0, "negative_": x < 0}
+        for part, at in parts_of.items():
+            yield _Factor(f"{part[:-1]} values" if part else "its input", x[at], got[at], right[at], finish,
+                          (f"{part}multiplier", f"{part}shift"))
+
+
+def _solved(sums: np.ndarray, got: np.ndarray, outputs: Rule, m: int, s: int) -> tuple[int, int, int] | None:
     """(first, last multiplier, shift) that give what a channel has; None without one.
 
-    Another shift with the same multiplier comes first, then another multiplier with the same shift, if it is one of 31
-    bits or looks like a slip, then both.
+    Another shift with the same multiplier comes first, then another multiplier with the same shift, if it is not far
+    below the right one or looks like a slip, then both.
     """
     found = [(*between, other) for other in sorted(range(LOWEST, HIGHEST + 1), key=lambda k: abs(k - s))
              if (between := _between(sums, got, outputs, other, 0 if other == s else 2**30)) is not None]
     for likely in (lambda first, last, other: first <= m <= last,
-                   lambda first, last, other: other == s and (last >= 2**30 or _slip(first, last, m)),
+                   lambda first, last, other: other == s and (4 * last >= m or _slip(first, last, m)),
                    lambda first, last, other: other != s):
         for each in found:
             if likely(*each):
