@@ -10,7 +10,7 @@ from npunet.golden.integer.stages import stages
 from npunet.verify.integer.evidence import Evidence
 from npunet.verify.integer.multipliers import multipliers
 from npunet.verify.integer.parts import Shown, part
-from npunet.verify.integer.reordered import reordered
+from npunet.verify.integer.reordered import orders, reordered
 
 WEIGHTS = np.random.default_rng(3).integers(-127, 128, (3, 5, 7, 4))
 ORDERS = {
@@ -28,6 +28,16 @@ ORDERS = {
 @pytest.mark.parametrize("words", ORDERS)
 def test_weights_in_another_order_are_told_as_that(words):
     assert words in reordered(WEIGHTS, ORDERS[words], False)
+
+
+@pytest.mark.parametrize("op", ["conv2d", "depthwise_conv2d"])
+def test_an_order_is_found_where_no_sums_are_shown(op):
+    network, node = a_node("d2_separable_mixed", op, rounding="S", where=lambda node: node.arrays["weights"].size > 20)
+    w, right = node.arrays["weights"], evidence_of(network, node)
+    turned = np.ascontiguousarray(w.transpose(3, 2, 0, 1)).reshape(w.shape)
+    given = replace(right, got=right.run(arrays={"weights": turned}))
+    found = [words for words, apply in orders([given]) if np.array_equal(apply(given), given.got)]
+    assert found and all("they are stored as" in words for words in found)
 
 
 def test_weights_of_no_order_are_not_told_as_one(rng):

@@ -17,6 +17,7 @@ from npunet.verify.integer.hypotheses.factors import HIGHEST, LOWEST
 from npunet.verify.integer.hypotheses.registry import CONVOLUTIONS
 from npunet.verify.integer.multipliers import multipliers
 from npunet.verify.integer.probes import ELEMENTWISE
+from npunet.verify.integer.reordered import orders
 from npunet.verify.integer.stale import overwritten, unwritten
 
 Suspect = tuple[str, Callable[[Evidence], np.ndarray]]
@@ -218,5 +219,6 @@ def not_computed(evidence: Sequence[Evidence]) -> Iterator[Suspect]:
 
 FIRST: dict[str, Fit] = {"order": order, "not written": unwritten, "overwritten": overwritten}
 FITS: dict[str, Fit] = {"late": late, "parts late": parts_late, "bits": bits, "limits": limits,
-                        "shifts": shifts, "multipliers": multipliers, "function": function}
+                        "shifts": shifts, "multipliers": multipliers, "function": function,
+                        "orders": orders}
 LAST: dict[str, Fit] = {"not computed": not_computed}
