@@ -1,6 +1,7 @@
 """What is read off a port's integers: an order of the weights, a channel's multiplier, a part; nothing in noise."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from test_integer_formulas import a_node, evidence_of
 
 from npunet.golden.integer.stages import stages
 from npunet.verify.integer.evidence import Evidence
+from npunet.verify.integer.hypotheses import RARE
 from npunet.verify.integer.multipliers import multipliers
 from npunet.verify.integer.parts import Shown, part
 from npunet.verify.integer.reordered import orders, reordered
@@ -95,6 +97,46 @@ def test_no_factor_is_solved_for_in_noise(rng):
         got = right.got.copy()
         got[..., 1] = channel
         assert not list(multipliers([replace(right, got=got)]))
+
+
+def product(x, m):
+    return (x * m + 2**30) >> 31
+
+
+def shifted(x, right):
+    return int(Fraction(abs(x), 2**right) + Fraction(1, 2)) * (1 if x >= 0 else -1)  # ties away from zero
+
+
+LATE = {  # one element's value before the clamp, of its sum, bias, multiplier, right shift and output's zero point
+    "adds the output's zero point before the right shift": lambda acc, b, m, right, zero: shifted(
+        product(acc, m) + zero, right),
+    "adds the bias after the multiplication, before": lambda acc, b, m, right, zero: shifted(
+        product(acc - b, m) + b, right) + zero,
+    "its product is cut off above 127 alone": lambda acc, b, m, right, zero: shifted(
+        min(product(acc, m), 127), right) + zero,
+    "its product is cut off below -128 and above 127": lambda acc, b, m, right, zero: shifted(
+        max(-128, min(product(acc, m), 127)), right) + zero,
+    "requantised by itself": lambda acc, b, m, right, zero: shifted(product(acc - b, m), right) + shifted(
+        product(b, m), right) + zero,
+    "at a wrong scale: shifted right by 3, rounded": lambda acc, b, m, right, zero: shifted(
+        product(acc - b, m), right) + ((b + 4) >> 3) + zero,
+    "factor of its multiplier as float32, cut towards zero": lambda acc, b, m, right, zero: int(
+        np.float32(acc) * np.float32(m * 2.0 ** (-31 - right))) + zero,
+}
+
+
+@pytest.mark.parametrize("words", LATE)
+def test_what_follows_a_sum_is_what_its_words_say(words):
+    network, node = a_node("d1_ecg_small", "conv2d", where=lambda node: (node.arrays["shift"] < 0).all()
+                           and node.arrays["bias"].any() and node.attrs["output_offset"] not in (0, -128))
+    given, a = evidence_of(network, node), node.attrs
+    names = ("product before its shift", "bias after the requantisation", "floating point")
+    (made,) = [values for name in names for said, values in RARE[name].variants(given) if words in said]
+    for at in list(np.ndindex(made.shape))[::5]:
+        b, m, s = (int(node.arrays[key][at[3]]) for key in ("bias", "multiplier", "shift"))
+        whole = LATE[words](int(given.accumulator[at]), b, m, -s, a["output_offset"])
+        assert made[at] == min(max(whole, a["act_min"]), a["act_max"]), at
+    assert not np.array_equal(made, given.right)
 
 
 @pytest.mark.parametrize("columns, words", [

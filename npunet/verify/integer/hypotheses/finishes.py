@@ -79,3 +79,21 @@ def bias_after(e: Evidence) -> Iterator[Variant]:
     for bits in range(1, int(np.abs(b).max()).bit_length() + 1):
         for words, part in (("", b >> bits), (", rounded", (b + (1 << (bits - 1))) >> bits)):
             yield f"{late}, at a wrong scale: shifted right by {bits}{words}", e.clamp(whole + part)
+
+
+@hypothesis("floating point", *CONVOLUTIONS, rare=True)
+def floating_point(e: Evidence) -> Iterator[Variant]:
+    """The sum times a float32 factor, that of the multiplier or of the real scales, in every rounding of C."""
+    m, s = (e.node.arrays[key].astype(np.float64) for key in ("multiplier", "shift"))
+    factors = {"the factor of its multiplier": (m * 2.0 ** (s - 31)).astype(np.float32)}
+    scales = e.node.scales.get("weights")
+    if scales is not None and scales.shape == m.shape:
+        x, y = (np.float32(e.network.tensors[name].scale) for name in (e.node.inputs[0], e.node.name))
+        factors["the factor of its scales"] = x * scales.astype(np.float32) / y
+    for words, factor in factors.items():
+        real = e.accumulator.astype(np.float32) * factor
+        for how, whole in {"ties away from zero (lroundf)": np.trunc(real + np.copysign(np.float32(0.5), real)),
+                           "ties to even (rintf)": np.rint(real), "cut towards zero (a cast)": np.trunc(real),
+                           "floored (floorf)": np.floor(real)}.items():
+            yield (f"requantises in floating point: its sum and {words} as float32, {how}",
+                   e.clamp(whole.astype(np.int64) + e.node.attrs["output_offset"]))
