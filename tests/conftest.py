@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from npunet.engine.runtime import first_use
+from npunet.verify.diagnose import shelter
 
 
 @pytest.fixture
@@ -23,6 +24,14 @@ def the_engine_from_the_first_prediction_on():
     allowed, first_use.ALLOWED = first_use.ALLOWED, 0
     yield
     first_use.ALLOWED = allowed
+
+
+@pytest.fixture(autouse=True, scope="session")
+def hypotheses_that_raise_are_seen():
+    """A diagnosis leaves out a hypothesis that raises; a test is to fail by it."""
+    shelter.RAISES = True
+    yield
+    shelter.RAISES = False
 
 
 # The files that take longest; begun first, so that with several workers none works on alone at the end.

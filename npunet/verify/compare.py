@@ -8,6 +8,7 @@ from math import inf, log10
 import numpy as np
 
 BUCKETS = ("0", "1", "2-3", "4-7", "8-15", "16-255", "256-65535", "more", "class")
+ZEROS = "every element is zero"  # a pattern
 WIDE = 0.01  # of a tensor's range: a bound that is wider judges nothing
 NOTHING = 2.0**-100  # a bound below this is not wide, however small the tensor's values are
 CONSTANT = 2.0**-16  # a range below this share of the largest value is that of a constant, rounded
@@ -156,7 +157,7 @@ def pattern(got: np.ndarray, want: np.ndarray, differ: np.ndarray) -> str:
     if got.dtype.kind == "f" and np.isnan(got).all():
         return "every element is NaN: nothing was computed"
     if got.size > 1 and not got.any():
-        return "every element is zero: nothing was written"
+        return ZEROS
     a, b = got[differ], want[differ]
     if got.dtype.kind != "f":
         a, b = a.astype(np.int64), b.astype(np.int64)

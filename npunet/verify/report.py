@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf, isfinite
 from typing import Any
 
-from npunet.verify.compare import BUCKETS, WIDE, Comparison
+from npunet.verify.compare import BUCKETS, WIDE, ZEROS, Comparison
 from npunet.verify.diagnose import Diagnosis
 from npunet.verify.results import (
     ERROR,
@@ -98,10 +98,16 @@ def _first(result: Result) -> list[str]:
     if told.share is not None:
         lines.append(f"  the largest error is {_times(told.share)} the bound; {told.wrong} elements break it")
     if told.pattern:
-        lines.append(f"  pattern: {told.pattern}")
+        lines.append(f"  pattern: {told.pattern}{_nothing_written(first)}")
     if check.note:
         lines.append(f"  {check.note}")
     return [*lines, *_diagnosis(result.diagnosis), ""]
+
+
+def _nothing_written(first: LayerVerdict) -> str:
+    """What zeros everywhere say, where they stand in every case that fails."""
+    told = {check.told.pattern for check in first.checks if check.status == FAIL}
+    return ": nothing was written" if told == {ZEROS} else ""
 
 
 def _golden_fed(check: Check) -> bool:

@@ -22,6 +22,7 @@ from npunet.verify import dumps
 from npunet.verify.bundles import asked_for, check_sums
 from npunet.verify.compare import compare
 from npunet.verify.diagnose import Diagnosis
+from npunet.verify.diagnose.shelter import sheltered
 from npunet.verify.dumps import Fault
 from npunet.verify.explain import Explainer
 from npunet.verify.feeds import Feeds
@@ -169,11 +170,12 @@ class _Run:
         return Result(**{**found.__dict__, "diagnosis": diagnosis, "seconds": time.perf_counter() - start})
 
     def _diagnosis(self, first: LayerVerdict | None, limit: float) -> Diagnosis | None:
-        start = time.perf_counter()
-        if isinstance(self.bundle, IntegerBundle):
-            told = explain_integers(self.bundle, self.feeds, first, start + limit)
-        else:
-            told = Explainer(self.bundle, self.feeds, self.values, self.bounded, start + limit).explain(first)
+        start, told = time.perf_counter(), None
+        with sheltered():  # a verdict does not fail by the search for its cause
+            if isinstance(self.bundle, IntegerBundle):
+                told = explain_integers(self.bundle, self.feeds, first, start + limit)
+            else:
+                told = Explainer(self.bundle, self.feeds, self.values, self.bounded, start + limit).explain(first)
         return None if told is None else replace(told, seconds=time.perf_counter() - start)
 
     def _take(self) -> None:

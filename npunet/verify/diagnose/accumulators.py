@@ -15,6 +15,8 @@ from npunet.verify.diagnose.storage import binary_point
 from npunet.verify.diagnose.sums import to_bfloat16, to_float16
 
 POINTS = range(2, 23)
+FINE_GRID = 2.0  # units of a grid that each term may be off by
+OFF_GRID = 0.9  # share of the right sums that do not lie on it
 CARRIED = 2e-6  # of the largest sum: rounding of one that starts from another
 DRIFT = 16 * 2.0**-24  # of a running total, times the root of the number of steps: rounding errors walk at random
 
@@ -27,6 +29,21 @@ def accumulator_fixed_point(s: Sight) -> Guesses:
         for fixed in all_of(point):
             changed = s.recipe.but(order=replace(s.recipe.order, fixed=fixed))
             yield Guess(f"accumulator in fixed point, {fixed}", recipe=changed)
+
+
+@pattern(*CONVOLUTIONS, rank=3)
+def sums_on_a_grid(s: Sight) -> Guesses:
+    """Sums that are multiples of a power of two, which the right ones are not, and near these."""
+    point = _point(s)
+    if point is None:
+        return
+    right = recipes.run(s.recipe.but(bias=None)).astype(np.float64) * 2.0**point
+    terms = s.recipe.kernels[0][..., 0].size + 2
+    most = terms * FINE_GRID * 2.0**-point * (1 + np.abs(s.inputs[0]).max())
+    near = np.abs(s.got.astype(np.float64) - s.right) <= most
+    if near.all() and (np.rint(right) != right).mean() > OFF_GRID:
+        yield Guess(f"the sums are multiples of 2^-{point}: fixed point with {point} fractional bits, rounded in a way "
+                    "that is not on the list", s.got, of_sums=True, name="accumulator_fixed_point")
 
 
 @pattern(*CONVOLUTIONS)

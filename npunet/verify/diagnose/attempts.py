@@ -14,6 +14,7 @@ from npunet.verify.diagnose.patterns import Guess, Pattern, Sight
 from npunet.verify.diagnose.recipe import Recipe
 from npunet.verify.diagnose.registry import HYPOTHESES, RARE, Hypothesis
 from npunet.verify.diagnose.rule import NEARER, NOTHING, Score, hits
+from npunet.verify.diagnose.shelter import sheltered, unbroken
 from npunet.verify.diagnose.trial import Trial
 from npunet.verify.diagnose.wholes import WHOLES, Scene
 
@@ -87,6 +88,11 @@ class Attempts:
 
     def _fits(self, parts: Parts, recipe: Recipe) -> bool:
         """Whether a summed recipe is worth a look bit by bit; what explains most only is entered at once."""
+        with sheltered():
+            return self._fitting(parts, recipe)
+        return False
+
+    def _fitting(self, parts: Parts, recipe: Recipe) -> bool:
         self._next()
         if not recipe.summed:
             self._try(parts, recipe)
@@ -142,6 +148,10 @@ class Attempts:
 
     def _try(self, parts: Parts, recipe: Recipe) -> None:
         """Everywhere and in every case, bit for bit."""
+        with sheltered():
+            self._tried(parts, recipe)
+
+    def _tried(self, parts: Parts, recipe: Recipe) -> None:
         self._next()
         total = NOTHING
         for trial in self.trials:
@@ -222,7 +232,7 @@ def variants(
     """Every wrong recipe for a layer: name of the hypothesis, words, recipe."""
     for name, hypothesis in listed.items():
         if only is None or name in only:
-            for words, changed in hypothesis.variants(recipe):
+            for words, changed in unbroken(hypothesis.variants(recipe)):
                 yield name, words, changed
 
 

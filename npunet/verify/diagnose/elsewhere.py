@@ -213,7 +213,8 @@ def _judged(s: Sight, read: np.ndarray) -> tuple[np.ndarray]:
     """The output, with the port's own where it depends on what is not known."""
     y = recipes.run(s.recipe.but(inputs=(read,)))
     unknown = np.isnan(y)
-    return (np.where(unknown, s.got, y) if unknown.mean() < BEYOND else s.right,)
+    known = np.count_nonzero(s.differs & ~unknown) >= BEYOND * np.count_nonzero(s.differs)
+    return (np.where(unknown, s.got, y) if known and unknown.mean() < BEYOND else s.right,)
 
 
 def _slid(x: np.ndarray, by: int, axis: int, left: float = 0.0) -> np.ndarray:

@@ -19,6 +19,7 @@ PLACES = {
     "tap": "after every tap",
     "product": "every product",
     "integers": "inputs, weights and every product",
+    "cut": "inputs and weights cut towards zero, and every product",
     "end": "inputs and weights, and the sum at its end",
 }
 
@@ -64,6 +65,8 @@ class Fixed:
                 continue
             if self.at in ("integers", "end"):
                 x, w = np.rint(x * scale) / scale, np.rint(w * scale) / scale
+            elif self.at == "cut":
+                x, w = np.trunc(x * np.float32(scale)) / scale, np.trunc(w * np.float32(scale)) / scale
             product = x.astype(np.float64) * w
             if self.at != "end":
                 product = ROUNDINGS[self.rounding](product * scale) / scale

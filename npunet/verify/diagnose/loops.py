@@ -127,6 +127,31 @@ def _usual(size: int, wrong: np.ndarray, crosses: np.ndarray) -> bool:
 
 
 @pattern("conv2d", "depthwise_conv2d")
+def sums_overwritten(s: Sight) -> Guesses:
+    """Each row of the kernel, each tap or each product begins the sum anew, or ends it: one of them is all there is."""
+    KH, KW, C = s.recipe.kernels[0].shape[:3]
+    for unit, many in (("row of the kernel", KH), ("tap", KH * KW), ("product", KH * KW * C)):
+        if many > 1 and not (unit == "product" and s.recipe.op != "conv2d"):
+            for which, why in (("last", "each overwrites the sum before it"), ("first", "the loop ends after it")):
+                yield from _where_sampled(s, f"only the {which} {unit} (of those in the image) is in the sum: {why}",
+                                          partial(_one_of, s.recipe, unit, which == "last"))
+
+
+def _one_of(r: Recipe, unit: str, last: bool, places: np.ndarray) -> np.ndarray:
+    """The output where the last or first row, tap or product in the image is all that is summed, (P, F)."""
+    x = recipes.columns(r, places)
+    inside = recipes.columns(r.but(inputs=(np.ones_like(r.inputs[0]),)), places)[..., 0] > 0  # (P, KH, KW)
+    units = inside.any(2) if unit == "row of the kernel" else inside.reshape(len(x), -1)
+    at = units.shape[1] - 1 - units[:, ::-1].argmax(1) if last else units.argmax(1)
+    kept = np.arange(units.shape[1]) == at[:, None]
+    mask = kept[:, :, None] if unit == "row of the kernel" else kept.reshape(inside.shape)
+    x = np.where(mask[..., None], x, np.float32(0))
+    if unit == "product":
+        x[..., slice(None, -1) if last else slice(1, None)] = 0
+    return _summed(r, x)
+
+
+@pattern("conv2d", "depthwise_conv2d")
 def written_in_place(s: Sight) -> Guesses:
     """An output that lies in its input's memory: later sums read what earlier ones have written."""
     r = s.recipe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -36,11 +37,22 @@ def part_not_written(s: Sight) -> Guesses:
     if value == 0:
         for place in places(s.differs):
             y = np.where(place.mask, np.where(s.got == 0, s.got, np.float32(0)), s.right)
-            yield Guess(f"{place.words}: all zero, never written{_remainder(place.words, s)}", y)
+            words = f"{place.words}: all zero, never written{remainder(place.words, s)}"
+            again = anything_in(place.mask) if np.count_nonzero(s.differs) >= LEAST else None
+            yield Guess(words, y, again=again)
     elif np.isnan(value) or raw in POISON:
         for place in places(s.differs):
             said = "NaN" if np.isnan(value) else f"{value:.9g} (0x{raw:08x}, a mark of memory that was not written)"
-            yield Guess(f"{place.words}: all {said}{_remainder(place.words, s)}", np.where(place.mask, value, s.right))
+            yield Guess(f"{place.words}: all {said}{remainder(place.words, s)}", np.where(place.mask, value, s.right))
+
+
+def anything_in(mask: np.ndarray) -> Callable[[Sight], Guess]:
+    """In another case: whatever stands in the part, since what its memory held there is not known.
+
+    mask : (N, H, W, C) of bool; the part is the same in every sample
+    """
+    part = mask.any(0)
+    return lambda other: Guess("", np.where(part, other.got, other.right))
 
 
 def _one_value(s: Sight) -> np.float32 | None:
@@ -59,7 +71,7 @@ def part_constant(s: Sight) -> Guesses:
             yield Guess(f"{place.words}: all {value:.9g}", np.where(place.mask, value, s.right))
 
 
-def _remainder(words: str, s: Sight) -> str:
+def remainder(words: str, s: Sight) -> str:
     """What the place suggests, where it is the end of an axis that vectors do not divide."""
     for axis, name in ((3, "channel"), (2, "column")):
         if words.startswith(f"the last {name}") or (words.startswith("the last") and f"{name}s" in words):
@@ -98,7 +110,10 @@ def stale_part(s: Sight) -> Guesses:
         elif equal[s.differs].all() and _telling(s.got[s.differs], s.got):
             for place in places(s.differs):
                 did = " (nothing is done to it)" if value is s.inputs[0] and s.recipe.op in ACTIVATIONS else ""
-                yield Guess(f"{place.words}: {name} stands there{did}", np.where(place.mask, held, s.right))
+                again = anything_in(place.mask) if np.count_nonzero(s.differs) >= LEAST else None
+                left = "" if did else f" (not written: what its memory held is left{remainder(place.words, s)})"
+                yield Guess(f"{place.words}: {name} stands there{did or left}",
+                            np.where(place.mask, held, s.right), again=again)
 
 
 def _telling(values: np.ndarray, got: np.ndarray) -> bool:
@@ -125,7 +140,7 @@ def stale_run(s: Sight) -> Guesses:
             y = np.where(place.mask, s.got, s.right)
             words = next((other.words for other in places(s.differs) if np.array_equal(other.mask, place.mask)),
                          place.words)
-            yield Guess(f"{words}: {name} from its byte {at} on stands there", y)
+            yield Guess(f"{words}: {name} from its byte {at} on stands there", y, again=anything_in(place.mask))
             return
 
 

@@ -35,6 +35,22 @@ def _each(r: Recipe, number: int, words: str, kernel: np.ndarray) -> tuple[str, 
 
 
 @rare(*CONVOLUTIONS)
+def weights_bytes(r: Recipe) -> Variants:
+    """Weights of another byte order: big-endian, or with the halves of every word exchanged."""
+    for words, swapped in (("their bytes in the other order (big-endian)", lambda w: w.byteswap()),
+                           ("the 16-bit halves of every number exchanged", lambda w: np.ascontiguousarray(w).view(
+                               np.uint16).reshape(*w.shape, 2)[..., ::-1].copy().view(np.float32).reshape(w.shape))):
+        for number, w in enumerate(r.kernels):
+            yield _each(r, number, f"weights with {words}", swapped(w))
+        if len(r.kernels) > 1:
+            yield f"all weights with {words}", r.but(kernels=tuple(map(swapped, r.kernels)))
+        if r.bias is not None:
+            yield f"bias with {words}", r.but(bias=swapped(r.bias))
+            yield (f"weights and bias with {words}",
+                   r.but(kernels=tuple(map(swapped, r.kernels)), bias=swapped(r.bias)))
+
+
+@rare(*CONVOLUTIONS)
 def weights_layout(r: Recipe) -> Variants:
     for number, w in enumerate(r.kernels):
         for axes in list(permutations(range(4)))[1:]:

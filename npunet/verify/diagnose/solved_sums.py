@@ -81,7 +81,7 @@ def pooled(s: Sight, most: int) -> tuple[np.ndarray, np.ndarray]:
         places = _spread(np.arange(recipes.positions(other)), most)
         read.append(recipes.columns(other, places).astype(np.float64))
         summed.append(got.reshape(-1, got.shape[3])[places].astype(np.float64) - bias)
-    if not read:
+    if not read:  # NaN and infinities everywhere
         return np.zeros((0, *s.recipe.kernels[0].shape[:3])), np.zeros((0, s.right.shape[3]))
     return np.concatenate(read), np.concatenate(summed)
 
@@ -134,8 +134,8 @@ def sums_weighted(s: Sight) -> Guesses:
 def products(r: Recipe, x: np.ndarray, w: np.ndarray) -> np.ndarray:
     """(P, KH, KW, C) and the kernel: the sums, (P, F)."""
     if r.op == "conv2d":
-        return np.asarray(x.reshape(len(x), -1) @ w.reshape(-1, w.shape[3]).astype(np.float64))
-    return np.einsum("pklc,klcm->pcm", x, w.astype(np.float64)).reshape(len(x), -1)
+        return np.asarray(x.reshape(len(x), w[..., 0].size) @ w.reshape(-1, w.shape[3]).astype(np.float64))
+    return np.einsum("pklc,klcm->pcm", x, w.astype(np.float64)).reshape(len(x), w.shape[2] * w.shape[3])
 
 
 def _solved(terms: np.ndarray, sums: np.ndarray) -> np.ndarray | None:

@@ -24,6 +24,8 @@ def weights_few(s: Sight) -> Guesses:
     """A few weights of each filter are others, where there are too few positions to solve all of them."""
     r, w = s.recipe, s.recipe.kernels[0]
     x, sums = pooled(s, SAMPLE)
+    if not len(x):
+        return
     off = sums - products(r, x, w)
     room = 1e-6 * np.abs(sums).max(initial=0)
     change = np.zeros(w.shape)
