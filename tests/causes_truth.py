@@ -109,7 +109,7 @@ CAUSES: dict[str, set[str]] = {
     "concat overlapped": {"output_shifted"},
     "some channels": {"some_channels"},
     "nothing summed": {"nothing_summed"},
-    "filters not reached": {"filters_not_summed"},
+    "filters not reached": {"filters_not_summed", "stale_part", "filter_missing"},
     "pitch of weights": {"weights_pitch"},
     "pitch of pixels": {"input_changed"},
     "stale in part": {"stale_part"},
@@ -129,4 +129,8 @@ CAUSES: dict[str, set[str]] = {
     "one value": {"part_constant"},
     "dropout": {"elements_dropped"},
     "dumps exchanged": {"dumps_exchanged"},
+    "not computed": {"part_not_summed", "part_not_written", "stale_part"},
+    "overwritten": {"stale_part"},
+    "one row summed": {"sums_overwritten"},
+    "weights of another byte order": {"weights_bytes"},
 }

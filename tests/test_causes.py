@@ -8,6 +8,7 @@ import causes_latest  # noqa: F401  (fills FURTHER)
 import causes_layers  # noqa: F401  (fills FAULTS)
 import causes_more  # noqa: F401  (fills FURTHER)
 import causes_wide  # noqa: F401  (fills FURTHER)
+import causes_wider  # noqa: F401  (fills FURTHER)
 import numpy as np
 import pytest
 from causes_faults import FAULTS as FIRST
@@ -16,7 +17,7 @@ from causes_networks import NETWORKS, Port, make_bundle
 from causes_truth import CAUSES
 
 from npunet.verify import verify
-from npunet.verify.diagnose import search
+from npunet.verify.diagnose import HYPOTHESES, Hypothesis, search, shelter
 
 pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="no gcc on this machine")
 THOROUGH = os.environ.get("NPUNET_THOROUGH") == "1"
@@ -67,6 +68,61 @@ def test_faults_are_located_and_their_causes_named(bundles, tmp_path, monkeypatc
     assert [row for row in table if not row[1]] == []
     assert [row for row in table if row[2] == "wrong"] == []
     assert sum(row[2] == "right" for row in table) >= 0.9 * len(table)
+
+
+def late(bundle, layer, folder, spoil=None):
+    """Dumps of three runs in which a layer works on what it read in the run before; or its output is spoilt."""
+    cases = [key for key, case in bundle.cases.items() if case["scope"] == "network"][:3]
+    for case, before in zip(cases, [None, *cases], strict=False):
+        (folder / case).mkdir(parents=True)
+        for key in bundle.layers:
+            out = bundle.tensor(case, f"{key}.out")
+            if key == layer and spoil:
+                out = spoil(out)
+            elif key == layer:
+                fed = bundle.inputs(before or case, layer)
+                out = bundle.run_layer(layer, fed if before else [np.zeros_like(x) for x in fed]).out
+            np.ascontiguousarray(out, "<f4").tofile(folder / case / f"{key}.out.bin")
+    return folder
+
+
+def numbered(bundle, name):
+    return next(key for key, record in bundle.layers.items() if record["name"] == name)
+
+
+def test_an_input_of_the_run_before_is_told_from_several_runs(bundles, tmp_path):
+    bundle, _ = bundles["planes"]
+    layer = numbered(bundle, "ENC2_skip")
+    result = verify(bundle, late(bundle, layer, tmp_path / "late"))
+    assert result.first.record["id"] == layer
+    assert [cause.names for cause in result.diagnosis.causes] == [("input_of_run_before",)]
+
+
+@pytest.mark.parametrize("value", [np.nan, 3e38])
+def test_dumps_of_nothing_but_nan_or_huge_numbers_have_a_diagnosis(value, bundles, tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "TIME_LIMIT", 0.05)
+    bundle, _ = bundles["planes"]
+    layer = numbered(bundle, "ENC3_skip")
+
+    def spoil(out):
+        return np.where(np.arange(out.size).reshape(out.shape) % 3, np.float32(value), np.float32(-np.inf))
+
+    result = verify(bundle, late(bundle, layer, tmp_path / "spoilt", spoil), time_limit=4)
+    assert result.first.record["id"] == layer and result.diagnosis.causes
+
+
+def test_a_hypothesis_that_raises_is_left_out(bundles, tmp_path, monkeypatch):
+    def broken(recipe):
+        raise ValueError("cannot reshape")
+        yield
+
+    bundle, _ = bundles["planes"]
+    out = late(bundle, numbered(bundle, "ENC3_skip"), tmp_path / "moved", lambda out: np.roll(out, 1, 2))
+    monkeypatch.setitem(HYPOTHESES, "broken", Hypothesis("broken", (), broken))
+    with pytest.raises(ValueError, match="cannot reshape"):
+        verify(bundle, out)
+    monkeypatch.setattr(shelter, "RAISES", False)
+    assert verify(bundle, out).diagnosis.causes[0].names == ("output_shifted",)
 
 
 def test_there_are_hundreds_of_faults_and_each_truth_has_a_name():

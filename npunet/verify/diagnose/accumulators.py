@@ -11,9 +11,11 @@ from npunet.ops.table import CONVOLUTIONS
 from npunet.verify.diagnose import recipe as recipes
 from npunet.verify.diagnose.fixed_sums import all_of
 from npunet.verify.diagnose.patterns import Guess, Guesses, Sight, pattern
+from npunet.verify.diagnose.solved_sums import products
 from npunet.verify.diagnose.storage import binary_point
 from npunet.verify.diagnose.sums import to_bfloat16, to_float16
 
+CHUNK = 1024  # positions that are held at once
 POINTS = range(2, 23)
 FINE_GRID = 2.0  # units of a grid that each term may be off by
 OFF_GRID = 0.9  # share of the right sums that do not lie on it
@@ -26,7 +28,7 @@ def accumulator_fixed_point(s: Sight) -> Guesses:
     """Sums that lie on a grid of a power of two."""
     point = _point(s)
     if point is not None:
-        for fixed in all_of(point):
+        for fixed in all_of(point, _largest(s)):
             changed = s.recipe.but(order=replace(s.recipe.order, fixed=fixed))
             yield Guess(f"accumulator in fixed point, {fixed}", recipe=changed)
 
@@ -62,6 +64,18 @@ def accumulator_clamped(s: Sight) -> Guesses:
                 yield Guess(f"accumulator saturates at +-{limit:.6g} after every {when}", recipe=changed)
             once = s.recipe.but(middle=(lambda y, limit=limit: np.clip(y, np.float32(-limit), np.float32(limit)),))
             yield Guess(f"the sum is limited to +-{limit:.6g} before the bias", recipe=once)
+
+
+def _largest(s: Sight) -> float:
+    """What no running total exceeds: sum |x||w|; infinite where halves follow one another."""
+    r = s.recipe
+    if r.op == "separable_conv2d":
+        return float("inf")
+    most, w = 0.0, np.abs(r.kernels[0])
+    for start in range(0, recipes.positions(r), CHUNK):
+        places = np.arange(start, min(start + CHUNK, recipes.positions(r)))
+        most = max(most, float(products(r, np.abs(recipes.columns(r, places)).astype(np.float64), w).max(initial=0)))
+    return most
 
 
 def _sums(s: Sight) -> np.ndarray | None:

@@ -14,6 +14,7 @@ ROUNDINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "cut downwards": np.floor,
     "cut towards zero": np.trunc,
 }
+WIDE = 64  # bits of an accumulator that nothing overflows
 PLACES = {
     "sum": "after every step",
     "tap": "after every tap",
@@ -41,6 +42,8 @@ class Fixed:
     wraps: bool
 
     def __str__(self) -> str:
+        if self.bits == WIDE:
+            return f"with {self.point} fractional bits ({PLACES[self.at]} {self.rounding}), wide enough for every sum"
         over = "wraps" if self.wraps else "saturates"
         return f"Q{self.bits - 1 - self.point}.{self.point} ({PLACES[self.at]} {self.rounding}; {over})"
 
@@ -76,10 +79,14 @@ class Fixed:
         return self.kept(acc).astype(np.float32)
 
 
-def all_of(point: int) -> Iterator[Fixed]:
-    """Every accumulator with so many fractional bits."""
+def all_of(point: int, most: float) -> Iterator[Fixed]:
+    """Every accumulator with so many fractional bits.
+
+    most : that sums reach in magnitude; accumulators that hold it are all alike
+    """
     for at in PLACES:
         for rounding in ROUNDINGS:
+            yield Fixed(WIDE, point, at, rounding, False)
             for bits in (16, 24, 32):
-                for wraps in (False, True):
+                for wraps in (False, True) if 2.0 ** (bits - 1 - point) <= most else ():
                     yield Fixed(bits, point, at, rounding, wraps)

@@ -181,8 +181,8 @@ def moved_elements(s: Sight) -> Guesses:
     values = got[number, flat]
     if len(flat) < LEAST or not _varied(values):
         return
-    names, counts = np.unique(values, return_counts=True)
-    rare = int(np.flatnonzero(values == names[counts.argmin()])[0])
+    _, places_of, counts = np.unique(values, return_index=True, return_counts=True)
+    rare = int(places_of[counts.argmin()])
     for name, value in (("the right output itself", s.right), *others(s)):
         if value.ndim != 4 or len(value) != len(s.right):
             continue

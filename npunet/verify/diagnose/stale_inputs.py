@@ -13,7 +13,7 @@ from npunet.verify.diagnose.sources import before
 WINDOWS = 64  # places of a larger tensor that are tried
 
 
-@pattern()
+@pattern(rank=0)
 def input_of_run_before(s: Sight) -> Guesses:
     """The layer works on what it read in the run before, zeros in the first one."""
     own = f"{s.node.name} of "
