@@ -10,6 +10,7 @@ from npunet.golden.reader import Bundle
 from npunet.verify import inputs
 from npunet.verify.compare import same
 from npunet.verify.diagnose import Cause, Diagnosis, Evidence, diagnose
+from npunet.verify.diagnose.shelter import sheltered
 from npunet.verify.diagnose.unseen import before
 from npunet.verify.feeds import Feeds, Values
 from npunet.verify.results import ERROR, WORST, Check, LayerVerdict
@@ -48,9 +49,11 @@ class Explainer:
         told = diagnose(self.bundle, self.feeds.node(layer), evidence, self.bounded, self.deadline, of_sums)
         if of_sums:
             return told
-        told = self._or_of_input(layer, checks, told)
+        with sheltered():
+            told = self._or_of_input(layer, checks, told)
         if checks[0].unseen and not (told.causes and told.causes[0].whole):
-            return before(self.feeds, checks[0], evidence[0], told, self.deadline)
+            with sheltered():
+                told = before(self.feeds, checks[0], evidence[0], told, self.deadline)
         return told
 
     def _of_input(self, first: LayerVerdict) -> Diagnosis:

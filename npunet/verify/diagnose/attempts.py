@@ -98,6 +98,8 @@ class Attempts:
             self._try(parts, recipe)
             return False
         near = self.first.near(recipe)
+        if not near.size:  # NaN and infinities alone
+            return self.first.sampled(recipe)
         rounds = bool(recipe.after or recipe.middle or recipe.between)
         if near.explained == near.size or (rounds and near.explained > NEARLY * near.size):
             return True

@@ -79,15 +79,15 @@ def _shared(s: Sight, by_element: bool) -> np.ndarray:
     wide = fold_depthwise(columns.reshape(len(columns), -1, shape[2]), depthwise, r.first_order or r.order, shape, None)
     for step in r.between:
         wide = np.ascontiguousarray(step(wide), np.float32)
-    pointwise = r.kernels[1].reshape(r.kernels[1].shape[2:])
-    C, F = pointwise.shape
+    C, F = r.kernels[1].shape[2:]
+    pointwise = r.kernels[1].reshape(C, F)
     N, P = len(r.inputs[0]), len(wide) // len(r.inputs[0])
     memory = np.zeros((N, max(P * C, P * F)), np.float32)
     memory[:, : P * C] = wide.reshape(N, -1)
     for p in range(P):
-        for f in range(F) if by_element else (slice(None),):
-            part = pointwise[:, f : f + 1] if by_element else pointwise
-            total = fold(memory[:, p * C : p * C + C], part, r.order, (1, 1, C), None)
-            memory[:, p * F + f if by_element else slice(p * F, p * F + F)] = total[:, 0] if by_element else total
+        for f in range(0, F, 1 if by_element else F):
+            end = f + 1 if by_element else F
+            total = fold(memory[:, p * C : p * C + C], pointwise[:, f:end], r.order, (1, 1, C), None)
+            memory[:, p * F + f : p * F + end] = total
     y = memory[:, : P * F].reshape(s.right.shape)
     return y if r.bias is None else y + r.bias
