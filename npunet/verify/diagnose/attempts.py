@@ -35,6 +35,7 @@ FINE = (
 ALONE = ("sum_format", "between_halves")  # these round themselves, and are tried with the declared order alone
 NEARLY = 0.95  # share of elements near enough for a recipe that rounds its output: the rest may round the other way
 LIKE = 1.5  # causes up to rounding whose distances differ by less are told side by side
+SOLVED = ("weights_fitted", "sums_weighted", "taps_elsewhere")  # with so many unknowns, much is nearly explained
 MOST_LIMITED = 60  # causes that are tried in a part of the output
 Parts = tuple[tuple[str, str], ...]  # (hypothesis, words) of what was changed
 
@@ -81,7 +82,7 @@ class Attempts:
 
     def _keep(self, names: tuple[str, ...], words: str, score: Score, exact: bool) -> None:
         """Enter a cause that the rule allows."""
-        if score.told:
+        if score.told and (score.whole or names[0] not in SOLVED):
             cause = Cause(names, words, score.explained, self.total, exact)
             if not any(known.words == words for known in (*self.causes, *self.partial)):
                 (self.causes if score.whole else self.partial).append(cause)

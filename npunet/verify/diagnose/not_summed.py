@@ -41,8 +41,9 @@ def part_stale_below_bias(s: Sight) -> Guesses:
     for name, value in others(s):
         if value is s.evidence.acc or value.ndim != 4 or len(value) != len(s.right) or value[0].size < size:
             continue
-        y = value.reshape(len(value), -1)[:, :size].reshape(s.right.shape) + bias
-        if same(y, s.got)[s.differs].all() and len(np.unique(s.got[s.differs])) >= LEAST:
+        held = value.reshape(len(value), -1)[:, :size].reshape(s.right.shape)
+        y = held + bias
+        if same(y, s.got)[s.differs].all() and len(np.unique(held[s.differs])) >= LEAST:
             for place in list(places(s.differs))[:1]:
                 words = (f"{place.words}: {name} with the bias added to it: no sum is computed there, what its memory "
                          f"held is left{remainder(place.words, s)}")
