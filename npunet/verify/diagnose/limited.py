@@ -16,7 +16,8 @@ from npunet.verify.diagnose.trial import Trial
 
 VARIED_RARE = 2  # values that differ and do not stand in many tensors: fewer are no evidence for a part
 MOST_ALIKE = 2  # causes that explain a part equally well and are told
-LAST = ("input_changed", "input_beyond")  # of what explains a part: told after others
+CONTRADICTED = 0.5  # share of what is wrong in another case; what gives less of it is another cause
+LAST = ("input_changed", "input_beyond", "output_limited")  # of what explains a part: told after others
 
 
 class InAPart(Attempts):
@@ -64,7 +65,7 @@ class InAPart(Attempts):
             return Score(trial.size, wrong, wrong, 0)
         y = recipes.run(changed)
         gained = int(np.count_nonzero(hits(y, trial.got) & ~trial.equal)) if y.shape == trial.got.shape else 0
-        return Score(trial.size, wrong, gained, 0)
+        return Score(trial.size, wrong, wrong if gained >= CONTRADICTED * wrong else gained, 0)
 
 
 def _plainness(cause: Cause) -> tuple[bool, bool]:
