@@ -141,9 +141,9 @@ def _one_of(r: Recipe, unit: str, last: bool, places: np.ndarray) -> np.ndarray:
     """The output where the last or first row, tap or product in the image is all that is summed, (P, F)."""
     x = recipes.columns(r, places)
     inside = recipes.columns(r.but(inputs=(np.ones_like(r.inputs[0]),)), places)[..., 0] > 0  # (P, KH, KW)
-    units = inside.any(2) if unit == "row of the kernel" else inside.reshape(len(x), -1)
+    units = np.asarray(inside.any(2)) if unit == "row of the kernel" else inside.reshape(len(x), -1)
     at = units.shape[1] - 1 - units[:, ::-1].argmax(1) if last else units.argmax(1)
-    kept = np.asarray(np.arange(units.shape[1]) == at[:, None])
+    kept = np.arange(units.shape[1]) == at[:, None]
     mask = kept[:, :, None] if unit == "row of the kernel" else kept.reshape(inside.shape)
     x = np.where(mask[..., None], x, np.float32(0))
     if unit == "product":
