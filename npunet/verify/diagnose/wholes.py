@@ -113,7 +113,8 @@ def stale_buffer(s: Scene) -> Outputs:
     for number, x in enumerate(s.inputs):
         if x.size == s.right.size:
             words = "the layer's input" if len(s.inputs) == 1 else f"the layer's input {number + 1}"
-            yield f"{words} stands in the output: the layer did not run", x.reshape(s.right.shape)
+            yield (f"{words} stands in the output: the layer did not run, or its dump is another layer's",
+                   x.reshape(s.right.shape))
     for name, value in s.others.items():
         if value.size == s.right.size and not any(value is x for x in s.inputs):
             yield f"the output of {name} stands in the output (stale buffer)", value.reshape(s.right.shape)

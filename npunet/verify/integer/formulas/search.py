@@ -20,6 +20,7 @@ ASKED = 40  # wrong elements of which a change is asked first
 AT_ONCE = 2**20  # values of a sum that are computed at once
 SHOWN = 4
 BEYOND_WRONG = 0.5  # of the elements that read beyond must be wrong
+BEYOND_AT_MOST = 0.5  # of all elements may read beyond: what stands there explains anything
 BEYOND = ", and reads beyond its array where it is wrong"
 FEWEST, FEWEST_IN_A_PART = 3, 12  # elements that differ: by fewer a change of a text is not known
 FAULTS = (ValueError, TypeError, NameError, IndexError, OverflowError, AttributeError, ZeroDivisionError,
@@ -147,7 +148,7 @@ class _Task:
         the same in all of them, and a maximum is what lies there or what it should be.
         """
         if (self.machine.node.op not in ("conv2d", "depthwise_conv2d", "max_pool2d") or NOTED.of_parameters
-                or not unknown.any() or (values != self.got)[~unknown].any() or wrong[unknown].mean() < BEYOND_WRONG
+                or not unknown.any() or unknown.mean() > BEYOND_AT_MOST or (values != self.got)[~unknown].any() or wrong[unknown].mean() < BEYOND_WRONG
                 or (self.machine.node.op != "max_pool2d" and self.role != "acc")):
             return None
         shape, first, told = self.machine.shape, 0, False
