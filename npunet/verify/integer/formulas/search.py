@@ -148,7 +148,8 @@ class _Task:
         the same in all of them, and a maximum is what lies there or what it should be.
         """
         if (self.machine.node.op not in ("conv2d", "depthwise_conv2d", "max_pool2d") or NOTED.of_parameters
-                or not unknown.any() or unknown.mean() > BEYOND_AT_MOST or (values != self.got)[~unknown].any() or wrong[unknown].mean() < BEYOND_WRONG
+                or not 0 < unknown.mean() <= BEYOND_AT_MOST or (values != self.got)[~unknown].any()
+                or wrong[unknown].mean() < BEYOND_WRONG
                 or (self.machine.node.op != "max_pool2d" and self.role != "acc")):
             return None
         shape, first, told = self.machine.shape, 0, False
