@@ -16,7 +16,7 @@ from npunet.engine.runtime import first_use
 from npunet.engine.runtime.cache import IntegerEngines
 from npunet.engine.runtime.entry_points import INTEGER
 from npunet.engine.runtime.installed import EngineUnavailable, engine_usable, remember_failure
-from npunet.formats import integer_file, tflite
+from npunet.formats import integer_file
 from npunet.formats.kinds import is_tflite
 from npunet.integer import run
 from npunet.integer.network import Network, Tensor
@@ -284,13 +284,19 @@ class IntegerModel:
 
         Raises FileNotFoundError, ValueError when the file is no integer network, MissingExtra.
         """
-        return cls(tflite.read_integer(path) if is_tflite(path) else integer_file.load(path))
+        if not is_tflite(path):
+            return cls(integer_file.load(path))
+        from npunet.formats import tflite
+
+        return cls(tflite.read_integer(path))
 
     def export_tflite(self, path: str | PathLike[str]) -> None:
         """Write the network as .tflite, atomically, with RESIZE_NEAREST_NEIGHBOR for upsampling.
 
         Raises ValueError for an operator or profile that the format does not have, MissingExtra.
         """
+        from npunet.formats import tflite
+
         tflite.write_integer(path, self.network)
 
     def admit(self, x: np.ndarray) -> tuple[Network, np.ndarray]:
