@@ -15,7 +15,6 @@ from npunet.extras import MissingExtra, extra
 
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[a-z0-9+.-]+)*://")
 LOCAL = ("file://", "local://")
-PROCESS = "memory"  # the protocol of files in the memory of one process
 LISTING = 2**20  # bytes of a RECORDS file or header; more is none
 
 

@@ -13,7 +13,6 @@ from npunet.integer.ops.table import table as look_up
 from npunet.integer.ops.table import table_16
 
 OUTPUT_SCALE = 1 / 32768
-LUTS = ("f32", "f64")  # in which arithmetic the tables are made: TFLite-Micro's, LiteRT's
 
 
 def softmax16_parameters(input_scale: float) -> dict[str, int]:

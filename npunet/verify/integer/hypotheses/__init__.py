@@ -12,9 +12,10 @@ from npunet.verify.integer.hypotheses import (
     offsets,
     pools,
     rounding,
+    steps_cut,
     tensors,
 )
 from npunet.verify.integer.hypotheses.registry import HYPOTHESES, RARE
 
 __all__ = ["HYPOTHESES", "RARE", "factors", "families", "finishes", "functions", "geometry", "limits", "loops", "norms",
-           "offsets", "pools", "rounding", "tensors"]
+           "offsets", "pools", "rounding", "steps_cut", "tensors"]
